@@ -1,0 +1,68 @@
+# Needs Python 3.11 or newer and nothing else; everything is installed into .venv, with the pip settings of whoever runs it.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench dist clean
+
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+ARGS ?=
+
+# Airflow's processes start several times faster from compiled modules.
+unexport PYTHONDONTWRITEBYTECODE
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.demo ## Run a whole job here: emulated Batch API, real Airflow, thousands of rows (ARGS=--help)
+	@$(BIN)/python -m demo $(ARGS)
+
+test: $(VENV)/.dev ## Run all tests (ARGS='tests/api -k upload' for some of them)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, formatting, types and layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/.dev ## Measure rows a second and peak memory
+	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
+
+# A fresh environment without development packages: an import that only developers can satisfy shows here.
+dist: $(VENV)/.dev ## Build the wheel and try it in an environment without development packages
+	rm -rf dist build/smoke && mkdir -p build/smoke
+	$(BIN)/python -m pip wheel -qq --disable-pip-version-check --no-deps -w dist .
+	$(BIN)/python -m venv build/smoke/venv
+	build/smoke/venv/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt dist/*.whl
+	cd build/smoke && env -u PYTHONPATH AIRFLOW_HOME="$$PWD/home" AIRFLOW__CORE__LOAD_EXAMPLES=False \
+		./venv/bin/python ../../.ci/smoke.py
+
+clean: ## Remove the environment, caches, builds and the demo's results
+	rm -rf $(VENV) build dist .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.created:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and none was found. Say where: make demo PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Say which: make demo PYTHON=python3.12"; exit 1; }
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.created
+	@echo "Installing Airflow and this package into $(VENV); a minute or so, once ..."
+	@$(PIP_INSTALL) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.created
+	@echo "Installing this package with its development tools into $(VENV); a minute or so, once ..."
+	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,1 @@
+"""What the Batch API is: endpoints, limits, statuses, objects, and a client over the `openai` SDK."""

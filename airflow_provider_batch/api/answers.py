@@ -1,0 +1,104 @@
+"""Reading what the API answers, for the sync and the async client alike. Bytes in, our values out, or an `ApiError`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from airflow_provider_batch.api.errors import unreadable
+from airflow_provider_batch.api.objects import Batch
+from airflow_provider_batch.api.settings import ClientSettings
+
+#: The most batches that one page of the list holds.
+MAX_PAGE = 100
+
+
+@dataclass(frozen=True)
+class Page:
+    """
+    One page of the list, newest first.
+
+    :param next_after: What to pass as ``after`` for the next page; None on the last.
+    """
+
+    batches: tuple[Batch, ...]
+    next_after: str | None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the answer to one call; the fields are what an error says."""
+
+    asked: str
+    settings: ClientSettings
+
+    def batch(self, response: Any) -> Batch:
+        """Return the Batch object of a raw response."""
+        data = self._object(response)
+        if not isinstance(data.get("id"), str) or "status" not in data:
+            raise self._unreadable(response)
+        return self._batch(data, response)
+
+    def page(self, response: Any) -> Page:
+        """Return a page of Batch objects."""
+        data = self._object(response)
+        entries = data.get("data")
+        if not isinstance(entries, list):
+            raise self._unreadable(response)
+        batches = tuple(self._batch(entry, response) for entry in entries)
+        more = bool(data.get("has_more")) and bool(batches)
+        return Page(batches, str(data.get("last_id") or batches[-1].id) if more else None)
+
+    def file_id(self, response: Any) -> str:
+        """Return the id of an uploaded file."""
+        data = self._object(response)
+        if not isinstance(data.get("id"), str) or not data["id"]:
+            raise self._unreadable(response)
+        return str(data["id"])
+
+    def _object(self, response: Any) -> Mapping[str, Any]:
+        try:
+            data = msgspec.json.decode(response.content)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._unreadable(response) from error
+        if not isinstance(data, dict):
+            raise self._unreadable(response)
+        return data
+
+    def _batch(self, data: Any, response: Any) -> Batch:
+        try:
+            return Batch.from_api(data)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise self._unreadable(response) from error
+
+    def _unreadable(self, response: Any) -> Exception:
+        return unreadable(response.content, status_code=response.status_code, asked=self.asked, settings=self.settings)
+
+
+def creation(
+    *,
+    input_file_id: str,
+    endpoint: str,
+    metadata: Mapping[str, str],
+    completion_window: str,
+    output_expires_after: int | None,
+) -> dict[str, Any]:
+    """Return the arguments of a create, with what is not wanted left out: some servers refuse nulls."""
+    given: dict[str, Any] = {
+        "input_file_id": input_file_id,
+        "endpoint": endpoint,
+        "completion_window": completion_window,
+    }
+    if metadata:
+        given["metadata"] = dict(metadata)
+    if output_expires_after is not None:
+        given["output_expires_after"] = expiry(output_expires_after)
+    return given
+
+
+def expiry(seconds: int) -> dict[str, Any]:
+    """Return an expiry policy in the API's form."""
+    return {"anchor": "created_at", "seconds": seconds}

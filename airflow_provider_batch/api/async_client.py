@@ -1,0 +1,96 @@
+"""The calls that a wait makes, asynchronously: for an event loop that must never stand still."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from airflow_provider_batch.api.answers import MAX_PAGE, Page, Reader
+from airflow_provider_batch.api.errors import chain, translate
+from airflow_provider_batch.api.objects import Batch
+from airflow_provider_batch.api.settings import ClientSettings
+from airflow_provider_batch.api.transport import (
+    call_timeout,
+    client_arguments,
+    pin_account,
+    quiet,
+    ssl_context,
+    transport,
+)
+from airflow_provider_batch.exceptions import ApiUnavailableError
+
+T = TypeVar("T")
+
+
+class AsyncBatchClient:
+    """
+    Looks at batches and cancels them, for one account, within one event loop.
+
+    Use `connect` on a running loop: the constructor imports the SDK and builds a TLS context, which can take seconds.
+    """
+
+    def __init__(self, settings: ClientSettings) -> None:
+        import openai
+
+        self.settings = settings
+        self._http = openai.DefaultAsyncHttpxClient(verify=ssl_context())
+        arguments = {**client_arguments(settings), "http_client": self._http}
+        self._sdk: Any = pin_account(openai.AsyncOpenAI(**arguments, max_retries=settings.max_retries), settings)
+        self._once: Any = pin_account(openai.AsyncOpenAI(**arguments, max_retries=0), settings)
+        # The SDK imports its resources at their first use; that is paid here too.
+        self._retrieve = self._sdk.batches.with_raw_response.retrieve
+        self._list = self._sdk.batches.with_raw_response.list
+        self._cancel = self._once.batches.with_raw_response.cancel
+        self._transport_error: type[Exception] = transport().HTTPError
+        self._sdk_error: type[Exception] = openai.OpenAIError
+
+    @classmethod
+    async def connect(cls, settings: ClientSettings) -> AsyncBatchClient:
+        """Return a client, built in a thread."""
+        return await asyncio.to_thread(cls, settings)
+
+    async def __aenter__(self) -> AsyncBatchClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def retrieve(self, batch_id: str) -> Batch:
+        """Return a batch as it is now; raise NotFoundError for one that this account does not have."""
+        asked = f"Retrieving batch {batch_id}"
+        response = await self._call(asked, lambda: self._retrieve(batch_id, timeout=self._short))
+        return Reader(asked, self.settings).batch(response)
+
+    async def list_page(self, *, after: str | None = None, limit: int = MAX_PAGE) -> Page:
+        """Return one page of the list, newest first; ``after`` is the last page's ``next_after``."""
+        asked = "Listing batches"
+        given = {"limit": limit} if after is None else {"limit": limit, "after": after}
+        response = await self._call(asked, lambda: self._list(**given, timeout=self._short))
+        return Reader(asked, self.settings).page(response)
+
+    async def cancel(self, batch_id: str) -> Batch:
+        """Ask once that a batch be cancelled, and return it as it is then; one that has ended is returned unchanged."""
+        asked = f"Cancelling batch {batch_id}"
+        try:
+            response = await self._call(asked, lambda: self._cancel(batch_id, timeout=self._short))
+        except ApiUnavailableError as error:
+            if error.status_code == 409:
+                return await self.retrieve(batch_id)
+            raise
+        return Reader(asked, self.settings).batch(response)
+
+    @property
+    def _short(self) -> float:
+        return call_timeout(self.settings)
+
+    async def _call(self, asked: str, call: Callable[[], Awaitable[T]]) -> T:
+        try:
+            with quiet():
+                return await call()
+        except (self._sdk_error, self._transport_error) as error:
+            raise translate(error, asked=asked, settings=self.settings) from chain(error, self.settings)

@@ -1,0 +1,219 @@
+"""
+The command line: the same jobs without Airflow, for a trial before a DAG, and for a look at a job from outside.
+
+Each command computes once and renders as a table or as JSON; an error is one line on stderr. The key comes from
+`OPENAI_API_KEY`, the address from `OPENAI_BASE_URL`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from airflow_provider_batch.exceptions import ConfigurationError, OpenAIBatchError
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.jobs.request import JobRequest, Tools
+
+app = typer.Typer(
+    name="openai-batch",
+    help="Run, check, land and inspect OpenAI Batch jobs without Airflow.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Source = Annotated[list[str], typer.Argument(help="URI of a table: Parquet, JSONL or CSV; a file, a folder or a glob.")]
+EndpointOption = Annotated[str, typer.Option(help="Endpoint of the API, such as /v1/chat/completions.")]
+Body = Annotated[str | None, typer.Option(help="Request body as JSON, or @FILE; {column} stands for a row's value.")]
+Destination = Annotated[str, typer.Option(help="Folder URI of the Parquet table.")]
+Limit = Annotated[int | None, typer.Option(help="Only the first rows.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+BaseUrl = Annotated[str | None, typer.Option(envvar="OPENAI_BASE_URL", help="Address of the API.")]
+Key = Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key; better given by the environment.")]
+
+
+@app.command(epilog="Example: openai-batch check rows.parquet --body @body.json")
+def check(
+    source: Source,
+    endpoint: EndpointOption = "/v1/chat/completions",
+    body: Body = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read and check a whole input as a job would, and send nothing."""
+    from airflow_provider_batch.jobs.opening import check_input
+
+    request = _request(source, endpoint=endpoint, body=body, destination=".", state=".", limit=limit, name="check")
+    _print(check_input(request, _tools("unused", None)), as_json)
+
+
+@app.command(epilog="Example: openai-batch run rows.parquet --body @body.json --destination answers/")
+def run(
+    source: Source,
+    destination: Destination,
+    key: Key,
+    endpoint: EndpointOption = "/v1/chat/completions",
+    body: Body = None,
+    limit: Limit = None,
+    name: Annotated[str, typer.Option(help="Name of the job: the same name goes on with the same job.")] = "run",
+    state: Annotated[str | None, typer.Option(help="Folder URI of the ledger; default: below the destination.")] = None,
+    poll_interval: Annotated[float, typer.Option(help="Seconds between two looks at the batches.")] = 60.0,
+    base_url: BaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a whole job and wait for it; started again, it goes on where it was."""
+    from airflow_provider_batch.jobs.opening import open_job
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    request = _request(
+        source,
+        endpoint=endpoint,
+        body=body,
+        destination=destination,
+        state=state or f"{destination.rstrip('/')}/_openai_batch",
+        limit=limit,
+        name=name,
+        poll_interval=poll_interval,
+    )
+    _print(open_job(request, _tools(key, base_url)).run().summary, as_json)
+
+
+@app.command(epilog="Example: openai-batch land batch_1a2b batch_3c4d --destination answers/")
+def land(
+    batch_id: Annotated[list[str], typer.Argument(help="Ids of batches that have ended.")],
+    destination: Destination,
+    key: Key,
+    state: Annotated[str | None, typer.Option(help="Folder URI of ledgers, for batches of a job.")] = None,
+    if_exists: Annotated[str, typer.Option(help="Where another table stands: error, append or replace.")] = "error",
+    base_url: BaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Land the results of any batches as a Parquet table."""
+    from airflow_provider_batch import storage
+    from airflow_provider_batch.jobs.loading import LoadRequest, load_batches
+
+    if if_exists not in ("error", "append", "replace"):
+        raise ConfigurationError(f"--if-exists: expected error, append or replace, found {if_exists!r}.")
+    request = LoadRequest(
+        batch_ids=batch_id,
+        destination=destination,
+        if_exists=if_exists,  # type: ignore[arg-type]
+        state=None if state is None else storage.resolve(state),
+    )
+    _print(load_batches(request, _tools(key, base_url)), as_json)
+
+
+@app.command(epilog="Example: openai-batch status answers/_openai_batch/3f2a…/9c1d…/ledger.json")
+def status(
+    ledger: Annotated[str, typer.Argument(help="URI of a job's ledger.json; a task pushes it as the XCom 'ledger'.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what a job's ledger says: its shards, batches, counts and cost."""
+    from airflow_provider_batch import storage
+    from airflow_provider_batch.jobs.reporting import report
+    from airflow_provider_batch.jobs.store import LEDGER, LedgerStore
+
+    folder = ledger.removesuffix(LEDGER).rstrip("/")
+    found = LedgerStore(storage.resolve(folder)).load()
+    if found is None:
+        raise ConfigurationError(f"{ledger}: there is no ledger.")
+    _print(report(found), as_json)
+
+
+def main() -> None:
+    """Run the command line; errors of ours are one line, and exit code 1."""
+    try:
+        app()
+    except OpenAIBatchError as error:
+        typer.secho(f"openai-batch: {error}", err=True, fg="red")
+        raise SystemExit(1) from None
+
+
+def _request(
+    source: list[str],
+    *,
+    endpoint: str,
+    body: str | None,
+    destination: str,
+    state: str,
+    limit: int | None,
+    name: str,
+    poll_interval: float = 60.0,
+) -> JobRequest:
+    from airflow_provider_batch import storage
+    from airflow_provider_batch.jobs.identity import Identity
+    from airflow_provider_batch.jobs.request import JobRequest
+    from airflow_provider_batch.requests.prepare import RequestSpec
+    from airflow_provider_batch.requests.validation import endpoint_of
+
+    return JobRequest(
+        identity=Identity("command-line", name, destination),
+        source=source[0] if len(source) == 1 else source,
+        spec=RequestSpec(endpoint=endpoint_of(endpoint), body=_body(body), limit=limit),
+        state=storage.resolve(state),
+        destination=destination,
+        poll_interval=poll_interval,
+    )
+
+
+def _body(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        value = json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
+    except OSError as error:
+        raise ConfigurationError(f"--body: {text[1:]} cannot be read ({error}).") from error
+    except ValueError as error:
+        raise ConfigurationError(f"--body: expected JSON, or @FILE with JSON in it ({error}).") from error
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"--body: expected a JSON object, found {type(value).__name__}.")
+    return value
+
+
+def _tools(key: str, base_url: str | None) -> Tools:
+    from airflow_provider_batch.api.client import BatchClient
+    from airflow_provider_batch.api.settings import ClientSettings
+    from airflow_provider_batch.jobs.request import Tools
+
+    return Tools(client=BatchClient(ClientSettings(api_key=key, base_url=base_url, name="OPENAI_API_KEY")))
+
+
+def _print(values: Mapping[str, Any], as_json: bool) -> None:
+    """Render one result as JSON, or as a table of names and values; a list of mappings becomes a table of its own."""
+    if as_json:
+        typer.echo(json.dumps(values, indent=2, default=str))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    facts = Table(show_header=False, box=None)
+    for name, value in values.items():
+        if not (isinstance(value, list) and value and isinstance(value[0], Mapping)):
+            facts.add_row(name, _shown(value))
+    console.print(facts)
+    for value in values.values():
+        if isinstance(value, list) and value and isinstance(value[0], Mapping):
+            table = Table(*map(str, value[0]))
+            for row in value:
+                table.add_row(*(_shown(cell) for cell in row.values()))
+            console.print(table)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_shown(entry)}" for key, entry in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value[:3])) + (f" and {len(value) - 3} more" if len(value) > 3 else "")
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""`python -m airflow_provider_batch.emulator`: the Batch API on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from airflow_provider_batch.emulator.settings import Settings
+
+_EPILOG = """
+Example: python -m airflow_provider_batch.emulator --port 8080 --folder ./emulator --progress seconds:20
+
+Point a client at it with base_url=http://127.0.0.1:8080/v1 and any API key.
+"""
+
+
+def _serve(
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    folder: Annotated[Path, typer.Option(help="Where files and batches are kept; they survive a restart.")] = Path(
+        "openai-batch-emulator"
+    ),
+    progress: Annotated[
+        str | None, typer.Option(help="How batches get on: immediate, seconds:N, reads:N or hold.")
+    ] = None,
+    clock_speed: Annotated[
+        float | None, typer.Option(help="Divides the 24 h window: 8640 makes 24 hours 10 seconds.")
+    ] = None,
+    upstream: Annotated[
+        str | None, typer.Option(help="Base URL of an OpenAI-compatible server (with /v1) that answers the requests.")
+    ] = None,
+    upstream_api_key: Annotated[
+        str | None, typer.Option(help="Key for the upstream.", envvar="EMULATOR_UPSTREAM_API_KEY")
+    ] = None,
+    enqueued_token_limit: Annotated[int | None, typer.Option(help="Cap on enqueued input tokens of a model.")] = None,
+    result_style: Annotated[
+        str | None, typer.Option(help="ascii (as the real service writes) or compact (UTF-8).")
+    ] = None,
+    settings: Annotated[str, typer.Option(help="Any settings, as JSON; see --show-settings.")] = "{}",
+    fault: Annotated[list[str] | None, typer.Option(help="A fault rule as JSON; may be repeated.")] = None,
+    show_settings: Annotated[bool, typer.Option(help="List all settings and faults, and exit.")] = False,
+    log_level: Annotated[str, typer.Option(help="Of the web server.")] = "warning",
+) -> None:
+    """
+    Serve the OpenAI Batch API on this machine: files, batches and results, with no account and no cost.
+
+    Everything can also be changed while it runs, under /_emulator/: settings, faults, state, calls, reset.
+    """
+    if show_settings:
+        _show()
+        return
+    flags = {
+        "progress": progress,
+        "clock_speed": clock_speed,
+        "upstream": upstream,
+        "upstream_api_key": upstream_api_key,
+        "enqueued_token_limit": enqueued_token_limit,
+        "result_style": result_style,
+    }
+    chosen = _settings(settings, {name: value for name, value in flags.items() if value is not None})
+    from airflow_provider_batch.emulator.faults import FaultRule
+    from airflow_provider_batch.emulator.server import server
+
+    try:
+        rules = [FaultRule.model_validate_json(text) for text in fault or ()]
+    except ValidationError as error:
+        raise typer.BadParameter(str(error), param_hint="--fault") from error
+    running = server(folder, chosen, host=host, port=port, log_level=log_level)
+    store = running.config.app.emulator.store  # type: ignore[union-attr]
+    for rule in rules:
+        store.set_fault(rule)
+    shown = host if ":" not in host else f"[{host}]"
+    typer.echo(f"Batch API emulator on http://{shown}:{port}/v1, state in {folder}", err=True)
+    running.run()
+
+
+def _settings(text: str, flags: dict[str, Any]) -> Settings:
+    try:
+        return Settings.model_validate(json.loads(text) | flags)
+    except (ValidationError, ValueError, TypeError) as error:
+        raise typer.BadParameter(str(error), param_hint="--settings") from error
+
+
+def _show() -> None:
+    from airflow_provider_batch.emulator import faults
+
+    for name, field in Settings.model_fields.items():
+        typer.echo(f"{name} = {field.default!r}\n    {field.description}")
+    typer.echo(f"\n{(faults.__doc__ or '').strip()}")
+
+
+def main() -> None:
+    """Run the command line."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(epilog=_EPILOG)(_serve)
+    app(prog_name="python -m airflow_provider_batch.emulator")
+
+
+if __name__ == "__main__":
+    main()

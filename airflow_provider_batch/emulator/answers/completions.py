@@ -1,0 +1,52 @@
+"""`POST /v1/completions`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_batch.emulator import tokens
+from airflow_provider_batch.emulator.answers import prose
+from airflow_provider_batch.emulator.answers.common import Answer, Asked
+from airflow_provider_batch.emulator.records import Tokens
+
+#: What the endpoint takes where the request does not say.
+_DEFAULT_MAX_TOKENS = 16
+
+
+def answer(asked: Asked) -> Answer:
+    """Return `n` completions for each prompt."""
+    body = asked.body
+    prompts = body["prompt"] if isinstance(body["prompt"], list) else [body["prompt"]]
+    if prompts and isinstance(prompts[0], int):
+        prompts = [prompts]
+    copies = int(body.get("n") or 1)
+    choices = [
+        _choice(asked, prompt, at * copies + copy) for at, prompt in enumerate(prompts) for copy in range(copies)
+    ]
+    used = Tokens(
+        input=tokens.of_request(asked.endpoint, body), output=sum(tokens.count(choice["text"]) for choice in choices)
+    )
+    total = used.input + used.output
+    usage = {"prompt_tokens": used.input, "completion_tokens": used.output, "total_tokens": total}
+    return Answer(
+        body={
+            "id": f"cmpl-{asked.digest[:29]}",
+            "object": "text_completion",
+            "created": int(asked.now),
+            "model": asked.model,
+            "choices": choices,
+            "usage": usage,
+        },
+        tokens=used,
+    )
+
+
+def _choice(asked: Asked, prompt: Any, index: int) -> dict[str, Any]:
+    text = prompt if isinstance(prompt, str) else " ".join(map(str, prompt))
+    said, cut = prose.fit(prose.summary(text), asked.body.get("max_tokens", _DEFAULT_MAX_TOKENS))
+    said = prose.twisted(said, asked)
+    finish = "length" if cut or asked.is_twisted("truncated") else "stop"
+    if asked.is_twisted("content_filter"):
+        said, finish = "", "content_filter"
+    echoed = text if asked.body.get("echo") else ""
+    return {"text": echoed + said, "index": index, "logprobs": None, "finish_reason": finish}

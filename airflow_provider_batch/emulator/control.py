@@ -1,0 +1,108 @@
+"""
+The control routes, under `/_emulator/`: they are never subject to faults, keys or latency.
+
+| route | does |
+|---|---|
+| `GET ready` | 200 when the emulator answers |
+| `GET settings`, `PATCH settings` | the settings; a PATCH changes those it names |
+| `GET faults`, `POST faults`, `DELETE faults`, `DELETE faults/{id}` | the fault rules; a POST takes a rule or a list |
+| `GET state` | batches, what was executed and billed, what was executed more than once |
+| `GET calls` | the journal: time, method, path, status, seconds, fault |
+| `POST reset` | forgets everything and goes back to the first settings |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import ValidationError
+
+from airflow_provider_batch.emulator.emulator import Emulator
+from airflow_provider_batch.emulator.faults import FaultRule
+
+router = APIRouter(prefix="/_emulator")
+
+
+def _emulator(request: Request) -> Emulator:
+    emulator: Emulator = request.app.state.emulator
+    return emulator
+
+
+def _refused(error: ValidationError) -> Response:
+    problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+    return JSONResponse({"error": {"message": "; ".join(problems), "type": "invalid_request_error"}}, status_code=422)
+
+
+@router.get("/ready")
+async def ready(request: Request) -> dict[str, Any]:
+    """Answer when the emulator is there."""
+    return {"ready": True, "pid": os.getpid(), "folder": str(_emulator(request).store.folder)}
+
+
+@router.get("/settings")
+async def get_settings(request: Request) -> dict[str, Any]:
+    """Return the settings."""
+    return _emulator(request).settings.model_dump(mode="json")
+
+
+@router.patch("/settings")
+async def change_settings(request: Request) -> Any:
+    """Change some settings."""
+    try:
+        return _emulator(request).configure(await request.json()).model_dump(mode="json")
+    except ValidationError as error:
+        return _refused(error)
+
+
+@router.get("/faults")
+async def get_faults(request: Request) -> list[dict[str, Any]]:
+    """Return the rules, each with the number of its matches."""
+    return _emulator(request).faults_state()
+
+
+@router.post("/faults")
+async def set_faults(request: Request) -> Any:
+    """Set one rule or several; a rule with the id of another takes its place."""
+    given = await request.json()
+    try:
+        rules = [FaultRule.model_validate(one) for one in (given if isinstance(given, list) else [given])]
+    except ValidationError as error:
+        return _refused(error)
+    return {"ids": [_emulator(request).store.set_fault(rule).id for rule in rules]}
+
+
+@router.delete("/faults")
+async def remove_faults(request: Request) -> dict[str, Any]:
+    """Remove all rules. A batch keeps those that were chosen for it when it was created."""
+    _emulator(request).store.remove_faults()
+    return {"removed": True}
+
+
+@router.delete("/faults/{rule_id}")
+async def remove_fault(request: Request, rule_id: str) -> dict[str, Any]:
+    """Remove one rule."""
+    _emulator(request).store.remove_faults(rule_id)
+    return {"removed": True}
+
+
+@router.get("/state")
+async def get_state(request: Request) -> dict[str, Any]:
+    """Return the state; computed off the loop, since prices may have to be loaded first."""
+    return await asyncio.to_thread(_emulator(request).state)
+
+
+@router.get("/calls")
+async def get_calls(request: Request) -> list[dict[str, Any]]:
+    """Return the journal of API calls."""
+    return _emulator(request).store.calls()
+
+
+@router.post("/reset")
+async def reset(request: Request) -> dict[str, Any]:
+    """Forget everything."""
+    await asyncio.to_thread(_emulator(request).reset)
+    return {"reset": True}

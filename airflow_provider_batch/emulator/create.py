@@ -1,0 +1,137 @@
+"""What a create call is checked for before there is a batch, in the order of the API."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_batch.emulator.answers import ENDPOINTS
+from airflow_provider_batch.emulator.errors import CallError, missing_parameter
+from airflow_provider_batch.emulator.records import BatchRecord
+
+MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512
+#: Seconds that files may be kept.
+MIN_LIFETIME, MAX_LIFETIME = 3_600, 2_592_000
+_JSON_NAMES = {
+    bool: "a boolean",
+    int: "an integer",
+    float: "a decimal",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
+
+
+def batch_from(body: Any, *, window: float) -> BatchRecord:
+    """
+    Return the batch that a create asks for.
+
+    :param window: Seconds until it expires.
+    :raises CallError: A parameter is missing or wrong.
+    """
+    if not isinstance(body, Mapping):
+        raise CallError(400, "We could not parse the JSON body of your request.")
+    for name in ("input_file_id", "endpoint", "completion_window"):
+        if body.get(name) is None:
+            raise missing_parameter(name)
+        _expect(body[name], str, name)
+    if body["endpoint"] not in ENDPOINTS:
+        raise invalid_value("endpoint", body["endpoint"], ENDPOINTS)
+    if body["completion_window"] != "24h":
+        raise invalid_value("completion_window", body["completion_window"], ("24h",))
+    now = time.time()
+    return BatchRecord(
+        id=f"batch_{uuid.uuid4().hex}",
+        endpoint=body["endpoint"],
+        input_file_id=body["input_file_id"],
+        completion_window="24h",
+        created_at=now,
+        expires_at=now + window,
+        metadata=_metadata(body.get("metadata")),
+        output_lifetime=_output_lifetime(body.get("output_expires_after")),
+    )
+
+
+def _metadata(value: Any) -> dict[str, str] | None:
+    if value is None:
+        return None
+    _expect(value, dict, "metadata")
+    if len(value) > MAX_PAIRS:
+        text = f"Invalid 'metadata': too many properties. Expected an object with at most {MAX_PAIRS} properties"
+        raise CallError(400, f"{text}, but got {len(value)}.", param="metadata", code="object_above_max_properties")
+    for key, text in value.items():
+        _expect(text, str, f"metadata.{key}")
+        if len(key) > MAX_KEY:
+            raise _too_long(f"metadata.{key}", MAX_KEY, len(key))
+        if len(text) > MAX_VALUE:
+            raise _too_long(f"metadata.{key}", MAX_VALUE, len(text))
+    return dict(value)
+
+
+def _output_lifetime(value: Any) -> float | None:
+    if value is None:
+        return None
+    _expect(value, dict, "output_expires_after")
+    return lifetime(value.get("anchor"), value.get("seconds"), "output_expires_after")
+
+
+def lifetime(anchor: Any, seconds: Any, name: str) -> float:
+    """Return the seconds of an expiry policy; raises `CallError` for one that the API refuses."""
+    if anchor != "created_at":
+        raise invalid_value(f"{name}.anchor", anchor, ("created_at",))
+    try:
+        number = int(seconds)
+    except (TypeError, ValueError):
+        raise _wrong_type(f"{name}.seconds", "an integer", seconds) from None
+    if not MIN_LIFETIME <= number <= MAX_LIFETIME:
+        side, code = (
+            ("above", "integer_above_max_value") if number > MAX_LIFETIME else ("below", "integer_below_min_value")
+        )
+        text = f"Invalid '{name}.seconds': integer {side} what is allowed. Expected {MIN_LIFETIME} to {MAX_LIFETIME}"
+        raise CallError(400, f"{text}, but got {number} instead.", param=f"{name}.seconds", code=code)
+    return float(number)
+
+
+def page_limit(text: str | None, *, default: int, highest: int) -> int:
+    """Read the `limit` of a list."""
+    if text is None:
+        return default
+    try:
+        number = int(text)
+    except ValueError:
+        raise _wrong_type("limit", "an integer", text) from None
+    if number > highest:
+        message = (
+            f"Invalid 'limit': integer above maximum value. Expected a value <= {highest}, but got {number} instead."
+        )
+        raise CallError(400, message, param="limit", code="integer_above_max_value")
+    if number < 1:
+        message = f"Invalid 'limit': integer below minimum value. Expected a value >= 1, but got {number} instead."
+        raise CallError(400, message, param="limit", code="integer_below_min_value")
+    return number
+
+
+def invalid_value(param: str, found: Any, allowed: tuple[str, ...]) -> CallError:
+    """Return the 400 for a value that is not one of the allowed."""
+    listed = ", ".join(f"'{one}'" for one in allowed)
+    text = f"Invalid value: '{found}'. Supported values are: {listed}."
+    return CallError(400, text, param=param, code="invalid_value")
+
+
+def _expect(value: Any, kind: type, param: str) -> None:
+    if not isinstance(value, kind):
+        raise _wrong_type(param, _JSON_NAMES[kind], value)
+
+
+def _wrong_type(param: str, expected: str, found: Any) -> CallError:
+    got = "null" if found is None else _JSON_NAMES.get(type(found), "something else")
+    text = f"Invalid type for '{param}': expected {expected}, but got {got} instead."
+    return CallError(400, text, param=param, code="invalid_type")
+
+
+def _too_long(param: str, limit: int, found: int) -> CallError:
+    expected = f"Expected a string with maximum length {limit}, but got a string with length {found} instead."
+    text = f"Invalid '{param}': string too long. {expected}"
+    return CallError(400, text, param=param, code="string_above_max_length")

@@ -1,0 +1,143 @@
+"""What one emulator is made of: settings, store and engine, and the questions that need more than one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_batch.emulator import prices
+from airflow_provider_batch.emulator.engine import Engine
+from airflow_provider_batch.emulator.errors import CallError, token_limit_text
+from airflow_provider_batch.emulator.faults import BATCH_KINDS
+from airflow_provider_batch.emulator.records import BatchRecord
+from airflow_provider_batch.emulator.settings import Settings
+from airflow_provider_batch.emulator.store import Store, as_stored
+from airflow_provider_batch.emulator.validation import first_model, validate_file
+
+#: Seconds that a reset waits for the chunks that are being run.
+_RESET_PATIENCE = 30.0
+
+
+class Emulator:
+    """
+    One emulator; its application and its server hang on it.
+
+    :param folder: Holds its state.
+    :param settings: What it starts with, and goes back to at a reset.
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.settings = self._first_settings = settings
+        self.store = Store(folder)
+        self.engine = Engine(self.store, lambda: self.settings)
+
+    def close(self) -> None:
+        """Stop working and close the store."""
+        self.engine.stop()
+        self.store.close()
+
+    def configure(self, changes: dict[str, Any]) -> Settings:
+        """Change some settings and let every batch feel it; raises `ValueError` for a setting that does not exist."""
+        self.settings = Settings.model_validate(self.settings.model_dump() | changes)
+        self.engine.wake_all()
+        return self.settings
+
+    def reset(self) -> None:
+        """Forget batches, files, faults and calls; go back to the first settings."""
+        self.engine.wait_until_idle(_RESET_PATIENCE)
+        self.store.reset()
+        self.engine.errors.clear()
+        self.settings = self._first_settings
+
+    # Create
+
+    async def check_token_limit(self, batch: BatchRecord) -> None:
+        """Raise `CallError` where the create call itself tells the limit on enqueued tokens."""
+        settings = self.settings
+        if settings.token_limit_answer == "failed_batch" or settings.enqueued_token_limit is None:
+            return
+        path = self.store.path_of(batch.input_file_id)
+        found = await asyncio.to_thread(validate_file, path, batch.endpoint, settings)
+        limit = settings.token_limit(found.model)
+        if limit is None or self.engine.enqueued_tokens(found.model) + found.tokens <= limit:
+            return
+        text = token_limit_text(found.model, settings.organization, limit)
+        status = int(settings.token_limit_answer)
+        kind = "invalid_request_error" if status == 400 else "tokens"
+        raise CallError(status, text, error_type=kind, code="token_limit_exceeded")
+
+    def choose_faults(self, batch: BatchRecord) -> None:
+        """Give a new batch the rules that are for it."""
+        rules = self.store.faults_of(BATCH_KINDS)
+        if not rules:
+            return
+        model = first_model(self.store.path_of(batch.input_file_id))
+        batch.faults = [
+            dict(as_stored(rule))
+            for rule in rules
+            if rule.fits_batch(model=model, endpoint=batch.endpoint, metadata=batch.metadata) and self.store.hit(rule)
+        ]
+
+    def is_file_hidden(self, file_id: str) -> bool:
+        """Count a create that names a file, and say whether a fault has it not found yet."""
+        rules = self.store.faults_of(frozenset({"file_not_ready"}))
+        if not rules:
+            return False
+        creates = self.store.count_create(file_id)
+        return any(creates <= rule.count and self.store.hit(rule) for rule in rules)
+
+    def is_listed(self, batch: BatchRecord) -> bool:
+        """Say whether the list shows a batch already."""
+        rule = batch.fault("late_in_list")
+        if rule is None:
+            return True
+        if "reads" in rule and self.store.count_list_read(batch.id) <= rule["reads"]:
+            return False
+        return time.time() >= batch.created_at + float(rule["seconds"])
+
+    # State
+
+    def state(self) -> dict[str, Any]:
+        """Return what a test needs to say that nothing was paid twice."""
+        batches = [self._batch_state(batch) for batch in reversed(self.store.batches())]
+        costs = [batch["cost_usd"] for batch in batches]
+        return {
+            "batches_created": len(batches),
+            "uploads": self.store.uploads(),
+            "batches": batches,
+            "executions": self.store.execution_totals(),
+            "repeated_executions": self.store.repeated_executions(),
+            "cost_usd": None if None in costs else str(sum(map(Decimal, costs), Decimal(0))),
+            "faults": self.faults_state(),
+            "errors": list(self.engine.errors),
+        }
+
+    def faults_state(self) -> list[dict[str, Any]]:
+        """Return the rules that are set, each with the number of its matches."""
+        rules = self.store.faults()
+        return [{**rule.model_dump(mode="json", exclude_unset=True), "id": rule.id, "matches": n} for rule, n in rules]
+
+    def _batch_state(self, batch: BatchRecord) -> dict[str, Any]:
+        cost = prices.cost(batch.model, batch.tokens)
+        return {
+            "id": batch.id,
+            "status": batch.status,
+            "endpoint": batch.endpoint,
+            "model": batch.model,
+            "metadata": batch.metadata,
+            "input_file_id": batch.input_file_id,
+            "lines": batch.total,
+            "executed": batch.completed + batch.failed,
+            "billed": batch.billed,
+            "completed": batch.completed,
+            "failed": batch.failed,
+            "usage": batch.tokens.to_api(),
+            "cost_usd": None if cost is None else str(cost),
+            "created_at": batch.created_at,
+            "ended_at": batch.ended_at,
+            "reads": batch.reads,
+            "faults": [rule["kind"] for rule in batch.faults],
+        }

@@ -1,0 +1,210 @@
+"""
+Faults on demand: each is one rule, data and nothing else, set with `POST /_emulator/faults`.
+
+A rule says what goes wrong (`kind`), where (selectors, all of which must match; none matches everything) and how (its
+own fields).
+
+| kind | scope | what happens | fields |
+|---|---|---|---|
+| `http_error` | line | the line ends with this HTTP status (`file="output"`: in the wrong file) | `status` 500, `code`, `message`, `file` |
+| `not_run` | line | `response` is null; `error` says why | `code` "request_timeout", `message` |
+| `content_filter` | line | the answer was stopped by the filter | |
+| `refusal` | line | the model refuses | `message` |
+| `truncated` | line | the answer is cut: `finish_reason` length, or status `incomplete` | |
+| `answer` | line | the answer is this text | `message` |
+| `raw_separators` | line | the answer holds U+2028, U+2029 and U+0085, written raw | |
+| `lone_surrogate` | line | the answer ends in half an emoji, as an escape | |
+| `body_as_string` | line | `response.body` is JSON in a string | |
+| `duplicate_line` | line | the result line is written again | `count` 1 |
+| `foreign_line` | line | a result line with an unknown `custom_id` follows | |
+| `missing_line` | line | not run, in neither file, not billed | |
+| `blank_line` | line | an empty line follows | |
+| `broken_line` | line | the result line stops in the middle, a line break follows; billed | |
+| `refuse_file` | batch | validation fails | `code` "invalid_request", `message`, `param`, `line` |
+| `expire` | batch | expires when this share of its lines is done | `after` 0.5 |
+| `stuck` | batch | stays in a status for some seconds | `status_text` "validating", `seconds` |
+| `missing_output` | batch | ended, but a file id never appears | `file` "output", "error" or "both" |
+| `late_output` | batch | ended, but a file id appears late | `file`, `reads` or `seconds` |
+| `empty_string_file_ids` | batch | `""` stands for null | |
+| `empty_error_file` | batch | an error file of 0 bytes where there is none | |
+| `upper_case_status` | batch | `COMPLETED` for `completed` | |
+| `unknown_status` | batch | another word until it has ended | `status_text` "scheduling", `reads`: only so many reads |
+| `batch_not_found` | batch | retrieve and cancel answer 404 | `reads`: only so many reads |
+| `late_in_list` | batch | the list does not show it at first | `reads` (of the list) or `seconds` |
+| `cancel_loses_race` | batch | a cancel is accepted and the batch completes | |
+| `file_not_ready` | create | 400 "Cannot find file" for the first creates with a file | `count` 1 |
+| `route_error` | call | this status instead of an answer | `status` 500, `code`, `message`, `retry_after` |
+| `slow_route` | call | the answer is late | `seconds` |
+| `drop_connection` | call | the connection is cut and nothing was done | |
+| `lose_answer` | call | all is done, then the connection is cut | |
+| `cut_body` | call | the connection is cut inside the answer | `after_bytes`, or `after` (share, 0.5) |
+
+Selectors: for lines `custom_id` (a pattern as in a shell), `line` (number in the input file, from 1), `fraction` with
+`seed` (the same lines each time), `text` (stands in the request line), `executions` (only the first so many
+executions of the same `custom_id` and body). For batches, and for the lines in them, `model`, `endpoint`, `metadata`
+(these pairs are in it). For calls `method` and `path` (a pattern; `/v1/files/*/content`). For all: `nth` (only the
+nth match since the rule was set, from 1) and `times` (only so many matches).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LineKind = Literal[
+    "http_error",
+    "not_run",
+    "content_filter",
+    "refusal",
+    "truncated",
+    "answer",
+    "raw_separators",
+    "lone_surrogate",
+    "body_as_string",
+    "duplicate_line",
+    "foreign_line",
+    "missing_line",
+    "blank_line",
+    "broken_line",
+]
+BatchKind = Literal[
+    "refuse_file",
+    "expire",
+    "stuck",
+    "missing_output",
+    "late_output",
+    "empty_string_file_ids",
+    "empty_error_file",
+    "upper_case_status",
+    "unknown_status",
+    "batch_not_found",
+    "late_in_list",
+    "cancel_loses_race",
+]
+CallKind = Literal["route_error", "slow_route", "drop_connection", "lose_answer", "cut_body"]
+CreateKind = Literal["file_not_ready"]
+
+LINE_KINDS: frozenset[str] = frozenset(get_args(LineKind))
+BATCH_KINDS: frozenset[str] = frozenset(get_args(BatchKind))
+CALL_KINDS: frozenset[str] = frozenset(get_args(CallKind))
+
+
+class FaultRule(BaseModel):
+    """One rule; see the table above."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: LineKind | BatchKind | CallKind | CreateKind
+    id: str = ""
+
+    custom_id: str | None = None
+    line: Annotated[int | None, Field(ge=1)] = None
+    fraction: Annotated[float | None, Field(ge=0, le=1)] = None
+    seed: int = 0
+    text: str | None = None
+    executions: Annotated[int | None, Field(ge=1)] = None
+    model: str | None = None
+    endpoint: str | None = None
+    metadata: dict[str, str] | None = None
+    method: str | None = None
+    path: str | None = None
+    nth: Annotated[int | None, Field(ge=1)] = None
+    times: Annotated[int | None, Field(ge=1)] = None
+
+    status: int = 500
+    status_text: str | None = None
+    code: str | None = None
+    message: str | None = None
+    param: str | None = None
+    file: Literal["output", "error", "both"] = "output"
+    count: Annotated[int, Field(ge=1)] = 1
+    reads: Annotated[int | None, Field(ge=0)] = None
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    retry_after: float | None = None
+    after: Annotated[float, Field(ge=0, le=1)] = 0.5
+    after_bytes: Annotated[int | None, Field(ge=0)] = None
+
+    def fits_batch(self, *, model: str | None, endpoint: str, metadata: dict[str, str] | None) -> bool:
+        """Say whether the batch selectors match."""
+        if self.endpoint is not None and self.endpoint != endpoint:
+            return False
+        if self.model is not None and self.model != model:
+            return False
+        return not self.metadata or self.metadata.items() <= (metadata or {}).items()
+
+    def fits_line(self, *, custom_id: str, number: int, raw: bytes) -> bool:
+        """Say whether the line selectors match, `executions` apart: that takes a look at what has been done."""
+        if self.line is not None and self.line != number:
+            return False
+        if self.custom_id is not None and not fnmatchcase(custom_id, self.custom_id):
+            return False
+        if self.text is not None and self.text.encode() not in raw:
+            return False
+        return self.fraction is None or chance(f"{self.seed}/{custom_id}") < self.fraction
+
+    def fits_call(self, *, method: str, path: str) -> bool:
+        """Say whether the call selectors match. A `cut_body` without a path is about downloads."""
+        if self.method is not None and self.method.upper() != method:
+            return False
+        pattern = self.path or ("/v1/files/*/content" if self.kind == "cut_body" else None)
+        return pattern is None or fnmatchcase(path, pattern)
+
+    def fires(self, match: int) -> bool:
+        """Say whether the rule acts on its `match`th match, from 1."""
+        if self.nth is not None and not self.nth <= match < self.nth + (self.times or 1):
+            return False
+        return self.nth is not None or self.times is None or match <= self.times
+
+
+def chance(key: str) -> float:
+    """Return a number in [0, 1) that is the same for the same key, today and in another process."""
+    return random.Random(key).random()
+
+
+class FaultBook:
+    """
+    The rules that are set, and how often each has matched.
+
+    Not safe for threads by itself: the store that holds it has the lock.
+    """
+
+    def __init__(self, rules: Iterable[tuple[FaultRule, int]] = ()) -> None:
+        self.matches: dict[str, int] = {}
+        self.rules: list[FaultRule] = []
+        for rule, matches in rules:
+            self.rules.append(rule)
+            self.matches[rule.id] = matches
+
+    def add(self, rule: FaultRule) -> FaultRule:
+        """Add a rule, or put it in the place of the one with the same id."""
+        named = rule if rule.id else rule.model_copy(update={"id": self._free_id()})
+        self.remove(named.id)
+        self.rules.append(named)
+        self.matches[named.id] = 0
+        return named
+
+    def remove(self, rule_id: str | None) -> None:
+        """Remove one rule, or all."""
+        self.rules = [rule for rule in self.rules if rule_id is not None and rule.id != rule_id]
+        self.matches = {rule.id: self.matches[rule.id] for rule in self.rules}
+
+    def of(self, kinds: frozenset[str]) -> Sequence[FaultRule]:
+        """Return the rules of some kinds, oldest first."""
+        return [rule for rule in self.rules if rule.kind in kinds]
+
+    def hit(self, rule: FaultRule) -> bool:
+        """Count a match and say whether the rule acts on it."""
+        if rule.id not in self.matches:
+            return False
+        self.matches[rule.id] += 1
+        return rule.fires(self.matches[rule.id])
+
+    def _free_id(self) -> str:
+        number = len(self.rules) + 1
+        while f"fault-{number}" in self.matches:
+            number += 1
+        return f"fault-{number}"

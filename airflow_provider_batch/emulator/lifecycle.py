@@ -1,0 +1,170 @@
+"""
+What happens to a batch next: pure, over a record, the settings and a moment.
+
+::
+
+    validating ──▶ in_progress ──▶ finalizing ──▶ completed
+        │              │  └──▶ (rest is written as expired) ──▶ expired
+        ▼              ▼
+      failed       cancelling ──▶ (rest is written as cancelled) ──▶ cancelled
+
+The engine asks `due`, does the one thing that it says, and asks again. Nothing here reads a clock, a file or the
+database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_provider_batch.emulator.records import BatchRecord
+from airflow_provider_batch.emulator.settings import Progress, Settings
+
+#: Seconds between two looks at a batch that gets on by the clock.
+_TICK = 0.05
+
+
+@dataclass(frozen=True)
+class Validate:
+    """Read the input file and refuse or accept it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Execute lines until so many are done."""
+
+    until: int
+
+
+@dataclass(frozen=True)
+class WriteRest:
+    """Write the remaining lines as not run."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """Give the batch this status; it may also set what the rest of its lines end as."""
+
+    status: str
+    ending: str | None = None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing until this moment (epoch seconds); None until it is read or something is set."""
+
+    until: float | None = None
+
+
+Action = Validate | Run | WriteRest | Move | Wait
+
+
+def due(batch: BatchRecord, settings: Settings, now: float) -> Action:
+    """Return the one thing that is to be done with a batch."""
+    if batch.has_ended:
+        return Wait()
+    if held := _stuck_until(batch, now):
+        return Wait(held)
+    if batch.status == "validating":
+        return _validating(batch, settings, now)
+    if batch.status == "cancelling":
+        return _cancelling(batch, settings, now)
+    if batch.status == "finalizing":
+        return _finalizing(batch, settings, now)
+    return _in_progress(batch, settings, now)
+
+
+def _stuck_until(batch: BatchRecord, now: float) -> float | None:
+    rule = batch.fault("stuck")
+    if rule is None or batch.status != (rule.get("status_text") or "validating"):
+        return None
+    since = {"in_progress": batch.in_progress_at, "finalizing": batch.finalizing_at, "cancelling": batch.cancelling_at}
+    until = (since.get(batch.status) or batch.created_at) + rule["seconds"]
+    return until if now < until else None
+
+
+def _validating(batch: BatchRecord, settings: Settings, now: float) -> Action:
+    pace = settings.pace
+    if pace.mode == "hold" or (pace.mode == "reads" and batch.reads < 1):
+        return Wait(batch.expires_at) if now < batch.expires_at else Validate()
+    begin = batch.created_at + settings.validating_seconds
+    return Validate() if now >= begin else Wait(begin)
+
+
+def _in_progress(batch: BatchRecord, settings: Settings, now: float) -> Action:
+    if batch.ending is not None:
+        return WriteRest() if batch.done < batch.total else Move("expired")
+    limit = _lines_before_expiry(batch)
+    if now >= batch.expires_at or (batch.fault("expire") and batch.done >= limit):
+        return Move("in_progress", ending="expired")
+    allowed = min(_lines_allowed(batch, settings.pace, now), limit)
+    if batch.done < allowed:
+        return Run(allowed)
+    if batch.done == batch.total and _lines_allowed(batch, settings.pace, now) >= batch.total:
+        return Move("finalizing")
+    return Wait(_next_look(batch, settings.pace, now))
+
+
+def _lines_before_expiry(batch: BatchRecord) -> int:
+    rule = batch.fault("expire")
+    return batch.total if rule is None else int(batch.total * rule["after"])
+
+
+def _lines_allowed(batch: BatchRecord, pace: Progress, now: float) -> int:
+    if pace.mode == "immediate":
+        return batch.total
+    if pace.mode == "hold":
+        return 0 if batch.done < batch.total else -1
+    if pace.mode == "reads":
+        share = batch.reads / max(1.0, pace.amount - 1)
+    else:
+        share = 1.0 if pace.amount <= 0 else (now - (batch.in_progress_at or now)) / pace.amount
+    return batch.total if share >= 1 else int(batch.total * share)
+
+
+def _next_look(batch: BatchRecord, pace: Progress, now: float) -> float:
+    if pace.mode != "seconds":
+        return batch.expires_at
+    begun = batch.in_progress_at or now
+    next_line = begun + pace.amount * (batch.done + 1) / max(1, batch.total)
+    return min(batch.expires_at, max(now + _TICK, next_line), max(now + 0.001, begun + pace.amount))
+
+
+def _finalizing(batch: BatchRecord, settings: Settings, now: float) -> Action:
+    pace = settings.pace
+    if pace.mode == "hold" or (pace.mode == "reads" and batch.reads < pace.amount):
+        return Wait()
+    end = (batch.finalizing_at or now) + settings.finalizing_seconds
+    return Move("completed") if now >= end else Wait(end)
+
+
+def _cancelling(batch: BatchRecord, settings: Settings, now: float) -> Action:
+    pace = settings.pace
+    if pace.mode == "hold" or (pace.mode == "reads" and batch.reads <= batch.reads_at_cancel):
+        return Wait()
+    end = (batch.cancelling_at or now) + settings.cancelling_seconds
+    if now < end:
+        return Wait(end)
+    if batch.in_progress_at is None:
+        return Validate()
+    if batch.fault("cancel_loses_race"):
+        return Run(batch.total) if batch.done < batch.total else Move("completed")
+    if batch.done < batch.total:
+        return WriteRest()
+    return Move("cancelled")
+
+
+def moved(batch: BatchRecord, move: Move, now: float) -> None:
+    """Give a batch the status of `move` and its moment."""
+    batch.status = move.status
+    batch.ending = move.ending or batch.ending
+    if move.status in ("finalizing", "completed", "expired", "cancelled", "failed", "cancelling"):
+        setattr(batch, f"{move.status}_at", now)
+    if move.status in ("completed", "expired") and batch.finalizing_at is None:
+        batch.finalizing_at = now
+    if batch.has_ended:
+        batch.reads_at_end = batch.reads
+
+
+def blocks_cancel(status: str) -> bool:
+    """Say whether a cancel is answered with 409."""
+    return status in ("completed", "failed", "expired")

@@ -1,0 +1,173 @@
+"""What the emulator remembers of a file and of a batch, and how the API shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+#: Statuses after which nothing happens to a batch.
+ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+
+
+class FileRecord(msgspec.Struct):
+    """A file that was uploaded, or that a batch wrote. Times are epoch seconds."""
+
+    id: str
+    filename: str
+    purpose: str
+    bytes: int
+    created_at: float
+    expires_at: float | None = None
+
+    def to_api(self) -> dict[str, Any]:
+        """Return the File object."""
+        return {
+            "object": "file",
+            "id": self.id,
+            "purpose": self.purpose,
+            "filename": self.filename,
+            "bytes": self.bytes,
+            "created_at": int(self.created_at),
+            "expires_at": whole(self.expires_at),
+            "status": "processed",
+            "status_details": None,
+        }
+
+
+class Tokens(msgspec.Struct):
+    """Tokens of one answer, or of many."""
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+    def add(self, other: Tokens) -> None:
+        """Add another's counts to these."""
+        self.input += other.input
+        self.cached += other.cached
+        self.output += other.output
+        self.reasoning += other.reasoning
+
+    def to_api(self) -> dict[str, Any]:
+        """Return the `usage` of a Batch object and of a response."""
+        return {
+            "input_tokens": self.input,
+            "input_tokens_details": {"cached_tokens": self.cached},
+            "output_tokens": self.output,
+            "output_tokens_details": {"reasoning_tokens": self.reasoning},
+            "total_tokens": self.input + self.output,
+        }
+
+
+class BatchRecord(msgspec.Struct, kw_only=True):
+    """A batch: what the API shows of it, and how far its execution has come."""
+
+    id: str
+    endpoint: str
+    input_file_id: str
+    completion_window: str
+    created_at: float
+    expires_at: float
+    metadata: dict[str, str] | None = None
+    output_lifetime: float | None = None
+    model: str | None = None
+    status: str = "validating"
+    errors: list[dict[str, Any]] | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    in_progress_at: float | None = None
+    finalizing_at: float | None = None
+    completed_at: float | None = None
+    failed_at: float | None = None
+    expired_at: float | None = None
+    cancelling_at: float | None = None
+    cancelled_at: float | None = None
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+    tokens: Tokens = msgspec.field(default_factory=Tokens)
+
+    #: How often the batch was read (retrieve, list), in all, before its cancel, and before its end.
+    reads: int = 0
+    reads_at_cancel: int = 0
+    reads_at_end: int = 0
+    #: Lines that are through, in the order of execution; the results of no more lines than these are in the files.
+    done: int = 0
+    #: Bytes of the two result files that belong to `done`; what lies beyond was written by a process that died.
+    output_bytes: int = 0
+    error_bytes: int = 0
+    #: Answered with 2xx, and so paid for.
+    billed: int = 0
+    enqueued_tokens: int = 0
+    #: "expired" or "cancelled" once the remaining lines are not run any more.
+    ending: str | None = None
+    #: Ids of the result files, fixed before the first line is written.
+    output_name: str = ""
+    error_name: str = ""
+    #: Fault rules that were chosen for this batch when it was created.
+    faults: list[dict[str, Any]] = []
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its status is final."""
+        return self.status in ENDED
+
+    @property
+    def ended_at(self) -> float | None:
+        """When it ended."""
+        return self.completed_at or self.failed_at or self.expired_at or self.cancelled_at
+
+    def fault(self, kind: str) -> dict[str, Any] | None:
+        """Return the rule of that kind that was chosen for this batch."""
+        return next((rule for rule in self.faults if rule["kind"] == kind), None)
+
+    def to_api(self, now: float) -> dict[str, Any]:
+        """Return the Batch object as it is at `now`."""
+        return {
+            "id": self.id,
+            "object": "batch",
+            "endpoint": self.endpoint,
+            "model": self.model,
+            "errors": None if self.errors is None else {"object": "list", "data": self.errors},
+            "input_file_id": self.input_file_id,
+            "completion_window": self.completion_window,
+            "status": self._shown_status(),
+            "output_file_id": self._shown_file("output", self.output_file_id, now),
+            "error_file_id": self._shown_file("error", self.error_file_id, now),
+            "created_at": int(self.created_at),
+            "in_progress_at": whole(self.in_progress_at),
+            "expires_at": int(self.expires_at),
+            "finalizing_at": whole(self.finalizing_at),
+            "completed_at": whole(self.completed_at),
+            "failed_at": whole(self.failed_at),
+            "expired_at": whole(self.expired_at),
+            "cancelling_at": whole(self.cancelling_at),
+            "cancelled_at": whole(self.cancelled_at),
+            "request_counts": {"total": self.total, "completed": self.completed, "failed": self.failed},
+            "metadata": self.metadata,
+            "usage": self.tokens.to_api(),
+        }
+
+    def _shown_status(self) -> str:
+        if (rule := self.fault("unknown_status")) and not self.has_ended and self._is_early(rule):
+            return str(rule.get("status_text") or "scheduling")
+        return self.status.upper() if self.fault("upper_case_status") else self.status
+
+    def _is_early(self, rule: dict[str, Any]) -> bool:
+        return "reads" not in rule or self.reads <= rule["reads"]
+
+    def _shown_file(self, which: str, file_id: str | None, now: float) -> str | None:
+        if file_id and (rule := self.fault("missing_output")) and rule.get("file") in (which, "both"):
+            file_id = None
+        if file_id and (rule := self.fault("late_output")) and rule.get("file") in (which, "both"):
+            late = self.reads - self.reads_at_end <= rule.get("reads", -1)
+            late = late or now < (self.ended_at or now) + rule.get("seconds", 0)
+            file_id = None if late else file_id
+        return "" if file_id is None and self.fault("empty_string_file_ids") else file_id
+
+
+def whole(time: float | None) -> int | None:
+    """Return whole seconds; the API has no others."""
+    return None if time is None else int(time)

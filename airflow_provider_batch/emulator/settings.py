@@ -1,0 +1,115 @@
+"""
+What the emulator can be told: at the start (command line) or while it runs (`/_emulator/settings`).
+
+Settings are values of one server process. They are not kept in its folder: whoever starts it again says them again.
+Faults, batches and files do stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+#: Seconds that the API gives a batch; divided by `clock_speed`.
+COMPLETION_WINDOW = 86_400.0
+#: Seconds after which the files of a batch go, where the client does not say; divided by `clock_speed`.
+FILE_LIFETIME = 30 * 86_400.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a batch gets on: at once, over so many seconds, over so many reads of it, or not at all."""
+
+    mode: Literal["immediate", "seconds", "reads", "hold"]
+    amount: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> Progress:
+        """Read `immediate`, `hold`, `seconds:5` or `reads:3`; raises `ValueError` for anything else."""
+        mode, _, amount = text.partition(":")
+        if mode in ("immediate", "hold") and not amount:
+            return cls(mode)
+        if mode == "seconds":
+            return cls(mode, max(0.0, float(amount)))
+        if mode == "reads":
+            return cls(mode, max(1, int(amount)))
+        raise ValueError(f"expected 'immediate', 'hold', 'seconds:N' or 'reads:N', found {text!r}")
+
+
+def _valid_progress(text: str) -> str:
+    Progress.parse(text)
+    return text
+
+
+class Settings(BaseModel):
+    """Everything that can be set; each has its sentence in `description`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    progress: Annotated[str, AfterValidator(_valid_progress)] = Field(
+        default="immediate", description="immediate, hold, seconds:N or reads:N (a retrieve and a list are reads)."
+    )
+    validating_seconds: float = Field(default=0.0, ge=0, description="Seconds that a batch stays in validating.")
+    finalizing_seconds: float = Field(default=0.0, ge=0, description="Seconds that a batch stays in finalizing.")
+    cancelling_seconds: float = Field(default=0.0, ge=0, description="Seconds that a batch stays in cancelling.")
+    clock_speed: float = Field(
+        default=1.0, gt=0, description="Divides the 24 h window and the lives of files: 8640 makes 24 hours 10 seconds."
+    )
+    max_requests: int = Field(default=50_000, ge=1, description="Requests in one batch.")
+    max_file_bytes: int = Field(default=209_715_200, ge=1, description="Bytes of one batch input file.")
+    max_upload_bytes: int = Field(
+        default=536_870_912, ge=1, description="Bytes of any upload; more is answered with 413."
+    )
+    max_embedding_inputs: int = Field(default=50_000, ge=1, description="Embedding inputs over all lines of a file.")
+    max_batches_per_hour: int | None = Field(
+        default=2_000, description="Creates in one hour before 429; null for no limit."
+    )
+    enqueued_token_limit: int | dict[str, int] | None = Field(
+        default=None, description="Input tokens of unfinished batches of one model: one number, or one a model."
+    )
+    token_limit_answer: Literal["failed_batch", "400", "429"] = Field(
+        "failed_batch", description="How the token limit is told: by a failed batch, or by the create call itself."
+    )
+    models: list[str] | None = Field(default=None, description="Model names that are accepted; null accepts any.")
+    dated_models: bool = Field(
+        default=True, description="Answers name the dated snapshot of well-known models, as the API does."
+    )
+    api_keys: list[str] | None = Field(
+        default=None, description="Keys that are accepted; null accepts any that is not empty."
+    )
+    organization: str = Field("org-emulator", description="Named in messages about limits.")
+    result_style: Literal["ascii", "compact"] = Field(
+        default="ascii", description="Result lines as Python's json.dumps writes them, or compact UTF-8."
+    )
+    shuffle: bool = Field(default=True, description="Results come in another order than the requests.")
+    always_error_file: bool = Field(
+        default=False, description="An ended batch has an error file of 0 bytes where it has no errors."
+    )
+    latency: float = Field(default=0.0, ge=0, description="Seconds added to each answer of the API.")
+    workers: int = Field(default=2, ge=1, le=32, description="Threads that execute batches; read at the start only.")
+    upstream: str | None = Field(
+        default=None, description="Base URL of an OpenAI-compatible server (with its /v1) that answers each request."
+    )
+    upstream_api_key: str = Field(default="emulator", description="Key sent to the upstream.", repr=False)
+    upstream_concurrency: int = Field(
+        default=8, ge=1, le=256, description="Requests at the upstream at one time, a batch."
+    )
+    upstream_timeout: float = Field(default=120.0, gt=0, description="Seconds to wait for one answer of the upstream.")
+
+    @property
+    def pace(self) -> Progress:
+        """`progress`, read."""
+        return Progress.parse(self.progress)
+
+    @property
+    def window(self) -> float:
+        """Seconds from a batch's creation to its expiry."""
+        return COMPLETION_WINDOW / self.clock_speed
+
+    def token_limit(self, model: str | None) -> int | None:
+        """Return the cap on enqueued tokens of `model`, or None."""
+        if isinstance(self.enqueued_token_limit, dict):
+            return self.enqueued_token_limit.get(model or "")
+        return self.enqueued_token_limit

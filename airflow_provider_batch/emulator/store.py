@@ -1,0 +1,316 @@
+"""
+What survives a restart: one SQLite file and a folder of files.
+
+One connection behind one lock: every call is short, and a change of a batch is "read, change, write" under the lock,
+so that a route and the executing thread cannot overwrite each other. `synchronous=OFF` is enough: a killed process
+loses nothing that was committed, only a power cut could.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from airflow_provider_batch.emulator.faults import FaultBook, FaultRule
+from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS files (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, purpose TEXT, creates INTEGER
+DEFAULT 0, record BLOB); CREATE TABLE IF NOT EXISTS batches (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE,
+active INTEGER, input TEXT, created REAL, list_reads INTEGER DEFAULT 0, record BLOB); CREATE INDEX IF NOT EXISTS
+active_batches ON batches (active) WHERE active; CREATE TABLE IF NOT EXISTS executions (custom_id TEXT, body BLOB,
+attempts INTEGER, billed INTEGER, PRIMARY KEY (custom_id, body)) WITHOUT ROWID; CREATE TABLE IF NOT EXISTS calls (seq
+INTEGER PRIMARY KEY AUTOINCREMENT, time REAL, method TEXT, path TEXT, status INTEGER, seconds REAL, fault TEXT);
+CREATE TABLE IF NOT EXISTS faults (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, rule TEXT, matches INTEGER);
+"""
+_NAMES = ("files", "batches", "executions", "calls", "faults")
+
+_batch_decoder = msgspec.msgpack.Decoder(BatchRecord)
+_file_decoder = msgspec.msgpack.Decoder(FileRecord)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def body_key(body: Any) -> bytes:
+    """Return what stands for a request body: the same for equal bodies, whatever the order of their keys."""
+    return hashlib.blake2b(msgspec.json.encode(body, order="sorted"), digest_size=8).digest()
+
+
+class Store:
+    """
+    Files, batches, executions, calls and faults of one emulator.
+
+    :param folder: Where they are; made where it does not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files_folder = folder / "files"
+        self.files_folder.mkdir(parents=True, exist_ok=True)
+        self.lock = threading.RLock()
+        self._db = sqlite3.connect(folder / "emulator.sqlite3", check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=OFF")
+        self._db.executescript(_TABLES)
+        stored = self._db.execute("SELECT rule, matches FROM faults ORDER BY seq").fetchall()
+        self.book = FaultBook((FaultRule.model_validate_json(rule), matches) for rule, matches in stored)
+
+    def close(self) -> None:
+        """Close the database."""
+        with self.lock:
+            self._db.close()
+
+    def reset(self) -> None:
+        """Forget everything and remove every file."""
+        with self.lock:
+            for name in _NAMES:
+                self._db.execute(f"DELETE FROM {name}")
+            self.book = FaultBook()
+            shutil.rmtree(self.files_folder, ignore_errors=True)
+            self.files_folder.mkdir(parents=True, exist_ok=True)
+
+    # Files
+
+    def path_of(self, file_id: str) -> Path:
+        """Return where the bytes of a file are."""
+        return self.files_folder / file_id
+
+    def new_file_id(self) -> str:
+        """Return an id like the API's."""
+        return f"file-{uuid.uuid4().hex[:24]}"
+
+    def add_file(self, record: FileRecord) -> None:
+        """Show a file whose bytes are in their place."""
+        with self.lock:
+            self._db.execute(
+                "INSERT OR REPLACE INTO files (id, purpose, record) VALUES (?, ?, ?)",
+                (record.id, record.purpose, _encode(record)),
+            )
+
+    def file(self, file_id: str, now: float) -> FileRecord | None:
+        """Return a file that exists and has not expired."""
+        with self.lock:
+            row = self._db.execute("SELECT record FROM files WHERE id = ?", (file_id,)).fetchone()
+        if row is None:
+            return None
+        record = _file_decoder.decode(row[0])
+        return None if record.expires_at is not None and record.expires_at <= now else record
+
+    def files(self, *, purpose: str | None, after: str | None, limit: int, descending: bool) -> Iterator[FileRecord]:
+        """Return files in the order of their creation, from the one behind `after` on."""
+        order, sign = ("DESC", "<") if descending else ("ASC", ">")
+        where, values = ["1"], []
+        if purpose:
+            where.append("purpose = ?")
+            values.append(purpose)
+        if after:
+            where.append(f"seq {sign} (SELECT seq FROM files WHERE id = ?)")
+            values.append(after)
+        query = f"SELECT record FROM files WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT ?"
+        with self.lock:
+            rows = self._db.execute(query, (*values, limit)).fetchall()
+        return (_file_decoder.decode(row[0]) for row in rows)
+
+    def remove_file(self, file_id: str) -> None:
+        """Remove a file; its bytes stay as long as a batch reads them."""
+        with self.lock:
+            self._db.execute("DELETE FROM files WHERE id = ?", (file_id,))
+            used = self._db.execute("SELECT 1 FROM batches WHERE active AND input = ?", (file_id,)).fetchone()
+            if not used:
+                self.path_of(file_id).unlink(missing_ok=True)
+
+    def drop_unlisted_input(self, file_id: str) -> None:
+        """Remove the bytes of an input file that was deleted while a batch read it."""
+        with self.lock:
+            listed = self._db.execute("SELECT 1 FROM files WHERE id = ?", (file_id,)).fetchone()
+            used = self._db.execute("SELECT 1 FROM batches WHERE active AND input = ?", (file_id,)).fetchone()
+            if not listed and not used:
+                self.path_of(file_id).unlink(missing_ok=True)
+
+    def count_create(self, file_id: str) -> int:
+        """Count a create that names this file; return how many there were, this one included."""
+        with self.lock:
+            self._db.execute("UPDATE files SET creates = creates + 1 WHERE id = ?", (file_id,))
+            row = self._db.execute("SELECT creates FROM files WHERE id = ?", (file_id,)).fetchone()
+        return int(row[0]) if row else 0
+
+    # Batches
+
+    def add_batch(self, record: BatchRecord) -> None:
+        """Show a batch that was just created."""
+        with self.lock:
+            self._db.execute(
+                "INSERT INTO batches (id, active, input, created, record) VALUES (?, ?, ?, ?, ?)",
+                (record.id, not record.has_ended, record.input_file_id, record.created_at, _encode(record)),
+            )
+
+    def batch(self, batch_id: str) -> BatchRecord | None:
+        """Return a batch, or None."""
+        with self.lock:
+            row = self._db.execute("SELECT record FROM batches WHERE id = ?", (batch_id,)).fetchone()
+        return None if row is None else _batch_decoder.decode(row[0])
+
+    def batches(self, *, after: str | None = None, limit: int = -1) -> list[BatchRecord]:
+        """Return batches, newest first, from the one behind `after` on; all without a limit."""
+        where = "WHERE seq < (SELECT seq FROM batches WHERE id = ?)" if after else ""
+        values: tuple[Any, ...] = (after, limit) if after else (limit,)
+        with self.lock:
+            rows = self._db.execute(f"SELECT record FROM batches {where} ORDER BY seq DESC LIMIT ?", values).fetchall()
+        return [_batch_decoder.decode(row[0]) for row in rows]
+
+    def active_batches(self) -> list[BatchRecord]:
+        """Return the batches that have not ended, oldest first."""
+        with self.lock:
+            rows = self._db.execute("SELECT record FROM batches WHERE active ORDER BY seq").fetchall()
+        return [_batch_decoder.decode(row[0]) for row in rows]
+
+    def created_since(self, time: float) -> int:
+        """Count the batches that were created after `time`."""
+        with self.lock:
+            return int(self._db.execute("SELECT count(*) FROM batches WHERE created > ?", (time,)).fetchone()[0])
+
+    def count_list_read(self, batch_id: str) -> int:
+        """Count a list that could have shown this batch; return how many there were, this one included."""
+        with self.lock:
+            self._db.execute("UPDATE batches SET list_reads = list_reads + 1 WHERE id = ?", (batch_id,))
+            return int(self._db.execute("SELECT list_reads FROM batches WHERE id = ?", (batch_id,)).fetchone()[0])
+
+    def update(self, batch_id: str, change: Callable[[BatchRecord], None]) -> BatchRecord | None:
+        """Change a batch while nobody else can; None where it is gone."""
+        with self.lock:
+            record = self.batch(batch_id)
+            if record is not None:
+                change(record)
+                self._save(record)
+        return record
+
+    def _save(self, record: BatchRecord) -> None:
+        self._db.execute(
+            "UPDATE batches SET active = ?, record = ? WHERE id = ?",
+            (not record.has_ended, _encode(record), record.id),
+        )
+
+    # Executions
+
+    def attempts(self, keys: Sequence[tuple[str, bytes]]) -> dict[tuple[str, bytes], int]:
+        """Return how often each line was executed before; lines never executed are left out."""
+        found: dict[tuple[str, bytes], int] = {}
+        with self.lock:
+            for key in keys:
+                query = "SELECT attempts FROM executions WHERE custom_id = ? AND body = ?"
+                if row := self._db.execute(query, key).fetchone():
+                    found[key] = row[0]
+        return found
+
+    def commit_lines(
+        self,
+        batch_id: str,
+        executed: Iterable[tuple[str, bytes, int]],
+        change: Callable[[BatchRecord], None],
+    ) -> BatchRecord | None:
+        """
+        Record lines that were executed together with the batch's progress, both or neither.
+
+        :param executed: `(custom_id, body key, 1 where it was billed)` for each line.
+        """
+        with self.lock:
+            self._db.execute("BEGIN")
+            try:
+                self._db.executemany(
+                    "INSERT INTO executions VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET "
+                    "attempts = attempts + 1, billed = billed + excluded.billed",
+                    executed,
+                )
+                record = self.update(batch_id, change)
+                self._db.execute("COMMIT" if record is not None else "ROLLBACK")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            return record
+
+    def repeated_executions(self) -> list[dict[str, Any]]:
+        """Return the lines that were executed more than once."""
+        query = "SELECT custom_id, hex(body), attempts, billed FROM executions WHERE attempts > 1 ORDER BY custom_id"
+        with self.lock:
+            rows = self._db.execute(query).fetchall()
+        return [{"custom_id": r[0], "body": r[1].lower(), "attempts": r[2], "billed": r[3]} for r in rows]
+
+    def execution_totals(self) -> dict[str, int]:
+        """Return how many lines were executed and billed, and how many different ones."""
+        query = "SELECT count(*), coalesce(sum(attempts), 0), coalesce(sum(billed), 0), coalesce(sum(max(billed - 1, 0)), 0) FROM executions"
+        with self.lock:
+            row = self._db.execute(query).fetchone()
+        return {"distinct_lines": row[0], "executed": row[1], "billed": row[2], "billed_again": row[3]}
+
+    def uploads(self) -> int:
+        """Count the uploads that were answered with 200, or whose answer was lost."""
+        query = "SELECT count(*) FROM calls WHERE method = 'POST' AND path = '/v1/files' AND status = 200"
+        with self.lock:
+            return int(self._db.execute(query).fetchone()[0])
+
+    # Calls
+
+    def add_call(self, time: float, method: str, path: str, status: int, seconds: float, fault: str | None) -> None:
+        """Add a call to the journal."""
+        with self.lock:
+            self._db.execute(
+                "INSERT INTO calls (time, method, path, status, seconds, fault) VALUES (?, ?, ?, ?, ?, ?)",
+                (time, method, path, status, seconds, fault),
+            )
+
+    def calls(self, limit: int = -1) -> list[dict[str, Any]]:
+        """Return the journal, oldest first."""
+        names = ("time", "method", "path", "status", "seconds", "fault")
+        with self.lock:
+            rows = self._db.execute(f"SELECT {', '.join(names)} FROM calls ORDER BY seq LIMIT ?", (limit,)).fetchall()
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    # Faults
+
+    def set_fault(self, rule: FaultRule) -> FaultRule:
+        """Add a rule, or replace the one with the same id."""
+        with self.lock:
+            named = self.book.add(rule)
+            self._db.execute(
+                "INSERT OR REPLACE INTO faults (id, rule, matches) VALUES (?, ?, 0)",
+                (named.id, named.model_dump_json(exclude_unset=False)),
+            )
+        return named
+
+    def remove_faults(self, rule_id: str | None = None) -> None:
+        """Remove one rule, or all."""
+        with self.lock:
+            self.book.remove(rule_id)
+            if rule_id is None:
+                self._db.execute("DELETE FROM faults")
+            else:
+                self._db.execute("DELETE FROM faults WHERE id = ?", (rule_id,))
+
+    def faults(self) -> list[tuple[FaultRule, int]]:
+        """Return the rules and how often each has matched."""
+        with self.lock:
+            return [(rule, self.book.matches[rule.id]) for rule in self.book.rules]
+
+    def faults_of(self, kinds: frozenset[str]) -> Sequence[FaultRule]:
+        """Return the rules of some kinds."""
+        with self.lock:
+            return self.book.of(kinds)
+
+    def hit(self, rule: FaultRule) -> bool:
+        """Count a match of a rule and say whether it acts."""
+        with self.lock:
+            acts = self.book.hit(rule)
+            self._db.execute("UPDATE faults SET matches = ? WHERE id = ?", (self.book.matches.get(rule.id, 0), rule.id))
+        return acts
+
+
+def as_stored(rule: FaultRule) -> Mapping[str, Any]:
+    """Return a rule as a batch keeps it."""
+    return rule.model_dump(mode="json", exclude_none=True)

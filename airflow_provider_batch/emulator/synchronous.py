@@ -1,0 +1,73 @@
+"""The synchronous endpoints, with the same answers: an emulator can be the upstream of another, or of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from airflow_provider_batch.emulator import answers, result_lines
+from airflow_provider_batch.emulator.answers.common import SNAPSHOTS
+from airflow_provider_batch.emulator.errors import CallError
+
+router = APIRouter(prefix="/v1")
+
+_MODELS = (
+    *SNAPSHOTS,
+    "text-embedding-3-small",
+    "text-embedding-3-large",
+    "omni-moderation-latest",
+    "gpt-image-1",
+    "sora-2",
+)
+
+
+@router.get("/models")
+async def list_models(request: Request) -> dict[str, Any]:
+    """List the models that are set, or some well-known ones."""
+    names = request.app.state.emulator.settings.models or _MODELS
+    return {"object": "list", "data": [_model(name) for name in names]}
+
+
+@router.get("/models/{name}")
+async def retrieve_model(request: Request, name: str) -> dict[str, Any]:
+    """Return a model; any, where none are set."""
+    models = request.app.state.emulator.settings.models
+    if models is not None and name not in models:
+        text = f"The model '{name}' does not exist or you do not have access to it."
+        raise CallError(404, text, param="model", code="model_not_found")
+    return _model(name)
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "emulator"}
+
+
+async def _answer(request: Request) -> Response:
+    emulator, endpoint = request.app.state.emulator, request.url.path
+    try:
+        body = json.loads(await request.body())
+    except ValueError:
+        raise CallError(400, "We could not parse the JSON body of your request.") from None
+    if not isinstance(body, dict):
+        raise CallError(400, "The body of the request has to be a JSON object.")
+    if body.get("stream"):
+        raise CallError(400, "The emulator does not stream.", param="stream", code="unsupported_value")
+    settings = emulator.settings
+    if settings.models is not None and body.get("model") not in settings.models:
+        text = f"The model '{body.get('model')}' does not exist or you do not have access to it."
+        raise CallError(404, text, param="model", code="model_not_found")
+    if settings.upstream:
+        upstream = emulator.engine.execution.upstream(settings)
+        reply = await asyncio.to_thread(upstream.ask_one, endpoint, body)
+        return JSONResponse(reply.body, status_code=reply.status)
+    made = answers.answer(endpoint, body, now=time.time(), dated_models=settings.dated_models)
+    return Response(result_lines.encode(made.body, made.raw, "compact"), media_type="application/json")
+
+
+for _endpoint in answers.ENDPOINTS:
+    router.add_api_route(_endpoint.removeprefix("/v1"), _answer, methods=["POST"])

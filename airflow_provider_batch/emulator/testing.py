@@ -1,0 +1,204 @@
+"""
+The emulator for tests, in a process of its own::
+
+    from airflow_provider_batch.emulator.testing import running_emulator
+
+    with running_emulator(progress="reads:2") as emulator:
+        client = openai.OpenAI(base_url=emulator.base_url, api_key="any")
+        emulator.fault(kind="lose_answer", method="POST", path="/v1/batches", times=1)
+        ...
+        assert emulator.state()["repeated_executions"] == []
+
+Nothing of a web framework is imported here; the process that runs the tests stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+#: Seconds to wait for a start, and for a stop before the process is killed.
+_START_SECONDS, _STOP_SECONDS = 30.0, 10.0
+
+
+class Emulator:
+    """
+    One emulator process and its control routes.
+
+    :param folder: Holds its state over restarts.
+    :param settings: See `airflow_provider_batch.emulator.settings.Settings`.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.port = _free_port()
+        self._first = dict(settings)
+        self._settings = dict(settings)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def root_url(self) -> str:
+        """The server's address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """What a client takes as its base URL."""
+        return f"{self.root_url}/v1"
+
+    @property
+    def pid(self) -> int:
+        """The process; raises `RuntimeError` where none runs."""
+        if self._process is None:
+            raise RuntimeError("the emulator is not running")
+        return self._process.pid
+
+    # The process
+
+    def start(self) -> None:
+        """Start on the same folder and port, with the settings as they last were; return when it answers."""
+        if self._process is not None:
+            raise RuntimeError("the emulator is running already")
+        command = [sys.executable, "-m", "airflow_provider_batch.emulator", "--port", str(self.port)]
+        command += ["--folder", str(self.folder), "--settings", json.dumps(self._settings)]
+        # A temporary file, not a pipe: nobody reads while tests run, and a full pipe would stop the process.
+        with (self.folder / "emulator.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._wait_until_ready(self._process)
+
+    def stop(self) -> None:
+        """End the process as an operator would; kill it where that takes too long."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def kill(self) -> None:
+        """End the process with SIGKILL: it gets no chance to tidy up."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def log(self) -> str:
+        """Return what the process has written to its standard streams."""
+        path = self.folder / "emulator.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        give_up = time.monotonic() + _START_SECONDS
+        while time.monotonic() < give_up:
+            if process.poll() is not None:
+                self._process = None
+                raise RuntimeError(f"the emulator did not start:\n{self.log()[-4000:]}")
+            try:
+                if self._call("GET", "ready")["pid"] == process.pid:
+                    return
+            except OSError:
+                time.sleep(0.02)
+        self.kill()
+        raise TimeoutError(f"the emulator did not answer within {_START_SECONDS} s:\n{self.log()[-4000:]}")
+
+    # The control routes
+
+    def configure(self, **settings: Any) -> dict[str, Any]:
+        """Change settings; return all of them. They hold over a restart of this object's process."""
+        changed: dict[str, Any] = self._call("PATCH", "settings", settings)
+        self._settings |= settings
+        return changed
+
+    def fault(self, **rule: Any) -> str:
+        """Set a fault rule (see `airflow_provider_batch.emulator.faults`); return its id."""
+        return str(self._call("POST", "faults", rule)["ids"][0])
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the rules that are set, each with its `matches`."""
+        rules: list[dict[str, Any]] = self._call("GET", "faults")
+        return rules
+
+    def clear_faults(self) -> None:
+        """Remove all fault rules. A batch keeps those that were chosen for it when it was created."""
+        self._call("DELETE", "faults")
+
+    def reset(self) -> None:
+        """Forget batches, files, faults and calls; go back to the settings that this object was made with."""
+        self._call("POST", "reset")
+        # After a restart the process knows only the settings of its last start.
+        self._call("PATCH", "settings", self._first)
+        self._settings = dict(self._first)
+
+    def state(self) -> dict[str, Any]:
+        """
+        Return what there is and what it cost.
+
+        `batches_created`, `uploads`, `batches` (oldest first: id, status, lines, executed, billed, usage, cost_usd,
+        metadata …), `executions` (distinct_lines, executed, billed, billed_again), `repeated_executions` (custom_id,
+        body, attempts, billed), `cost_usd`, `faults`, `errors`.
+        """
+        state: dict[str, Any] = self._call("GET", "state")
+        return state
+
+    def calls(self, method: str | None = None, path: str | None = None) -> list[dict[str, Any]]:
+        """Return the journal of API calls (time, method, path, status, seconds, fault), those of one method or path."""
+        calls: list[dict[str, Any]] = self._call("GET", "calls")
+        return [one for one in calls if method in (None, one["method"]) and path in (None, one["path"])]
+
+    def _call(self, method: str, route: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.root_url}/_emulator/{route}", data=data, method=method)
+        request.add_header("Content-Type", "application/json")
+        try:
+            with _opener.open(request, timeout=60) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            message = error.read().decode(errors="replace")
+            raise ValueError(f"{method} /_emulator/{route}: {error.code} {message}") from error
+
+
+#: Without the proxies of the environment: the emulator is on this machine.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running_emulator(folder: str | os.PathLike[str] | None = None, **settings: Any) -> Iterator[Emulator]:
+    """
+    Run an emulator for the time of a `with` block.
+
+    :param folder: Where its state is; None takes a temporary one that is removed at the end.
+    :param settings: See `airflow_provider_batch.emulator.settings.Settings`.
+    """
+    place = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="batch-emulator-"))
+    place.mkdir(parents=True, exist_ok=True)
+    emulator = Emulator(place, settings)
+    try:
+        emulator.start()
+        yield emulator
+    finally:
+        emulator.stop()
+        if folder is None:
+            shutil.rmtree(place, ignore_errors=True)

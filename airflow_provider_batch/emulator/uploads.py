@@ -1,0 +1,107 @@
+"""
+A multipart upload, written to disk as it arrives.
+
+The framework's own form parser writes each file to a temporary place first; a batch file of 200 MB would be written
+twice. Here its bytes go to their place at once and memory holds one network chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from python_multipart import MultipartParser
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import parse_options_header
+
+from airflow_provider_batch.emulator.errors import CallError
+
+#: Bytes of a form field that is not the file.
+_MAX_FIELD = 65_536
+
+
+@dataclass
+class Upload:
+    """The form of an upload: its fields, and the file's name and size; its bytes are at the path that was given."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+    filename: str | None = None
+    size: int = 0
+
+
+class _Writer:
+    """Callbacks of the parser: one part at a time."""
+
+    def __init__(self, target: BinaryIO, max_bytes: int) -> None:
+        self.upload = Upload()
+        self._target, self._max_bytes = target, max_bytes
+        self._header_name, self._header_value, self._headers = b"", b"", {}  # type: bytes, bytes, dict[bytes, bytes]
+        self._name, self._is_file, self._value = "", False, bytearray()
+
+    def on_part_begin(self) -> None:
+        self._headers, self._value = {}, bytearray()
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def on_header_end(self) -> None:
+        self._headers[self._header_name.lower()] = self._header_value
+        self._header_name, self._header_value = b"", b""
+
+    def on_headers_finished(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        self._name = options.get(b"name", b"").decode("utf-8", "replace")
+        self._is_file = self._name == "file"
+        if self._is_file:
+            self.upload.filename = options.get(b"filename", b"upload").decode("utf-8", "replace")
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if not self._is_file:
+            self._value += data[start:end]
+            if len(self._value) > _MAX_FIELD:
+                raise CallError(400, f"The form field '{self._name}' is too long.", param=self._name)
+            return
+        self.upload.size += end - start
+        if self.upload.size > self._max_bytes:
+            raise CallError(413, f"Maximum file size is {self._max_bytes} bytes.", code="file_too_large")
+        self._target.write(memoryview(data)[start:end])
+
+    def on_part_end(self) -> None:
+        if not self._is_file:
+            self.upload.fields[self._name] = self._value.decode("utf-8", "replace")
+
+
+async def receive(content_type: str, chunks: AsyncIterator[bytes], target: Path, max_bytes: int) -> Upload:
+    """
+    Read a form from `chunks`; write its part `file` to `target`.
+
+    :param content_type: The header that names the boundary.
+    :param max_bytes: Size of the file past which the upload is refused.
+    :raises CallError: No form, no file, or one that is too large; `target` is gone then.
+    """
+    kind, options = parse_options_header(content_type)
+    if kind != b"multipart/form-data" or b"boundary" not in options:
+        raise CallError(400, f"Expected a multipart/form-data body, found {content_type or 'nothing'!r}.")
+    try:
+        with target.open("wb", buffering=1 << 18) as file:
+            writer = _Writer(file, max_bytes)
+            names = ("on_part_begin", "on_header_field", "on_header_value", "on_header_end", "on_headers_finished")
+            callbacks = {name: getattr(writer, name) for name in (*names, "on_part_data", "on_part_end")}
+            parser = MultipartParser(options[b"boundary"], callbacks)  # type: ignore[arg-type]
+            async for chunk in chunks:
+                parser.write(chunk)
+            parser.finalize()
+        if writer.upload.filename is None:
+            raise CallError(400, "'file' is a required property", param="file")
+    except MultipartParseError as error:
+        target.unlink(missing_ok=True)
+        raise CallError(400, f"The form cannot be read: {error}") from error
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return writer.upload

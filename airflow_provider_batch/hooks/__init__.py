@@ -1,0 +1,1 @@
+"""The API from an Airflow connection."""

@@ -1,0 +1,1 @@
+"""The durable job: ledger, decisions, and the runner that acts on them."""

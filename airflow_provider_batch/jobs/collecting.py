@@ -1,0 +1,128 @@
+"""Landing one shard: its result files are downloaded, its final rows become a part, the others its retry file."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from airflow_provider_batch.api import statuses
+from airflow_provider_batch.api.client import BatchClient
+from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.api.objects import FileError
+from airflow_provider_batch.exceptions import JobError, NotFoundError
+from airflow_provider_batch.jobs.decisions import row_is_final
+from airflow_provider_batch.jobs.ledger import Landed, Landing, Ledger, ShardRecord, Trimmed
+from airflow_provider_batch.jobs.request import JobRequest, Tools
+from airflow_provider_batch.jobs.rounds import RETRY_SUFFIX, plan_round
+from airflow_provider_batch.jobs.store import LedgerStore
+from airflow_provider_batch.requests.shards import ShardKey
+from airflow_provider_batch.results.landing import LandedShard, RowOutcome, ShardResults, land_shard
+from airflow_provider_batch.results.manifest import part_name
+from airflow_provider_batch.results.schema import TableSpec
+from airflow_provider_batch.results.trimming import keep_succeeded
+
+
+def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, shard: ShardRecord) -> Landed:
+    """
+    Land a shard that has ended, or that is never sent any more, and return the entry that records it.
+
+    :raises JobError: A result file is gone: what was paid for cannot be landed.
+    """
+    folder = store.shards(ledger.generation)
+    if shard.round > 1 and not (folder / f"{shard.key}.jsonl").exists():
+        plan_round(ledger, shard.round, request.spec, folder)
+    spec = TableSpec(Endpoint(ledger.endpoint), raw=request.raw, embedding_size=ledger.embedding_size)
+
+    closed = ledger.closing is not None if shard.closed_before is None else shard.closed_before
+
+    def is_final(outcome: RowOutcome) -> bool:
+        passes = shard.round - ledger.first_round + 1 if shard.round >= ledger.first_round else shard.round
+        return row_is_final(outcome, round=passes, closing=closed, limits=request.limits)
+
+    with (
+        tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch,
+        (folder / f"{shard.key}.arrow").as_local() as rows,
+    ):
+        part, retry = Path(scratch, "part.parquet"), Path(scratch, "retry.arrow")
+        results = fetch_results(tools.client, shard, rows, Path(scratch))
+        landed = land_shard(results, spec, is_final, part, retry)
+        if landed.retry_rows:
+            (folder / f"{shard.key}{RETRY_SUFFIX}").put(retry)
+        name = None
+        if landed.rows:
+            key = ShardKey.parse(shard.key)
+            name = part_name(ledger.job, key.number, key.round)
+            (tools.resolve(_destination(request)) / name).put(part)
+    return Landed(shard.key, _landing(landed, name, tools.clock(), closed=closed), embedding_size=landed.embedding_size)
+
+
+def trim(request: JobRequest, tools: Tools, shard: ShardRecord) -> Trimmed:
+    """Rewrite a shard's part without the rows that are sent again, and return the entry that records it."""
+    assert shard.landing is not None
+    rows = 0
+    if shard.landing.part is not None:
+        part = tools.resolve(_destination(request)) / shard.landing.part
+        with tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch, part.as_local() as before:
+            kept = Path(scratch, "part.parquet")
+            rows = keep_succeeded(before, kept)
+            if rows:
+                part.put(kept)
+            else:
+                part.delete()
+    return Trimmed(shard.key, rows)
+
+
+def fetch_results(client: BatchClient, shard: ShardRecord, rows: Path, folder: Path) -> ShardResults:
+    """Download what a shard's batch left; both files are read in every terminal state."""
+    ending = shard.ending
+    if ending is None:
+        return ShardResults(rows=rows, output=None, error=None, batch_id=None, batch_status="", round=shard.round)
+    refused: dict[int, FileError] = {}
+    if ending.status == statuses.FAILED and shard.batch_id is not None:
+        errors = client.retrieve(shard.batch_id).errors
+        refused = {error.line - 1: error for error in errors if error.line is not None}
+    return ShardResults(
+        rows=rows,
+        output=_download(client, ending.output_file_id, folder / "output.jsonl", shard),
+        error=_download(client, ending.error_file_id, folder / "error.jsonl", shard),
+        batch_id=shard.batch_id,
+        batch_status=ending.status,
+        round=shard.round,
+        refused=refused,
+    )
+
+
+def _download(client: BatchClient, file_id: str | None, to: Path, shard: ShardRecord) -> Path | None:
+    if file_id is None:
+        return None
+    try:
+        client.download(file_id, to)
+    except NotFoundError as error:
+        raise JobError(
+            f"File {file_id} with results of batch {shard.batch_id} is gone: it was deleted, or has expired. "
+            f"What it held cannot be "
+            "landed any more; rerun='all' sends every row again, and pays again."
+        ) from error
+    return to
+
+
+def _destination(request: JobRequest) -> str:
+    assert request.destination is not None
+    return request.destination
+
+
+def _landing(landed: LandedShard, part: str | None, at: float, *, closed: bool) -> Landing:
+    return Landing(
+        rows=landed.rows,
+        statuses=landed.statuses,
+        part=part,
+        retry_rows=landed.retry_rows,
+        usage=landed.usage,
+        cost_usd=None if landed.cost_usd is None else str(landed.cost_usd),
+        unpriced=landed.unpriced,
+        unreadable=landed.unreadable,
+        duplicates=landed.duplicates,
+        foreign=landed.foreign,
+        closed=closed,
+        at=at,
+    )

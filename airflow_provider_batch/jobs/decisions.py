@@ -1,0 +1,389 @@
+"""
+What next for a job: the one place that decides, for the deferrable path, the blocking path and the command line.
+
+Pure: no clock, no network, no storage. `runner.py` takes the first action, records its outcome and asks again. The
+rules stand in order of what is at stake:
+
+1. an unknown outcome is looked up, never repeated;
+2. what was paid for lands before any limit is looked at;
+3. a job whose time is over, or that must not go on, cancels and lands, and sends nothing more;
+4. the rows without a final answer get another round;
+5. what fits is submitted;
+6. else the job waits, and a wait always has a waker: a batch that ends, or a wall-clock moment.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from airflow_provider_batch.api import statuses
+from airflow_provider_batch.api.objects import Batch, FileError
+from airflow_provider_batch.api.outcomes import is_queue_full
+from airflow_provider_batch.jobs.ledger import Closing, Ledger, ShardRecord
+from airflow_provider_batch.results.landing import RowOutcome
+
+#: Seconds. The API says a batch may stay `cancelling` for 10 minutes; the rest is slack for one slow poll.
+CANCEL_PATIENCE = 15 * 60.0
+#: Seconds that a `completed` batch may go without the files its counts promise; late ones have been seen.
+FILES_PATIENCE = 10 * 60.0
+#: Seconds between two looks at a batch whose files are late.
+FILES_PAUSE = 20.0
+#: Seconds before a create that met a full queue is tried again: from the first value, doubling, up to the second.
+QUEUE_PAUSES = (60.0, 15 * 60.0)
+#: Seconds before a create whose uploaded file was not found yet is tried again.
+FILE_PAUSE = 5.0
+#: Rows that failed with these get another attempt; 5xx too.
+TRANSIENT_CODES = frozenset({408, 409, 429})
+#: Not the row's own fault and not counted as its attempt: it was never run.
+NOT_RUN = frozenset({"expired", "missing", "cancelled"})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """
+    The policies of a job; times in seconds.
+
+    :param lands: Whether there is a destination. Without one a job ends when its batches do, and has one round.
+    :param waits: Whether the job waits for its batches (`wait_for_completion`).
+    :param quiet_period: How long after an intent the API's list surely shows what it made.
+    """
+
+    timeout: float = 72 * 3600.0
+    max_attempts: int = 3
+    max_rounds: int = 10
+    max_active_batches: int = 50
+    max_enqueued_tokens: int | None = None
+    cancel_on_timeout: bool = True
+    lands: bool = True
+    waits: bool = True
+    quiet_period: float = 60.0
+
+
+@dataclass(frozen=True)
+class Resolve:
+    """Look up what an intent without an answer made."""
+
+    shard: str
+
+
+@dataclass(frozen=True)
+class RecordEnd:
+    """The shard's batch has ended and its files are known."""
+
+    shard: str
+    batch: Batch
+
+
+@dataclass(frozen=True)
+class NoteLate:
+    """The shard's batch says `completed` without its files: start the patience."""
+
+    shard: str
+
+
+@dataclass(frozen=True)
+class GiveUpOnFiles:
+    """The patience with late files is over."""
+
+    shard: str
+
+
+@dataclass(frozen=True)
+class Requeue:
+    """The API refused the shard's file for lack of room in its queue."""
+
+    shard: str
+    error: str
+    retry_at: float
+
+
+@dataclass(frozen=True)
+class Close:
+    """Send nothing more, and say why."""
+
+    closing: Closing
+
+
+@dataclass(frozen=True)
+class Land:
+    """Turn the shard's results into a part."""
+
+    shard: str
+
+
+@dataclass(frozen=True)
+class Trim:
+    """Take the rows that are sent again out of the shard's part."""
+
+    shard: str
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Ask the API to cancel what still runs."""
+
+    batch_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PlanRound:
+    """Put the rows without a final answer into new shards."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Submit:
+    """Upload the shard's file if it is not there, and create its batch."""
+
+    shard: str
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to do before one of these batches ends, or `until` (epoch seconds)."""
+
+    until: float
+    batch_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The job is over: `done`, `submitted` (it does not wait), or the reason of its closing."""
+
+    reason: Literal["done", "submitted", "timeout", "cancelled", "refused"]
+
+
+Action = (
+    Resolve
+    | RecordEnd
+    | NoteLate
+    | GiveUpOnFiles
+    | Requeue
+    | Close
+    | Land
+    | Trim
+    | Cancel
+    | PlanRound
+    | Submit
+    | Wait
+    | Finish
+)
+
+
+def next_action(ledger: Ledger, seen: Mapping[str, Batch], limits: Limits, now: float) -> Action:
+    """
+    Return the one action that is due.
+
+    :param seen: What the API last said, by batch id. A batch that is missing here is still running.
+    :param now: Epoch seconds of a wall clock: the next call may come from another process.
+    """
+    if ledger.finished_at is not None:
+        return Finish(ledger.closing.reason if ledger.closing else "done")
+    return (
+        _unknown_outcome(ledger, limits, now)
+        or _news(ledger, seen, now)
+        or _landing(ledger, limits)
+        or _closing(ledger, limits, now)
+        or _another_round(ledger)
+        or _end(ledger, limits)
+        or _submission(ledger, limits, now)
+        or _wait(ledger, limits, now)
+    )
+
+
+def row_is_final(outcome: RowOutcome, *, round: int, closing: bool, limits: Limits) -> bool:  # noqa: A002
+    """
+    Return whether a row keeps this outcome, or goes into another round.
+
+    :param round: How many passes the row has had, this one included.
+    :param closing: Whether the job sends nothing more.
+    """
+    if closing or round >= limits.max_rounds:
+        return True
+    if outcome.status in NOT_RUN:
+        return False
+    if outcome.status != "failed" or not is_transient(outcome):
+        return True
+    return outcome.attempts >= limits.max_attempts
+
+
+def is_transient(outcome: RowOutcome) -> bool:
+    """
+    Return whether the same request can succeed later: 408, 409, 429, 5xx, a request's time-out, a file refused for
+    other rows.
+    """
+    if outcome.error_code in {"request_timeout", "not_run"}:
+        return True
+    code = outcome.status_code
+    return code is not None and (code in TRANSIENT_CODES or code >= 500)
+
+
+def queue_retry_at(shard: ShardRecord, now: float) -> float:
+    """Return when a create that met a full queue is tried again: 1 to 15 minutes, doubling, with jitter."""
+    first, longest = QUEUE_PAUSES
+    pause = min(longest, first * 2.0 ** min(shard.refusals, 8))
+    spread = zlib.crc32(f"{shard.key}/{shard.refusals}/{shard.sha256}".encode()) / 2**32
+    return now + max(first, pause * (0.8 + 0.2 * spread))
+
+
+def refused_whole(batch: Batch) -> FileError | None:
+    """Return the error of a `failed` batch that concerns no line: the account or the file as such."""
+    if batch.status != statuses.FAILED:
+        return None
+    if any(error.line is not None for error in batch.errors):
+        return None
+    return batch.errors[0] if batch.errors else FileError(code="batch_failed", message="The API gave no reason.")
+
+
+def files_are_late(batch: Batch) -> bool:
+    """Return whether a `completed` batch still owes its files (invariant 5)."""
+    if batch.status != statuses.COMPLETED or batch.output_file_id is not None:
+        return False
+    return batch.completed > 0 or batch.error_file_id is None
+
+
+def _unknown_outcome(ledger: Ledger, limits: Limits, now: float) -> Action | None:
+    for shard in ledger.shards_in("intended"):
+        if now >= shard.intents[-1].at + limits.quiet_period:
+            return Resolve(shard.key)
+    return None
+
+
+def _news(ledger: Ledger, seen: Mapping[str, Batch], now: float) -> Action | None:
+    for shard in ledger.shards_in("submitted"):
+        batch = seen.get(shard.batch_id or "")
+        if batch is None or not batch.has_ended:
+            continue
+        if news := _news_of(ledger, shard, batch, now):
+            return news
+    return None
+
+
+def _news_of(ledger: Ledger, shard: ShardRecord, batch: Batch, now: float) -> Action | None:
+    if files_are_late(batch):
+        if shard.late_since is None:
+            return NoteLate(shard.key)
+        return GiveUpOnFiles(shard.key) if now >= shard.late_since + FILES_PATIENCE else None
+    whole = refused_whole(batch)
+    if whole is not None:
+        text = f"{whole.code}: {whole.message}"
+        if is_queue_full(whole.code, whole.message):
+            return Requeue(shard.key, text, queue_retry_at(shard, now))
+        if ledger.closing is None:
+            message = f"The API refused batch {batch.id} as a whole ({text})"
+            return Close(Closing(reason="refused", message=message, at=now, final=False))
+        return Requeue(shard.key, text, now)
+    ours = ledger.cancel_asked_at is not None
+    if batch.status == statuses.CANCELLED and not ours and ledger.closing is None:
+        message = f"Batch {batch.id} was cancelled, and not by this job"
+        return Close(Closing(reason="cancelled", message=message, at=now))
+    return RecordEnd(shard.key, batch)
+
+
+def _landing(ledger: Ledger, limits: Limits) -> Action | None:
+    if not limits.lands:
+        return None
+    for shard in ledger.shards:
+        if shard.untrimmed and shard.landing is not None:
+            return Trim(shard.key)
+    ended = ledger.shards_in("ended")
+    return Land(ended[0].key) if ended else None
+
+
+def _closing(ledger: Ledger, limits: Limits, now: float) -> Action | None:
+    closing = ledger.closing
+    if closing is None:
+        deadline = _deadline(ledger, limits)
+        if deadline is None or now < deadline or _is_complete(ledger, limits):
+            return None
+        return Close(Closing(reason="timeout", message="The job's time is over", at=now))
+    active = ledger.active_ids
+    if active and closing.reason == "timeout" and limits.cancel_on_timeout and ledger.cancel_asked_at is None:
+        return Cancel(tuple(active))
+    if active:
+        return _wait_for_the_end(ledger, limits, now)
+    if ledger.shards_in("intended"):
+        return None
+    if not closing.final:
+        return Finish(closing.reason)
+    unsent = ledger.shards_in("planned")
+    return Land(unsent[0].key) if unsent and limits.lands else None
+
+
+def _wait_for_the_end(ledger: Ledger, limits: Limits, now: float) -> Action:
+    closing = ledger.closing
+    if closing is not None and closing.reason == "timeout":
+        since = ledger.cancel_asked_at if ledger.cancel_asked_at is not None else closing.at - CANCEL_PATIENCE
+        if now >= since + CANCEL_PATIENCE:
+            return Finish("timeout")
+        return _wait_until(ledger, since + CANCEL_PATIENCE, now)
+    return _wait(ledger, limits, now)
+
+
+def _another_round(ledger: Ledger) -> Action | None:
+    if ledger.shards_in("planned", "intended", "submitted", "ended"):
+        return None
+    return PlanRound(ledger.round + 1) if ledger.unplanned_rows else None
+
+
+def _end(ledger: Ledger, limits: Limits) -> Action | None:
+    if _is_complete(ledger, limits):
+        return Finish(ledger.closing.reason if ledger.closing else "done")
+    if ledger.closing is not None and not ledger.shards_in("intended", "submitted"):
+        return Finish(ledger.closing.reason)
+    if not limits.waits and not ledger.shards_in("planned", "intended"):
+        return Finish("submitted")
+    return None
+
+
+def _is_complete(ledger: Ledger, limits: Limits) -> bool:
+    open_states = ledger.shards_in("planned", "intended", "submitted", "ended")
+    if limits.lands:
+        return not open_states and not ledger.unplanned_rows
+    return all(shard.state == "ended" for shard in open_states)
+
+
+def _submission(ledger: Ledger, limits: Limits, now: float) -> Action | None:
+    if ledger.closing is not None:
+        return None
+    running = ledger.shards_in("intended", "submitted")
+    if len(running) >= limits.max_active_batches:
+        return None
+    full = {s.model for s in ledger.shards if s.state == "planned" and s.retry_at is not None and now < s.retry_at}
+    for shard in ledger.shards_in("planned"):
+        if shard.model not in full and _has_room(shard, running, limits):
+            return Submit(shard.key)
+    return None
+
+
+def _has_room(shard: ShardRecord, running: list[ShardRecord], limits: Limits) -> bool:
+    """A shard that alone exceeds the cap is let in alone: it could never go otherwise."""
+    if limits.max_enqueued_tokens is None:
+        return True
+    enqueued = sum(other.tokens for other in running if other.model == shard.model)
+    return enqueued == 0 or enqueued + shard.tokens <= limits.max_enqueued_tokens
+
+
+def _wait(ledger: Ledger, limits: Limits, now: float) -> Wait:
+    moments = [shard.intents[-1].at + limits.quiet_period for shard in ledger.shards_in("intended")]
+    if ledger.closing is None:
+        pauses = (shard.retry_at for shard in ledger.shards_in("planned") if shard.retry_at is not None)
+        moments += [moment for moment in pauses if moment > now]
+        deadline = _deadline(ledger, limits)
+        moments += [deadline] if deadline is not None else []
+    return _wait_until(ledger, min(moments, default=now + limits.timeout), now)
+
+
+def _wait_until(ledger: Ledger, until: float, now: float) -> Wait:
+    """A batch whose files are late has ended already: it is looked at again after a pause, not watched."""
+    active = ledger.shards_in("submitted")
+    watched = tuple(shard.batch_id for shard in active if shard.late_since is None and shard.batch_id is not None)
+    return Wait(until=min(until, now + FILES_PAUSE) if len(watched) < len(active) else until, batch_ids=watched)
+
+
+def _deadline(ledger: Ledger, limits: Limits) -> float | None:
+    return None if ledger.first_submitted_at is None else ledger.first_submitted_at + limits.timeout

@@ -1,0 +1,215 @@
+"""The end of a job: manifest, summary, tidying, and whether it counts as a failure."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.exceptions import ApiError, JobError, JobFailedError, JobTimeoutError
+from airflow_provider_batch.jobs.decisions import Finish
+from airflow_provider_batch.jobs.ledger import Finished, Ledger
+from airflow_provider_batch.jobs.request import JobRequest, Tools
+from airflow_provider_batch.jobs.rounds import RETRY_SUFFIX
+from airflow_provider_batch.jobs.store import LedgerStore
+from airflow_provider_batch.requests.shards import ShardKey
+from airflow_provider_batch.results.manifest import Manifest, Part, manifest_name, part_name, publish, summary
+from airflow_provider_batch.results.schema import TableSpec, result_schema
+from airflow_provider_batch.storage import Location
+
+#: Batch ids in a summary; above, only the manifest lists them.
+MAX_LISTED_BATCHES = 200
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    What came of a job.
+
+    :param summary: Small and JSON-safe: counts, usage, cost, where the table and the ledger are.
+    :param failure: The error to raise, after landing; None for a success.
+    :param skipped: The input was empty and `on_empty` says skip.
+    """
+
+    reason: str
+    ledger: Ledger
+    summary: dict[str, Any]
+    failure: JobError | None = None
+    skipped: bool = False
+
+    def raise_if_failed(self) -> None:
+        """Raise the failure, if there is one."""
+        if self.failure is not None:
+            raise self.failure
+
+
+def finish(action: Finish, request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> Outcome:
+    """Publish the manifest, record the end, tidy up, and say what came of it."""
+    skipped = ledger.rows == 0 and request.on_empty == "skip"
+    manifest = None
+    if _is_over(action, ledger) and not skipped:
+        if request.destination is not None:
+            destination = tools.resolve(request.destination)
+            manifest = _publish(destination, request, store, ledger, tools.clock())
+        if ledger.finished_at is None:
+            ledger = store.record(ledger, Finished(tools.clock()))
+            _tidy(request, tools, store, ledger)
+    return Outcome(
+        reason=action.reason,
+        ledger=ledger,
+        summary=_summary(action, request, store, ledger, manifest),
+        failure=_failure(action, request, ledger),
+        skipped=skipped,
+    )
+
+
+def where_the_money_is(ledger: Ledger, location: str) -> str:
+    """Return the sentence that every error of a job ends with."""
+    active = ledger.active_ids
+    unknown = len(ledger.shards_in("intended"))
+    if active:
+        shown = ", ".join(active[:5]) + (f" and {len(active) - 5} more" if len(active) > 5 else "")
+        state = f"{len(active)} batches are still running and will be billed ({shown})"
+    elif ledger.batch_ids:
+        state = "No batch is running; what has ended is billed and kept"
+    else:
+        state = "Nothing has been submitted"
+    doubt = f", and {unknown} may have been made without an answer" if unknown else ""
+    return f"{state}{doubt}. A retry or a clear of the task goes on with them; the ledger is {location}."
+
+
+def _is_over(action: Finish, ledger: Ledger) -> bool:
+    closing = ledger.closing
+    if action.reason == "submitted" or ledger.active_ids or ledger.shards_in("intended"):
+        return False
+    return closing is None or closing.final
+
+
+def _publish(destination: Location, request: JobRequest, store: LedgerStore, ledger: Ledger, now: float) -> Manifest:
+    parts = [
+        Part(
+            name=shard.landing.part,
+            rows=shard.landing.rows,
+            shard=ShardKey.parse(shard.key).number,
+            round=shard.round,
+            batch_id=shard.batch_id,
+        )
+        for shard in ledger.shards
+        if shard.landing is not None and shard.landing.part is not None
+    ]
+    if ledger.rows == 0:
+        parts.append(_empty_part(destination, request, ledger))
+    totals = ledger.totals()
+    manifest = Manifest(
+        job=ledger.job,
+        generation=ledger.generation,
+        endpoint=ledger.endpoint,
+        rows=totals.rows,
+        statuses=totals.statuses,
+        usage=totals.usage,
+        cost_usd=None if totals.cost_usd is None else str(totals.cost_usd),
+        unpriced=totals.unpriced,
+        parts=parts,
+        batch_ids=ledger.batch_ids,
+        created_at=ledger.finished_at or now,
+        ledger=store.location.uri,
+    )
+    publish(destination, manifest, request.if_exists)
+    return manifest
+
+
+def _empty_part(destination: Location, request: JobRequest, ledger: Ledger) -> Part:
+    carried = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(ledger.columns)))
+    name = part_name(ledger.job, 1, 1)
+    with TemporaryDirectory(prefix="openai-batch-") as scratch:
+        part = Path(scratch, name)
+        schema = result_schema(TableSpec(Endpoint(ledger.endpoint), raw=request.raw), carried)
+        pq.write_table(schema.empty_table(), part)
+        (destination / name).put(part)
+    return Part(name=name, rows=0, shard=1, round=1, batch_id=None)
+
+
+def _tidy(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> None:
+    """Remove the shards, and our files at the API where asked; what cannot be removed costs nothing and is logged."""
+    if request.destination is None:
+        return
+    if not request.keep_shards:
+        folder = store.shards(ledger.generation)
+        for shard in ledger.shards:
+            for suffix in (".jsonl", ".arrow", RETRY_SUFFIX):
+                (folder / f"{shard.key}{suffix}").delete()
+    if not request.delete_files:
+        return
+    for shard in ledger.shards:
+        ending = shard.ending
+        results = (ending.output_file_id, ending.error_file_id) if ending else ()
+        for file_id in (shard.file_id, *results):
+            if file_id is None:
+                continue
+            try:
+                tools.client.delete_file(file_id)
+            except ApiError as error:
+                tools.log.warning("File %s could not be deleted: %s", file_id, error)
+
+
+def _summary(
+    action: Finish, request: JobRequest, store: LedgerStore, ledger: Ledger, manifest: Manifest | None
+) -> dict[str, Any]:
+    common: dict[str, Any] = {
+        "job": ledger.job,
+        "reason": action.reason,
+        "ledger": store.location.uri,
+        "input_rows": ledger.rows,
+        "rounds": ledger.round if ledger.shards else 0,
+        "batches": len(ledger.batch_ids),
+    }
+    if len(ledger.batch_ids) <= MAX_LISTED_BATCHES:
+        common["batch_ids"] = ledger.batch_ids
+    if manifest is None or request.destination is None:
+        return common
+    where = {
+        "destination": request.destination,
+        "manifest": f"{request.destination.rstrip('/')}/{manifest_name(ledger.job)}",
+    }
+    return {**common, **where, **summary(manifest)}
+
+
+def _failure(action: Finish, request: JobRequest, ledger: Ledger) -> JobError | None:
+    closing = ledger.closing
+    if ledger.rows == 0:
+        return JobFailedError("The input has no rows, and on_empty='fail'.") if request.on_empty == "fail" else None
+    if action.reason == "submitted":
+        return None
+    totals = ledger.totals()
+    landed = f"{totals.statuses.get('succeeded', 0):,} of {ledger.rows:,} rows succeeded"
+    if closing is not None:
+        kind = JobTimeoutError if closing.reason == "timeout" else JobFailedError
+        return kind(f"{closing.message}; {landed}, and what was done is landed.")
+    return _too_many_failed(request, ledger, landed) if request.destination is not None else None
+
+
+def _too_many_failed(request: JobRequest, ledger: Ledger, landed: str) -> JobError | None:
+    succeeded = ledger.totals().statuses.get("succeeded", 0)
+    without = ledger.rows - succeeded
+    limit = request.max_failed
+    allowed = ledger.rows if limit is None else (limit * ledger.rows if isinstance(limit, float) else limit)
+    if succeeded and without <= allowed:
+        return None
+    why = "no row succeeded" if not succeeded else f"{without:,} rows without success are more than max_failed={limit}"
+    return JobFailedError(
+        f"{why[0].upper()}{why[1:]}: {landed}. The table is landed at {request.destination}: its columns "
+        f"status, error_code and "
+        "error_message say why. Nothing is sent again by a retry; clear the task with rerun='failed_rows' to "
+        "send those rows again."
+    )
+
+
+def encode_columns(carried: pa.Schema) -> str:
+    """Return a schema in the form the ledger keeps."""
+    return base64.b64encode(carried.serialize().to_pybytes()).decode()

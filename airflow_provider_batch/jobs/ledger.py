@@ -1,0 +1,517 @@
+"""
+The ledger: the durable record of a job, and the entries that change it.
+
+Theory. A job is a set of shards that pass through five states, each reached by recorded facts only::
+
+    planned ──Intended──▶ intended ──Accepted──▶ submitted ──Ended──▶ ended ──Landed──▶ landed
+       ▲                     │                       │
+       └──Refused, Absent────┘◀──────Requeued────────┘
+
+An intent is recorded *before* a POST, its outcome after. A ledger that is opened with an open intent says: a batch
+may exist. `apply` is pure and refuses what the table below does not allow, so a stale writer cannot move a shard
+backwards.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from airflow_provider_batch.jobs.identity import Fingerprint, Identity
+from airflow_provider_batch.requests.shards import Shard, ShardKey
+
+State = Literal["planned", "intended", "submitted", "ended", "landed"]
+
+
+class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One POST that was about to be made. `open` until its outcome is known."""
+
+    number: int
+    at: float
+    outcome: Literal["open", "accepted", "refused", "absent"] = "open"
+    batch_id: str | None = None
+    error: str | None = None
+
+
+class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the API said of a batch when nothing more would happen to it."""
+
+    status: str
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+    at: float = 0.0
+
+
+class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """
+    What came of a shard: `part` is None when no row of it became final; `closed` says that none was left for another
+    round.
+    """
+
+    rows: int
+    statuses: dict[str, int]
+    part: str | None = None
+    retry_rows: int = 0
+    usage: dict[str, int] = {}
+    cost_usd: str | None = None
+    unpriced: int = 0
+    unreadable: int = 0
+    duplicates: int = 0
+    foreign: int = 0
+    closed: bool = False
+    at: float = 0.0
+
+
+class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One shard. `tokens` is the estimate of its input tokens; `retry_at` (epoch seconds) holds it back until then."""
+
+    key: str
+    rows: int
+    bytes: int
+    inputs: int
+    tokens: int
+    sha256: str
+    model: str | None = None
+    file_id: str | None = None
+    intents: tuple[Intent, ...] = ()
+    batch_id: str | None = None
+    ending: Ending | None = None
+    landing: Landing | None = None
+    retry_at: float | None = None
+    refusals: int = 0
+    late_since: float | None = None
+    untrimmed: bool = False
+    closed_before: bool | None = None
+
+    @property
+    def state(self) -> State:
+        """Where the shard stands, derived from what is recorded."""
+        if self.landing is not None:
+            return "landed"
+        if self.ending is not None:
+            return "ended"
+        if self.batch_id is not None:
+            return "submitted"
+        return "intended" if self.intents and self.intents[-1].outcome == "open" else "planned"
+
+    @property
+    def round(self) -> int:
+        """The pass of submissions that it belongs to, from 1."""
+        return ShardKey.parse(self.key).round
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether a batch was ever made of it."""
+        return self.batch_id is not None
+
+    @classmethod
+    def of(cls, shard: Shard) -> ShardRecord:
+        """Record a prepared shard."""
+        return cls(
+            key=str(shard.key),
+            rows=shard.row_count,
+            bytes=shard.byte_count,
+            inputs=shard.input_count,
+            tokens=shard.token_estimate,
+            sha256=f"{shard.sha256}-{shard.rows_sha256}",
+            model=shard.model,
+        )
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """The attempt that may write. A higher epoch takes over; the older attempt notices before its next POST."""
+
+    owner: str
+    epoch: int
+    at: float
+
+
+class Closing(msgspec.Struct, frozen=True):
+    """Why nothing more is sent. `final` ends the job; otherwise a new attempt may go on."""
+
+    reason: Literal["timeout", "cancelled", "refused"]
+    message: str
+    at: float
+    final: bool = True
+
+
+class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
+    """
+    The whole record of a job's current generation. Times are epoch seconds.
+
+    `era` tells a clear of the task from a retry; `first_round` is the first round of the latest rerun; `columns` is
+    the Arrow schema of the carried columns, serialised, in base64.
+    """
+
+    identity: Identity
+    fingerprint: Fingerprint
+    endpoint: str
+    rows: int
+    created_at: float
+    lease: Lease
+    shards: tuple[ShardRecord, ...]
+    columns: str = ""
+    generation: int = 1
+    destination: str | None = None
+    version: int = 1
+    first_submitted_at: float | None = None
+    cancel_asked_at: float | None = None
+    closing: Closing | None = None
+    finished_at: float | None = None
+    embedding_size: int | None = None
+    era: int = 0
+    first_round: int = 1
+
+    @property
+    def job(self) -> str:
+        """12 hex digits of the identity."""
+        return self.identity.job
+
+    @property
+    def round(self) -> int:
+        """The latest round that was planned."""
+        return max((shard.round for shard in self.shards), default=1)
+
+    def shard(self, key: str) -> ShardRecord:
+        """Return one shard by its key."""
+        return next(shard for shard in self.shards if shard.key == key)
+
+    def shards_in(self, *states: State) -> list[ShardRecord]:
+        """Return the shards in any of these states, in order."""
+        return [shard for shard in self.shards if shard.state in states]
+
+    @property
+    def batch_ids(self) -> list[str]:
+        """Every batch that this generation paid for, in order of its shards."""
+        return [shard.batch_id for shard in self.shards if shard.batch_id is not None]
+
+    @property
+    def active_ids(self) -> list[str]:
+        """The batches that have not ended, as far as is recorded."""
+        return [shard.batch_id for shard in self.shards_in("submitted") if shard.batch_id is not None]
+
+    @property
+    def unplanned_rows(self) -> int:
+        """Rows of the latest round that wait for another one."""
+        latest = self.round
+        return sum(s.landing.retry_rows for s in self.shards if s.landing is not None and s.round == latest)
+
+    def totals(self) -> Totals:
+        """Sum up what has landed."""
+        landings = [shard.landing for shard in self.shards if shard.landing is not None]
+        statuses: Counter[str] = Counter()
+        usage: Counter[str] = Counter()
+        for landing in landings:
+            statuses.update(landing.statuses)
+            usage.update(landing.usage)
+        priced = [Decimal(landing.cost_usd) for landing in landings if landing.cost_usd is not None]
+        return Totals(
+            rows=sum(landing.rows for landing in landings),
+            statuses=dict(statuses),
+            usage=dict(usage),
+            cost_usd=sum(priced, Decimal(0)) if priced else None,
+            unpriced=sum(landing.unpriced for landing in landings),
+        )
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """
+    Sums over landed shards. `cost_usd` is None where no price is known; `unpriced` counts answered rows without one.
+    """
+
+    rows: int
+    statuses: dict[str, int]
+    usage: dict[str, int]
+    cost_usd: Decimal | None
+    unpriced: int
+
+
+class Leased(msgspec.Struct, frozen=True, tag=True):
+    """An attempt took the job over."""
+
+    owner: str
+    at: float
+
+
+class Uploaded(msgspec.Struct, frozen=True, tag=True):
+    """A shard's input file stands at the API."""
+
+    shard: str
+    file_id: str
+
+
+class Intended(msgspec.Struct, frozen=True, tag=True):
+    """A POST is about to be made."""
+
+    shard: str
+    at: float
+
+
+class Accepted(msgspec.Struct, frozen=True, tag=True):
+    """The POST made this batch, whether its answer came or a look-up found it."""
+
+    shard: str
+    batch_id: str
+    at: float
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """The POST surely made no batch; `retry_at` says when another may be made."""
+
+    shard: str
+    error: str
+    retry_at: float | None = None
+
+
+class Absent(msgspec.Struct, frozen=True, tag=True):
+    """A look-up showed that the POST made no batch."""
+
+    shard: str
+
+
+class Requeued(msgspec.Struct, frozen=True, tag=True):
+    """The batch was made and refused as a whole before anything ran (queue limit): the file waits for its next POST."""
+
+    shard: str
+    error: str
+    retry_at: float
+
+
+class Ended(msgspec.Struct, frozen=True, tag=True):
+    """Nothing more will happen to the shard's batch."""
+
+    shard: str
+    ending: Ending
+
+
+class Late(msgspec.Struct, frozen=True, tag=True):
+    """The batch says `completed` and its files are not there yet."""
+
+    shard: str
+    at: float
+
+
+class Landed(msgspec.Struct, frozen=True, tag=True):
+    """The shard's final rows stand in a part, the others in its retry file."""
+
+    shard: str
+    landing: Landing
+    embedding_size: int | None = None
+
+
+class RoundPlanned(msgspec.Struct, frozen=True, tag=True):
+    """The rows without a final answer stand in new shards."""
+
+    shards: tuple[ShardRecord, ...]
+
+
+class CancelAsked(msgspec.Struct, frozen=True, tag=True):
+    """We asked the API to cancel what is running."""
+
+    at: float
+
+
+class Closed(msgspec.Struct, frozen=True, tag=True):
+    """Nothing more is sent; what runs is waited for and landed."""
+
+    closing: Closing
+
+
+class Reopened(msgspec.Struct, frozen=True, tag=True):
+    """A new attempt goes on after a closing that was not final."""
+
+
+class Relanding(msgspec.Struct, frozen=True, tag=True):
+    """Every ended shard is to be landed again, from the same batches."""
+
+
+class RerunPlanned(msgspec.Struct, frozen=True, tag=True):
+    """
+    The rows without success stand in new shards, to be sent once more on purpose.
+
+    Their old results stay in the parts until these are trimmed, so that a crash in between loses none.
+    """
+
+    shards: tuple[ShardRecord, ...]
+    era: int
+
+
+class Trimmed(msgspec.Struct, frozen=True, tag=True):
+    """A part holds succeeded rows only: the others have moved on to a rerun."""
+
+    shard: str
+    rows: int
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """Every input row has its result."""
+
+    at: float
+
+
+Entry = (
+    Leased
+    | Uploaded
+    | Intended
+    | Accepted
+    | Refused
+    | Absent
+    | Requeued
+    | Ended
+    | Late
+    | Landed
+    | RoundPlanned
+    | CancelAsked
+    | Closed
+    | Reopened
+    | Relanding
+    | RerunPlanned
+    | Trimmed
+    | Finished
+)
+
+#: Entry → the states of its shard in which it may be recorded.
+LEGAL: dict[type, frozenset[State]] = {
+    Uploaded: frozenset({"planned"}),
+    Intended: frozenset({"planned"}),
+    Accepted: frozenset({"intended"}),
+    Refused: frozenset({"intended"}),
+    Absent: frozenset({"intended"}),
+    Requeued: frozenset({"submitted"}),
+    Ended: frozenset({"submitted"}),
+    Late: frozenset({"submitted"}),
+    Landed: frozenset({"planned", "ended"}),
+    Trimmed: frozenset({"landed"}),
+}
+
+
+class IllegalEntryError(RuntimeError):
+    """An entry that the table does not allow in the shard's state: a defect of ours, never of the API."""
+
+
+def apply(ledger: Ledger, entry: Entry) -> Ledger:
+    """
+    Return the ledger after one entry; the given one is unchanged.
+
+    :raises IllegalEntryError: The shard is not in a state that allows the entry.
+    """
+    replace = msgspec.structs.replace
+    match entry:
+        case Leased(owner=owner, at=at):
+            return replace(ledger, lease=Lease(owner=owner, epoch=ledger.lease.epoch + 1, at=at))
+        case RoundPlanned(shards=shards):
+            return replace(ledger, shards=ledger.shards + shards)
+        case CancelAsked(at=at):
+            return replace(ledger, cancel_asked_at=at)
+        case Closed(closing=closing):
+            return replace(ledger, closing=closing)
+        case Reopened():
+            return replace(ledger, closing=None)
+        case Relanding():
+            return replace(ledger, shards=tuple(_to_land_again(ledger, s) for s in ledger.shards), finished_at=None)
+        case RerunPlanned():
+            return _rerun(ledger, entry)
+        case Finished(at=at):
+            return replace(ledger, finished_at=at)
+    return _apply_to_shard(ledger, entry)
+
+
+def _to_land_again(ledger: Ledger, shard: ShardRecord) -> ShardRecord:
+    """A landing is repeated as it was, whatever the job has become since: later rounds hold what it left."""
+    closed = shard.landing is not None and shard.landing.closed
+    return msgspec.structs.replace(
+        shard, landing=None, closed_before=closed, untrimmed=shard.round < ledger.first_round
+    )
+
+
+def _rerun(ledger: Ledger, entry: RerunPlanned) -> Ledger:
+    replace = msgspec.structs.replace
+    shards = tuple(replace(s, untrimmed=s.landing is not None and _unsuccessful(s.landing) > 0) for s in ledger.shards)
+    return replace(
+        ledger,
+        shards=shards + entry.shards,
+        finished_at=None,
+        closing=None,
+        cancel_asked_at=None,
+        first_submitted_at=None,
+        first_round=ledger.round + 1,
+        era=entry.era,
+    )
+
+
+def _unsuccessful(landing: Landing) -> int:
+    return landing.rows - landing.statuses.get("succeeded", 0)
+
+
+def _apply_to_shard(ledger: Ledger, entry: Entry) -> Ledger:
+    replace = msgspec.structs.replace
+    key = str(getattr(entry, "shard"))  # noqa: B009
+    before = ledger.shard(key)
+    if before.state not in LEGAL[type(entry)]:
+        raise IllegalEntryError(f"shard {key} is {before.state}: {type(entry).__name__} cannot be recorded")
+    after = _shard_after(before, entry)
+    shards = tuple(after if shard.key == key else shard for shard in ledger.shards)
+    if isinstance(entry, Ended | Requeued):
+        shards = tuple(_released(shard, before.model) if isinstance(entry, Ended) else shard for shard in shards)
+    ledger = replace(ledger, shards=shards)
+    if isinstance(entry, Accepted) and ledger.first_submitted_at is None:
+        ledger = replace(ledger, first_submitted_at=entry.at)
+    if isinstance(entry, Landed) and entry.embedding_size is not None and ledger.embedding_size is None:
+        ledger = replace(ledger, embedding_size=entry.embedding_size)
+    return ledger
+
+
+def _released(shard: ShardRecord, model: str | None) -> ShardRecord:
+    """A batch that ends frees room in its model's queue: what waits for it may be tried at once."""
+    if shard.state == "planned" and shard.refusals and shard.model == model:
+        return msgspec.structs.replace(shard, retry_at=None)
+    return shard
+
+
+def _shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901 - one flat table of entries
+    replace = msgspec.structs.replace
+    match entry:
+        case Uploaded(file_id=file_id):
+            return replace(shard, file_id=file_id)
+        case Intended(at=at):
+            return replace(shard, intents=(*shard.intents, Intent(number=len(shard.intents) + 1, at=at)), retry_at=None)
+        case Accepted(batch_id=batch_id):
+            return replace(_settled(shard, "accepted", batch_id=batch_id), batch_id=batch_id)
+        case Refused(error=error, retry_at=retry_at):
+            return replace(_settled(shard, "refused", error=error), retry_at=retry_at, refusals=shard.refusals + 1)
+        case Absent():
+            return _settled(shard, "absent")
+        case Requeued(error=error, retry_at=retry_at):
+            settled = _settled(shard, "refused", batch_id=shard.batch_id, error=error)
+            return replace(settled, batch_id=None, retry_at=retry_at, refusals=shard.refusals + 1)
+        case Ended(ending=ending):
+            return replace(shard, ending=ending)
+        case Late(at=at):
+            return replace(shard, late_since=at)
+        case Landed(landing=landing):
+            return replace(shard, landing=landing)
+        case Trimmed(rows=rows) if shard.landing is not None:
+            statuses = {"succeeded": rows} if rows else {}
+            part = shard.landing.part if rows else None
+            return replace(
+                shard, landing=replace(shard.landing, rows=rows, statuses=statuses, part=part), untrimmed=False
+            )
+    raise IllegalEntryError(f"{type(entry).__name__} concerns no shard")
+
+
+def _settled(
+    shard: ShardRecord,
+    outcome: Literal["accepted", "refused", "absent"],
+    *,
+    batch_id: str | None = None,
+    error: str | None = None,
+) -> ShardRecord:
+    replace = msgspec.structs.replace
+    last = replace(shard.intents[-1], outcome=outcome, batch_id=batch_id, error=error)
+    return replace(shard, intents=(*shard.intents[:-1], last))

@@ -1,0 +1,309 @@
+"""
+Landing batches that have ended, whoever submitted them. Nothing is sent.
+
+A batch of ours is landed through its ledger: carried columns and missing rows are known. For a foreign one the input
+file tells the rows; where that is gone too, the results' own ids are all there is, and what is missing is known by
+count only.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import pyarrow as pa
+
+from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.api.objects import Batch
+from airflow_provider_batch.exceptions import JobFailedError, NotFoundError, ResultsMissingError
+from airflow_provider_batch.jobs.collecting import fetch_results
+from airflow_provider_batch.jobs.decisions import files_are_late
+from airflow_provider_batch.jobs.identity import digest
+from airflow_provider_batch.jobs.ledger import Ending, Ledger, ShardRecord
+from airflow_provider_batch.jobs.observing import look_at
+from airflow_provider_batch.jobs.request import IfExists, Raw, Tools
+from airflow_provider_batch.jobs.store import LedgerStore
+from airflow_provider_batch.jobs.submission import INTENT_KEY
+from airflow_provider_batch.requests.shards import SIDECAR_ROWS, ShardKey, sidecar_schema
+from airflow_provider_batch.requests.validation import endpoint_of
+from airflow_provider_batch.results.landing import LandedShard, land_shard
+from airflow_provider_batch.results.manifest import (
+    Manifest,
+    Part,
+    check_destination,
+    manifest_name,
+    part_name,
+    publish,
+    summary,
+)
+from airflow_provider_batch.results.schema import TableSpec
+from airflow_provider_batch.storage import Location
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """
+    Which batches to land, and where.
+
+    :param state: Folder of ledgers, where ours are looked for; None where there is none.
+    :param on_missing: Whether rows that no result file holds fail the load, after landing.
+    """
+
+    batch_ids: Sequence[str]
+    destination: str
+    if_exists: IfExists = "error"
+    raw: Raw = "errors"
+    on_missing: Literal["fail", "land"] = "fail"
+    state: Location | None = None
+
+
+@dataclass
+class _Table:
+    """One manifest in the making: the batches of one ledger, or all foreign ones together."""
+
+    job: str
+    endpoint: Endpoint
+    ledger: Ledger | None = None
+    store: LedgerStore | None = None
+    batches: list[tuple[Batch, ShardRecord]] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    landed: list[LandedShard] = field(default_factory=list)
+    lost: int = 0
+
+
+def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
+    """
+    Land the batches and return a summary.
+
+    :raises ResultsMissingError: One of them has not ended, or owes its files.
+    :raises JobFailedError: Rows are missing and `on_missing` says fail; what is there was landed.
+    """
+    seen = look_at(tools.client, list(dict.fromkeys(request.batch_ids)))
+    for batch in seen.values():
+        _check_ended(batch)
+    destination = tools.resolve(request.destination)
+    tables = _tables(request, seen)
+    for table in tables:
+        check_destination(destination, table.job, request.if_exists)
+    for table in tables:
+        _land(table, request, tools, destination)
+    result = _summary(request, tables, tools, destination)
+    lost = sum(table.lost for table in tables) + int(result["statuses"].get("missing", 0))
+    if lost and request.on_missing == "fail":
+        raise JobFailedError(
+            f"{lost:,} rows stand in neither result file of {', '.join(seen)}. The other rows are landed at "
+            f"{request.destination}; "
+            "on_missing='land' accepts that. Nothing was sent again."
+        )
+    return result
+
+
+def _check_ended(batch: Batch) -> None:
+    if not batch.has_ended:
+        raise ResultsMissingError(
+            f"Batch {batch.id} is {batch.status}: wait for it with OpenAIBatchSensor, then land it."
+        )
+    if files_are_late(batch):
+        raise ResultsMissingError(
+            f"Batch {batch.id} is {batch.status}, {batch.completed:,} of {batch.total:,} requests are answered, "
+            f"and it has no output file. "
+            "It may come late: retry the task."
+        )
+
+
+def _tables(request: LoadRequest, seen: dict[str, Batch]) -> list[_Table]:
+    tables: dict[str, _Table] = {}
+    foreign = digest(sorted(seen))[:12]
+    for batch in seen.values():
+        store, ledger, shard = _find(request.state, batch)
+        if ledger is None or shard is None:
+            table = tables.setdefault(foreign, _Table(foreign, endpoint_of(batch.endpoint)))
+            shard = _foreign_shard(batch, number=len(table.batches) + 1)
+        else:
+            table = tables.setdefault(ledger.job, _Table(ledger.job, endpoint_of(batch.endpoint), ledger, store))
+        table.batches.append((batch, shard))
+    return list(tables.values())
+
+
+def _find(state: Location | None, batch: Batch) -> tuple[LedgerStore | None, Ledger | None, ShardRecord | None]:
+    """Return the ledger that knows a batch, by the intent in its metadata, if its shard still stands."""
+    named = re.match(r"([0-9a-f]{12})-([0-9a-f]{12})-", str(batch.metadata.get(INTENT_KEY, "")))
+    if state is None or named is None:
+        return None, None, None
+    store = LedgerStore(state / named[1] / named[2])
+    ledger = store.load()
+    if ledger is None:
+        return None, None, None
+    for shard in ledger.shards:
+        if shard.batch_id == batch.id and (store.shards(ledger.generation) / f"{shard.key}.arrow").exists():
+            return store, ledger, shard
+    return None, None, None
+
+
+def _foreign_shard(batch: Batch, number: int) -> ShardRecord:
+    return ShardRecord(
+        key=str(ShardKey(1, number)),
+        rows=batch.total,
+        bytes=0,
+        inputs=batch.total,
+        tokens=0,
+        sha256="",
+        file_id=batch.input_file_id,
+        batch_id=batch.id,
+    )
+
+
+def _land(table: _Table, request: LoadRequest, tools: Tools, destination: Location) -> None:
+    row_number, embedding_size = 0, None if table.ledger is None else table.ledger.embedding_size
+    for batch, shard in table.batches:
+        ended = _with_ending(shard, batch)
+        with tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch:
+            folder = Path(scratch)
+            with _rows(table, ended, tools, folder, row_number) as (rows, count, lost):
+                spec = TableSpec(table.endpoint, raw=request.raw, embedding_size=embedding_size)
+                part = folder / "part.parquet"
+                results = fetch_results(tools.client, ended, rows, folder)
+                landed = land_shard(results, spec, lambda _: True, part, folder / "retry.arrow")
+            key = ShardKey.parse(shard.key)
+            name = part_name(table.job, key.number, key.round)
+            if landed.rows:
+                (destination / name).put(part)
+                table.parts.append(
+                    Part(name=name, rows=landed.rows, shard=key.number, round=key.round, batch_id=batch.id)
+                )
+        row_number += count
+        embedding_size = embedding_size or landed.embedding_size
+        table.lost += max(0, lost)
+        table.landed.append(landed)
+        tools.log.info("Batch %s landed: %s rows.", batch.id, f"{landed.rows:,}")
+
+
+def _with_ending(shard: ShardRecord, batch: Batch) -> ShardRecord:
+    ending = Ending(
+        status=batch.status,
+        output_file_id=batch.output_file_id,
+        error_file_id=batch.error_file_id,
+        total=batch.total,
+        completed=batch.completed,
+        failed=batch.failed,
+    )
+    return msgspec.structs.replace(shard, ending=ending)
+
+
+@contextmanager
+def _rows(
+    table: _Table, shard: ShardRecord, tools: Tools, folder: Path, first_row: int
+) -> Iterator[tuple[Path, int, int]]:
+    """Give the sidecar of a batch: its path, how many rows it has, and how many more are known by count only."""
+    if table.store is not None and table.ledger is not None:
+        with (table.store.shards(table.ledger.generation) / f"{shard.key}.arrow").as_local() as sidecar:
+            yield sidecar, shard.rows, 0
+        return
+    path = folder / "rows.arrow"
+    try:
+        count = _write_sidecar(path, _input_ids(shard, tools, folder), first_row=first_row)
+        lost = 0
+    except NotFoundError:
+        tools.log.warning(
+            "Batch %s: its input file is gone; rows that no result file holds are known by count only.", shard.batch_id
+        )
+        count = _write_sidecar(path, _result_ids(shard, tools, folder), first_row=first_row)
+        lost = shard.rows - count
+    yield path, count, lost
+
+
+def _input_ids(shard: ShardRecord, tools: Tools, folder: Path) -> Iterator[str]:
+    if shard.file_id is None:
+        raise NotFoundError(f"Batch {shard.batch_id} names no input file.")
+    input_file = folder / "input.jsonl"
+    tools.client.download(shard.file_id, input_file)
+    return _custom_ids([input_file])
+
+
+def _result_ids(shard: ShardRecord, tools: Tools, folder: Path) -> Iterator[str]:
+    results = fetch_results(tools.client, shard, folder / "rows.arrow", folder)
+    return _custom_ids([path for path in (results.output, results.error) if path is not None])
+
+
+class _Identified(msgspec.Struct):
+    """What a request line and a result line have in common."""
+
+    custom_id: str
+
+
+def _custom_ids(paths: Sequence[Path]) -> Iterator[str]:
+    """Yield the ids of all lines that have one; the landing counts the others as unreadable."""
+    decode = msgspec.json.Decoder(_Identified).decode
+    for path in paths:
+        with path.open("rb") as lines:
+            for line in lines:
+                try:
+                    yield decode(line).custom_id
+                except (msgspec.MsgspecError, UnicodeDecodeError):
+                    continue
+
+
+def _write_sidecar(path: Path, custom_ids: Iterator[str], *, first_row: int) -> int:
+    """Write the sidecar of a batch that is not ours: ids, and no carried columns; return the number of rows."""
+    schema = sidecar_schema(pa.schema([]))
+    count = 0
+    with pa.ipc.new_file(str(path), schema) as writer:
+        while ids := list(islice(custom_ids, SIDECAR_ROWS)):
+            numbers = range(first_row + count, first_row + count + len(ids))
+            rows = [
+                {"row_number": n, "custom_id": i, "state": {"attempts": 0}} for n, i in zip(numbers, ids, strict=True)
+            ]
+            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
+            count += len(ids)
+    return count
+
+
+def _summary(request: LoadRequest, tables: list[_Table], tools: Tools, destination: Location) -> dict[str, Any]:
+    manifests = [_manifest(table, tools.clock()) for table in tables]
+    for manifest in manifests:
+        publish(destination, manifest, request.if_exists)
+    result: dict[str, Any] = {
+        "destination": request.destination,
+        "batch_ids": [batch.id for table in tables for batch, _ in table.batches],
+        "manifests": [f"{request.destination.rstrip('/')}/{manifest_name(manifest.job)}" for manifest in manifests],
+    }
+    if len(manifests) == 1:
+        return {**result, "manifest": result["manifests"][0], **summary(manifests[0])}
+    statuses: dict[str, int] = {}
+    for manifest in manifests:
+        for status, count in manifest.statuses.items():
+            statuses[status] = statuses.get(status, 0) + count
+    return {**result, "rows": sum(manifest.rows for manifest in manifests), "statuses": statuses}
+
+
+def _manifest(table: _Table, now: float) -> Manifest:
+    statuses: dict[str, int] = {}
+    usage: dict[str, int] = {}
+    for landed in table.landed:
+        for status, count in landed.statuses.items():
+            statuses[status] = statuses.get(status, 0) + count
+        for name, count in landed.usage.items():
+            usage[name] = usage.get(name, 0) + count
+    costs = [landed.cost_usd for landed in table.landed if landed.cost_usd is not None]
+    return Manifest(
+        job=table.job,
+        generation=1 if table.ledger is None else table.ledger.generation,
+        endpoint=table.endpoint.value,
+        rows=sum(landed.rows for landed in table.landed),
+        statuses=statuses,
+        usage=usage,
+        cost_usd=str(sum(costs, Decimal(0))) if costs else None,
+        unpriced=sum(landed.unpriced for landed in table.landed),
+        parts=table.parts,
+        batch_ids=[batch.id for batch, _ in table.batches],
+        created_at=now,
+        ledger=None if table.store is None else table.store.location.uri,
+    )

@@ -1,0 +1,309 @@
+"""
+Opening a job: what an attempt finds, and what it makes of it.
+
+| found | same input | changed input |
+|---|---|---|
+| nothing | prepare, begin generation 1 | — |
+| an unfinished job | go on with it | `on_changed_input` |
+| a finished job | land again if the table is gone; `rerun` pays again on purpose | a new generation |
+
+A woken task does not read its source again: `resume_job` goes by the ledger alone.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_batch.exceptions import (
+    ChangedInputError,
+    ConfigurationError,
+    JobError,
+    JobTakenError,
+    StorageError,
+)
+from airflow_provider_batch.jobs.finishing import encode_columns, where_the_money_is
+from airflow_provider_batch.jobs.identity import Fingerprint, digest, fingerprint
+from airflow_provider_batch.jobs.ledger import Lease, Leased, Ledger, Relanding, Reopened, RerunPlanned, ShardRecord
+from airflow_provider_batch.jobs.request import JobRequest, Tools
+from airflow_provider_batch.jobs.rounds import plan_rerun, publish_shard
+from airflow_provider_batch.jobs.runner import Job
+from airflow_provider_batch.jobs.store import LedgerStore, job_folder, sibling_folders
+from airflow_provider_batch.jobs.submission import MAX_USER_PAIRS, OWN_KEYS
+from airflow_provider_batch.requests.prepare import Prepared, prepare
+from airflow_provider_batch.requests.shards import Shard
+from airflow_provider_batch.requests.sources import Source, open_source
+from airflow_provider_batch.results.manifest import check_destination, manifest_name
+from airflow_provider_batch.storage import Location
+
+
+def open_job(request: JobRequest, tools: Tools) -> Job:
+    """
+    Find the job of this task instance or begin it, and take its lease.
+
+    :raises InputError: The input is wrong; nothing was sent.
+    :raises ChangedInputError: Unfinished batches belong to another input.
+    """
+    check_arguments(request)
+    source = open_source(request.source, resolve=tools.resolve)
+    asked = _fingerprint(request, tools, source)
+    store, ledger, changes = _find(request, tools, source, asked)
+    if ledger is None:
+        return _begin(request, tools, store, source, asked, generation=1)
+    if changes and not (ledger.finished_at is None and request.on_changed_input == "reuse"):
+        return _with_changed_input(request, tools, store, ledger, source, asked, changes)
+    if ledger.finished_at is None:
+        return _go_on(request, tools, store, ledger)
+    if _wants_again(request, ledger, "all"):
+        return _next_generation(request, tools, store, ledger, source, asked)
+    return _after_the_end(request, tools, store, ledger, source)
+
+
+def resume_job(request: JobRequest, tools: Tools, key: str) -> Job:
+    """
+    Take up the job of a task that was woken; its ledger must be there.
+
+    :param key: `Job.key` of the job that the task waited for.
+    """
+    store = LedgerStore(request.state / key)
+    ledger = store.load()
+    if ledger is None:
+        raise StorageError(
+            f"{store.location}: there is no ledger any more; its batches go on, see the task's earlier log."
+        )
+    return Job(request, tools, store, _leased(store, ledger, tools))
+
+
+def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
+    """Read and check the whole input as a job would, send and keep nothing, and say what would be sent."""
+    check_arguments(request)
+    source = open_source(request.source, resolve=tools.resolve)
+    prepared = _prepare(request, source, _discard)
+    return {
+        "rows": prepared.row_count,
+        "shards": len(prepared.shards),
+        "bytes": prepared.byte_count,
+        "input_tokens_estimate": prepared.token_estimate,
+        "models": list(prepared.models),
+        "carried": list(prepared.carried.names),
+    }
+
+
+def check_arguments(request: JobRequest) -> None:
+    """Check what needs no input: metadata and limits; raise ConfigurationError."""
+    taken = sorted(set(request.metadata) & set(OWN_KEYS))
+    if taken:
+        raise ConfigurationError(f"metadata: {', '.join(taken)} belong to the provider; use other keys.")
+    if len(request.metadata) > MAX_USER_PAIRS:
+        raise ConfigurationError(f"metadata: expected at most {MAX_USER_PAIRS} pairs, found {len(request.metadata)}.")
+    for key, value in request.metadata.items():
+        if not isinstance(value, str) or len(key) > 64 or len(value) > 512:
+            raise ConfigurationError(
+                f"metadata: {key!r} has to be text of at most 512 characters under a key of at most 64."
+            )
+    limits = request.limits
+    if limits.timeout <= 0 or request.poll_interval <= 0:
+        raise ConfigurationError("timeout and poll_interval have to be above 0 seconds.")
+    if min(limits.max_attempts, limits.max_rounds, limits.max_active_batches) < 1:
+        raise ConfigurationError("max_attempts, max_rounds and max_active_batches have to be at least 1.")
+
+
+def _fingerprint(request: JobRequest, tools: Tools, source: Source) -> Fingerprint:
+    spec = request.spec
+    options = {"custom_id": spec.custom_id, "carry": spec.carry, "null_text": spec.null_text, "limit": spec.limit}
+    return fingerprint(
+        endpoint=spec.endpoint.value,
+        body=spec.body,
+        options=options,
+        account=tools.client.settings.account,
+        listing=source.listing,
+    )
+
+
+def _find(
+    request: JobRequest, tools: Tools, source: Source, asked: Fingerprint
+) -> tuple[LedgerStore, Ledger | None, list[str]]:
+    """Return the job's store, its ledger if there is one, and what changed since it was begun."""
+    store = LedgerStore(job_folder(request.state, request.identity))
+    ledger = store.load()
+    changes = ledger.fingerprint.changes(asked) if ledger is not None else []
+    if ledger is not None and changes == ["source"]:
+        content = _content(_prepare(request, source, _discard).shards)
+        changes = [] if content == ledger.fingerprint.content else changes
+    if request.identity.map_index >= 0 and (ledger is None or changes):
+        for folder in sibling_folders(request.state, request.identity):
+            moved = LedgerStore(folder)
+            other = moved.load()
+            if other is not None and other.destination == request.destination and not other.fingerprint.changes(asked):
+                tools.log.info(
+                    "This input's job is that of map index %s: the order has changed.", other.identity.map_index
+                )
+                return moved, other, []
+    return store, ledger, changes
+
+
+def _begin(
+    request: JobRequest, tools: Tools, store: LedgerStore, source: Source, asked: Fingerprint, *, generation: int
+) -> Job:
+    if request.destination is not None:
+        check_destination(tools.resolve(request.destination), request.identity.job, request.if_exists)
+    folder = store.shards(generation)
+    records: list[ShardRecord] = []
+
+    def keep(shard: Shard) -> None:
+        records.append(ShardRecord.of(shard))
+        publish_shard(shard, folder)
+
+    prepared = _prepare(request, source, keep)
+    records.sort(key=lambda record: record.key)
+    if not request.limits.waits and len(records) > request.limits.max_active_batches:
+        raise ConfigurationError(
+            f"wait_for_completion=False needs every shard in one wave: the input makes {len(records)} shards and "
+            f"max_active_batches is {request.limits.max_active_batches}."
+        )
+    now = tools.clock()
+    ledger = Ledger(
+        identity=request.identity,
+        fingerprint=_with_content(asked, _content(prepared.shards)),
+        endpoint=request.spec.endpoint.value,
+        rows=prepared.row_count,
+        created_at=now,
+        lease=Lease(owner=uuid.uuid4().hex, epoch=1, at=now),
+        shards=tuple(records),
+        columns=encode_columns(prepared.carried),
+        generation=generation,
+        destination=request.destination,
+        era=request.era,
+    )
+    there = store.load()
+    if there is not None and there.generation >= generation:
+        raise JobTakenError(f"{store.location}: another attempt of this task has begun the job at the same time.")
+    tools.log.info(
+        "%s rows in %d shards, about %s input tokens; the ledger is %s.",
+        f"{prepared.row_count:,}", len(records), f"{prepared.token_estimate:,}", store.location,
+    )  # fmt: skip
+    return Job(request, tools, store, store.save(ledger))
+
+
+def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> Job:
+    ledger = _leased(store, ledger, tools)
+    if ledger.closing is not None and not ledger.closing.final:
+        ledger = store.record(ledger, Reopened())
+    tools.log.info("Going on with job %s: %s", ledger.job, where_the_money_is(ledger, store.location.uri))
+    return Job(request, tools, store, ledger)
+
+
+def _with_changed_input(
+    request: JobRequest,
+    tools: Tools,
+    store: LedgerStore,
+    ledger: Ledger,
+    source: Source,
+    asked: Fingerprint,
+    changes: list[str],
+) -> Job:
+    if ledger.finished_at is None and ledger.batch_ids and request.on_changed_input == "fail":
+        error = ChangedInputError(
+            f"{', '.join(changes)} changed since this task's job was begun, and its batches are not finished. Set "
+            "on_changed_input='resubmit' to cancel them and begin anew, or 'reuse' to go on with the old input."
+        )
+        error.consequence = where_the_money_is(ledger, store.location.uri)
+        raise error
+    if ledger.finished_at is None:
+        job = Job(request, tools, store, _leased(store, ledger, tools))
+        job.settle_and_cancel()
+        ledger = job.ledger
+    tools.log.info("A new generation begins: %s changed.", ", ".join(changes))
+    return _next_generation(request, tools, store, ledger, source, asked)
+
+
+def _next_generation(
+    request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source, asked: Fingerprint
+) -> Job:
+    store.archive(ledger)
+    return _begin(request, tools, store, source, asked, generation=ledger.generation + 1)
+
+
+def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> Job:
+    """A finished job with the same input: nothing to do, or its table is gone, or some rows are wanted again."""
+    timed_out = ledger.closing is not None and ledger.closing.reason == "timeout" and request.era != ledger.era
+    again = timed_out or _wants_again(request, ledger, "failed_rows")
+    ledger = _leased(store, ledger, tools)
+    if request.destination is None:
+        return Job(request, tools, store, ledger)
+    if not _is_standing(ledger, tools.resolve(request.destination)):
+        check_destination(tools.resolve(request.destination), ledger.job, request.if_exists)
+        _restore_shards(request, store, ledger, source)
+        tools.log.info("The job is finished; its table is landed again from the batches that were paid for.")
+        ledger = store.record(ledger, Relanding())
+        if again:
+            landed = Job(request, tools, store, ledger)
+            landed.land_all()
+            ledger = landed.ledger
+    if again:
+        _restore_shards(request, store, ledger, source)
+        shards = plan_rerun(ledger, request.spec, store.shards(ledger.generation), tools.resolve(request.destination))
+        if shards:
+            ledger = store.record(ledger, RerunPlanned(shards, request.era))
+            tools.log.info("%s rows without success go again.", f"{sum(shard.rows for shard in shards):,}")
+    return Job(request, tools, store, ledger)
+
+
+def _is_standing(ledger: Ledger, destination: Location) -> bool:
+    """Whether the table of a finished job is where it was landed."""
+    there = set(destination.list())
+    parts = {shard.landing.part for shard in ledger.shards if shard.landing is not None} - {None}
+    return manifest_name(ledger.job) in there and parts <= there
+
+
+def _wants_again(request: JobRequest, ledger: Ledger, which: str) -> bool:
+    """A retry of the attempt that reran must not rerun again: only a clear moves the era."""
+    return request.rerun == which and request.era != ledger.era
+
+
+def _restore_shards(request: JobRequest, store: LedgerStore, ledger: Ledger, source: Source) -> None:
+    """Write the first round's shards again, where they were removed; later rounds follow from the landings."""
+    first = [record for record in ledger.shards if record.round == 1]
+    folder = store.shards(ledger.generation)
+    rerun = [record for record in ledger.shards if 1 < ledger.first_round <= record.round]
+    if any(not (folder / f"{record.key}.arrow").exists() for record in rerun):
+        raise JobError(
+            f"{store.location}: this job sent some rows again (rerun), its shards were removed after landing, "
+            f"and the table is gone: it "
+            "cannot be put together again from the ledger alone. rerun='all' begins anew, and pays again; "
+            "keep_shards=True avoids this."
+        )
+    if all((folder / f"{record.key}.jsonl").exists() for record in first):
+        return
+    content = _content(_prepare(request, source, lambda shard: publish_shard(shard, folder)).shards)
+    if content != ledger.fingerprint.content:
+        raise ChangedInputError(
+            "The shards of this finished job were removed, and the source does not give the same ones any more: "
+            "its results cannot be "
+            "joined to their rows. rerun='all' begins anew, and pays again; keep_shards=True avoids this."
+        )
+
+
+def _prepare(request: JobRequest, source: Source, on_shard: Callable[[Shard], None]) -> Prepared:
+    with tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch:
+        return prepare(source, request.spec, Path(scratch), on_shard)
+
+
+def _content(shards: Sequence[Shard]) -> str:
+    return digest([ShardRecord.of(shard).sha256 for shard in shards])
+
+
+def _with_content(asked: Fingerprint, content: str) -> Fingerprint:
+    return Fingerprint(asked.endpoint, asked.body, asked.options, asked.account, asked.source, content)
+
+
+def _discard(shard: Shard) -> None:
+    shard.lines.unlink()
+    shard.rows.unlink()
+
+
+def _leased(store: LedgerStore, ledger: Ledger, tools: Tools) -> Ledger:
+    return store.record(ledger, Leased(owner=uuid.uuid4().hex, at=tools.clock()))

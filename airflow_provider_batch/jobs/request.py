@@ -1,0 +1,71 @@
+"""
+What a job is asked to do, and the tools it does it with: plain values that the Airflow face and the command line fill
+in.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from airflow_provider_batch import storage
+from airflow_provider_batch.api.client import BatchClient
+from airflow_provider_batch.api.endpoints import COMPLETION_WINDOW
+from airflow_provider_batch.jobs.decisions import Limits
+from airflow_provider_batch.jobs.identity import Identity
+from airflow_provider_batch.requests.prepare import RequestSpec
+from airflow_provider_batch.storage import Location, Resolver
+
+Raw = Literal["errors", "all", "none"]
+IfExists = Literal["error", "append", "replace"]
+OnEmpty = Literal["land", "skip", "fail"]
+OnChangedInput = Literal["fail", "resubmit", "reuse"]
+Rerun = Literal["never", "failed_rows", "all"]
+Source = str | Sequence[str] | Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """
+    One job, as asked for.
+
+    :param state: Folder of all ledgers.
+    :param destination: Folder URI of the table, or None where a loader lands it later.
+    :param max_failed: Share (float) or count (int) of rows without success past which the job fails.
+    :param era: A number that a clear of the task changes and a retry does not.
+    :param output_expires_after: Seconds that the API keeps the result files, or None for its default.
+    """
+
+    identity: Identity
+    source: Source
+    spec: RequestSpec
+    state: Location
+    destination: str | None = None
+    if_exists: IfExists = "error"
+    raw: Raw = "errors"
+    limits: Limits = field(default_factory=Limits)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    completion_window: str = COMPLETION_WINDOW
+    output_expires_after: int | None = None
+    on_empty: OnEmpty = "land"
+    on_changed_input: OnChangedInput = "fail"
+    rerun: Rerun = "never"
+    max_failed: float | int | None = None
+    keep_shards: bool = False
+    delete_files: bool = False
+    poll_interval: float = 60.0
+    era: int = 0
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a job touches the world with."""
+
+    client: BatchClient
+    resolve: Resolver = storage.resolve
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("airflow_provider_batch.jobs"))

@@ -1,0 +1,136 @@
+"""The next round: the rows without a final answer, taken out of the shards they stood in and put into new ones."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+
+from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.jobs.ledger import Ledger, ShardRecord
+from airflow_provider_batch.requests.prepare import RequestSpec
+from airflow_provider_batch.requests.shards import (
+    Shard,
+    ShardWriter,
+    read_sidecar,
+    request_lines,
+)
+from airflow_provider_batch.requests.validation import count_inputs
+from airflow_provider_batch.results.trimming import rows_without_success
+from airflow_provider_batch.storage import Location
+
+#: `ShardWriter.add`.
+Add = Callable[[Sequence[bytes], pa.RecordBatch, Sequence[str | None], Sequence[int]], None]
+#: Name of the sidecar rows that a landing left for another round.
+RETRY_SUFFIX = ".retry.arrow"
+
+
+def publish_shard(shard: Shard, folder: Location) -> None:
+    """Move a finished shard's two files to storage, the lines last: with them the shard is there."""
+    (folder / f"{shard.key}.arrow").put(shard.rows)
+    (folder / f"{shard.key}.jsonl").put(shard.lines)
+    shard.rows.unlink()
+    shard.lines.unlink()
+
+
+def plan_round(ledger: Ledger, number: int, spec: RequestSpec, folder: Location) -> tuple[ShardRecord, ...]:
+    """
+    Write the shards of a round and return their records. The same ledger gives the same shards.
+
+    :param number: The new round, one above the ledger's latest.
+    :param folder: Where the generation's shards stand.
+    """
+    with _writing(ledger, number, spec, folder) as (writer, records):
+        for shard in ledger.shards:
+            if shard.round == number - 1 and shard.landing is not None and shard.landing.retry_rows:
+                _copy_left(shard, Endpoint(ledger.endpoint), folder, writer.add)
+    return tuple(records)
+
+
+@contextmanager
+def _writing(
+    ledger: Ledger, number: int, spec: RequestSpec, folder: Location
+) -> Iterator[tuple[ShardWriter, list[ShardRecord]]]:
+    """Give a writer whose finished shards go to storage, and the list that fills with their records."""
+    records: list[ShardRecord] = []
+
+    def keep(shard: Shard) -> None:
+        records.append(ShardRecord.of(shard))
+        publish_shard(shard, folder)
+
+    limits = {"max_rows": spec.max_shard_rows, "max_bytes": spec.max_shard_bytes}
+    with (
+        tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch,
+        ShardWriter(Path(scratch), number, Endpoint(ledger.endpoint), keep, **limits) as writer,
+    ):
+        yield writer, records
+    records.sort(key=lambda record: record.key)
+
+
+def _copy_left(shard: ShardRecord, endpoint: Endpoint, folder: Location, add: Add) -> None:
+    with (
+        (folder / f"{shard.key}{RETRY_SUFFIX}").as_local() as rows,
+        (folder / f"{shard.key}.jsonl").as_local() as lines,
+    ):
+        source = request_lines(lines)
+        for batch in read_sidecar(rows):
+            _add(shard, endpoint, list(_at(source, batch.column("position").to_pylist())), batch, add)
+
+
+def _add(shard: ShardRecord, endpoint: Endpoint, lines: list[bytes], rows: pa.RecordBatch, add: Add) -> None:
+    add(lines, rows, [shard.model] * len(lines), [_inputs(endpoint, line) for line in lines])
+
+
+def _inputs(endpoint: Endpoint, line: bytes) -> int:
+    if endpoint is not Endpoint.EMBEDDINGS:
+        return 1
+    return count_inputs(endpoint, msgspec.json.decode(line)["body"].get("input"))
+
+
+def _at(lines: Iterator[tuple[int, bytes]], positions: list[int]) -> Iterator[bytes]:
+    """Yield the lines at rising positions."""
+    for position in positions:
+        for found, line in lines:
+            if found == position:
+                yield line
+                break
+
+
+def plan_rerun(ledger: Ledger, spec: RequestSpec, folder: Location, destination: Location) -> tuple[ShardRecord, ...]:
+    """
+    Write the rows without success, as the parts have them, into the shards of a new round; return their records.
+
+    They are taken from the first round's shards, so that they start with no failed attempt to their name.
+    """
+    wanted = _without_success(ledger, destination)
+    if not wanted:
+        return ()
+    with _writing(ledger, ledger.round + 1, spec, folder) as (writer, records):
+        for shard in ledger.shards:
+            if shard.round == 1:
+                _copy_wanted(shard, wanted, Endpoint(ledger.endpoint), folder, writer.add)
+    return tuple(records)
+
+
+def _without_success(ledger: Ledger, destination: Location) -> set[int]:
+    numbers: set[int] = set()
+    for shard in ledger.shards:
+        if shard.landing is not None and shard.landing.part is not None:
+            with (destination / shard.landing.part).as_local() as part:
+                numbers.update(rows_without_success(part))
+    return numbers
+
+
+def _copy_wanted(shard: ShardRecord, wanted: set[int], endpoint: Endpoint, folder: Location, add: Add) -> None:
+    with (folder / f"{shard.key}.arrow").as_local() as rows, (folder / f"{shard.key}.jsonl").as_local() as lines:
+        source = request_lines(lines)
+        for batch in read_sidecar(rows):
+            chosen = [number in wanted for number in batch.column("row_number").to_pylist()]
+            taken = [
+                line for choose, (_, line) in zip(chosen, source, strict=False) if choose
+            ]  # `chosen` first: it ends first
+            _add(shard, endpoint, taken, batch.filter(pa.array(chosen)), add)

@@ -1,0 +1,290 @@
+"""
+Doing what `decisions` says, one action at a time, and recording each outcome before the next is asked for.
+
+Starting, retrying, clearing and waking are one path: a ledger is opened (`opening.py`) and advanced until it waits or
+is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import assert_never
+
+from airflow_provider_batch.api import statuses
+from airflow_provider_batch.api.objects import Batch
+from airflow_provider_batch.api.outcomes import Accepted, Refused, Unknown
+from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, OpenAIBatchError, ResultsMissingError
+from airflow_provider_batch.jobs import decisions
+from airflow_provider_batch.jobs import ledger as entries
+from airflow_provider_batch.jobs.collecting import collect, trim
+from airflow_provider_batch.jobs.decisions import Finish, Wait
+from airflow_provider_batch.jobs.finishing import Outcome, finish, where_the_money_is
+from airflow_provider_batch.jobs.ledger import Entry, Ledger, ShardRecord
+from airflow_provider_batch.jobs.observing import look_at
+from airflow_provider_batch.jobs.request import JobRequest, Tools
+from airflow_provider_batch.jobs.rounds import plan_round
+from airflow_provider_batch.jobs.store import LedgerStore
+from airflow_provider_batch.jobs.submission import batch_metadata, find_batches
+from airflow_provider_batch.jobs.waiting import Watch, progress_line
+
+#: Refusals of a file that is "not there yet" after which it is uploaded again.
+FILE_REFUSALS = 6
+
+
+class Job:
+    """
+    A job at work: one ledger, held under one lease.
+
+    :param outcome: What came of it; None while it is not over.
+    """
+
+    def __init__(self, request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> None:
+        self.request, self.tools, self.store, self.ledger = request, tools, store, ledger
+        self.seen: dict[str, Batch] = {}
+        self.outcome: Outcome | None = None
+
+    def advance(self) -> Wait | None:
+        """
+        Do everything that is due, and return what to wait for; None once the job is over and `outcome` is set.
+
+        :raises OpenAIBatchError: It cannot go on now; the message says where the money is.
+        """
+        with self._saying_where_the_money_is():
+            self._look()
+            return self._act_until_waiting()
+
+    def run(self) -> Outcome:
+        """Advance and wait in this process until the job is over."""
+        while wait := self.advance():
+            with self._saying_where_the_money_is():
+                self._wait_here(wait)
+        assert self.outcome is not None
+        return self.outcome
+
+    def cancel(self) -> list[str]:
+        """Ask the API to cancel what runs, and return those ids; what cannot be cancelled is logged, not raised."""
+        asked = []
+        for batch_id in self.ledger.active_ids:
+            try:
+                self.tools.client.cancel(batch_id)
+                asked.append(batch_id)
+            except ApiError as error:
+                self.tools.log.warning("Batch %s could not be cancelled: %s", batch_id, error)
+        return asked
+
+    def settle_and_cancel(self) -> None:
+        """Look up what is unknown and cancel what runs, so that nothing of this generation is left at work."""
+        for shard in self.ledger.shards_in("intended"):
+            self._resolve(shard)
+        if self.ledger.active_ids:
+            self._record(entries.CancelAsked(self.tools.clock()))
+            self.tools.log.warning("Cancelled: %s.", ", ".join(self.cancel()) or "nothing")
+
+    def land_all(self) -> None:
+        """Land what has ended, so that the parts stand as they did when the job was finished."""
+        while isinstance(action := decisions.next_action(self.ledger, {}, self.request.limits, 0.0), decisions.Land):
+            self._act(action)
+
+    @property
+    def key(self) -> str:
+        """Where the job's folder is below the state path."""
+        return f"{self.ledger.identity.run_key}/{self.ledger.job}"
+
+    def progress(self) -> dict[str, float | int | None]:
+        """Return what a progress line needs to know of the shards that are not watched any more."""
+        totals = self.ledger.totals()
+        return {
+            "shards": len(self.ledger.shards),
+            "shards_done": len(self.ledger.shards_in("ended", "landed")),
+            "rows": self.ledger.rows,
+            "rows_done": totals.rows,
+            "cost": None if totals.cost_usd is None else float(totals.cost_usd),
+        }
+
+    @contextmanager
+    def _saying_where_the_money_is(self) -> Iterator[None]:
+        try:
+            yield
+        except OpenAIBatchError as error:
+            error.consequence = error.consequence or where_the_money_is(self.ledger, self.store.location.uri)
+            raise
+
+    def _look(self) -> None:
+        active = self.ledger.active_ids
+        if active:
+            self.seen.update(look_at(self.tools.client, active))
+
+    def _act_until_waiting(self) -> Wait | None:
+        while True:
+            action = decisions.next_action(self.ledger, self.seen, self.request.limits, self.tools.clock())
+            if isinstance(action, Wait):
+                return action
+            if isinstance(action, Finish):
+                self.outcome = finish(action, self.request, self.tools, self.store, self.ledger)
+                self.ledger = self.outcome.ledger
+                self.outcome.raise_if_failed()
+                return None
+            self._act(action)
+
+    def _act(self, action: decisions.Action) -> None:  # noqa: C901 - one flat table of actions
+        now = self.tools.clock()
+        match action:
+            case decisions.Resolve(shard=key):
+                self._resolve(self.ledger.shard(key))
+            case decisions.RecordEnd(shard=key, batch=batch):
+                self._record(entries.Ended(key, _ending(batch, now)))
+                self.tools.log.info(
+                    "Shard %s: batch %s is %s (%s of %s rows, %s failed).",
+                    key, batch.id, batch.status, f"{batch.completed:,}", f"{batch.total:,}", f"{batch.failed:,}",
+                )  # fmt: skip
+            case decisions.NoteLate(shard=key):
+                self._record(entries.Late(key, now))
+                self.tools.log.warning("Shard %s: its batch is completed and has no output file yet.", key)
+            case decisions.GiveUpOnFiles(shard=key):
+                raise _files_never_came(self.ledger.shard(key), self.seen)
+            case decisions.Requeue(shard=key, error=error, retry_at=retry_at):
+                self._record(entries.Requeued(key, error, retry_at))
+                self.tools.log.warning("Shard %s was not let in (%s); it is sent again later.", key, error)
+            case decisions.Close(closing=closing):
+                self._record(entries.Closed(closing))
+                self.tools.log.warning("%s; nothing more is sent.", closing.message)
+            case decisions.Land(shard=key):
+                self._land(self.ledger.shard(key))
+            case decisions.Trim(shard=key):
+                self._record(trim(self.request, self.tools, self.ledger.shard(key)))
+            case decisions.Cancel():
+                self._record(entries.CancelAsked(now))
+                self.tools.log.warning("Cancelled on time-out: %s.", ", ".join(self.cancel()) or "nothing")
+                self._look()
+            case decisions.PlanRound(number=number):
+                folder = self.store.shards(self.ledger.generation)
+                planned = plan_round(self.ledger, number, self.request.spec, folder)
+                rows = sum(shard.rows for shard in planned)
+                self._record(entries.RoundPlanned(planned))
+                self.tools.log.info("Round %d: %s rows go again, in %d shards.", number, f"{rows:,}", len(planned))
+            case decisions.Submit(shard=key):
+                self._submit(self.ledger.shard(key))
+            case decisions.Wait() | decisions.Finish():
+                raise AssertionError("handled before")
+            case _:
+                assert_never(action)
+
+    def _record(self, entry: Entry) -> None:
+        self.ledger = self.store.record(self.ledger, entry)
+
+    def _submit(self, shard: ShardRecord) -> None:
+        client, request = self.tools.client, self.request
+        self.store.check_lease(self.ledger)
+        file_id = shard.file_id
+        if file_id is None or _file_is_lost(shard):
+            with (self.store.shards(self.ledger.generation) / f"{shard.key}.jsonl").open() as lines:
+                file_id = client.upload(lines, f"{self.ledger.job}-g{self.ledger.generation}-{shard.key}.jsonl")
+            self._record(entries.Uploaded(shard.key, file_id))
+        self._record(entries.Intended(shard.key, self.tools.clock()))
+        number = self.ledger.shard(shard.key).intents[-1].number
+        outcome = client.create(
+            input_file_id=file_id,
+            endpoint=self.ledger.endpoint,
+            metadata=batch_metadata(self.ledger, shard, number, request.metadata),
+            completion_window=request.completion_window,
+            output_expires_after=request.output_expires_after,
+        )
+        match outcome:
+            case Accepted(batch=batch):
+                self._accept(shard, batch)
+            case Refused():
+                self._refuse(shard, outcome)
+            case Unknown(error=error):
+                self.tools.log.warning(
+                    "Shard %s: no clear answer to its create (%s); it is looked up.", shard.key, error
+                )
+
+    def _accept(self, shard: ShardRecord, batch: Batch) -> None:
+        self.seen[batch.id] = batch
+        self._record(entries.Accepted(shard.key, batch.id, self.tools.clock()))
+        self.tools.log.info("Shard %s (%s rows) is batch %s.", shard.key, f"{shard.rows:,}", batch.id)
+
+    def _refuse(self, shard: ShardRecord, refused: Refused) -> None:
+        now = self.tools.clock()
+        if refused.file_not_ready:
+            retry_at = now + decisions.FILE_PAUSE
+        elif refused.error.retryable:
+            retry_at = decisions.queue_retry_at(shard, now)
+        else:
+            self._record(entries.Refused(shard.key, str(refused.error)))
+            raise refused.error
+        self._record(entries.Refused(shard.key, str(refused.error), retry_at))
+        self.tools.log.warning("Shard %s is sent again in %.0f s: %s", shard.key, retry_at - now, refused.error)
+
+    def _resolve(self, shard: ShardRecord) -> None:
+        found = find_batches(self.tools.client, self.ledger, shard)
+        if not found:
+            self._record(entries.Absent(shard.key))
+            self.tools.log.info("Shard %s: its create made no batch.", shard.key)
+            return
+        self._accept(shard, found[0])
+        for duplicate in found[1:]:
+            self.tools.log.warning("Batch %s is a duplicate of %s and is cancelled.", duplicate.id, found[0].id)
+            self.tools.client.cancel(duplicate.id)
+
+    def _land(self, shard: ShardRecord) -> None:
+        landed = collect(self.request, self.tools, self.store, self.ledger, shard)
+        self._record(landed)
+        landing = landed.landing
+        self.tools.log.info(
+            "Shard %s landed: %s rows (%s), %s to go again.",
+            shard.key, f"{landing.rows:,}", _counts(landing.statuses), f"{landing.retry_rows:,}",
+        )  # fmt: skip
+
+    def _wait_here(self, wait: Wait) -> None:
+        """Poll until the wait is over: the blocking twin of the trigger."""
+        watch = Watch(wait.batch_ids, until=wait.until)
+        last_line = ""
+        while True:
+            try:
+                seen = look_at(self.tools.client, watch.active)
+            except ApiUnavailableError as error:
+                self.tools.log.warning("Looking at the batches failed; trying again: %s", error)
+                seen = {}
+            now = self.tools.clock()
+            wake = watch.observe(seen, now=now)
+            line = progress_line(self.progress(), watch.latest)
+            if line != last_line:
+                self.tools.log.info("%s", line)
+                last_line = line
+            if wake:
+                return
+            self.tools.sleep(watch.delay(now, self.request.poll_interval))
+
+
+def _ending(batch: Batch, now: float) -> entries.Ending:
+    return entries.Ending(
+        status=batch.status,
+        output_file_id=batch.output_file_id,
+        error_file_id=batch.error_file_id,
+        total=batch.total,
+        completed=batch.completed,
+        failed=batch.failed,
+        at=now,
+    )
+
+
+def _file_is_lost(shard: ShardRecord) -> bool:
+    last = shard.intents[-1].error if shard.intents else None
+    return last is not None and "cannot find file" in last.lower() and shard.refusals >= FILE_REFUSALS
+
+
+def _files_never_came(shard: ShardRecord, seen: dict[str, Batch]) -> ResultsMissingError:
+    batch = seen[shard.batch_id or ""]
+    return ResultsMissingError(
+        f"Batch {batch.id} is {statuses.COMPLETED} with {batch.completed:,} of {batch.total:,} requests "
+        f"answered, and its "
+        f"output file has not appeared within {decisions.FILES_PATIENCE / 60:.0f} minutes. Nothing is sent "
+        f"again: look the batch up "
+        "in the vendor's dashboard, then retry the task, which asks for the files once more."
+    )
+
+
+def _counts(by_status: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {status}" for status, count in sorted(by_status.items())) or "none final"

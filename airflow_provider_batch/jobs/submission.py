@@ -1,0 +1,64 @@
+"""
+Making a batch of a shard, exactly once.
+
+The intent is recorded before the POST and carried in the batch's metadata. An answer that was lost is looked up
+through the list, by that metadata or by the input file, which belongs to one shard alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from airflow_provider_batch.api.client import BatchClient
+from airflow_provider_batch.api.endpoints import MAX_METADATA_PAIRS, MAX_METADATA_VALUE
+from airflow_provider_batch.api.objects import Batch
+from airflow_provider_batch.exceptions import ApiError, UnknownOutcomeError
+from airflow_provider_batch.jobs.ledger import Ledger, ShardRecord
+
+#: Key of the intent in a batch's metadata; its value is `<run key>-<job>-g<generation>-<shard>-n<number>`.
+INTENT_KEY = "airflow_batch_intent"
+#: Our own keys in a batch's metadata; the rest of the sixteen pairs is the user's.
+OWN_KEYS = (INTENT_KEY, "airflow_dag_id", "airflow_task_id", "airflow_run_id")
+MAX_USER_PAIRS = MAX_METADATA_PAIRS - len(OWN_KEYS)
+#: Seconds by which the API's clock may be behind ours.
+CLOCK_SLACK = 15 * 60.0
+
+
+def intent_name(ledger: Ledger, shard: ShardRecord, number: int) -> str:
+    """Return the name of one POST, unique over all jobs that share an account."""
+    return f"{ledger.identity.run_key}-{ledger.job}-g{ledger.generation}-{shard.key}-n{number}"
+
+
+def batch_metadata(ledger: Ledger, shard: ShardRecord, number: int, user: Mapping[str, str]) -> dict[str, str]:
+    """
+    Return a batch's metadata: the user's pairs, the intent, and where it comes from for a person who reads the
+    dashboard.
+    """
+    who = ledger.identity
+    own = (intent_name(ledger, shard, number), who.dag_id, who.task_id, who.run_id)
+    return {**user, **{key: value[:MAX_METADATA_VALUE] for key, value in zip(OWN_KEYS, own, strict=True)}}
+
+
+def find_batches(client: BatchClient, ledger: Ledger, shard: ShardRecord) -> list[Batch]:
+    """
+    Return the batches that the shard's open intent made, oldest first; normally none or one.
+
+    :raises UnknownOutcomeError: The list cannot be read now. Nothing may be submitted again before it can.
+    """
+    intent = shard.intents[-1]
+    name = intent_name(ledger, shard, intent.number)
+    settled = {earlier.batch_id for earlier in shard.intents[:-1]}
+    found = []
+    try:
+        for batch in client.list():
+            if batch.created_at is not None and batch.created_at < intent.at - CLOCK_SLACK:
+                break
+            of_file = shard.file_id is not None and batch.input_file_id == shard.file_id
+            if batch.metadata.get(INTENT_KEY) == name or (of_file and batch.id not in settled):
+                found.append(batch)
+    except ApiError as error:
+        raise UnknownOutcomeError(
+            f"The answer to the create of shard {shard.key} was lost and the list of batches cannot be read ({error}). "
+            f"A batch named {name} may be running; nothing is submitted again before that is known."
+        ) from error
+    return found[::-1]

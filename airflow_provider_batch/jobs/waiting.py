@@ -1,0 +1,186 @@
+"""
+Waiting for batches: when to look again, when to wake the worker, what to say meanwhile.
+
+Pure: no clock, no network. The trigger and the blocking path hold a `Watch`, show it what they saw, and ask it.
+
+A worker is woken when it pays: all batches have ended, or a tenth of them (at least one), or ten minutes have passed
+since the first end, or the moment `until` has come. A status that nobody knows is "still running"; a batch that the
+account does not have counts as ended, so that the worker looks and says what is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal
+
+from airflow_provider_batch.api.objects import Batch
+
+#: Seconds. A batch takes minutes to a day: looking every five minutes adds nothing that anyone would notice.
+LONGEST_DELAY = 300.0
+#: Share of a batch's age that a look may come late.
+LATENESS = 1 / 60
+#: Share of the active batches whose end wakes the worker.
+WAKE_SHARE = 0.1
+#: Seconds after the first end at which the worker is woken whatever else happens.
+WAKE_PATIENCE = 600.0
+
+
+def poll_delay(age: float, poll_interval: float, *, jitter: float = 0.0, remaining: float | None = None) -> float:
+    """
+    Return the seconds until the next look.
+
+    :param age: Seconds since the youngest batch was created.
+    :param poll_interval: Seconds; the shortest delay.
+    :param jitter: 0 to 1; makes the delay up to a tenth longer, so that many waits do not fall into step.
+    :param remaining: Seconds until the next batch is expected to end, where that can be told.
+    """
+    delay = min(max(age, 0.0) * LATENESS, LONGEST_DELAY)
+    if remaining is not None:
+        delay = min(delay, remaining / 2)
+    return max(delay, poll_interval) * (1 + 0.1 * jitter)
+
+
+@dataclass(frozen=True)
+class Wake:
+    """
+    Why a wait is over.
+
+    :param reason: ``ended``: enough batches ended; ``due``: the moment has come.
+    :param ended: Ids of the batches that ended during the wait, in the order they were given.
+    :param active: How many have not.
+    """
+
+    reason: Literal["ended", "due"]
+    ended: tuple[str, ...]
+    active: int
+
+    def payload(self) -> dict[str, Any]:
+        """Return the wake as plain JSON values."""
+        return {"reason": self.reason, "ended": list(self.ended), "active": self.active}
+
+
+class Watch:
+    """
+    What is known of the batches that somebody waits for.
+
+    :param batch_ids: The batches; what is given twice counts once. None at all: the wait is for the moment alone.
+    :param until: Epoch seconds at which the wait is over whatever happens.
+    :param share: Share of the batches whose end is enough; 1 waits for all of them, without the ten minutes' rule.
+    """
+
+    def __init__(self, batch_ids: Sequence[str], *, until: float | None = None, share: float = WAKE_SHARE) -> None:
+        self.batch_ids = tuple(dict.fromkeys(batch_ids))
+        self.until = until
+        self.share = share
+        #: What was last seen of each batch.
+        self.latest: dict[str, Batch] = {}
+        #: When each ended batch was first seen to have ended.
+        self.ended_at: dict[str, float] = {}
+        self._since: float | None = None
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Ids of the batches that have not ended."""
+        return tuple(batch_id for batch_id in self.batch_ids if batch_id not in self.ended_at)
+
+    @property
+    def ended(self) -> tuple[str, ...]:
+        """Ids of the batches that have ended, or are gone."""
+        return tuple(batch_id for batch_id in self.batch_ids if batch_id in self.ended_at)
+
+    def observe(self, batches: Mapping[str, Batch], *, now: float) -> Wake | None:
+        """
+        Take in what a look has shown, and return why the wait is over, or None while it pays to wait on.
+
+        :param batches: By id. A batch that is missing here is as it was; batches of others are passed over.
+        :param now: Epoch seconds of a wall clock.
+        """
+        self._since = now if self._since is None else self._since
+        for batch_id in self.batch_ids:
+            if batch_id in batches:
+                self.latest[batch_id] = batches[batch_id]
+                if batches[batch_id].has_ended:
+                    self.ended_at.setdefault(batch_id, now)
+        return self.wake(now)
+
+    def lost(self, batch_id: str, *, now: float) -> None:
+        """Take in that the account has no such batch: nothing more will be seen of it."""
+        if batch_id in self.batch_ids:
+            self.ended_at.setdefault(batch_id, now)
+
+    def wake(self, now: float) -> Wake | None:
+        """Return why the wait is over, or None while it pays to wait on."""
+        if not self.batch_ids and self.until is None:
+            return Wake("due", (), 0)  # nothing that could end, and no moment either
+        enough = max(1, math.ceil(len(self.batch_ids) * self.share))
+        patience_ends = self._patience_ends()
+        out_of_patience = patience_ends is not None and now >= patience_ends
+        if len(self.ended_at) >= enough or out_of_patience:
+            return Wake("ended", self.ended, len(self.active))
+        if self.until is not None and now >= self.until:
+            return Wake("due", self.ended, len(self.active))
+        return None
+
+    def delay(self, now: float, poll_interval: float, *, jitter: float = 0.0) -> float:
+        """
+        Return the seconds until the next look: by age, and never past a moment at which the wait is over.
+
+        :param jitter: 0 to 1, from a random source of the caller.
+        """
+        delay = poll_delay(self._age(now), poll_interval, jitter=jitter, remaining=self._remaining(now))
+        moments = (moment for moment in (self.until, self._patience_ends()) if moment is not None)
+        return max(0.0, min([delay, *(moment - now for moment in moments)]))
+
+    def _patience_ends(self) -> float | None:
+        if not self.ended_at or self.share >= 1:
+            return None
+        return min(self.ended_at.values()) + WAKE_PATIENCE
+
+    def _age(self, now: float) -> float:
+        """Age of the youngest active batch; clocks differ, so it may come out below zero."""
+        start = now if self._since is None else self._since
+        created = [self.latest[batch_id].created_at for batch_id in self.active if batch_id in self.latest]
+        return now - max((start if moment is None else moment for moment in created), default=start)
+
+    def _remaining(self, now: float) -> float | None:
+        """Seconds until the first of the active batches ends, if each goes on as fast as so far."""
+        expected = []
+        for batch in (self.latest[batch_id] for batch_id in self.active if batch_id in self.latest):
+            done = batch.completed + batch.failed
+            if batch.in_progress_at is not None and 0 < done < batch.total and now > batch.in_progress_at:
+                expected.append((now - batch.in_progress_at) * (batch.total - done) / done)
+        return min(expected, default=None)
+
+
+def progress_line(progress: Mapping[str, Any] | None, batches: Mapping[str, Batch]) -> str:
+    """
+    Return one line on where a job stands: ``shard 3/12, 61,204 of 150,000 rows, 41 %, $3.18 so far``.
+
+    :param progress: What was done before this wait (`shards`, `shards_done`, `rows`, `rows_done`, `cost` in US
+        dollars), as a trigger's arguments carry it; any may be missing. Without `shards` only the given batches are
+        counted.
+    :param batches: What was last seen of the batches that are waited for.
+    """
+    given = progress or {}
+    done = sum(min(batch.completed + batch.failed, batch.total) for batch in batches.values())
+    ended = sum(batch.has_ended for batch in batches.values())
+    if given.get("shards"):
+        rows = int(given.get("rows") or 0)
+        done = min(int(given.get("rows_done") or 0) + done, rows)
+        parts = [f"shard {int(given.get('shards_done') or 0) + ended}/{int(given['shards'])}"]
+    else:
+        rows = sum(batch.total for batch in batches.values())
+        parts = [f"batch {ended}/{len(batches)}"]
+    if rows:
+        parts += [f"{done:,} of {rows:,} rows", f"{done * 100 // rows} %"]  # cut, so that 100 % means all of them
+    if given.get("cost") is not None:
+        parts.append(f"{_dollars(Decimal(str(given['cost'])))} so far")
+    return ", ".join(parts)
+
+
+def _dollars(amount: Decimal) -> str:
+    """Return an amount with cents, or with two figures where it is below a cent."""
+    return f"${amount:.2g}" if 0 < amount < Decimal("0.01") else f"${amount:,.2f}"

@@ -1,0 +1,350 @@
+"""
+The main job as an Airflow operator: arguments, templates, `defer`, `return`. What happens in between is decided in
+`jobs/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
+
+from airflow_provider_batch.hooks.airflow_errors import airflow_errors
+from airflow_provider_batch.links.openai_batch import OpenAIBatchLink
+from airflow_provider_batch.operators.rows import rows_of, shown
+from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_batch.jobs.decisions import Wait
+    from airflow_provider_batch.jobs.request import IfExists, JobRequest, OnChangedInput, OnEmpty, Raw, Rerun, Tools
+    from airflow_provider_batch.jobs.runner import Job
+
+#: Where the pointer to the job's folder stands in Airflow's task state store (3.3 and later).
+STATE_KEY = "openai_batch_state_path"
+#: Batch ids that are pushed as an XCom of their own; above, the manifest lists them.
+MAX_PUSHED_BATCHES = 200
+
+
+class OpenAIBatchOperator(BaseOperator):
+    """
+    Answer every row of a table with a model, at batch price, with no worker slot held while the vendor works.
+
+    The table is cut into input files within every limit of the API, each becomes a batch, the task defers, and the
+    answers come back as a Parquet dataset with one row for each input row. A retry or a clear goes on with the
+    batches that are in flight.
+
+    :param endpoint: Endpoint of the API, for example ``/v1/chat/completions``.
+    :param source: URI or URIs of a table (Parquet, JSONL, CSV; a file, a folder or a glob; any scheme that Airflow
+        knows), or a list of mappings from an upstream task. Without ``body`` its rows are ready-made request lines.
+        (templated)
+    :param body: The request's body. ``{column}`` stands for the row's value: as text inside a longer string, as the
+        value itself alone; ``{!name}`` writes a literal ``{name}``. (templated)
+    :param destination: Folder URI of the Parquet dataset. Without it nothing is landed, and
+        ``OpenAIBatchToParquetOperator`` does it later. (templated)
+    :param state_path: Folder URI of ledgers and shards, reachable from every worker. Default: the configuration
+        ``[openai_batch] state_path``, then ``<destination>/_openai_batch``. (templated)
+    :param conn_id: Connection of type ``openai_batch`` or ``openai``. (templated)
+    :param custom_id: Template of a request's id, at most 64 characters, unique over the job; default the row number.
+        (templated)
+    :param carry: Input columns kept beside the answer; default all.
+    :param null_text: Text that stands for a null inside a longer string; by default such a null is an error.
+    :param limit: Only the first rows, for a trial. (templated)
+    :param max_shard_rows: Rows of one batch at the most, 1 to 50,000.
+    :param max_shard_bytes: Bytes of one input file at the most, up to 200,000,000.
+    :param if_exists: What to do where another job's table stands in ``destination``: ``error``, ``append`` or
+        ``replace``.
+    :param raw: Rows whose response body is kept as JSON: ``errors``, ``all`` or ``none``.
+    :param on_empty: For a source without rows: ``land`` an empty table, ``skip`` or ``fail``.
+    :param timeout: Wall-clock time from the first submission after which the job cancels, lands and fails.
+    :param poll_interval: Seconds between two looks at the batches; it grows with their age.
+    :param max_attempts: Failed executions of one row (408, 409, 429, 5xx) after which it keeps its failure.
+    :param max_rounds: Passes of submissions for rows that are without a final answer.
+    :param max_active_batches: Batches that run at the same time; the rest waits for its wave.
+    :param max_enqueued_tokens: Estimated input tokens that wait at the API per model; the rest waits for its wave.
+    :param max_failed: Share (float) or count (int) of rows without success past which the task fails, after landing.
+    :param on_changed_input: While batches of an old input are unfinished: ``fail``, ``resubmit`` or ``reuse``.
+    :param rerun: What a cleared, finished job with the same input pays for again: ``never`` or ``all``. (templated)
+    :param wait_for_completion: False submits all batches and returns; they have to fit in one wave.
+    :param cancel_on_kill: Whether a task that is marked failed or success cancels its batches.
+    :param cancel_on_timeout: Whether ``timeout`` cancels what still runs.
+    :param keep_shards: Keep the input shards in ``state_path`` after landing.
+    :param delete_files: Delete our files at the API once the manifest stands.
+    :param metadata: Up to 12 pairs of strings for every batch. (templated)
+    :param completion_window: The API's window; ``24h`` is the only one OpenAI takes.
+    :param output_expires_after: Seconds that the API keeps result files, 3,600 to 2,592,000.
+    :param validate_only: Read and check the whole input, send nothing, and return what would be sent.
+    :param deferrable: Wait in the triggerer; otherwise the worker polls. Default: ``[operators] default_deferrable``.
+    """
+
+    template_fields: Sequence[str] = (
+        "source",
+        "body",
+        "destination",
+        "state_path",
+        "conn_id",
+        "custom_id",
+        "limit",
+        "rerun",
+        "metadata",
+    )
+    template_fields_renderers = {"body": "json", "metadata": "json"}  # noqa: RUF012
+    operator_extra_links = (OpenAIBatchLink(),)
+    ui_color = "#d6f0e8"
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        source: Any,
+        body: Mapping[str, Any] | None = None,
+        destination: str | None = None,
+        state_path: str | None = None,
+        conn_id: str = "openai_default",
+        custom_id: str | None = None,
+        carry: Sequence[str] | None = None,
+        null_text: str | None = None,
+        limit: int | str | None = None,
+        max_shard_rows: int = 50_000,
+        max_shard_bytes: int = 200_000_000,
+        if_exists: IfExists = "error",
+        raw: Raw = "errors",
+        on_empty: OnEmpty = "land",
+        timeout: timedelta | float = timedelta(hours=72),
+        poll_interval: float = 60.0,
+        max_attempts: int = 3,
+        max_rounds: int = 10,
+        max_active_batches: int = 50,
+        max_enqueued_tokens: int | None = None,
+        max_failed: float | int | None = None,
+        on_changed_input: OnChangedInput = "fail",
+        rerun: Rerun = "never",
+        wait_for_completion: bool = True,
+        cancel_on_kill: bool = True,
+        cancel_on_timeout: bool = True,
+        keep_shards: bool = False,
+        delete_files: bool = False,
+        metadata: Mapping[str, str] | None = None,
+        completion_window: str = "24h",
+        output_expires_after: int | None = None,
+        validate_only: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.endpoint = endpoint
+        self.source = source
+        self.body = body
+        self.destination = destination
+        self.state_path = state_path
+        self.conn_id = conn_id
+        self.custom_id = custom_id
+        self.carry = carry
+        self.null_text = null_text
+        self.limit = limit
+        self.max_shard_rows = max_shard_rows
+        self.max_shard_bytes = max_shard_bytes
+        self.if_exists = if_exists
+        self.raw = raw
+        self.on_empty = on_empty
+        self.timeout = timeout
+        self.poll_interval = poll_interval
+        self.max_attempts = max_attempts
+        self.max_rounds = max_rounds
+        self.max_active_batches = max_active_batches
+        self.max_enqueued_tokens = max_enqueued_tokens
+        self.max_failed = max_failed
+        self.on_changed_input = on_changed_input
+        self.rerun = rerun
+        self.wait_for_completion = wait_for_completion
+        self.cancel_on_kill = cancel_on_kill
+        self.cancel_on_timeout = cancel_on_timeout
+        self.keep_shards = keep_shards
+        self.delete_files = delete_files
+        self.metadata = metadata
+        self.completion_window = completion_window
+        self.output_expires_after = output_expires_after
+        self.validate_only = validate_only
+        self.deferrable = deferrable
+        self._rows: list[Mapping[str, Any]] | None = None
+        self._job: Job | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Begin or re-attach to this task instance's job, and advance it until it waits or is over."""
+        from airflow_provider_batch.jobs.opening import check_input, open_job
+
+        with airflow_errors():
+            request, tools = self._request(context), self._tools()
+            if self.validate_only:
+                return check_input(request, tools)
+            return self._advance(open_job(request, tools), context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any], job: str) -> dict[str, Any]:
+        """
+        Go on with the job that the task waited for.
+
+        What is believed is the ledger and the API: the event only says that it is time to look.
+        """
+        from airflow_provider_batch.jobs.opening import resume_job
+
+        with airflow_errors():
+            return self._advance(resume_job(self._request(context), self._tools(), job), context)
+
+    def on_kill(self) -> None:
+        """
+        Cancel what runs, if the task instance is really over; in doubt the batches go on and their ids are logged.
+        """
+        from airflow_provider_batch.operators.killing import cancel_if_killed
+
+        if self._job is not None and self.cancel_on_kill:
+            cancel_if_killed(self._job)
+
+    def _advance(self, job: Job, context: Context) -> dict[str, Any]:
+        self._job = job
+        if self.deferrable:
+            wait = job.advance()
+            self._push(job, context)
+            if wait is not None:
+                self._wait_deferred(job, wait)
+        else:
+            job.advance()
+            self._push(job, context)
+            job.run()
+        assert job.outcome is not None
+        if job.outcome.skipped:
+            raise AirflowSkipException("The source has no rows, and on_empty='skip'.")
+        self._push(job, context)
+        return job.outcome.summary
+
+    def _wait_deferred(self, job: Job, wait: Wait) -> NoReturn:
+        trigger = OpenAIBatchTrigger(
+            conn_id=self.conn_id,
+            batch_ids=list(wait.batch_ids),
+            poll_interval=self.poll_interval,
+            until=wait.until,
+            progress=job.progress(),
+            cancel_on_kill=self.cancel_on_kill,
+        )
+        self._job = None
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"job": job.key})
+        raise AssertionError("defer raises")
+
+    def _push(self, job: Job, context: Context) -> None:
+        """Push what is known, so that it can be seen while the task waits."""
+        ti = context["ti"]
+        batch_ids = job.ledger.batch_ids
+        known: dict[str, Any] = {"job": job.ledger.job, "ledger": job.store.location.uri}
+        if len(batch_ids) <= MAX_PUSHED_BATCHES:
+            known["batch_ids"] = batch_ids
+        if self.destination is not None:
+            known["destination"] = self.destination
+        if job.outcome is not None and "manifest" in job.outcome.summary:
+            known["manifest"] = job.outcome.summary["manifest"]
+        for key, value in known.items():
+            ti.xcom_push(key=key, value=value)
+
+    def _tools(self) -> Tools:
+        from airflow_provider_batch.hooks.object_storage import resolve_airflow
+        from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
+        from airflow_provider_batch.jobs.request import Tools
+
+        return Tools(client=OpenAIBatchHook(conn_id=self.conn_id).client, resolve=resolve_airflow)
+
+    def _request(self, context: Context) -> JobRequest:
+        from airflow_provider_batch.hooks.object_storage import resolve_airflow
+        from airflow_provider_batch.jobs.identity import Identity
+        from airflow_provider_batch.jobs.request import JobRequest
+
+        ti = context["ti"]
+        run_id = ti.run_id
+        return JobRequest(
+            identity=Identity(ti.dag_id, ti.task_id, run_id, -1 if ti.map_index is None else ti.map_index),
+            source=self.source if self._rows is None else self._rows,
+            spec=self._spec(),
+            state=resolve_airflow(self._state_path(context)),
+            destination=self.destination,
+            if_exists=self.if_exists,
+            raw=self.raw,
+            limits=self._limits(),
+            metadata=dict(self.metadata or {}),
+            completion_window=self.completion_window,
+            output_expires_after=self.output_expires_after,
+            on_empty=self.on_empty,
+            on_changed_input=self.on_changed_input,
+            rerun=self.rerun,
+            max_failed=self.max_failed,
+            keep_shards=self.keep_shards,
+            delete_files=self.delete_files,
+            poll_interval=self.poll_interval,
+            era=int(getattr(ti, "max_tries", 0) or 0),
+        )
+
+    def _spec(self) -> Any:
+        from airflow_provider_batch.requests.prepare import RequestSpec
+        from airflow_provider_batch.requests.validation import endpoint_of
+
+        return RequestSpec(
+            endpoint=endpoint_of(self.endpoint),
+            body=self.body,
+            custom_id=self.custom_id,
+            carry=self.carry,
+            null_text=self.null_text,
+            limit=None if self.limit in (None, "", "None") else int(str(self.limit)),
+            max_shard_rows=self.max_shard_rows,
+            max_shard_bytes=self.max_shard_bytes,
+        )
+
+    def _limits(self) -> Any:
+        from airflow_provider_batch.jobs.decisions import Limits
+
+        seconds = self.timeout.total_seconds() if isinstance(self.timeout, timedelta) else float(self.timeout)
+        return Limits(
+            timeout=seconds,
+            max_attempts=self.max_attempts,
+            max_rounds=self.max_rounds,
+            max_active_batches=self.max_active_batches,
+            max_enqueued_tokens=self.max_enqueued_tokens,
+            cancel_on_timeout=self.cancel_on_timeout,
+            lands=self.destination is not None,
+            waits=self.wait_for_completion,
+            quiet_period=conf.getfloat("openai_batch", "lookup_quiet_period", fallback=60.0),
+        )
+
+    def _state_path(self, context: Context) -> str:
+        """Where Airflow keeps task state, the first attempt's path wins over one that renders differently later."""
+        from airflow_provider_batch.exceptions import ConfigurationError
+
+        remembered: Any = context.get("task_state_store")
+        if remembered is not None and (known := remembered.get(STATE_KEY)):
+            return str(known)
+        configured = conf.get("openai_batch", "state_path", fallback="")
+        below = f"{self.destination.rstrip('/')}/_openai_batch" if self.destination else None
+        path = self.state_path or configured or below
+        if not path:
+            raise ConfigurationError(
+                "There is no place for the job's ledger: give destination, or state_path, or set [openai_batch] "
+                "state_path to a "
+                "folder that every worker reaches."
+            )
+        if remembered is not None:
+            remembered.set(STATE_KEY, path)
+        return str(path)
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        """Take rows out of ``source`` first: they reach neither Jinja nor the table of rendered fields."""
+        with airflow_errors():
+            if parent is self and (rows := rows_of(self.source, context)) is not None:
+                self._rows = rows
+                self.source = shown(rows)
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)

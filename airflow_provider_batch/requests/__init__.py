@@ -1,0 +1,1 @@
+"""Input rows to request lines to shards."""

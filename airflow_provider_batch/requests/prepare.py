@@ -1,0 +1,241 @@
+"""
+A table into shards: every row becomes one request line in exactly one shard, in order, or one error says which row
+cannot.
+
+Rules. All is checked here and nothing is sent: templates, members, limits, and that every ``custom_id`` is the job's
+only one. Memory holds one batch of rows whatever the table's size; finished shards are handed over as soon as they
+are full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from airflow_provider_batch.api.endpoints import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS, Endpoint
+from airflow_provider_batch.exceptions import ConfigurationError, RequestError, SourceError, TemplateError
+from airflow_provider_batch.requests.arrays import int64_array, string_array
+from airflow_provider_batch.requests.batches import Place, SourceBatch
+from airflow_provider_batch.requests.identifiers import IdentifierCheck
+from airflow_provider_batch.requests.ready_lines import MEMBERS, ReadyRenderer
+from airflow_provider_batch.requests.rendering import Rendered, Renderer, TemplateRenderer
+from airflow_provider_batch.requests.shards import STATE, Shard, ShardWriter, sidecar_schema, size_problem
+from airflow_provider_batch.requests.sources import Source, columns_hint
+from airflow_provider_batch.requests.templates import Columns, NullInTextError
+
+#: Suspected duplicates whose texts are compared before the rest is taken on the word of its hash.
+_COMPARED_PAIRS = 10_000
+
+
+@dataclass(frozen=True)
+class RequestSpec:
+    """
+    What to make of each row.
+
+    :param body: Template of the request body; None means that the rows are request lines.
+    :param custom_id: Template; None takes the row number.
+    :param carry: Columns to keep beside the answer; None means all (without a body: all that are no part of the
+        request).
+    :param null_text: What stands for null inside a text; None makes it an error.
+    :param limit: Only the first n rows.
+    :param verbatim: Members of the body whose texts are no templates, such as the schema of a structured output.
+    """
+
+    endpoint: Endpoint
+    body: Mapping[str, Any] | None
+    custom_id: str | None = None
+    carry: Sequence[str] | None = None
+    null_text: str | None = None
+    limit: int | None = None
+    max_shard_rows: int = MAX_REQUESTS
+    max_shard_bytes: int = MAX_FILE_BYTES
+    verbatim: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """
+    What was made.
+
+    :param carried: The carried columns under their own names.
+    :param shards: In the order of their numbers.
+    :param models: In the order in which shards first name them; None where requests name none.
+    """
+
+    row_count: int
+    byte_count: int
+    token_estimate: int
+    carried: pa.Schema
+    shards: Sequence[Shard] = field(default=())
+    models: Sequence[str | None] = field(default=())
+
+
+def prepare(source: Source, spec: RequestSpec, folder: Path, on_shard: Callable[[Shard], None]) -> Prepared:
+    """
+    Write a table's requests as shards of round 1.
+
+    :param folder: Local folder for the files.
+    :param on_shard: Called when a shard is finished; may move its files away. An error that is found later is raised
+        all the same.
+    :raises InputError: A row, a template or an argument; nothing was sent.
+    """
+    _check_arguments(spec)
+    renderer = _renderer(source, spec)
+    carried = _carried(source, spec)
+    columns = list(dict.fromkeys([*(() if source.keeps_objects else renderer.columns), *carried.names]))
+    shards: list[Shard] = []
+
+    def finished(shard: Shard) -> None:
+        shards.append(shard)
+        on_shard(shard)
+
+    rows = 0
+    try:
+        with (
+            ShardWriter(
+                folder, 1, spec.endpoint, finished, max_rows=spec.max_shard_rows, max_bytes=spec.max_shard_bytes
+            ) as writer,
+            IdentifierCheck(folder) as identifiers,
+        ):
+            for batch in source.batches(columns, spec.limit):
+                rows += len(batch)
+                _check_variety(renderer, rows)
+                rendered = renderer.render(batch)
+                _check_sizes(rendered, batch, spec)
+                if renderer.identifier_columns is not None:
+                    identifiers.add(rendered.identifiers)
+                writer.add(rendered.lines, _sidecar_rows(batch, rendered, carried), rendered.models, rendered.inputs)
+            if suspects := identifiers.suspects():
+                _check_suspects(suspects, source, spec, renderer)
+    except NullInTextError as error:
+        raise _counted(error, source, spec) from error
+    shards.sort(key=lambda shard: shard.key)
+    return Prepared(
+        row_count=rows,
+        byte_count=sum(shard.byte_count for shard in shards),
+        token_estimate=sum(shard.token_estimate for shard in shards),
+        carried=carried,
+        shards=tuple(shards),
+        models=tuple(dict.fromkeys(shard.model for shard in shards)),
+    )
+
+
+def _check_arguments(spec: RequestSpec) -> None:
+    if spec.limit is not None and spec.limit < 0:
+        raise ConfigurationError(f"limit: expected a number of rows, found {spec.limit}.")
+    for name in ("max_shard_rows", "max_shard_bytes"):
+        if getattr(spec, name) < 1:
+            raise ConfigurationError(f"{name}: expected at least 1, found {getattr(spec, name)}.")
+    if spec.body is None and spec.custom_id is not None:
+        raise ConfigurationError(
+            "custom_id: without a body the rows are request lines, which have their own custom_id."
+        )
+    if spec.body is not None and not isinstance(spec.body, Mapping):
+        raise TemplateError(f"body: expected a mapping, found {type(spec.body).__name__}.")
+
+
+def _renderer(source: Source, spec: RequestSpec) -> Renderer:
+    if spec.body is None:
+        return ReadyRenderer(spec.endpoint, source.names if source.columns_known else None)
+    return TemplateRenderer(
+        spec.endpoint,
+        spec.body,
+        Columns(source.schema, source.columns_known),
+        custom_id=spec.custom_id,
+        null_text=spec.null_text,
+        verbatim=spec.verbatim,
+    )
+
+
+def _carried(source: Source, spec: RequestSpec) -> pa.Schema:
+    names = source.names
+    if spec.carry is None:
+        picked = [name for name in names if spec.body is not None or name not in MEMBERS]
+    else:
+        picked = list(dict.fromkeys(spec.carry))
+        for name in picked:
+            if name not in names and source.columns_known:
+                raise SourceError(f"carry: no such column. {columns_hint(name, names)}", column=name)
+    return pa.schema([source.schema.field(name) for name in picked if name in names])
+
+
+def _check_variety(renderer: Renderer, rows: int) -> None:
+    if rows > 1 and not renderer.varies:
+        raise TemplateError(
+            "body: expected a {column} somewhere in it, found none, and the source has several rows: "
+            "every row would send the same request. Name a column, or set limit=1."
+        )
+
+
+def _check_sizes(rendered: Rendered, batch: SourceBatch, spec: RequestSpec) -> None:
+    """Raise RequestError for a row that fits no file of its own."""
+    max_inputs = MAX_EMBEDDING_INPUTS if spec.endpoint is Endpoint.EMBEDDINGS else 1
+    longest = max(map(len, rendered.lines), default=0)
+    if longest < spec.max_shard_bytes and max(rendered.inputs, default=0) <= max_inputs:
+        return
+    for index, (line, inputs) in enumerate(zip(rendered.lines, rendered.inputs, strict=True)):
+        if len(line) >= spec.max_shard_bytes or inputs > max_inputs:
+            problem = size_problem(len(line) + 1, inputs, spec.max_shard_bytes, max_inputs)
+            raise RequestError(problem, **batch.place(index))
+
+
+def _sidecar_rows(batch: SourceBatch, rendered: Rendered, carried: pa.Schema) -> pa.RecordBatch:
+    count = len(batch)
+    attempts = pa.Array.from_buffers(pa.int16(), count, [None, pa.py_buffer(bytes(2 * count))])
+    nulls = [pa.nulls(count, STATE.field(index).type) for index in range(1, STATE.num_fields)]
+    arrays = [
+        int64_array(range(batch.first_row, batch.first_row + count)),
+        string_array([name.encode("utf-8") for name in rendered.identifiers]),
+        pa.StructArray.from_arrays([attempts, *nulls], fields=list(STATE)),
+    ]
+    if len(carried):
+        columns = [batch.rows.column(batch.rows.schema.get_field_index(name)) for name in carried.names]
+        arrays.append(pa.StructArray.from_arrays(columns, fields=list(carried)))
+    return pa.RecordBatch.from_arrays(arrays, schema=sidecar_schema(carried))
+
+
+def _check_suspects(suspects: Sequence[tuple[int, int]], source: Source, spec: RequestSpec, renderer: Renderer) -> None:
+    """Compare the texts of rows with one hash; raise RequestError for the first true duplicate, with both rows."""
+    wanted = sorted({row for pair in suspects[:_COMPARED_PAIRS] for row in pair})
+    first_rows: dict[str, int] = {}
+    for row, (name, place) in _identifiers_of(wanted, source, spec, renderer).items():
+        if name in first_rows:
+            more = f" {len(suspects) - 1:,} more rows repeat a custom_id too." if len(suspects) > 1 else ""
+            problem = (
+                f"expected a custom_id of its own, found '{name}', which row {first_rows[name]} has already.{more}"
+            )
+            raise RequestError(problem, **place)
+        first_rows[name] = row
+
+
+def _identifiers_of(
+    wanted: Sequence[int], source: Source, spec: RequestSpec, renderer: Renderer
+) -> dict[int, tuple[str, Place]]:
+    """Return the ``custom_id`` and the place of some rows, in order, by reading the source once more."""
+    found: dict[int, tuple[str, Place]] = {}
+    position = 0
+    for batch in source.batches(renderer.identifier_columns, spec.limit):
+        end = batch.first_row + len(batch)
+        if position < len(wanted) and wanted[position] < end:
+            names = renderer.identifiers(batch)
+            while position < len(wanted) and wanted[position] < end:
+                index = wanted[position] - batch.first_row
+                found[wanted[position]] = (names[index], batch.place(index))
+                position += 1
+        if position == len(wanted):
+            break
+    return found
+
+
+def _counted(error: NullInTextError, source: Source, spec: RequestSpec) -> NullInTextError:
+    """Return the error with the number of further rows that have it, which costs a pass over one column."""
+    bad = sum(
+        sum(1 for value in batch.values(error.slot.path) if value is None or value != value)
+        for batch in source.batches([error.slot.path[0]], spec.limit)
+    )
+    more = f", and in {bad - 1:,} more rows" if bad > 1 else ""
+    return NullInTextError(error.slot, error.batch, error.index, more)

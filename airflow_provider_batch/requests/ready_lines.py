@@ -1,0 +1,151 @@
+"""
+Rows that are request lines already: ``custom_id``, ``method``, ``url``, ``body``.
+
+A JSONL line with these four members passes through byte by byte, without its line break. One with more members is put
+together anew from the four, its body byte by byte, and the others are columns to carry. From other sources ``body``
+is a struct or JSON text; as a struct of Arrow has every field in every row, null fields are left out of the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.exceptions import RequestError
+from airflow_provider_batch.requests.batches import SourceBatch
+from airflow_provider_batch.requests.rendering import Rendered, check_identifiers
+from airflow_provider_batch.requests.text_files import UTF8_BOM
+from airflow_provider_batch.requests.validation import body_problem, count_inputs
+from airflow_provider_batch.requests.values import is_number_without_json, to_json
+
+#: The members of a request line.
+MEMBERS = ("custom_id", "method", "url", "body")
+_decode = msgspec.json.Decoder().decode
+
+
+class _RawLine(msgspec.Struct):
+    custom_id: msgspec.Raw
+    method: msgspec.Raw
+    url: msgspec.Raw
+    body: msgspec.Raw
+
+
+_decode_raw = msgspec.json.Decoder(_RawLine).decode
+
+
+class ReadyRenderer:
+    """
+    Request lines that come ready-made.
+
+    :param names: The source's columns; None where they are not known.
+    :raises RequestError: A member that no row has.
+    """
+
+    columns: list[str]
+    identifier_columns: list[str] | None
+    varies = True
+
+    def __init__(self, endpoint: Endpoint, names: Sequence[str] | None) -> None:
+        self._endpoint = endpoint
+        self.columns, self.identifier_columns = list(MEMBERS), ["custom_id"]
+        if names is None:
+            self.columns, self.identifier_columns = [], []
+            return
+        if missing := [name for name in MEMBERS if name not in names]:
+            raise RequestError(
+                f"without a body template rows are request lines with {', '.join(MEMBERS)}; "
+                f"missing: {', '.join(missing)}. Give body=… to make requests of the rows. "
+                f"The columns are: {', '.join(names)}."
+            )
+
+    def render(self, batch: SourceBatch) -> Rendered:
+        identifiers = self.identifiers(batch)
+        bodies = batch.values(("body",))
+        parsed: list[dict[str, Any]] = []
+        lines: list[bytes] = []
+        for index, given in enumerate(zip(batch.values(("method",)), batch.values(("url",)), bodies, strict=True)):
+            body = self._checked(*given, batch, index)
+            parsed.append(body)
+            if batch.raw is not None:
+                lines.append(_passed(batch, index))
+            else:
+                lines.append(self._built(identifiers[index], given[2], body, batch, index))
+        return Rendered(
+            lines,
+            identifiers,
+            [body.get("model") for body in parsed],
+            [count_inputs(self._endpoint, body.get("input")) for body in parsed],
+        )
+
+    def identifiers(self, batch: SourceBatch) -> list[str]:
+        identifiers = batch.values(("custom_id",))
+        if set(map(type, identifiers)) != {str}:
+            index = next(number for number, name in enumerate(identifiers) if type(name) is not str)
+            found = (
+                "none" if identifiers[index] is None else f"{type(identifiers[index]).__name__} {identifiers[index]}"
+            )
+            raise RequestError(f"expected a text, found {found}.", **batch.place(index), column="custom_id")
+        check_identifiers(identifiers, batch)
+        return identifiers
+
+    def _checked(self, method: Any, url: Any, body: Any, batch: SourceBatch, index: int) -> dict[str, Any]:
+        """Return the body as a dict; raise RequestError for what the API would refuse."""
+        place = batch.place
+        if method != "POST":
+            raise RequestError(f"expected 'POST', found {_shown(method)}.", **place(index), column="method")
+        if url != self._endpoint.value:
+            expected = f"expected '{self._endpoint.value}', the endpoint of the job"
+            raise RequestError(f"{expected}, found {_shown(url)}.", **place(index), column="url")
+        if type(body) is str and batch.raw is None:
+            try:
+                body = _decode(body)
+            except (msgspec.MsgspecError, RecursionError) as error:
+                raise RequestError(
+                    f"expected a JSON object, found invalid JSON ({error}).", **place(index), column="body"
+                ) from error
+        if type(body) is not dict:
+            raise RequestError(f"expected an object, found {_shown(body)}.", **place(index), column="body")
+        if (problem := body_problem(self._endpoint, body)) is not None:
+            raise RequestError(problem, **place(index), column="body")
+        return body
+
+    def _built(self, identifier: str, given: Any, body: dict[str, Any], batch: SourceBatch, index: int) -> bytes:
+        if type(given) is str:  # a line break in valid JSON stands between values only
+            encoded = given.encode("utf-8").replace(b"\n", b" ").replace(b"\r", b" ")
+        elif is_number_without_json(body):
+            raise RequestError("expected JSON values, found NaN or an infinity.", **batch.place(index), column="body")
+        else:
+            encoded = to_json(body if batch.objects is not None else _without_nulls(body))
+        head = b'{"custom_id":' + to_json(identifier) + b',"method":"POST","url":' + to_json(self._endpoint.value)
+        return head + b',"body":' + encoded + b"}"
+
+
+def _passed(batch: SourceBatch, index: int) -> bytes:
+    assert batch.raw is not None
+    assert batch.objects is not None
+    line = batch.raw[index]
+    if line.startswith(UTF8_BOM):
+        raise RequestError("expected '{', found a byte order mark. Save the file without one.", **batch.place(index))
+    if len(batch.objects[index]) == len(MEMBERS):
+        return line
+    raw = _decode_raw(line)
+    members = [b'"%b":%b' % (name.encode("ascii"), bytes(getattr(raw, name))) for name in MEMBERS]
+    return b"{" + b",".join(members) + b"}"
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,375 @@
+"""
+Request lines and their rows, written as shards within the limits of the API.
+
+A shard is two files: ``<key>.jsonl``, the input file as it is uploaded, and ``<key>.arrow``, its sidecar, with one
+row for each line in the same order. Rules: a shard never holds two models; rows of one model keep their order; each
+row stands in exactly one shard; a limit is never exceeded. Nothing but the batch that is being written stays in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from array import array
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+
+from airflow_provider_batch.api.endpoints import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS, Endpoint
+from airflow_provider_batch.exceptions import RequestError
+from airflow_provider_batch.requests.arrays import int64_array
+
+#: Rows in one record batch of a sidecar, and the bytes past which it holds fewer.
+SIDECAR_ROWS, SIDECAR_BYTES = 2_048, 8 << 20
+#: Shards of different models that are open at a time; past it the one with the most rows is finished early.
+OPEN_SHARDS = 64
+#: Pieces of up to 2,048 rows that wait to be written.
+WAITING_PIECES = 4
+#: Bytes of request text for one token, roughly; too many rather than too few for English.
+BYTES_PER_TOKEN = 4
+
+#: What a row's last round ended as; all null and 0 attempts before the first.
+STATE = pa.struct(
+    [
+        ("attempts", pa.int16()),
+        ("status", pa.string()),
+        ("status_code", pa.int16()),
+        ("error_code", pa.string()),
+        ("error_message", pa.string()),
+        ("batch_id", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, order=True)
+class ShardKey:
+    """Names a shard within a job: the round, and the number within it, both from 1."""
+
+    round: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"r{self.round:02d}-s{self.number:05d}"
+
+    @classmethod
+    def parse(cls, text: str) -> ShardKey:
+        """Return the key that ``str(key)`` wrote; raise ValueError for anything else."""
+        match = re.fullmatch(r"r(\d{2,})-s(\d{5,})", text, re.ASCII)
+        if match is None:
+            raise ValueError(f"'{text}' is no shard key; expected one such as r01-s00001.")
+        return cls(int(match[1]), int(match[2]))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """
+    One finished input file and its sidecar.
+
+    :param input_count: Inputs of an embeddings shard; elsewhere as many as rows.
+    :param sha256: Of the lines file.
+    :param rows_sha256: Of the sidecar, so that a changed carried value is noticed even where no line changed.
+    """
+
+    key: ShardKey
+    lines: Path
+    rows: Path
+    row_count: int
+    byte_count: int
+    input_count: int
+    token_estimate: int
+    model: str | None
+    sha256: str
+    rows_sha256: str
+
+
+def sidecar_schema(carried: pa.Schema) -> pa.Schema:
+    """Return the columns of a sidecar: no ``carried`` where nothing is, as not every reader knows an empty struct."""
+    fields = [
+        pa.field("row_number", pa.int64()),
+        pa.field("custom_id", pa.string()),
+        pa.field("state", STATE),
+    ]
+    if len(carried):
+        fields.append(pa.field("carried", pa.struct(list(carried))))
+    return pa.schema(fields)
+
+
+def read_sidecar(path: Path) -> Iterator[pa.RecordBatch]:
+    """Give a sidecar's record batches in order, one at a time in memory."""
+    with pa.OSFile(str(path), "rb") as file:
+        reader = pa.ipc.open_file(file)
+        for index in range(reader.num_record_batches):
+            yield reader.get_batch(index)
+
+
+def request_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Give (position from 0, line without its line break) of a .jsonl; only the byte ``\\n`` ends a line."""
+    with path.open("rb") as file:  # a binary file iterates over \n alone, unlike str.splitlines
+        for position, line in enumerate(file):
+            yield position, line.removesuffix(b"\n")
+
+
+class _Background:
+    """
+    One thread that hashes, compresses and writes while the next lines are made: work that needs no interpreter lock.
+
+    Few pieces wait at a time, so that memory stays bounded; an error is raised by a later call.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="shard-writer")
+        self._waiting: deque[Future[None]] = deque()
+
+    def run(self, write: Callable[[], None]) -> None:
+        """Run after all that was given before."""
+        while len(self._waiting) >= WAITING_PIECES:
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(write))
+
+    def wait(self) -> None:
+        """Return when all is written; raise what failed."""
+        while self._waiting:
+            self._waiting.popleft().result()
+
+    def stop(self) -> None:
+        """Let go of the thread; what still waits is not written."""
+        self._pool.shutdown(cancel_futures=True)
+        self._waiting.clear()
+
+
+class _OpenShard:
+    """A shard that is being written."""
+
+    def __init__(
+        self, folder: Path, key: ShardKey, model: str | None, schema: pa.Schema, background: _Background
+    ) -> None:
+        self.key, self.model = key, model
+        self.lines, self.rows = folder / f"{key}.jsonl", folder / f"{key}.arrow"
+        self.row_count = self.byte_count = self.input_count = 0
+        self._hash = hashlib.sha256()
+        self._file = self.lines.open("wb", buffering=0)
+        options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+        self._sidecar = pa.ipc.new_file(str(self.rows), schema, options=options)
+        self._background = background
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = self._waiting_bytes = 0
+
+    def write(self, lines: Sequence[bytes], rows: pa.RecordBatch, byte_count: int, input_count: int) -> None:
+        self.row_count += len(lines)
+        self.byte_count += byte_count
+        self.input_count += input_count
+        self._background.run(partial(self._write, b"\n".join((*lines, b"")), rows))
+
+    def _write(self, text: bytes, rows: pa.RecordBatch) -> None:
+        self._hash.update(text)
+        self._file.write(text)
+        self._write_rows(rows)
+
+    def _write_rows(self, rows: pa.RecordBatch) -> None:
+        """Write full record batches; what is left waits, so that small pieces do not make small batches."""
+        while rows.num_rows:
+            head = rows.slice(0, SIDECAR_ROWS - self._waiting_rows)
+            rows = rows.slice(head.num_rows)
+            self._waiting.append(head)
+            self._waiting_rows += head.num_rows
+            self._waiting_bytes += head.nbytes
+            if self._waiting_rows == SIDECAR_ROWS or self._waiting_bytes >= SIDECAR_BYTES:
+                self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        # Copied even where it is one piece: a slice would be written with bytes of its neighbours as padding, and the
+        # same rows would not give the same file.
+        pieces = [self._waiting[0].slice(0, 0), *self._waiting]
+        whole = pa.Table.from_batches(pieces).combine_chunks().to_batches()[0]
+        size = max(1, whole.num_rows * SIDECAR_BYTES // max(self._waiting_bytes, SIDECAR_BYTES))
+        for start in range(0, whole.num_rows, size):
+            self._sidecar.write_batch(whole.slice(start, size))
+        self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
+
+    def finish(self) -> Shard:
+        self._background.wait()
+        self._flush()
+        self._sidecar.close()
+        self._file.close()
+        with self.rows.open("rb") as file:
+            rows_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return Shard(
+            key=self.key,
+            lines=self.lines,
+            rows=self.rows,
+            row_count=self.row_count,
+            byte_count=self.byte_count,
+            input_count=self.input_count,
+            token_estimate=self.byte_count // BYTES_PER_TOKEN,
+            model=self.model,
+            sha256=self._hash.hexdigest(),
+            rows_sha256=rows_sha256,
+        )
+
+    def discard(self) -> None:
+        """Close and remove both files."""
+        self._waiting = []
+        self._file.close()
+        self._sidecar.close()
+        self.lines.unlink(missing_ok=True)
+        self.rows.unlink(missing_ok=True)
+
+
+class ShardWriter:
+    """
+    Cuts lines and their rows into shards; a context manager that removes unfinished files when its block fails.
+
+    :param folder: Local folder for the files; created if absent.
+    :param round: Of all shards that are written.
+    :param on_shard: Called with each shard when it is finished; it may move the files away.
+    :param max_rows: Requests in one shard.
+    :param max_bytes: Bytes in one lines file, line breaks included.
+    :param max_inputs: Inputs in one shard; None takes the API's limit, which only embeddings have.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        round: int,  # noqa: A002 - the field's own word
+        endpoint: Endpoint,
+        on_shard: Callable[[Shard], None],
+        *,
+        max_rows: int = MAX_REQUESTS,
+        max_bytes: int = MAX_FILE_BYTES,
+        max_inputs: int | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._round, self._on_shard = folder, round, on_shard
+        unlimited = 1 << 62
+        inputs = MAX_EMBEDDING_INPUTS if endpoint is Endpoint.EMBEDDINGS else unlimited
+        self._limits = (max_rows, max_bytes, inputs if max_inputs is None else max_inputs)
+        self._open: dict[str | None, _OpenShard] = {}
+        self._background = _Background()
+        self._last_number = 0
+        self._schema: pa.Schema | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+    def add(
+        self, lines: Sequence[bytes], rows: pa.RecordBatch, models: Sequence[str | None], inputs: Sequence[int]
+    ) -> None:
+        """
+        Add lines and their rows, of one or several models.
+
+        :param lines: Request lines without line breaks.
+        :param rows: One row a line, with the columns of a sidecar; a column ``position`` is left out.
+        :param models: One a line.
+        :param inputs: Inputs of each line.
+        :raises RequestError: A single line exceeds a limit of its own.
+        """
+        if not lines:
+            return
+        if "position" in rows.schema.names:
+            rows = rows.drop_columns(["position"])
+        self._schema = self._schema or rows.schema
+        first = models[0]
+        if models.count(first) == len(models):
+            self._add_to(first, lines, rows, inputs)
+            return
+        groups: dict[str | None, list[int]] = {}
+        for index, model in enumerate(models):
+            groups.setdefault(model, []).append(index)
+        for model, picked in groups.items():
+            own = rows.take(int64_array(picked))
+            self._add_to(model, [lines[index] for index in picked], own, [inputs[index] for index in picked])
+
+    def close(self) -> None:
+        """Finish the open shards, in the order of their numbers."""
+        while self._open:
+            self._finish(min(self._open, key=lambda model: self._open[model].key))
+        self._background.stop()
+
+    def discard(self) -> None:
+        """Remove the files of the open shards; finished ones are the callee's."""
+        self._background.stop()
+        while self._open:
+            self._open.popitem()[1].discard()
+
+    def _add_to(self, model: str | None, lines: Sequence[bytes], rows: pa.RecordBatch, inputs: Sequence[int]) -> None:
+        shard = self._shard_for(model)
+        sizes = (len(lines), sum(map(len, lines)) + len(lines), sum(inputs))
+        if all(used + size < limit for used, size, limit in zip(_used(shard), sizes, self._limits, strict=True)):
+            shard.write(lines, rows, *sizes[1:])
+        else:
+            self._cut(model, lines, rows, inputs)
+
+    def _cut(self, model: str | None, lines: Sequence[bytes], rows: pa.RecordBatch, inputs: Sequence[int]) -> None:
+        """Write what fits, finish the shard, and go on with the next."""
+        ends = (
+            range(1, len(lines) + 1),
+            array("q", accumulate(len(line) + 1 for line in lines)),
+            array("q", accumulate(inputs)),
+        )
+        start = 0
+        while start < len(lines):
+            shard = self._shard_for(model)
+            stop = len(lines)
+            for sums, limit, used in zip(ends, self._limits, _used(shard), strict=True):
+                done = sums[start - 1] if start else 0
+                stop = min(stop, bisect_right(sums, limit - used + done))
+            if stop <= start:
+                if not shard.row_count:
+                    raise self._too_large(rows, start, len(lines[start]) + 1, inputs[start])
+                self._finish(model)
+                continue
+            byte_count, input_count = (sums[stop - 1] - (sums[start - 1] if start else 0) for sums in ends[1:])
+            shard.write(lines[start:stop], rows.slice(start, stop - start), byte_count, input_count)
+            start = stop
+            if any(used >= limit for used, limit in zip(_used(shard), self._limits, strict=True)):
+                self._finish(model)
+
+    def _shard_for(self, model: str | None) -> _OpenShard:
+        if model in self._open:
+            return self._open[model]
+        if len(self._open) >= OPEN_SHARDS:
+            self._finish(max(self._open, key=lambda other: self._open[other].row_count))
+        self._last_number += 1
+        key = ShardKey(self._round, self._last_number)
+        assert self._schema is not None
+        shard = self._open[model] = _OpenShard(self._folder, key, model, self._schema, self._background)
+        return shard
+
+    def _finish(self, model: str | None) -> None:
+        self._on_shard(self._open.pop(model).finish())
+
+    def _too_large(self, rows: pa.RecordBatch, index: int, size: int, inputs: int) -> RequestError:
+        row = rows.column("row_number")[index].as_py()
+        return RequestError(size_problem(size, inputs, self._limits[1], self._limits[2]), row=row)
+
+
+def size_problem(size: int, inputs: int, max_bytes: int, max_inputs: int) -> str:
+    """Return why a single request does not fit a file of its own."""
+    if inputs > max_inputs:
+        return (
+            f"this request holds {inputs:,} inputs; a file takes at most {max_inputs:,}. Spread them over several rows."
+        )
+    return f"this request alone takes {size:,} bytes; a file takes at most {max_bytes:,}. Shorten or split the row."
+
+
+def _used(shard: _OpenShard) -> tuple[int, int, int]:
+    return shard.row_count, shard.byte_count, shard.input_count

@@ -1,0 +1,367 @@
+"""
+Templates: a request body, or a ``custom_id``, with ``{column}`` in its texts.
+
+Rules. ``{name}`` stands for a row's value where ``name`` is exactly a column, or a dotted path into a struct; inside
+a longer text as text, alone as the value itself. It is one pass: values are never scanned again, and keys never at
+all. A ``{name}`` that looks like a name and is no column is an error; any other braces are text. ``{!name}`` writes
+``{name}``.
+
+A template is compiled once into the bytes between its values, already encoded as JSON; per row only the values are
+encoded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from airflow_provider_batch.exceptions import TemplateError
+from airflow_provider_batch.requests.batches import SourceBatch
+from airflow_provider_batch.requests.sources import columns_hint
+from airflow_provider_batch.requests.values import is_number_without_json, to_json, to_text, unsupported_type
+
+_BRACES = re.compile(r"\{([^{}]+)\}")
+_NAME = re.compile(r"[^\W\d]\w*(?:\.\w+)*")
+_escape: Callable[[str | list[str]], bytes] = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Columns:
+    """
+    What a template may name.
+
+    :param known: False where a source without rows says nothing about its columns; every name is then taken.
+    """
+
+    schema: pa.Schema
+    known: bool = True
+
+    def find(self, name: str) -> tuple[str, ...] | None:
+        """Return the path that a name stands for, an exact column before a way into a struct, or None."""
+        if self.schema.get_field_index(name) >= 0:
+            return (name,)
+        head, dot, rest = name.partition(".")
+        while dot:  # a column may have a dot in its name too
+            index = self.schema.get_field_index(head)
+            if index >= 0 and _has_path(self.schema.field(index).type, rest.split(".")):
+                return (head, *rest.split("."))
+            more, dot, rest = rest.partition(".")
+            head = f"{head}.{more}"
+        return (name,) if not self.known and _NAME.fullmatch(name) else None
+
+    def type_of(self, path: Sequence[str]) -> pa.DataType:
+        """Return the type of what a path leads to."""
+        if self.schema.get_field_index(path[0]) < 0:
+            return pa.null()
+        kind = self.schema.field(path[0]).type
+        for name in path[1:]:
+            kind = kind.field(kind.get_field_index(name)).type
+        return kind
+
+
+@dataclass(frozen=True)
+class Slot:
+    """
+    A place for a row's value.
+
+    :param path: Column, and the way into it.
+    :param alone: Whether the value stands for itself, or within a text.
+    :param member: Top-level member of the body whose whole value this is, if it is one.
+    """
+
+    path: tuple[str, ...]
+    alone: bool
+    member: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The path as a template writes it."""
+        return ".".join(self.path)
+
+
+Part = bytes | Slot
+
+
+class Template:
+    """
+    A compiled template: JSON with slots, or a text with slots.
+
+    :param parts: Bytes and slots, in order.
+    :param null_text: What stands for null inside a text; None makes it an error.
+    """
+
+    def __init__(self, parts: Iterable[Part], null_text: str | None = None) -> None:
+        self.parts = _joined(parts)
+        self.slots = [part for part in self.parts if isinstance(part, Slot)]
+        self._null_text = null_text
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that are read, each once."""
+        return list(dict.fromkeys(slot.path[0] for slot in self.slots))
+
+    def pieces(self, batch: SourceBatch) -> list[bytes | list[bytes]]:
+        """Return for each part its bytes, or one encoded value a row; raise TemplateError where a value has none."""
+        return [part if isinstance(part, bytes) else encoded(part, batch, self._null_text) for part in self.parts]
+
+    def texts(self, batch: SourceBatch) -> list[str]:
+        """Return one text a row, for a template that was compiled by `compile_text`."""
+        slots: dict[Slot, list[str]] = {}
+        for slot in self.slots:
+            if slot not in slots:
+                slots[slot] = _slot_texts(slot, batch, self._null_text)
+        columns = [
+            [part.decode("utf-8")] * len(batch) if isinstance(part, bytes) else slots[part] for part in self.parts
+        ]
+        if len(columns) == 1:
+            return columns[0]
+        return ["".join(row) for row in zip(*columns, strict=True)]
+
+
+def compile_body(
+    body: Mapping[str, Any],
+    columns: Columns,
+    *,
+    null_text: str | None = None,
+    verbatim: Mapping[str, Any] | None = None,
+) -> Template:
+    """
+    Compile a request body.
+
+    :param verbatim: Members that are added, or replace the body's, as they are: their texts are no templates.
+    :raises TemplateError: A name that is no column, or a value that has no JSON form; names the place in the body.
+    """
+    fixed = dict(verbatim or {})
+    members = {**body, **fixed}
+    parts: list[Part] = [b"{"]
+    for index, (key, value) in enumerate(members.items()):
+        parts.append((b"," if index else b"") + _key(key, "body") + b":")
+        if key in fixed:
+            parts.append(_static(value, f"body.{key}"))
+        else:
+            parts.extend(_node(value, columns, f"body.{key}", key))
+    return Template([*parts, b"}"], null_text)
+
+
+def compile_text(text: str, columns: Columns, where: str, *, null_text: str | None = None) -> Template:
+    """Compile a template whose result is a text, such as ``custom_id``; the parts are UTF-8, not JSON."""
+    if not isinstance(text, str):
+        raise TemplateError(f"{where}: expected a text, found {type(text).__name__}.")
+    found = scan(text, columns, where)
+    parts = [_utf8(piece, where) if isinstance(piece, str) else Slot(piece, alone=False) for piece in found]
+    return Template(parts or [b""], null_text)
+
+
+def scan(text: str, columns: Columns, where: str) -> list[str | tuple[str, ...]]:
+    """
+    Return the pieces of a text: literal text, and the paths of its placeholders.
+
+    :param where: The place in the template, for messages.
+    :raises TemplateError: A name that is no column.
+    """
+    pieces: list[str | tuple[str, ...]] = []
+    end = 0
+    for match in _BRACES.finditer(text):
+        inner = match[1]
+        path = columns.find(inner)
+        if text[: match.start()].endswith("{") and text[match.end() :].startswith("}"):
+            _refuse_doubled(inner, columns, where)
+        if path is not None:
+            pieces += [text[end : match.start()], path]
+        elif inner[0] == "!" and (_NAME.fullmatch(inner[1:]) or columns.find(inner[1:]) or _spaced(inner[1:], columns)):
+            pieces += [text[end : match.start()], f"{{{inner[1:]}}}"]
+        elif _NAME.fullmatch(inner):
+            raise TemplateError(f"{where}: {{{inner}}} {_no_such(inner, columns)}")
+        elif _spaced(inner, columns):
+            raise TemplateError(f"{where}: write {{{inner.strip()}}} for the column, found {{{inner}}}.")
+        else:
+            continue
+        end = match.end()
+    pieces.append(text[end:])
+    return [piece for piece in pieces if piece]
+
+
+def encoded(slot: Slot, batch: SourceBatch, null_text: str | None) -> list[bytes]:
+    """Return one encoded value a row: whole JSON where it stands alone, else escaped without quotes."""
+    if not slot.alone:
+        try:
+            return escaped(_slot_texts(slot, batch, null_text))
+        except UnicodeEncodeError as error:
+            raise _surrogate(slot, batch, error) from error
+    values = batch.values(slot.path)
+    try:
+        if set(map(type, values)) == {str}:
+            return [b'"%b"' % text for text in escaped(values)]
+        lines = list(map(to_json, values))
+    except UnicodeEncodeError as error:
+        raise _surrogate(slot, batch, error) from error
+    for index, line in enumerate(lines):
+        if (b"null" in line or b"N" in line or b"I" in line) and is_number_without_json(values[index]):
+            raise _unencodable(slot, batch, index)
+    return lines
+
+
+def escaped(texts: list[str]) -> list[bytes]:
+    """Return the texts as the insides of JSON strings: encoded as one list, and cut where no text can have these bytes."""
+    return _escape(texts)[2:-2].split(b'","') if texts else []
+
+
+def _slot_texts(slot: Slot, batch: SourceBatch, null_text: str | None) -> list[str]:
+    values = batch.values(slot.path)
+    if set(map(type, values)) == {str}:
+        return values
+    texts = []
+    for index, value in enumerate(values):
+        if value is None or value != value:
+            if null_text is None:
+                raise NullInTextError(slot, batch, index)
+            texts.append(null_text)
+        elif type(value) is not str and is_number_without_json(value):
+            raise _unencodable(slot, batch, index)
+        else:
+            texts.append(to_text(value))
+    return texts
+
+
+class NullInTextError(TemplateError):
+    """A null, or a NaN, inside a text; ``slot`` says which, so that others of its kind can be counted."""
+
+    def __init__(self, slot: Slot, batch: SourceBatch, index: int, more: str = "") -> None:
+        self.slot, self.batch, self.index = slot, batch, index
+        problem = f"expected a value for {{{slot.name}}} inside a text, found null{more}."
+        super().__init__(f"{problem} Give null_text=… or leave the rows out.", **batch.place(index), column=slot.name)
+
+
+def _node(value: Any, columns: Columns, where: str, member: str | None) -> Iterable[Part]:
+    """Give the parts of a value of the body, at any depth."""
+    if isinstance(value, str):
+        yield from _text(value, columns, where, member)
+    elif isinstance(value, Mapping):
+        yield b"{"
+        for index, (key, item) in enumerate(value.items()):
+            yield (b"," if index else b"") + _key(key, where) + b":"
+            yield from _node(item, columns, f"{where}.{key}", None)
+        yield b"}"
+    elif isinstance(value, list | tuple):
+        yield b"["
+        for index, item in enumerate(value):
+            yield b"," if index else b""
+            yield from _node(item, columns, f"{where}[{index}]", None)
+        yield b"]"
+    else:
+        yield _static(value, where)
+
+
+def _text(text: str, columns: Columns, where: str, member: str | None) -> Iterable[Part]:
+    pieces = scan(text, columns, where)
+    slots = [_checked(piece, columns, where) for piece in pieces if not isinstance(piece, str)]
+    if len(pieces) == 1 and slots:
+        yield Slot(slots[0], alone=True, member=member)
+        return
+    yield b'"'
+    for piece in pieces:
+        yield _utf8(piece, where, _escape)[1:-1] if isinstance(piece, str) else Slot(piece, alone=False)
+    yield b'"'
+
+
+def _checked(path: tuple[str, ...], columns: Columns, where: str) -> tuple[str, ...]:
+    if (kind := unsupported_type(columns.type_of(path))) is not None:
+        raise TemplateError(f"{where}: a value of type {kind} has no JSON form.", column=".".join(path))
+    return path
+
+
+def _static(value: Any, where: str) -> bytes:
+    if is_number_without_json(value):
+        raise TemplateError(f"{where}: expected a JSON value, found {value}.")
+    try:
+        return to_json(value)
+    except (TypeError, UnicodeEncodeError) as error:
+        raise TemplateError(f"{where}: expected a JSON value, found {type(value).__name__} ({error}).") from error
+
+
+def _key(key: Any, where: str) -> bytes:
+    if not isinstance(key, str):
+        raise TemplateError(f"{where}: expected text as a key, found {key!r}.")
+    return _utf8(key, where, _escape)
+
+
+def _utf8(text: str, where: str, encode: Callable[[str], bytes] = str.encode) -> bytes:
+    try:
+        return encode(text)
+    except UnicodeEncodeError as error:
+        raise TemplateError(f"{where}: expected text, found half of a surrogate pair ({error}).") from error
+
+
+def _joined(parts: Iterable[Part]) -> list[Part]:
+    """Return the parts with neighbouring bytes made one."""
+    joined: list[Part] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if isinstance(part, bytes) and isinstance(last, bytes):
+            joined[-1] = last + part
+        elif part != b"":
+            joined.append(part)
+    return joined or [b""]
+
+
+def _has_path(kind: pa.DataType, names: Sequence[str]) -> bool:
+    for name in names:
+        if not pa.types.is_struct(kind) or kind.get_field_index(name) < 0:
+            return False
+        kind = kind.field(kind.get_field_index(name)).type
+    return True
+
+
+def _spaced(inner: str, columns: Columns) -> bool:
+    """Return whether this is a column with white space around its name, which nobody means as a text."""
+    stripped = inner.strip()
+    return columns.known and stripped != inner and columns.find(stripped) is not None
+
+
+def _refuse_doubled(inner: str, columns: Columns, where: str) -> None:
+    name = inner.strip()
+    if columns.known and columns.find(name) is not None:
+        raise TemplateError(
+            f"{where}: write {{{name}}} for the column, found {{{{{inner}}}}}. "
+            f"Double braces are Airflow's, which knows no columns; for the literal text write {{{{!{inner}}}}}."
+        )
+
+
+def _no_such(name: str, columns: Columns) -> str:
+    literal = f"For the literal text write {{!{name}}}."
+    head, dot, _ = name.partition(".")
+    index = columns.schema.get_field_index(head)
+    if dot and index >= 0:
+        kind = columns.schema.field(index).type
+        if not pa.types.is_struct(kind):
+            return f"names a field of column '{head}', which is {kind} and no struct. {literal}"
+        fields = [field.name for field in kind]
+        return f"is no field of column '{head}'. Its fields are: {', '.join(fields)}. {literal}"
+    return f"is no column. {columns_hint(name, columns.schema.names)} {literal}"
+
+
+def _unencodable(slot: Slot, batch: SourceBatch, index: int) -> TemplateError:
+    problem = (
+        f"expected a value with a JSON form for {{{slot.name}}}, found NaN or an infinity. Replace it in the source."
+    )
+    return TemplateError(problem, **batch.place(index), column=slot.name)
+
+
+def _surrogate(slot: Slot, batch: SourceBatch, error: UnicodeEncodeError) -> TemplateError:
+    values = batch.values(slot.path)
+    index = next((number for number, value in enumerate(values) if _has_surrogate(value)), 0)
+    problem = f"expected text, found half of a surrogate pair ({error.reason}). Repair the text in the source."
+    return TemplateError(problem, **batch.place(index), column=slot.name)
+
+
+def _has_surrogate(value: Any) -> bool:
+    try:
+        to_json(value)
+    except UnicodeEncodeError:
+        return True
+    return False

@@ -1,0 +1,97 @@
+"""
+What the API would refuse, found before anything is sent: one table of members an endpoint needs, and one of what they
+may be.
+
+Only what makes the API refuse a *file*, or surely every row, is checked here; what a model does with a body is its
+own business.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.exceptions import ConfigurationError
+
+#: For each endpoint: groups of members of which one must be there. Where ``model`` is missing the API has a default.
+REQUIRED: Mapping[Endpoint, tuple[tuple[str, ...], ...]] = {
+    Endpoint.RESPONSES: (("model",), ("input", "prompt", "conversation", "previous_response_id")),
+    Endpoint.CHAT_COMPLETIONS: (("model",), ("messages",)),
+    Endpoint.EMBEDDINGS: (("model",), ("input",)),
+    Endpoint.COMPLETIONS: (("model",), ("prompt",)),
+    Endpoint.MODERATIONS: (("input",),),
+    Endpoint.IMAGES_GENERATIONS: (("prompt",),),
+    Endpoint.IMAGES_EDITS: (("prompt",), ("images", "image")),
+    Endpoint.VIDEOS: (("prompt",),),
+}
+
+
+def endpoint_of(text: str) -> Endpoint:
+    """Return the endpoint of a path such as ``/v1/responses``; raise ConfigurationError with the list for any other."""
+    try:
+        return Endpoint(text)
+    except ValueError:
+        names = [endpoint.value for endpoint in Endpoint]
+        close = difflib.get_close_matches(str(text), names, n=1, cutoff=0.5)
+        meant = f" Did you mean '{close[0]}'?" if close else ""
+        raise ConfigurationError(
+            f"endpoint: '{text}' is no endpoint of the Batch API.{meant} Expected one of {', '.join(names)}."
+        ) from None
+
+
+def body_problem(endpoint: Endpoint, body: Mapping[str, Any]) -> str | None:
+    """Return the first thing that is wrong with a body, or None."""
+    for group in REQUIRED[endpoint]:
+        if not any(body.get(name) is not None for name in group):
+            return f"{endpoint.value} needs {_either(group)} in the body, found {_found(group, body)}."
+    for name in CHECKED:
+        if name in body and (problem := member_problem(name, body[name])) is not None:
+            return problem
+    return None
+
+
+#: Top-level members whose values are looked at.
+CHECKED = ("model", "messages", "stream")
+
+
+def member_problem(name: str, value: Any) -> str | None:
+    """Return what is wrong with the value of a top-level member, or None."""
+    if name == "stream" and value not in (False, None):
+        return "expected no 'stream', as the Batch API does not stream. Leave it out of the body."
+    if name == "model" and not (isinstance(value, str) and value):
+        return f"expected the name of a model as 'model', found {_shown(value)}."
+    if name == "messages" and not (isinstance(value, list | tuple) and value):
+        return f"expected a list of messages as 'messages', found {_shown(value)}."
+    return None
+
+
+def needed_members(endpoint: Endpoint, body: Mapping[str, Any]) -> frozenset[str]:
+    """Return the members of a body that may not be null, as nothing else in it could stand for them."""
+    present = ([name for name in group if name in body] for group in REQUIRED[endpoint])
+    return frozenset(names[0] for names in present if len(names) == 1)
+
+
+def count_inputs(endpoint: Endpoint, value: Any) -> int:
+    """Return how many inputs ``input`` is: the elements of an array, but one for an array of token numbers."""
+    if endpoint is not Endpoint.EMBEDDINGS or not isinstance(value, list | tuple) or not value:
+        return 1
+    return 1 if all(type(item) is int for item in value) else len(value)
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return " or ".join(f"'{name}'" for name in names)
+
+
+def _found(group: tuple[str, ...], body: Mapping[str, Any]) -> str:
+    if any(name in body for name in group):
+        return "null"
+    return f"the members {', '.join(body)}" if body else "none"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "null"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"

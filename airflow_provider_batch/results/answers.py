@@ -1,0 +1,305 @@
+"""
+What a body says, one extractor for each endpoint: how the request ended, and the values of the endpoint's own columns.
+
+An extractor sees the body of a request that ended with HTTP 2xx. It gives its values in the order of
+`schema.ENDPOINT_COLUMNS`, and a status that a person would give: an answer that was cut off is `truncated` and keeps
+its text, one that was withheld is `refused`, and a body without an answer is `failed` and says what it lacks.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.results import bodies
+
+SUCCEEDED, FAILED, REFUSED, TRUNCATED = "succeeded", "failed", "refused", "truncated"
+
+
+class Answer(Struct, gc=False):
+    """How a request ended, and the values of its endpoint's columns, none where there is no answer."""
+
+    status: str
+    error_code: str | None
+    error_message: str | None
+    values: tuple[Any, ...] | None
+
+
+def no_answer(body: bodies.Body, what: str) -> Answer:
+    """Return the answer of a 2xx body that holds none: its own error where it has one, else what is missing."""
+    if body.error is not None and (body.error.message or body.error.code):
+        return Answer(FAILED, body.error.code or body.error.type or "error_in_body", body.error.message, None)
+    return Answer(FAILED, "no_answer", f"The request ended well, but its body holds no {what}.", None)
+
+
+# Chat completions and completions
+
+
+def chat(body: bodies.ChatBody) -> Answer:
+    """Read `/v1/chat/completions`."""
+    if not body.choices:
+        return no_answer(body, "choices")
+    first = body.choices[0]
+    message = first.message or bodies.Message()
+    values = (
+        message.content,
+        first.finish_reason,
+        message.refusal,
+        message.reasoning_content or message.reasoning,
+        _tool_calls(message.tool_calls),
+        None if first.logprobs is None else _logprobs(first.logprobs.content),
+        None if len(body.choices) == 1 else [_chat_choice(choice) for choice in body.choices],
+    )
+    return _judged(first.finish_reason, message.refusal, values)
+
+
+def completion(body: bodies.CompletionBody) -> Answer:
+    """Read `/v1/completions`."""
+    if not body.choices:
+        return no_answer(body, "choices")
+    first = body.choices[0]
+    choices = [
+        {"index": choice.index, "text": choice.text, "finish_reason": choice.finish_reason} for choice in body.choices
+    ]
+    values = (first.text, first.finish_reason, _parallel(first.logprobs), None if len(choices) == 1 else choices)
+    return _judged(first.finish_reason, None, values)
+
+
+def _judged(finish_reason: str | None, refusal: str | None, values: tuple[Any, ...]) -> Answer:
+    if finish_reason == "length":
+        return Answer(TRUNCATED, "length", "The answer was cut off at the token limit.", values)
+    if finish_reason == "content_filter":
+        return Answer(REFUSED, "content_filter", "The answer was withheld by a content filter.", values)
+    if refusal:
+        return Answer(REFUSED, "refusal", refusal, values)
+    return Answer(SUCCEEDED, None, None, values)
+
+
+def _chat_choice(choice: bodies.ChatChoice) -> Mapping[str, Any]:
+    message = choice.message or bodies.Message()
+    return {
+        "index": choice.index,
+        "text": message.content,
+        "finish_reason": choice.finish_reason,
+        "refusal": message.refusal,
+        "tool_calls": _tool_calls(message.tool_calls),
+    }
+
+
+def _tool_calls(calls: Sequence[bodies.ToolCall] | None) -> list[Mapping[str, Any]] | None:
+    if not calls:
+        return None
+    listed: list[Mapping[str, Any]] = []
+    for call in calls:
+        called = call.function or call.custom or bodies.Function()
+        arguments = called.input if called.arguments is None else called.arguments
+        listed.append({"id": call.id, "type": call.type, "name": called.name, "arguments": arguments})
+    return listed
+
+
+def _logprobs(tokens: Sequence[bodies.TokenLogprob] | None) -> list[Mapping[str, Any]] | None:
+    if not tokens:
+        return None
+    return [
+        {
+            "token": token.token,
+            "logprob": token.logprob,
+            "top_logprobs": [{"token": top.token, "logprob": top.logprob} for top in token.top_logprobs or ()],
+        }
+        for token in tokens
+    ]
+
+
+def _parallel(logprobs: bodies.CompletionLogprobs | None) -> list[Mapping[str, Any]] | None:
+    if logprobs is None or not logprobs.tokens:
+        return None
+    chances = logprobs.token_logprobs or []
+    chances = [*chances, *[None] * (len(logprobs.tokens) - len(chances))]
+    return [
+        {"token": token, "logprob": chance, "top_logprobs": None}
+        for token, chance in zip(logprobs.tokens, chances, strict=False)
+    ]
+
+
+# Responses
+
+
+def responses(body: bodies.ResponsesBody) -> Answer:
+    """Read `/v1/responses`, whose body can say `incomplete` or `failed` under HTTP 200."""
+    if not body.output and body.status in (None, "completed"):
+        return no_answer(body, "output")
+    items = body.output or []
+    parts = [part for item in items if item.type in ("message", None) for part in item.content or ()]
+    texts = [part.text for part in parts if part.text is not None and part.type != "refusal"]
+    refusals = [part.refusal for part in parts if part.refusal]
+    reason = None if body.incomplete_details is None else body.incomplete_details.reason
+    values = (
+        "".join(texts) if texts else None,
+        reason or body.status,
+        "".join(refusals) or None,
+        _reasoning(items),
+        _output_calls(items),
+        _logprobs([token for part in parts for token in part.logprobs or ()]),
+        body.id,
+    )
+    return _judged_response(body, reason, "".join(refusals), values)
+
+
+def _judged_response(body: bodies.ResponsesBody, reason: str | None, refusal: str, values: tuple[Any, ...]) -> Answer:
+    if body.status == "incomplete":
+        if reason == "content_filter":
+            return Answer(REFUSED, reason, "The answer was withheld by a content filter.", values)
+        return Answer(TRUNCATED, reason or "incomplete", "The response is incomplete.", values)
+    if body.status not in (None, "completed"):
+        error = body.error or bodies.ErrorInfo()
+        code = error.code or error.type or f"response_{body.status}"
+        return Answer(FAILED, code, error.message or f"The response ended as {body.status!r}.", values)
+    if refusal:
+        return Answer(REFUSED, "refusal", refusal, values)
+    return Answer(SUCCEEDED, None, None, values)
+
+
+def _reasoning(items: Sequence[bodies.OutputItem]) -> str | None:
+    texts = [
+        part.text
+        for item in items
+        if item.type == "reasoning"
+        for part in (*(item.summary or ()), *(item.content or ()))
+        if part.text
+    ]
+    return "\n\n".join(texts) or None
+
+
+def _output_calls(items: Sequence[bodies.OutputItem]) -> list[Mapping[str, Any]] | None:
+    calls: list[Mapping[str, Any]] = [
+        {
+            "id": item.call_id or item.id,
+            "type": item.type,
+            "name": item.name,
+            "arguments": item.input if item.arguments is None else item.arguments,
+        }
+        for item in items
+        if item.type is not None and item.type.endswith("_call")
+    ]
+    return calls or None
+
+
+# Embeddings
+
+
+def embeddings(size: int | None) -> Callable[[bodies.EmbeddingsBody], Answer]:
+    """Return the reader of `/v1/embeddings` for vectors of the given size."""
+
+    def read(body: bodies.EmbeddingsBody) -> Answer:
+        if not body.data:
+            return no_answer(body, "data")
+        items = body.data
+        if len(items) > 1 and all(item.index is not None for item in items):
+            items = sorted(items, key=lambda item: item.index or 0)
+        vectors = [vector_bytes(item.embedding) for item in items]
+        for vector in vectors:
+            if vector is None or len(vector) % 4 or (size is not None and len(vector) != 4 * size):
+                return _unfit(vector, size)
+        values = (vectors[0], None) if len(vectors) == 1 else (None, vectors)
+        return Answer(SUCCEEDED, None, None, values)
+
+    return read
+
+
+def vector_bytes(embedding: Any) -> bytes | None:
+    """Return a vector as the bytes of 32-bit floats, whichever form it came in; None where there is none."""
+    if not embedding:
+        return None
+    if isinstance(embedding, list):
+        return array("f", embedding).tobytes()
+    if sys.byteorder == "big":
+        swapped = array("f", embedding)
+        swapped.byteswap()
+        return swapped.tobytes()
+    return bytes(embedding)
+
+
+def _unfit(vector: bytes | None, size: int | None) -> Answer:
+    if vector is None:
+        return Answer(FAILED, "no_answer", "The request ended well, but its body holds no readable vector.", None)
+    if len(vector) % 4:
+        return Answer(FAILED, "embedding_size", f"A vector of {len(vector)} bytes is no list of 32-bit floats.", None)
+    message = (
+        f"Expected a vector of {size} numbers, as in the rest of the table, found {len(vector) // 4}; "
+        "ask for the same `dimensions` in every request."
+    )
+    return Answer(FAILED, "embedding_size", message, None)
+
+
+# The others
+
+
+def moderations(body: bodies.ModerationsBody) -> Answer:
+    """Read `/v1/moderations`."""
+    if not body.results:
+        return no_answer(body, "results")
+    verdicts = [_verdict(result) for result in body.results]
+    first = verdicts[0]
+    values = (*first.values(), None if len(verdicts) == 1 else verdicts)
+    return Answer(SUCCEEDED, None, None, values)
+
+
+def _verdict(result: bodies.ModerationResult) -> Mapping[str, Any]:
+    return {
+        "flagged": result.flagged,
+        "flagged_categories": sorted(name for name, flag in (result.categories or {}).items() if flag),
+        "category_scores": list((result.category_scores or {}).items()),
+    }
+
+
+def images(body: bodies.ImagesBody) -> Answer:
+    """Read `/v1/images/generations` and `/v1/images/edits`; the images themselves stay in `response`."""
+    if not body.data:
+        return no_answer(body, "data")
+    listed = [{"url": image.url, "file": None, "revised_prompt": image.revised_prompt} for image in body.data]
+    return Answer(SUCCEEDED, None, None, (listed,))
+
+
+def video(body: bodies.VideoBody) -> Answer:
+    """Read `/v1/videos`."""
+    if body.id is None:
+        return no_answer(body, "id")
+    values = (body.id, body.status, _seconds(body.seconds), body.size)
+    if body.status not in (None, "completed"):
+        error = body.error or bodies.ErrorInfo()
+        message = error.message or f"The video ended as {body.status!r}."
+        return Answer(FAILED, error.code or f"video_{body.status}", message, values)
+    return Answer(SUCCEEDED, None, None, values)
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        seconds = float(text or "")
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) else None
+
+
+#: Endpoint → what its bodies are read as, and how. Embeddings depend on the table: see `reader`.
+_READERS: Mapping[Endpoint, tuple[type[bodies.Body], Callable[[Any], Answer]]] = {
+    Endpoint.CHAT_COMPLETIONS: (bodies.ChatBody, chat),
+    Endpoint.RESPONSES: (bodies.ResponsesBody, responses),
+    Endpoint.COMPLETIONS: (bodies.CompletionBody, completion),
+    Endpoint.MODERATIONS: (bodies.ModerationsBody, moderations),
+    Endpoint.IMAGES_GENERATIONS: (bodies.ImagesBody, images),
+    Endpoint.IMAGES_EDITS: (bodies.ImagesBody, images),
+    Endpoint.VIDEOS: (bodies.VideoBody, video),
+}
+
+
+def reader(endpoint: Endpoint, embedding_size: int | None) -> tuple[type[bodies.Body], Callable[[Any], Answer]]:
+    """Return the struct of an endpoint's bodies and the function that reads one."""
+    if endpoint is Endpoint.EMBEDDINGS:
+        return bodies.EmbeddingsBody, embeddings(embedding_size)
+    return _READERS[endpoint]

@@ -1,0 +1,160 @@
+"""
+Where each row's result line stands: the one pass over a shard's output and error file, which keeps keys and no bodies.
+
+Both files count alike: the API's documentation sends failures to the error file, but a 500 has been seen in the output
+file and a success in the error file. So a line is judged by what it says, and only when an id comes twice: then a
+success is preferred to a failure, else the first line stays. Lines that nobody can read are counted and kept aside.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import msgspec
+
+from airflow_provider_batch.results.bodies import Body, Line, LineId
+from airflow_provider_batch.results.lines import READ_BYTES, lines_with_offsets
+from airflow_provider_batch.results.tolerant import read_as
+
+#: `{"id": "…", "custom_id": "…"`, as the API writes it, and without `id`, as Azure does. An id with an escape in it is
+#: left to the decoder.
+_HEAD = re.compile(rb'\s*\{\s*(?:"id"\s*:\s*(?:"[^"\\]*"|null)\s*,\s*)?"custom_id"\s*:\s*"([^"\\]*)"')
+
+#: Bytes of result lines that are typed together: what bounds memory where lines are long (images, embeddings).
+PIECE_BYTES = 6 << 20
+
+_read_id = msgspec.json.Decoder(LineId).decode
+_read_status = msgspec.json.Decoder(Line[Body]).decode
+
+
+class LineIndex:
+    """
+    The result lines of one shard by the position of their row.
+
+    :param custom_ids: The shard's ids as UTF-8, in row order.
+    :param files: The result files, in the order in which they are believed.
+    :param unreadable: Where lines without a readable id are written; they are counted only when it is None.
+    """
+
+    def __init__(self, custom_ids: Sequence[bytes], files: Iterable[Path], unreadable: Path | None = None) -> None:
+        self.duplicates = 0
+        self.foreign = 0
+        self.unreadable = 0
+        self._positions = {custom_id: position for position, custom_id in enumerate(custom_ids)}
+        self._file = array("b", [-1]) * len(custom_ids)
+        self._offset = array("q", [0]) * len(custom_ids)
+        self._length = array("q", [0]) * len(custom_ids)
+        self._stack = ExitStack()
+        self._unreadable_path = unreadable
+        self._unreadable_file: BinaryIO | None = None
+        self._files: list[BinaryIO] = []
+        try:
+            for path in files:
+                self._files.append(self._stack.enter_context(path.open("rb", buffering=READ_BYTES)))
+                self._scan(len(self._files) - 1)
+        except BaseException:
+            self._stack.close()
+            raise
+        self._positions.clear()
+
+    def __enter__(self) -> LineIndex:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def line(self, position: int) -> bytes | None:
+        """Return the result line of a row, None where neither file has one."""
+        number = self._file[position]
+        if number < 0:
+            return None
+        return os.pread(self._files[number].fileno(), self._length[position], self._offset[position])
+
+    def pieces(self, start: int, count: int) -> Iterator[int]:
+        """Cut rows into runs of about the same bytes, none much over the limit; yield the number of rows of each."""
+        lengths = self._length[start : start + count]
+        total = sum(lengths)
+        share = total / -(-total // PIECE_BYTES) if total else 0
+        rows, size = 0, 0
+        for length in lengths:
+            if rows and size + length / 2 > share:
+                yield rows
+                rows, size = 0, 0
+            rows, size = rows + 1, size + length
+        if rows:
+            yield rows
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the result lines in row order."""
+        for position in range(len(self._file)):
+            if (line := self.line(position)) is not None:
+                yield line
+
+    def keep_unreadable(self, line: bytes) -> None:
+        """Count a line that nobody can read, and write it to the side file."""
+        self.unreadable += 1
+        if self._unreadable_path is None:
+            return
+        if self._unreadable_file is None:
+            self._unreadable_file = self._stack.enter_context(self._unreadable_path.open("wb"))
+        self._unreadable_file.write(line + b"\n")
+
+    def _scan(self, number: int) -> None:
+        head, positions, files = _HEAD.match, self._positions, self._file
+        offsets, lengths = self._offset, self._length
+        for offset, line in lines_with_offsets(self._files[number]):
+            found = head(line)
+            position = positions.get(found[1]) if found else None
+            if position is None and (position := self._position_of(line)) is None:
+                continue
+            if files[position] >= 0 and not self._replaces(line, position):
+                continue
+            files[position], offsets[position], lengths[position] = number, offset, len(line)
+
+    def _position_of(self, line: bytes) -> int | None:
+        custom_id = _custom_id(line)
+        if custom_id is None:
+            self.keep_unreadable(line)
+            return None
+        position = self._positions.get(custom_id.encode())
+        if position is None:
+            self.foreign += 1
+        return position
+
+    def _replaces(self, line: bytes, position: int) -> bool:
+        """Count a second line of the same row; return whether it is the better one."""
+        self.duplicates += 1
+        known = self.line(position)
+        return known is not None and not is_success(known) and is_success(line)
+
+
+def is_success(line: bytes) -> bool:
+    """Return whether a result line says that its request succeeded: by the HTTP status, whatever file it stands in."""
+    try:
+        read = _read_status(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        try:
+            read = read_as(line, Line[Body])
+        except ValueError:
+            return False
+    status = None if read.response is None else read.response.status_code
+    return status is not None and 200 <= status < 300
+
+
+def _custom_id(line: bytes) -> str | None:
+    try:
+        return _read_id(line).custom_id
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        try:
+            return read_as(line, LineId).custom_id
+        except ValueError:
+            return None

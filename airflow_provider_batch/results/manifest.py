@@ -1,0 +1,213 @@
+"""
+The dataset that a job leaves in its destination: names of parts, the manifest, and who may replace what.
+
+- A part's name says job, shard and round, so a repeated landing overwrites its own file and adds none.
+- The manifest lists the parts and is written last: a folder without this job's manifest has no finished table of it.
+- Only this job's own parts are ever removed unasked. `if_exists="replace"` also removes what *other jobs' manifests
+  list*, and those manifests; files that no manifest lists are left alone, whatever their names.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from airflow_provider_batch import __version__
+from airflow_provider_batch.exceptions import ConfigurationError, StorageError
+from airflow_provider_batch.storage import Location
+
+IfExists = Literal["error", "append", "replace"]
+
+#: Hex digits of the job in names.
+JOB_DIGITS = 12
+_PART = re.compile(rf"part-([0-9a-f]{{{JOB_DIGITS}}})-(\d{{5,}})-(\d{{2,}})\.parquet")
+_MANIFEST = re.compile(rf"_manifest-([0-9a-f]{{{JOB_DIGITS}}})\.json")
+#: Batch ids that a summary names; past that the manifest has them.
+SUMMARY_BATCHES = 200
+
+
+@dataclass(frozen=True)
+class PartName:
+    """Whose part a file is; shard and round count from 1."""
+
+    job: str
+    shard: int
+    round: int
+
+
+def part_name(job: str, shard: int, round: int) -> str:  # noqa: A002 - the API's and the table's word for it
+    """Return the name of a part: ``part-<job>-<shard 5 digits>-<round 2 digits>.parquet``."""
+    return f"part-{job}-{shard:05d}-{round:02d}.parquet"
+
+
+def parse_part_name(name: str) -> PartName | None:
+    """Return what a part's name says, None for any other file's name."""
+    found = _PART.fullmatch(name)
+    return PartName(found[1], int(found[2]), int(found[3])) if found else None
+
+
+def manifest_name(job: str) -> str:
+    """Return the name of a job's manifest."""
+    return f"_manifest-{job}.json"
+
+
+def manifest_job(name: str) -> str | None:
+    """Return the job whose manifest a file is, None where it is none."""
+    found = _MANIFEST.fullmatch(name)
+    return found[1] if found else None
+
+
+class Part(Struct, frozen=True):
+    """One part of the table."""
+
+    name: str
+    rows: int
+    shard: int
+    round: int
+    batch_id: str | None = None
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """
+    What a job landed.
+
+    :param rows: Rows of the table, over all parts.
+    :param statuses: Rows by status; they sum to ``rows``.
+    :param usage: Tokens by usage column.
+    :param cost_usd: Sum of the known prices as a decimal number, None where none is known.
+    :param unpriced: Answers whose price is unknown.
+    :param created_at: Epoch seconds.
+    :param ledger: URI of the job's ledger, where it has one.
+    """
+
+    job: str
+    endpoint: str
+    rows: int
+    statuses: dict[str, int]
+    usage: dict[str, int]
+    cost_usd: str | None
+    unpriced: int
+    parts: list[Part]
+    batch_ids: list[str]
+    generation: int
+    created_at: float
+    package_version: str = __version__
+    ledger: str | None = None
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return a manifest as the JSON that stands in the destination."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+
+
+def read_manifest(location: Location) -> Manifest | None:
+    """
+    Return a manifest, None where there is none.
+
+    :raises StorageError: It cannot be read, or is no manifest.
+    """
+    data = location.read_or_none()
+    if data is None:
+        return None
+    try:
+        return msgspec.json.decode(data, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise StorageError(
+            f"{location}: expected a manifest of this package, found something else ({error}). "
+            "Move the file away if nothing needs it."
+        ) from error
+
+
+def check_destination(destination: Location, job: str, if_exists: IfExists) -> None:
+    """
+    Check, before anything is sent, that the table can be written.
+
+    :raises ConfigurationError: The folder is not writable, or holds another job's table and ``if_exists`` is "error".
+    """
+    others = [name for name in _list(destination) if manifest_job(name) not in (None, job)]
+    if others and if_exists == "error":
+        raise ConfigurationError(
+            f"{destination}: expected no table of another job, found {others[0]}"
+            f"{f' and {len(others) - 1} more' if len(others) > 1 else ''}. Choose another folder, or say "
+            "if_exists='append' to write beside it or if_exists='replace' to remove it when the new table stands."
+        )
+    probe = destination / f"_probe-{uuid.uuid4().hex[:8]}"
+    try:
+        probe.write(b"")
+        probe.delete()
+    except StorageError as error:
+        raise ConfigurationError(f"{destination}: expected a folder that can be written to: {error}") from error
+
+
+def publish(destination: Location, manifest: Manifest, if_exists: IfExists) -> None:
+    """
+    Make the listed parts the job's table: write the manifest, after what is no part of it was removed.
+
+    The parts must stand already. Stopped at any point, the same call again ends the same way.
+
+    :raises StorageError: A listed part is not there, or something cannot be removed or written.
+    """
+    standing = set(_list(destination))
+    listed = {part.name for part in manifest.parts}
+    if missing := sorted(listed - standing):
+        raise StorageError(f"{destination / missing[0]}: expected a part of the table, found nothing; land it again.")
+    for name in sorted(standing - listed):
+        part = parse_part_name(name)
+        if part is not None and part.job == manifest.job:
+            (destination / name).delete()
+    if if_exists == "replace":
+        _remove_others(destination, manifest.job, standing)
+    (destination / manifest_name(manifest.job)).write(encode_manifest(manifest))
+
+
+def summary(manifest: Manifest) -> dict[str, Any]:
+    """Return what a task returns: small, and nothing but JSON's own types."""
+    batch_ids = manifest.batch_ids if len(manifest.batch_ids) <= SUMMARY_BATCHES else []
+    return {
+        "job": manifest.job,
+        "endpoint": manifest.endpoint,
+        "rows": manifest.rows,
+        "statuses": dict(manifest.statuses),
+        "usage": {name: count for name, count in manifest.usage.items() if count},
+        "cost_usd": None if manifest.cost_usd is None else float(manifest.cost_usd),
+        "unpriced": manifest.unpriced,
+        "parts": len(manifest.parts),
+        "batches": len(manifest.batch_ids),
+        "batch_ids": batch_ids,
+        "generation": manifest.generation,
+    }
+
+
+def _remove_others(destination: Location, job: str, standing: set[str]) -> None:
+    """Remove other jobs' tables: parts before the manifest that lists them, so that a second call finds the rest."""
+    for name in sorted(standing):
+        other = manifest_job(name)
+        if other is None or other == job:
+            continue
+        location = destination / name
+        manifest = read_manifest(location)
+        for part in manifest.parts if manifest else ():
+            # A manifest is a file that anyone can write: it is not believed about files of any other kind.
+            if (parsed := parse_part_name(part.name)) is not None and parsed.job == other:
+                (destination / part.name).delete()
+        location.delete()
+
+
+def _list(destination: Location) -> Sequence[str]:
+    try:
+        return destination.list()
+    except StorageError as error:
+        raise ConfigurationError(f"{destination}: expected a folder that can be listed: {error}") from error
+
+
+def manifests(destination: Location) -> Iterator[Manifest]:
+    """Yield the manifests that stand in a destination, in the order of their names."""
+    for name in destination.list():
+        if manifest_job(name) is not None and (manifest := read_manifest(destination / name)) is not None:
+            yield manifest

@@ -1,0 +1,49 @@
+"""The response body of a result line as JSON text: what the `response` column holds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from airflow_provider_batch.results.bodies import RawLine
+from airflow_provider_batch.results.tolerant import read_json, scrub
+
+_decode = msgspec.json.Decoder(RawLine).decode
+
+
+def read_raw_body(raw: bytes) -> str | None:
+    """
+    Return the body as it stands in the line, or None where the line has none or is no JSON.
+
+    A body that was encoded twice is given as the JSON that it holds.
+    """
+    try:
+        response = _decode(raw).response
+        body = b"" if response is None else bytes(response.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _parsed(raw)
+    if body in (b"", b"null"):
+        return None
+    # The decoder does not look into what it skips: bytes that are no UTF-8 can stand there.
+    return _parsed(raw) if body.startswith(b'"') else body.decode("utf-8", "replace")
+
+
+def _parsed(raw: bytes) -> str | None:
+    try:
+        response = _unwrapped(read_json(raw)).get("response")
+        body = _unwrapped(response).get("body")
+        return None if body is None else scrub(json.dumps(_unwrapped(body) or body, ensure_ascii=False))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _unwrapped(value: Any) -> dict[str, Any]:
+    """Return an object, or the one that a JSON string holds, or an empty one."""
+    if isinstance(value, str):
+        try:
+            value = read_json(value.encode("utf-8", "surrogatepass"))
+        except ValueError:
+            return {}
+    return value if isinstance(value, dict) else {}

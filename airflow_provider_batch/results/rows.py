@@ -1,0 +1,221 @@
+"""
+From a result line to the values of one row, and from the absence of a line to the same.
+
+Every input row gets exactly one: judged by the HTTP status in the line whatever file it stood in, by the line's own
+error where the request never ran, and by the batch's status where there is no line. What cannot be read is a failed row
+that says what it was; nothing here raises for what a server may have written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from airflow_provider_batch.api import statuses
+from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.api.objects import FileError
+from airflow_provider_batch.economics.prices import PICODOLLARS, TokenUsage, price_list
+from airflow_provider_batch.results import bodies
+from airflow_provider_batch.results.answers import FAILED, SUCCEEDED, reader
+from airflow_provider_batch.results.raw_body import read_raw_body
+from airflow_provider_batch.results.schema import ALWAYS_RAW, TableSpec, own_columns
+from airflow_provider_batch.results.tolerant import read_as
+from airflow_provider_batch.results.vectors import NumberLines
+
+EXPIRED, CANCELLED, MISSING = "expired", "cancelled", "missing"
+
+#: `error.code` of a line whose request never ran because its batch ended. The set of codes is open; any other is a
+#: failure.
+ENDED_WITH_BATCH: Mapping[str, str] = {
+    "batch_expired": EXPIRED,
+    "batch_cancelled": CANCELLED,
+    "batch_canceled": CANCELLED,
+}
+#: The error code of a line that has an id and is otherwise no result line.
+UNREADABLE = "unreadable_line"
+#: More than this is no price of one request but a wrong count; it would not fit the column either.
+_COST_LIMIT = 10 ** (6 + PICODOLLARS)
+#: Characters of an unreadable line, or of a page in place of a body, that an error message shows.
+_SHOWN = 500
+
+_NO_TOKENS = TokenUsage()
+_NO_DETAILS = bodies.TokenDetails()
+
+
+class Row(Struct, gc=False):
+    """
+    The values of one row, but its keys, its batch and its round.
+
+    Not tracked by the garbage collector: thousands of rows live at once and would set it off again and again.
+    """
+
+    status: str
+    error_code: str | None
+    error_message: str | None
+    status_code: int | None
+    request_id: str | None
+    model: str | None
+    tokens: TokenUsage
+    cost: int | None
+    values: tuple[Any, ...] | None
+    response: str | None
+    #: Whether the request ran and failed by itself: what counts against the row's attempts.
+    own_failure: bool
+    #: Whether the API answered the request: what is priced.
+    answered: bool
+
+
+class LineReader:
+    """Reads the result lines of one table."""
+
+    def __init__(self, spec: TableSpec) -> None:
+        body, self._answer = reader(spec.endpoint, spec.embedding_size)
+        self._endpoint = spec.endpoint
+        self._line: Any = bodies.Line[body]  # type: ignore[valid-type]
+        decode = msgspec.json.Decoder(self._line).decode
+        self._decode = NumberLines(decode).decode if spec.endpoint is Endpoint.EMBEDDINGS else decode
+        self._keep_all = spec.raw == "all" or (spec.raw == "errors" and spec.endpoint in ALWAYS_RAW)
+        self._keep_errors = spec.raw != "none"
+        self._width = len(own_columns(spec))
+
+    @property
+    def width(self) -> int:
+        """Number of the endpoint's own columns."""
+        return self._width
+
+    def read(self, raw: bytes) -> Row:
+        """Return the row that a result line is."""
+        try:
+            line = self._decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return self.read_tolerantly(raw)
+        return self._row(line, raw)
+
+    def read_tolerantly(self, raw: bytes) -> Row:
+        """Return the row that a result line is, read by the slow path whatever it holds."""
+        try:
+            line = read_as(raw, self._line)
+        except ValueError as error:
+            shown = raw[:_SHOWN].decode("utf-8", "replace")
+            message = f"The result line cannot be read ({error}): {shown}"
+            return unanswered(FAILED, UNREADABLE, message, own_failure=True)
+        return self._row(line, raw)
+
+    def _row(self, line: Any, raw: bytes) -> Row:
+        response = line.response
+        if response is None or (response.status_code is None and response.body is None):
+            return _not_run(line)
+        status_code, body = response.status_code, response.body
+        if body is None or not (status_code is None or 200 <= status_code < 300):
+            return self._failed(line, raw)
+        answer = self._answer(body)
+        if status_code is None and answer.values is None:
+            return self._failed(line, raw)
+        tokens = _NO_TOKENS if body.usage is None else count_tokens(body.usage)
+        cost = self._cost(body.model, tokens)
+        keep = self._keep_all or (self._keep_errors and answer.status != SUCCEEDED)
+        return Row(
+            answer.status,
+            answer.error_code,
+            answer.error_message,
+            status_code,
+            response.request_id,
+            body.model,
+            tokens,
+            cost,
+            answer.values,
+            read_raw_body(raw) if keep else None,
+            answer.status == FAILED,
+            answer.status != FAILED or cost is not None,
+        )
+
+    def _failed(self, line: Any, raw: bytes) -> Row:
+        response = line.response
+        body = response.body or bodies.Body()
+        error = body.error or line.error or bodies.ErrorInfo()
+        status_code = response.status_code
+        code = error.code or error.type or ("no_body" if status_code == 200 else f"http_{status_code}")
+        message = error.message or f"The request ended with HTTP status {status_code} and no error message."
+        row = unanswered(FAILED, code, message[: 8 * _SHOWN], status_code=status_code, own_failure=True)
+        row.request_id, row.model = response.request_id, body.model
+        row.response = read_raw_body(raw) if self._keep_errors else None
+        return row
+
+    def _cost(self, model: str | None, tokens: TokenUsage) -> int | None:
+        prices = price_list(model, self._endpoint)
+        cost = None if prices is None else prices.picodollars(tokens)
+        return cost if cost is None or cost < _COST_LIMIT else None
+
+
+def unanswered(
+    status: str, code: str | None, message: str | None, *, status_code: int | None = None, own_failure: bool = False
+) -> Row:
+    """Return the row of a request that has no answer."""
+    return Row(status, code, message, status_code, None, None, _NO_TOKENS, None, None, None, own_failure, False)
+
+
+def absent(batch_status: str, position: int, refused: Mapping[int, FileError], state: Mapping[str, Any] | None) -> Row:
+    """
+    Return the row of a request that has no result line.
+
+    :param batch_status: The batch's last status; empty where none was made.
+    :param position: The row's place in the shard, from 0.
+    :param refused: Why the API refused lines of the file, by their place.
+    :param state: What the row's last round ended as, where there was one.
+    """
+    if batch_status == "":
+        return _never_submitted(state)
+    if batch_status == statuses.FAILED:
+        return _file_refused(position, refused)
+    if batch_status == statuses.EXPIRED:
+        return unanswered(EXPIRED, "batch_expired", "The batch expired before this request was run.")
+    if batch_status == statuses.CANCELLED:
+        return unanswered(CANCELLED, "batch_cancelled", "The batch was cancelled before this request was run.")
+    return unanswered(MISSING, "missing_result", "The batch has ended, and neither of its files has this request.")
+
+
+def _never_submitted(state: Mapping[str, Any] | None) -> Row:
+    if state and state.get("status"):
+        code, message = state.get("error_code"), state.get("error_message")
+        return unanswered(state["status"], code, message, status_code=state.get("status_code"))
+    return unanswered(CANCELLED, "not_submitted", "The job ended before this request was submitted.")
+
+
+def _file_refused(position: int, refused: Mapping[int, FileError]) -> Row:
+    if error := refused.get(position):
+        about = f" (param {error.param})" if error.param else ""
+        return unanswered(FAILED, error.code or "invalid_request", f"{error.message}{about}")
+    if refused:
+        return unanswered(FAILED, "not_run", "The API refused the file for other lines; this request was not run.")
+    return unanswered(FAILED, "batch_failed", "The API refused the batch as a whole; this request was not run.")
+
+
+def _not_run(line: Any) -> Row:
+    error = line.error or bodies.ErrorInfo()
+    if (status := ENDED_WITH_BATCH.get(error.code or "")) is not None:
+        return unanswered(status, error.code, error.message)
+    if error.code is None and error.message is None:
+        message = "The result line holds neither a response nor an error."
+        return unanswered(FAILED, "no_response", message, own_failure=True)
+    return unanswered(FAILED, error.code or error.type or "unknown_error", error.message, own_failure=True)
+
+
+def count_tokens(usage: bodies.Usage) -> TokenUsage:
+    """Return the tokens of an answer, whichever names its endpoint gives them."""
+    asked = usage.prompt_tokens_details or usage.input_tokens_details or _NO_DETAILS
+    given = usage.completion_tokens_details or usage.output_tokens_details or _NO_DETAILS
+    return TokenUsage(
+        usage.input_tokens if usage.prompt_tokens is None else usage.prompt_tokens,
+        usage.output_tokens if usage.completion_tokens is None else usage.completion_tokens,
+        usage.total_tokens,
+        asked.cached_tokens,
+        asked.cache_write_tokens,
+        given.reasoning_tokens,
+        asked.audio_tokens,
+        given.audio_tokens,
+        asked.image_tokens,
+        given.image_tokens,
+    )

@@ -1,0 +1,205 @@
+"""
+Read a result line that the typed decoder refused, into the same structs: nothing that was paid for is lost to a type.
+
+`json.loads` reads more than the decoder (NaN, lone surrogates, a byte order mark), and a coercer for each field makes
+the best of what stands there: text from a list of parts or a number, a count from ``"12"`` or ``12.0``, an object from
+a JSON string. What cannot be made to fit becomes null, alone. On lines that the typed decoder accepts, both give equal
+structs.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import math
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from msgspec import inspect
+
+T = TypeVar("T")
+Coercer = Callable[[Any], Any]
+
+#: Half of a surrogate pair has no UTF-8 form; U+FFFD is what Unicode puts in its place.
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_BIGGEST_EXACT = 2**63
+_TOO_DEEP = "nested too deeply"
+
+
+def read_json(raw: bytes) -> Any:
+    """Return the JSON value of a line; raise ValueError where it is none. Bytes that are no UTF-8 become U+FFFD."""
+    text = raw.decode("utf-8", "replace").removeprefix("\ufeff")
+    try:
+        return json.loads(text, parse_int=_bounded_int)
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+
+
+def read_as(raw: bytes, shape: type[T]) -> T:
+    """Return a line as a struct of the given type; raise ValueError where it is no JSON object."""
+    value = read_json(raw)
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, found {type(value).__name__}")
+    try:
+        result: T = _coercer_of(shape)(value)
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+    return result
+
+
+def scrub(text: str) -> str:
+    """Return the text with lone surrogates replaced, so that it has a UTF-8 form."""
+    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
+
+
+def _bounded_int(digits: str) -> int | float:
+    # Python refuses to parse very long integers at all, which would cost the whole line.
+    return int(digits) if len(digits) < 20 else float(digits)
+
+
+def _coercer(kind: inspect.Type) -> Coercer:
+    """Return what makes a value of this type out of anything, or None."""
+    match kind:
+        case inspect.UnionType(types=types):
+            return _union([_coercer(one) for one in types if not isinstance(one, inspect.NoneType)])
+        case inspect.StructType(cls=cls, fields=fields):
+            return _struct(cls, {field.encode_name: _coercer(field.type) for field in fields})
+        case inspect.ListType(item_type=item):
+            keep_null = isinstance(item, inspect.UnionType)
+            whole = isinstance(item, inspect.FloatType)
+            return _list(_coercer(item), keep_null=keep_null, whole=whole)
+        case inspect.DictType(value_type=item):
+            return _dict(_coercer(item))
+        case inspect.IntType(ge=low, le=high):
+            return _int(low or 0, high or _BIGGEST_EXACT)
+        case inspect.FloatType():
+            return _float
+        case inspect.BoolType():
+            return _bool
+        case inspect.BytesType():
+            return _bytes
+        case inspect.StrType():
+            return _str
+    raise TypeError(f"No coercer for {kind!r}.")
+
+
+def _union(members: list[Coercer]) -> Coercer:
+    if len(members) == 1:
+        return members[0]
+
+    def coerce(value: Any) -> Any:
+        return next((made for member in members if (made := member(value)) is not None), None)
+
+    return coerce
+
+
+def _struct(cls: type, fields: dict[str, Coercer]) -> Coercer:
+    def coerce(value: Any) -> Any:
+        if isinstance(value, str):
+            value = _object_in(value) or _as_message(value, fields)
+        if not isinstance(value, dict):
+            return None
+        return cls(**{name: fields[name](value[name]) for name in fields.keys() & value.keys()})
+
+    return coerce
+
+
+def _object_in(text: str) -> dict[str, Any] | None:
+    """Return the object that a JSON string holds in turn: some servers encode bodies twice."""
+    try:
+        value = read_json(text.encode("utf-8", "surrogatepass"))
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _as_message(text: str, fields: dict[str, Coercer]) -> dict[str, Any] | None:
+    """Return a bare text as what it must be: the message of an error, or a body that is a proxy's error page."""
+    if "message" in fields:
+        return {"message": text}
+    return {"error": {"message": text}} if "error" in fields else None
+
+
+def _list(item: Coercer, *, keep_null: bool, whole: bool) -> Coercer:
+    def coerce(value: Any) -> Any:
+        if isinstance(value, dict):
+            value = [value]
+        if not isinstance(value, list):
+            return None
+        made = [item(one) for one in value]
+        if keep_null:
+            return made
+        if whole and any(one is None for one in made):
+            return None  # a vector with a hole is no vector
+        return [one for one in made if one is not None]
+
+    return coerce
+
+
+def _dict(item: Coercer) -> Coercer:
+    def coerce(value: Any) -> Any:
+        return {scrub(key): item(one) for key, one in value.items()} if isinstance(value, dict) else None
+
+    return coerce
+
+
+def _int(low: int, high: int) -> Coercer:
+    def coerce(value: Any) -> Any:
+        number = _float(value)
+        if number is None or not math.isfinite(number) or number != int(number):
+            return None
+        exact = value if type(value) is int else int(number)
+        return exact if low <= exact <= high else None
+
+    return coerce
+
+
+def _float(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _bool(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else None
+
+
+def _bytes(value: Any) -> bytes | None:
+    try:
+        return binascii.a2b_base64(value, strict_mode=True) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _str(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, list):
+        parts = [_part(one) for one in value]
+        return None if all(part is None for part in parts) else "".join(part or "" for part in parts)
+    if isinstance(value, dict) and isinstance(value.get("text"), str):
+        return scrub(value["text"])
+    return scrub(json.dumps(value, ensure_ascii=False))
+
+
+def _part(value: Any) -> str | None:
+    """Return the text of one content part."""
+    if isinstance(value, dict):
+        value = value.get("text")
+    return scrub(value) if isinstance(value, str) else None
+
+
+def _build(shape: Any) -> Coercer:
+    return _coercer(inspect.type_info(shape))
+
+
+_coercer_of: Callable[[Any], Coercer] = lru_cache(maxsize=64)(_build)

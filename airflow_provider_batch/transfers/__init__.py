@@ -1,0 +1,1 @@
+"""Landing the results of any batch."""

@@ -1,0 +1,90 @@
+"""The result loader as an Airflow operator: any batches that have ended become a Parquet table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from airflow_provider_batch.hooks.airflow_errors import airflow_errors
+from airflow_provider_batch.links.openai_batch import OpenAIBatchLink
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_batch.jobs.request import IfExists, Raw
+
+
+class OpenAIBatchToParquetOperator(BaseOperator):
+    """
+    Land the results of batches that have ended as a Parquet dataset: one row for each request, whatever became of it.
+
+    A batch of ``OpenAIBatchOperator`` is landed through its ledger, with its carried columns; one that other tools
+    submitted through its input file. Nothing is ever submitted again.
+
+    :param batch_id: A batch id, a list of them, the summary that ``OpenAIBatchOperator`` returned, or a manifest.
+        (templated)
+    :param destination: Folder URI of the Parquet dataset. (templated)
+    :param state_path: Folder URI of the ledgers; by default where the summary says, then ``[openai_batch]
+        state_path``, then ``<destination>/_openai_batch``. (templated)
+    :param conn_id: Connection of type ``openai_batch`` or ``openai``. (templated)
+    :param if_exists: What to do where another job's table stands there: ``error``, ``append`` or ``replace``.
+    :param raw: Rows whose response body is kept as JSON: ``errors``, ``all`` or ``none``.
+    :param on_missing: ``fail`` when rows stand in neither result file, after landing the others; or ``land``.
+    """
+
+    template_fields: Sequence[str] = ("batch_id", "destination", "state_path", "conn_id")
+    operator_extra_links = (OpenAIBatchLink(),)
+    ui_color = "#d6f0e8"
+
+    def __init__(
+        self,
+        *,
+        batch_id: str | Sequence[str] | Mapping[str, Any],
+        destination: str,
+        state_path: str | None = None,
+        conn_id: str = "openai_default",
+        if_exists: IfExists = "error",
+        raw: Raw = "errors",
+        on_missing: Literal["fail", "land"] = "fail",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.batch_id = batch_id
+        self.destination = destination
+        self.state_path = state_path
+        self.conn_id = conn_id
+        self.if_exists = if_exists
+        self.raw = raw
+        self.on_missing = on_missing
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Land the batches and return a summary."""
+        from airflow_provider_batch.hooks.batch_ids import batch_ids_of
+        from airflow_provider_batch.hooks.object_storage import resolve_airflow
+        from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
+        from airflow_provider_batch.jobs.loading import LoadRequest, load_batches
+        from airflow_provider_batch.jobs.request import Tools
+
+        with airflow_errors():
+            batch_ids = batch_ids_of(self.batch_id, resolve_airflow)
+            context["ti"].xcom_push(key="batch_ids", value=batch_ids)
+            request = LoadRequest(
+                batch_ids=batch_ids,
+                destination=self.destination,
+                if_exists=self.if_exists,
+                raw=self.raw,
+                on_missing=self.on_missing,
+                state=resolve_airflow(self._state_path()),
+            )
+            tools = Tools(client=OpenAIBatchHook(conn_id=self.conn_id).client, resolve=resolve_airflow)
+            return load_batches(request, tools)
+
+    def _state_path(self) -> str:
+        if self.state_path:
+            return self.state_path
+        if isinstance(self.batch_id, Mapping) and isinstance(ledger := self.batch_id.get("ledger"), str):
+            return ledger.rsplit("/", 3)[0]
+        configured = conf.get("openai_batch", "state_path", fallback="")
+        return str(configured or f"{self.destination.rstrip('/')}/_openai_batch")

@@ -1,0 +1,60 @@
+"""
+``python -m demo``: what `make demo` runs. Exit code 0 when every claim that it prints holds, 1 when one does not, 130
+after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+
+from demo.job import Options, run
+from demo.screen import Screen
+
+CHECKOUT = Path(__file__).parent.parent
+
+
+def main() -> None:
+    """Run the demo and exit."""
+    options = parse_arguments()
+    screen = Screen()
+    # A closed terminal or a `kill` must clean up as Ctrl-C does.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        holds = run(options, screen)
+    except KeyboardInterrupt:
+        screen.say("Stopped.")
+        holds = None
+    except Exception as error:
+        screen.problem(error)
+        holds = False
+    left = psutil.Process().children(recursive=True)
+    screen.goodbye([" ".join(process.cmdline()) for process in left])
+    sys.exit(130 if holds is None else 0 if holds and not left else 1)
+
+
+def parse_arguments() -> Options:
+    """Return what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=CHECKOUT / ".demo", help="where tables are put (default: .demo)")
+    parser.add_argument("--rows", type=int, default=None, metavar="N", help="only the first N rows")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="how long the emulator works on a batch (default: 20)"
+    )
+    parser.add_argument("--hold", action="store_true", help="keep Airflow up at the end, to look around in its UI")
+    arguments = parser.parse_args()
+    return Options(folder=arguments.folder, rows=arguments.rows, seconds=arguments.seconds, hold=arguments.hold)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

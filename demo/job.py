@@ -1,0 +1,206 @@
+"""The demo, step by step: a table, an emulated API, a running Airflow, one run of one DAG, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from airflow_provider_batch.emulator.testing import Emulator, running_emulator
+from demo.airflow_api import FINISHED, AirflowApi
+from demo.airflow_processes import AirflowProcesses
+from demo.evidence import Outcome, Sample, judge, phases
+from demo.processes import Reaper
+from demo.screen import BatchLine, Screen, TableFacts
+from demo.stdlib_docstrings import write_table
+
+DAGS = Path(__file__).parent / "dags"
+DAG_ID, TASK_ID = "summarise_stdlib", "summarise"
+
+#: Seconds between two samples.
+SAMPLE_EVERY = 0.5
+
+#: Seconds that the run may take beyond the emulator's work.
+RUN_PATIENCE = 180.0
+
+#: What is shown for a task instance without a state.
+NOT_STARTED = "not started"
+
+
+class RunFailedError(RuntimeError):
+    """The run did not succeed; the message holds the task's log."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line can say."""
+
+    folder: Path
+    rows: int | None
+    seconds: float
+    hold: bool
+
+
+def run(options: Options, screen: Screen) -> bool:
+    """Run the demo and return whether all that it claims holds."""
+    folder = options.folder / f"{datetime.now():%Y%m%d-%H%M%S}"
+    folder.mkdir(parents=True)
+    source, destination = folder / "docstrings.parquet", folder / "summaries"
+    with screen.step("The table: docstrings of the standard library") as step:
+        step.result = f"{write_table(source, options.rows):,} rows in {shown(source)}"
+    with ExitStack() as processes:
+        with screen.step("The Batch API: an emulator on this machine") as step:
+            emulator = processes.enter_context(emulated(options.seconds))
+            step.result = emulator.base_url
+        with screen.step("Airflow: scheduler, triggerer, dag-processor, api-server") as step:
+            airflow = processes.enter_context(
+                AirflowProcesses(DAGS, connections={"openai_default": connection(emulator)})
+            )
+            airflow.wait_for_dags([DAG_ID])
+            step.result = airflow.api.base_url
+        triggered_at = time.time()
+        run_id = airflow.api.trigger(DAG_ID, {"source": str(source), "destination": str(destination)})
+        samples = watch(airflow.api, emulator, run_id, options.seconds + RUN_PATIENCE, screen)
+        outcome = read_outcome(source, destination, airflow.api.xcom(DAG_ID, run_id, TASK_ID) or {}, emulator)
+        batches = [batch_line(batch, triggered_at) for batch in batches_of(emulator)]
+        claims = judge(samples, len(batches), outcome)
+        screen.show_phases(phases(samples))
+        screen.show_batches(batches)
+        screen.show_table(read_facts(destination))
+        screen.show_claims(claims)
+        if options.hold:
+            screen.hold(airflow.api.base_url)
+    return all(claim.holds for claim in claims)
+
+
+@contextmanager
+def emulated(seconds: float) -> Iterator[Emulator]:
+    """Run an emulator that takes so many seconds for each batch; it goes with us even if we are killed."""
+    home = Path(tempfile.mkdtemp(prefix="airflow-provider-batch-"))
+    with Reaper(home) as reaper, running_emulator(home, progress=f"seconds:{seconds:g}") as emulator:
+        reaper.watch_process(emulator.pid)
+        yield emulator
+        reaper.forget(emulator.pid)
+
+
+def connection(emulator: Emulator) -> dict[str, Any]:
+    """Return the Airflow connection that leads to the emulator; for the real API only host and key differ."""
+    return {"conn_type": "openai_batch", "host": emulator.base_url, "password": "any-key-will-do"}
+
+
+def watch(api: AirflowApi, emulator: Emulator, run_id: str, timeout: float, screen: Screen) -> list[Sample]:
+    """Sample Airflow and the Batch API until the task has finished; raise RunFailedError when it did not succeed."""
+    samples: list[Sample] = []
+    started = time.monotonic()
+    with screen.watching() as show:
+        while not samples or samples[-1].state not in FINISHED:
+            seconds = time.monotonic() - started
+            if seconds > timeout:
+                raise failure(api, run_id, f"{samples[-1].state} after {timeout:.0f} s")
+            samples.append(take_sample(api, emulator, run_id, seconds))
+            show(samples[-1])
+            time.sleep(SAMPLE_EVERY)
+    if samples[-1].state != "success":
+        raise failure(api, run_id, samples[-1].state)
+    return samples
+
+
+def failure(api: AirflowApi, run_id: str, state: str) -> RunFailedError:
+    """Return the error that says how the task is and why."""
+    return RunFailedError(f"The task is {state}. Its log:\n{api.task_log(DAG_ID, run_id, TASK_ID)}")
+
+
+def take_sample(api: AirflowApi, emulator: Emulator, run_id: str, seconds: float) -> Sample:
+    """Ask Airflow for the task and the pool, the Batch API for the batches, and Airflow for the task again."""
+    before = api.task_state(DAG_ID, run_id, TASK_ID) or NOT_STARTED
+    pool = api.pool()
+    batches = batches_of(emulator)
+    after = api.task_state(DAG_ID, run_id, TASK_ID) or NOT_STARTED
+    return Sample(
+        seconds=seconds,
+        state=after,
+        changing=before != after,
+        slots_held=pool.running + pool.queued,
+        slots_deferred=pool.deferred,
+        batches={batch["id"]: batch["status"] for batch in batches},
+        counts={batch["id"]: _counts(batch) for batch in batches},
+    )
+
+
+def _counts(batch: Mapping[str, Any]) -> tuple[int, int]:
+    counts = batch["request_counts"]
+    return counts["completed"] + counts["failed"], counts["total"]
+
+
+def batch_line(batch: Mapping[str, Any], since: float) -> BatchLine:
+    """Return what is shown of a batch; the API's whole-second timestamps become seconds since the run was triggered."""
+    moments = {name: batch.get(f"{name}_at") for name in ("created", "in_progress", "completed")}
+    return BatchLine(
+        batch_id=batch["id"],
+        requests=batch["request_counts"]["total"],
+        status=batch["status"],
+        moments={name: None if moment is None else moment - since for name, moment in moments.items()},
+    )
+
+
+def batches_of(emulator: Emulator) -> list[dict[str, Any]]:
+    """Return all batches as the Batch API lists them, the oldest first."""
+    request = urllib.request.Request(f"{emulator.base_url}/batches?limit=100", headers={"Authorization": "Bearer demo"})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as response:
+        batches: list[dict[str, Any]] = json.load(response)["data"]
+    return batches[::-1]
+
+
+def read_outcome(source: Path, destination: Path, summary: Mapping[str, Any], emulator: Emulator) -> Outcome:
+    """Read what the claims are about from the table, the task's summary and the emulator's account."""
+    rows = read_rows(destination)
+    return Outcome(
+        input_names=[row["name"] for row in pq.read_table(source, columns=["name"]).to_pylist()],
+        output_names=[row["name"] for row in rows],
+        row_numbers=[row["row_number"] for row in rows],
+        unanswered=sum(row["status"] == "succeeded" and not row["text"] for row in rows),
+        statuses=Counter(row["status"] for row in rows),
+        reported_statuses=summary.get("statuses", {}),
+        billed_requests=emulator.state()["executions"]["billed"],
+    )
+
+
+def read_facts(destination: Path) -> TableFacts:
+    """Return what is shown of the table."""
+    rows = read_rows(destination)
+    costs = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
+    return TableFacts(
+        rows=len(rows),
+        columns=list(rows[0]) if rows else [],
+        first=rows[:6],
+        statuses=Counter(row["status"] for row in rows),
+        input_tokens=sum(row["input_tokens"] or 0 for row in rows),
+        output_tokens=sum(row["output_tokens"] or 0 for row in rows),
+        cost=sum(costs) if costs else None,
+        files=len(list(destination.glob("*.parquet"))),
+        path=shown(destination),
+    )
+
+
+def read_rows(destination: Path) -> list[dict[str, Any]]:
+    """Read the part files in input order."""
+    tables = [pq.read_table(part) for part in sorted(destination.glob("*.parquet"))]
+    rows = [row for table in tables for row in table.to_pylist()]
+    return sorted(rows, key=lambda row: row["row_number"])
+
+
+def shown(path: Path) -> str:
+    """Return a path relative to where the user is, if it lies below."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

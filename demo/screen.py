@@ -1,0 +1,210 @@
+"""What the demo shows: on a terminal a live view, in a log file a line whenever something changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from demo.evidence import Claim, Phase, Sample
+
+#: Characters of an answer that the table of first rows shows.
+TEXT_WIDTH = 60
+
+#: Columns of a log file; a terminal says itself how wide it is.
+LOG_WIDTH = 120
+
+
+#: Seconds after which a log file gets a line even though nothing has changed.
+LOG_EVERY = 5.0
+
+
+@dataclass(frozen=True)
+class BatchLine:
+    """What is shown of a batch; `moments` are seconds since the run was triggered."""
+
+    batch_id: str
+    requests: int
+    status: str
+    moments: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """What is shown of the table that came out."""
+
+    rows: int
+    columns: Sequence[str]
+    first: Sequence[Mapping[str, Any]]
+    statuses: Mapping[str, int]
+    input_tokens: int
+    output_tokens: int
+    cost: Decimal | None
+    files: int
+    path: str
+
+
+@dataclass
+class Step:
+    """A step that is under way; `result` is shown once it is done."""
+
+    result: str = ""
+
+
+@dataclass
+class Screen:
+    """Everything that is printed."""
+
+    console: Console = field(default_factory=lambda: Console(highlight=False, width=None))
+
+    def __post_init__(self) -> None:
+        if not self.console.is_terminal:
+            self.console.width = LOG_WIDTH
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(text, markup=False)
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[Step]:
+        """Show a step while it is under way, and how long it took."""
+        step, started = Step(), time.monotonic()
+        with self.console.status(title):
+            yield step
+        self.console.print(f"[green]✓[/] {title}: [bold]{step.result}[/] [dim]({time.monotonic() - started:.1f} s)[/]")
+
+    @contextmanager
+    def watching(self) -> Iterator[Callable[[Sample], None]]:
+        """Give a function that shows a sample."""
+        if not self.console.is_terminal:
+            yield self._log_changes()
+            return
+        with Live(console=self.console, refresh_per_second=4, transient=True) as live:
+            yield lambda sample: live.update(_view(sample))
+
+    def show_phases(self, phases: Sequence[Phase]) -> None:
+        """Show what was sampled."""
+        table = Table(
+            "seconds",
+            "samples",
+            "task",
+            "slots held",
+            "slots deferred",
+            "batches, as the API says",
+            box=box.SIMPLE_HEAD,
+        )
+        table.title = "The task and its slots (Airflow's REST API), the batches (the Batch API)"
+        for phase in phases:
+            style = "bold green" if phase.state == "deferred" and not phase.slots_held else ""
+            table.add_row(
+                f"{phase.start:5.1f} – {phase.end:5.1f}",
+                str(phase.samples),
+                phase.state,
+                str(phase.slots_held),
+                str(phase.slots_deferred),
+                phase.batches,
+                style=style,
+            )
+        self.console.print(table)
+
+    def show_batches(self, batches: Sequence[BatchLine]) -> None:
+        """Show the API's own account of the batches, in the same seconds as the samples."""
+        moments = list(batches[0].moments) if batches else []
+        titles = [name.replace("_", " ") for name in moments]
+        table = Table("batch", "requests", "status", *titles, box=box.SIMPLE_HEAD)
+        table.title = "The Batch API's timestamps (whole seconds, counted from the same start)"
+        for batch in batches:
+            seconds = ["–" if moment is None else f"{moment:5.1f}" for moment in batch.moments.values()]
+            table.add_row(batch.batch_id, f"{batch.requests:,}", batch.status, *seconds)
+        self.console.print(table)
+
+    def show_table(self, facts: TableFacts) -> None:
+        """Show the first rows and the totals."""
+        table = Table("row", "kind", "name", "status", "text", box=box.SIMPLE_HEAD, title="The first rows of the table")
+        for row in facts.first:
+            text = Text(" ".join((row["text"] or "").split()), overflow="ellipsis", no_wrap=True)
+            text.truncate(TEXT_WIDTH, overflow="ellipsis")
+            table.add_row(str(row["row_number"]), row["kind"], row["name"], row["status"], text)
+        self.console.print(table)
+        counts = ", ".join(f"{count:,} {status}" for status, count in sorted(facts.statuses.items()))
+        cost = "unknown" if facts.cost is None else f"${facts.cost:.4f} at batch price (emulated: nothing was paid)"
+        self.say(f"  rows     {facts.rows:,}: {counts}")
+        self.say(f"  tokens   {facts.input_tokens:,} in, {facts.output_tokens:,} out")
+        self.say(f"  cost     {cost}")
+        self.say(f"  columns  {', '.join(facts.columns)}")
+        self.say(f"  path     {facts.path} ({facts.files} Parquet files)")
+        self.say("")
+
+    def show_claims(self, claims: Sequence[Claim]) -> None:
+        """Show each claim and whether it holds."""
+        for claim in claims:
+            mark = "[green]✓[/]" if claim.holds else "[bold red]✗ NOT SO:[/]"
+            self.console.print(f"{mark} {claim.text} [dim]({claim.found})[/]")
+
+    def hold(self, address: str) -> None:
+        """Wait until the user has seen enough."""
+        self.console.print(f"\nAirflow is still up: [bold]{address}[/]. Ctrl-C ends it.")
+        while True:
+            time.sleep(3600)
+
+    def problem(self, error: Exception) -> None:
+        """Show what went wrong."""
+        self.console.print(f"[bold red]✗ {type(error).__name__}:[/] ", end="")
+        self.say(str(error))
+
+    def goodbye(self, left: Sequence[str]) -> None:
+        """Say that nothing is left, or what is."""
+        if left:
+            self.console.print("[bold red]✗ NOT SO:[/] nothing is left running. These are:")
+            for command in left:
+                self.say(f"  {command}")
+        else:
+            self.console.print("[green]✓[/] nothing is left running")
+
+    def _log_changes(self) -> Callable[[Sample], None]:
+        shown: list[Sample] = []
+
+        def show(sample: Sample) -> None:
+            if not shown or _tells_more(sample, shown[-1]):
+                shown.append(sample)
+                self.say(f"  {sample.seconds:5.1f} s  {_line(sample)}")
+
+        return show
+
+
+def _tells_more(sample: Sample, than: Sample) -> bool:
+    changed = (sample.state, sample.slots_held, sample.batch_counts) != (than.state, than.slots_held, than.batch_counts)
+    return changed or sample.seconds - than.seconds >= LOG_EVERY
+
+
+def _line(sample: Sample) -> str:
+    slots = f"{sample.slots_held} slot{'' if sample.slots_held == 1 else 's'} held"
+    done = f", {sample.requests_done:,} of {sample.requests:,} requests" if sample.requests else ""
+    return f"task {sample.state}, {slots}; batches: {sample.batch_counts}{done}"
+
+
+def _view(sample: Sample) -> RenderableType:
+    colour = {"deferred": "bold green", "running": "yellow"}.get(sample.state, "")
+    state = Text.assemble(
+        f"{sample.seconds:5.1f} s   task ",
+        (sample.state, colour),
+        f"   worker slots held: {sample.slots_held}   deferred: {sample.slots_deferred}",
+    )
+    batches = Table.grid(padding=(0, 2))
+    for number, (batch_id, status) in enumerate(sample.batches.items(), start=1):
+        done, total = sample.counts.get(batch_id, (0, 0))
+        batches.add_row(
+            f"batch {number}", status, ProgressBar(total=total or 1, completed=done, width=40), f"{done:,}/{total:,}"
+        )
+    return Panel(Group(state, batches), title="openai batch", border_style="dim")

@@ -1,0 +1,31 @@
+"""
+Request lines that already exist: JSONL as the Batch API takes it, written by a colleague or by another tool.
+
+Without ``body`` each row *is* a request: ``custom_id``, ``method``, ``url``, ``body``. The lines are validated before
+anything is sent (an error names file and line) and split into as many batches as the API's limits ask for. The result
+has one row a line, with its ``custom_id``.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param
+
+from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
+
+with DAG(
+    dag_id="openai_batch_ready_made_requests",
+    description="Run a JSONL file of requests",
+    schedule=None,
+    params={
+        "source": Param("s3://example-bucket/requests.jsonl", type="string"),
+        "destination": Param("s3://example-bucket/answers", type="string"),
+    },
+    tags=["openai_batch"],
+):
+    OpenAIBatchOperator(
+        task_id="run",
+        endpoint="/v1/chat/completions",
+        source="{{ params.source }}",
+        destination="{{ params.destination }}",
+        deferrable=True,
+    )

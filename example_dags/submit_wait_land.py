@@ -1,0 +1,46 @@
+"""
+The same job as three tasks: submit, wait, land.
+
+For when the steps belong to different places: a DAG that submits in the evening and one that lands in the morning, a
+pool that limits submissions only, or batches that another tool has submitted. In the last case only the sensor and the
+loader are needed; ``batch_id`` takes an id, a list of ids, or what ``submit`` returns.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param
+
+from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
+from airflow_provider_batch.sensors.openai_batch import OpenAIBatchSensor
+from airflow_provider_batch.transfers.openai_batch_to_parquet import OpenAIBatchToParquetOperator
+
+with DAG(
+    dag_id="openai_batch_submit_wait_land",
+    description="Submit, wait and land as three tasks",
+    schedule=None,
+    params={
+        "source": Param("s3://example-bucket/tickets/*.parquet", type="string"),
+        "destination": Param("s3://example-bucket/answers", type="string"),
+        "state_path": Param("s3://example-bucket/openai_batch_state", type="string", description="Ledgers and shards"),
+    },
+    tags=["openai_batch"],
+):
+    submit = OpenAIBatchOperator(
+        task_id="submit",
+        endpoint="/v1/responses",
+        source="{{ params.source }}",
+        # No destination: nothing is landed here. The ledger then needs a place of its own.
+        state_path="{{ params.state_path }}",
+        body={"model": "gpt-4.1-mini", "input": "Translate into English:\n\n{text}", "max_output_tokens": 300},
+        wait_for_completion=False,
+    )
+
+    wait = OpenAIBatchSensor(task_id="wait", batch_id=submit.output, deferrable=True)
+
+    land = OpenAIBatchToParquetOperator(
+        task_id="land",
+        batch_id=submit.output,
+        destination="{{ params.destination }}",
+    )
+
+    submit >> wait >> land

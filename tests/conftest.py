@@ -1,0 +1,92 @@
+"""A home for Airflow that is nobody's, and servers to talk to."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+# Airflow reads all of this when it is first imported, and it must never be a developer's own home.
+if "airflow" in sys.modules:
+    raise RuntimeError("airflow was imported before tests/conftest.py could give it a home of its own")
+AIRFLOW_HOME = Path(tempfile.mkdtemp(prefix="openai-batch-tests-"))
+(AIRFLOW_HOME / "dags").mkdir()
+atexit.register(shutil.rmtree, AIRFLOW_HOME, ignore_errors=True)
+for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "OPENAI_"))]:
+    del os.environ[name]
+os.environ.update(
+    {
+        "AIRFLOW_HOME": str(AIRFLOW_HOME),
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "True",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(AIRFLOW_HOME / "dags"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{AIRFLOW_HOME / 'airflow.db'}",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(AIRFLOW_HOME / "logs"),
+        "no_proxy": "127.0.0.1,localhost",
+    }
+)
+
+from tests.api.stub import StubApi, running_stub  # noqa: E402
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.emulator.testing import Emulator
+
+#: What no `repr`, message, log or serialised form may ever hold.
+SECRET = "sk-secret-0123456789"
+
+
+@pytest.fixture(scope="session")
+def airflow_home() -> Path:
+    """The temporary `AIRFLOW_HOME` of this run."""
+    return AIRFLOW_HOME
+
+
+@pytest.fixture(scope="session")
+def airflow_db(airflow_home: Path) -> None:
+    """An initialised metadata database; takes seconds, so only for tests that need one."""
+    from airflow.utils import db
+
+    db.initdb()
+
+
+@pytest.fixture
+def stub() -> Iterator[StubApi]:
+    """A server that says what the test tells it to, faults on the wire included."""
+    with running_stub() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def emulator_process() -> Iterator[Emulator]:
+    """One emulator for the whole run; use `emulator`, which empties it."""
+    from airflow_provider_batch.emulator.testing import running_emulator
+
+    with running_emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def emulator(emulator_process: Emulator) -> Emulator:
+    """The Batch API on this machine, without anything from an earlier test."""
+    emulator_process.reset()
+    return emulator_process
+
+
+@pytest.fixture
+def connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Define an Airflow connection for this test, and return its id: `connection(host=stub.base_url)`."""
+
+    def define(conn_id: str = "openai_default", **fields: Any) -> str:
+        given = {"conn_type": "openai_batch", "password": SECRET, **fields}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(given))
+        return conn_id
+
+    return define

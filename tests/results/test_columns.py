@@ -1,0 +1,92 @@
+"""Arrow arrays laid out by hand are those that pyarrow makes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_batch.results.columns import column, laid_out, mask
+from airflow_provider_batch.results.schema import DOLLARS, ENDPOINT_COLUMNS, LOGPROBS
+
+TYPES = sorted(
+    {kind for columns in ENDPOINT_COLUMNS.values() for kind in columns.values()} | {pa.int16(), pa.int64()}, key=str
+)
+
+
+def values_of(kind: Any) -> st.SearchStrategy[Any]:
+    if pa.types.is_string(kind):
+        made: st.SearchStrategy[Any] = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+    elif pa.types.is_boolean(kind):
+        made = st.booleans()
+    elif pa.types.is_floating(kind):
+        made = st.floats(width=32, allow_nan=False)
+    elif pa.types.is_integer(kind):
+        made = st.integers(-(2**15), 2**15 - 1)
+    elif pa.types.is_map(kind):
+        made = st.lists(
+            st.tuples(values_of(pa.string()).filter(lambda key: key is not None), values_of(kind.item_type)), max_size=3
+        )
+    elif pa.types.is_list(kind):
+        made = st.lists(values_of(kind.value_type), max_size=3)
+    else:
+        made = st.fixed_dictionaries({field.name: values_of(field.type) for field in kind})
+    return st.none() | made
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=str)
+@settings(max_examples=20)
+@given(data=st.data())
+def test_every_type_of_the_schema_is_laid_out_as_pyarrow_does_it(kind: pa.DataType, data: st.DataObject) -> None:
+    values = data.draw(st.lists(values_of(kind), max_size=9))
+    array = laid_out(values, kind)
+    array.validate(full=True)
+    assert array.to_pylist() == pa.array(values, kind).to_pylist()
+    assert array.type == kind
+
+
+def test_decimals_are_given_as_their_last_digits() -> None:
+    array = column([None, 0, 7, 10**18 - 1, -5], DOLLARS)
+    array.validate(full=True)
+    assert array.to_pylist() == [None, 0, Decimal("7e-12"), Decimal("999999.999999999999"), Decimal("-5e-12")]
+
+
+def test_vectors_are_given_as_their_bytes() -> None:
+    kind = pa.list_(pa.float32(), 2)
+    one, two = b"\0\0\x80?\0\0\0@", b"\0\0\0\0\0\0\x80?"
+    array = column([one, None, two], kind)
+    array.validate(full=True)
+    assert array.to_pylist() == [[1.0, 2.0], None, [0.0, 1.0]]
+    nested = column([None, [one, two], [two]], pa.list_(kind))
+    nested.validate(full=True)
+    assert nested.to_pylist() == [None, [[1.0, 2.0], [0.0, 1.0]], [[0.0, 1.0]]]
+
+
+def test_a_mask_has_a_bit_for_each_byte() -> None:
+    assert mask(bytearray([1, 0, 1])).to_pylist() == [True, False, True]
+
+
+def test_pandas_is_not_imported_for_a_column() -> None:
+    """`pa.array` would import it: two seconds and 60 MB wherever it is installed."""
+    code = (
+        "import sys, types, importlib.util as u\n"
+        "from airflow_provider_batch.results import columns\n"
+        "columns.find_spec = lambda name: object()\n"
+        "columns.pa = types.SimpleNamespace(**{k: getattr(columns.pa, k) for k in dir(columns.pa) if k != 'array'})\n"
+        "from airflow_provider_batch.results.schema import LOGPROBS, STRING\n"
+        "assert columns.column(['a', None], STRING).to_pylist() == ['a', None]\n"
+        "assert columns.column([None, [{'token': 'a', 'logprob': -1.0}]], LOGPROBS)[0].as_py() is None\n"
+        "assert 'pandas' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_absent_fields_of_a_struct_are_null() -> None:
+    array = laid_out([[{"token": "a"}]], LOGPROBS)
+    assert array.to_pylist() == [[{"token": "a", "logprob": None, "top_logprobs": None}]]

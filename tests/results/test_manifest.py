@@ -1,0 +1,162 @@
+"""The dataset in its destination: names, the manifest, and whose files may be removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_batch.exceptions import ConfigurationError, StorageError
+from airflow_provider_batch.results.manifest import (
+    Manifest,
+    Part,
+    PartName,
+    check_destination,
+    encode_manifest,
+    manifest_job,
+    manifest_name,
+    manifests,
+    parse_part_name,
+    part_name,
+    publish,
+    read_manifest,
+    summary,
+)
+from airflow_provider_batch.storage import Location, resolve
+
+OURS, THEIRS = "0123456789ab", "ffffffffffff"
+
+
+@pytest.fixture(params=["disk", "memory"])
+def destination(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Location]:
+    """A folder on disk, and one of an object store's kind."""
+    if request.param == "disk":
+        yield resolve(str(tmp_path / "table"))
+        return
+    location = resolve(f"memory://table-{uuid.uuid4().hex}")
+    yield location
+    if location.fs.exists(location.path):
+        location.fs.rm(location.path, recursive=True)
+
+
+def manifest(job: str, *parts: str, batches: int = 1) -> Manifest:
+    return Manifest(
+        job=job,
+        endpoint="/v1/chat/completions",
+        rows=2 * len(parts),
+        statuses={"succeeded": 2 * len(parts)},
+        usage={"input_tokens": 5, "output_tokens": 0},
+        cost_usd="0.000001",
+        unpriced=0,
+        parts=[Part(name, 2, 1, 1, "batch_1") for name in parts],
+        batch_ids=[f"batch_{number}" for number in range(batches)],
+        generation=1,
+        created_at=1760000000.0,
+    )
+
+
+def put(destination: Location, *names: str) -> None:
+    for name in names:
+        (destination / name).write(b"part")
+
+
+class TestNames:
+    def test_a_part_is_named_by_job_shard_and_round(self) -> None:
+        assert part_name(OURS, 7, 2) == "part-0123456789ab-00007-02.parquet"
+
+    @given(st.from_regex(r"[0-9a-f]{12}", fullmatch=True), st.integers(0, 10**7), st.integers(0, 999))
+    def test_a_name_says_what_it_was_made_of(self, job: str, shard: int, number: int) -> None:
+        assert parse_part_name(part_name(job, shard, number)) == PartName(job, shard, number)
+
+    @pytest.mark.parametrize(
+        "name", ["part-1.parquet", "part-0123456789ab-00001-01.parquet.tmp", "xpart-0123456789ab-00001-01.parquet", "a"]
+    )
+    def test_other_names_are_no_parts(self, name: str) -> None:
+        assert parse_part_name(name) is None
+
+    def test_a_manifest_names_its_job(self) -> None:
+        assert manifest_job(manifest_name(OURS)) == OURS
+        assert manifest_job("_manifest-other.json") is None
+
+
+class TestCheck:
+    def test_a_new_folder_is_fine_and_stays_empty(self, destination: Location) -> None:
+        check_destination(destination, OURS, "error")
+        assert destination.list() == []
+
+    def test_another_jobs_table_is_an_error_that_says_what_to_do(self, destination: Location) -> None:
+        put(destination, manifest_name(THEIRS))
+        with pytest.raises(ConfigurationError, match=r"found _manifest-ffffffffffff\.json.*if_exists='append'"):
+            check_destination(destination, OURS, "error")
+        check_destination(destination, OURS, "append")
+        check_destination(destination, OURS, "replace")
+
+    def test_the_jobs_own_table_and_other_files_are_fine(self, destination: Location) -> None:
+        put(destination, manifest_name(OURS), part_name(OURS, 1, 1), part_name(THEIRS, 1, 1), "notes.txt")
+        check_destination(destination, OURS, "error")
+
+    @pytest.mark.skipif(os.geteuid() != 0 and not Path("/proc").exists(), reason="needs a path that nobody can write")
+    def test_a_folder_that_cannot_be_written_is_an_error(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"/proc/table: expected a folder that can be written to"):
+            check_destination(resolve("/proc/table"), OURS, "append")
+
+
+class TestPublish:
+    def test_the_jobs_own_leftovers_go_and_the_manifest_stands(self, destination: Location) -> None:
+        """Invariant 9."""
+        kept, left = part_name(OURS, 1, 1), part_name(OURS, 2, 1)
+        put(destination, kept, left, part_name(THEIRS, 1, 1), "notes.txt", manifest_name(THEIRS))
+        publish(destination, manifest(OURS, kept), "append")
+        assert left not in destination.list()
+        assert {part_name(THEIRS, 1, 1), "notes.txt", manifest_name(THEIRS), kept} <= set(destination.list())
+        assert read_manifest(destination / manifest_name(OURS)) == manifest(OURS, kept)
+
+    def test_publishing_again_changes_nothing(self, destination: Location) -> None:
+        put(destination, part_name(OURS, 1, 1))
+        for _ in range(2):
+            publish(destination, manifest(OURS, part_name(OURS, 1, 1)), "error")
+            assert destination.list() == sorted([part_name(OURS, 1, 1), manifest_name(OURS)])
+
+    def test_replace_removes_what_other_manifests_list_and_nothing_else(self, destination: Location) -> None:
+        listed, unlisted = part_name(THEIRS, 1, 1), part_name(THEIRS, 2, 1)
+        put(destination, listed, unlisted, part_name(OURS, 1, 1), "notes.txt")
+        # A manifest that lists files which are no parts of its job is not believed about them.
+        theirs = manifest(THEIRS, listed, "notes.txt", part_name(OURS, 1, 1))
+        (destination / manifest_name(THEIRS)).write(encode_manifest(theirs))
+        publish(destination, manifest(OURS, part_name(OURS, 1, 1)), "replace")
+        assert destination.list() == sorted([unlisted, part_name(OURS, 1, 1), "notes.txt", manifest_name(OURS)])
+
+    def test_a_part_that_is_not_there_is_an_error_and_nothing_is_removed(self, destination: Location) -> None:
+        put(destination, part_name(OURS, 2, 1))
+        with pytest.raises(StorageError, match="expected a part of the table, found nothing"):
+            publish(destination, manifest(OURS, part_name(OURS, 1, 1)), "replace")
+        assert destination.list() == [part_name(OURS, 2, 1)]
+
+    def test_a_manifest_that_cannot_be_read_stops_a_replace(self, destination: Location) -> None:
+        put(destination, part_name(OURS, 1, 1), manifest_name(THEIRS))
+        with pytest.raises(StorageError, match="expected a manifest"):
+            publish(destination, manifest(OURS, part_name(OURS, 1, 1)), "replace")
+        assert manifest_name(OURS) not in destination.list()
+
+    def test_manifests_lists_all_tables(self, destination: Location) -> None:
+        for job in (OURS, THEIRS):
+            put(destination, part_name(job, 1, 1))
+            publish(destination, manifest(job, part_name(job, 1, 1)), "append")
+        assert [one.job for one in manifests(destination)] == [OURS, THEIRS]
+
+
+class TestSummary:
+    def test_it_is_small_and_json(self) -> None:
+        made = summary(manifest(OURS, part_name(OURS, 1, 1), batches=2))
+        assert json.loads(json.dumps(made)) == made
+        assert (made["rows"], made["batch_ids"], made["usage"]) == (2, ["batch_0", "batch_1"], {"input_tokens": 5})
+
+    def test_past_200_batches_only_the_manifest_has_them(self) -> None:
+        made = summary(manifest(OURS, batches=201))
+        assert (made["batches"], made["batch_ids"]) == (201, [])

@@ -1,4 +1,4 @@
-"""Tries an installed wheel: modules and entry points load without development packages, and Airflow lists the provider."""
+"""Tries an installed wheel: everything loads without development packages, and Airflow lists the provider."""
 
 import importlib
 import importlib.metadata

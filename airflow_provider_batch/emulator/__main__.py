@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +45,7 @@ def _serve(
     settings: Annotated[str, typer.Option(help="Any settings, as JSON; see --show-settings.")] = "{}",
     fault: Annotated[list[str] | None, typer.Option(help="A fault rule as JSON; may be repeated.")] = None,
     show_settings: Annotated[bool, typer.Option(help="List all settings and faults, and exit.")] = False,
+    exit_with_stdin: Annotated[bool, typer.Option(help="End when standard input does; for test runners.")] = False,
     log_level: Annotated[str, typer.Option(help="Of the web server.")] = "warning",
 ) -> None:
     """
@@ -74,8 +77,15 @@ def _serve(
     for rule in rules:
         store.set_fault(rule)
     shown = host if ":" not in host else f"[{host}]"
+    if exit_with_stdin:
+        threading.Thread(target=_end_with_stdin, args=(running,), daemon=True).start()
     typer.echo(f"Batch API emulator on http://{shown}:{port}/v1, state in {folder}", err=True)
     running.run()
+
+
+def _end_with_stdin(running: Any) -> None:
+    sys.stdin.buffer.read()
+    running.should_exit = True
 
 
 def _settings(text: str, flags: dict[str, Any]) -> Settings:

@@ -119,15 +119,14 @@ async def list_files(request: Request) -> dict[str, Any]:
     """List files, newest first unless asked otherwise."""
     emulator, query = _emulator(request), request.query_params
     limit = create.page_limit(query.get("limit"), default=10_000, highest=10_000)
-    now = time.time()
     found = emulator.store.files(
+        now=time.time(),
         purpose=query.get("purpose"),
         after=query.get("after"),
         limit=limit + 1,
         descending=query.get("order", "desc") != "asc",
     )
-    shown = [record.to_api() for record in found if record.expires_at is None or record.expires_at > now]
-    return _page(shown, limit)
+    return _page([record.to_api() for record in found[:limit]], has_more=len(found) > limit)
 
 
 @router.get("/files/{file_id}")
@@ -205,12 +204,10 @@ async def list_batches(request: Request) -> dict[str, Any]:
     after = query.get("after") or None
     if after is not None and emulator.store.batch(after) is None:
         raise no_such_batch(after)
-    found = [batch for batch in emulator.store.batches(after=after, limit=limit + 1) if emulator.is_listed(batch)]
-    has_more, found = len(found) > limit, found[:limit]
-    read = [await _after_read(emulator, batch) for batch in found]
+    found = emulator.listed(after, limit + 1)
+    read = [await _after_read(emulator, batch) for batch in found[:limit]]
     now = time.time()
-    page = _page([batch.to_api(now) for batch in read], limit)
-    return page | {"has_more": has_more}
+    return _page([batch.to_api(now) for batch in read], has_more=len(found) > limit)
 
 
 @router.get("/batches/{batch_id}")
@@ -264,20 +261,17 @@ async def _after_read(emulator: Emulator, batch: BatchRecord) -> BatchRecord:
     if not counts or changed.has_ended:
         return changed
     emulator.engine.wake(batch.id)
-    give_up = time.monotonic() + _SETTLE_SECONDS
-    while not emulator.engine.is_settled(batch.id) and time.monotonic() < give_up:
-        await asyncio.sleep(0.002)
+    await asyncio.to_thread(emulator.engine.wait_until_settled, batch.id, _SETTLE_SECONDS)
     return emulator.store.batch(batch.id) or changed
 
 
-def _page(found: list[dict[str, Any]], limit: int) -> dict[str, Any]:
-    shown = found[:limit]
+def _page(shown: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
     return {
         "object": "list",
         "data": shown,
         "first_id": shown[0]["id"] if shown else None,
         "last_id": shown[-1]["id"] if shown else None,
-        "has_more": len(found) > limit,
+        "has_more": has_more,
     }
 
 

@@ -47,9 +47,9 @@ class Emulator:
 
     def reset(self) -> None:
         """Forget batches, files, faults and calls; go back to the first settings."""
-        self.engine.wait_until_idle(_RESET_PATIENCE)
-        self.store.reset()
-        self.engine.errors.clear()
+        with self.engine.paused(_RESET_PATIENCE):
+            self.store.reset()
+            self.engine.errors.clear()
         self.settings = self._first_settings
 
     # Create
@@ -89,8 +89,15 @@ class Emulator:
         creates = self.store.count_create(file_id)
         return any(creates <= rule.count and self.store.hit(rule) for rule in rules)
 
-    def is_listed(self, batch: BatchRecord) -> bool:
-        """Say whether the list shows a batch already."""
+    def listed(self, after: str | None, limit: int) -> list[BatchRecord]:
+        """Return the batches that the list shows behind `after`, newest first."""
+        shown: list[BatchRecord] = []
+        while len(shown) < limit and (page := self.store.batches(after=after, limit=limit)):
+            after = page[-1].id
+            shown += [batch for batch in page if self._is_listed(batch)]
+        return shown[:limit]
+
+    def _is_listed(self, batch: BatchRecord) -> bool:
         rule = batch.fault("late_in_list")
         if rule is None:
             return True
@@ -118,7 +125,9 @@ class Emulator:
     def faults_state(self) -> list[dict[str, Any]]:
         """Return the rules that are set, each with the number of its matches."""
         rules = self.store.faults()
-        return [{**rule.model_dump(mode="json", exclude_unset=True), "id": rule.id, "matches": n} for rule, n in rules]
+        return [
+            {**rule.model_dump(mode="json", exclude_defaults=True), "id": rule.id, "matches": n} for rule, n in rules
+        ]
 
     def _batch_state(self, batch: BatchRecord) -> dict[str, Any]:
         cost = prices.cost(batch.model, batch.tokens)

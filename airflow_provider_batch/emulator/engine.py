@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 from airflow_provider_batch.emulator import lifecycle
 from airflow_provider_batch.emulator.errors import token_limit_text
@@ -43,7 +44,7 @@ class Engine:
         self._busy: set[str] = set()
         self._woken: set[str] = set()
         self._change = threading.Condition()
-        self._is_stopped = False
+        self._is_stopped = self._is_paused = False
         self._pool = ThreadPoolExecutor(settings().workers, thread_name_prefix="batch")
         self._thread = threading.Thread(target=self._keep_appointments, name="engine", daemon=True)
 
@@ -75,18 +76,27 @@ class Engine:
         """Look at every batch now."""
         self.wake(*(batch.id for batch in self._store.active_batches()))
 
-    def wait_until_idle(self, timeout: float) -> bool:
-        """Wait until no batch is being worked on; appointments are put off meanwhile. For a reset."""
+    @contextmanager
+    def paused(self, timeout: float) -> Iterator[None]:
+        """Drop all appointments and begin no work inside the block; wait for what was begun."""
         with self._change:
+            self._is_paused = True
+            self._change.wait_for(lambda: not self._busy, timeout)
             self._appointments.clear()
-            return self._change.wait_for(lambda: not self._busy, timeout)
+        try:
+            yield
+        finally:
+            with self._change:
+                self._is_paused = False
+                self._change.notify_all()
 
-    def is_settled(self, batch_id: str) -> bool:
-        """Say whether nothing is due for a batch now."""
+    def wait_until_settled(self, batch_id: str, timeout: float) -> bool:
+        """Wait until nothing is due for a batch."""
         with self._change:
-            if batch_id in self._busy or self._appointments.get(batch_id, float("inf")) <= time.time():
-                return False
-        return True
+            return self._change.wait_for(lambda: self._is_settled(batch_id), timeout)
+
+    def _is_settled(self, batch_id: str) -> bool:
+        return batch_id not in self._busy and self._appointments.get(batch_id, float("inf")) > time.time()
 
     def _keep_appointments(self) -> None:
         while True:
@@ -95,6 +105,9 @@ class Engine:
                     return
                 now = time.time()
                 ready = [one for one, at in self._appointments.items() if at <= now and one not in self._busy]
+                if self._is_paused:
+                    self._change.wait()
+                    continue
                 if not ready:
                     future = [at for one, at in self._appointments.items() if one not in self._busy]
                     self._change.wait(max(0.0, min(future) - now) if future else None)
@@ -142,7 +155,7 @@ class Engine:
         elif isinstance(action, lifecycle.Run):
             self.execution.run(batch, action.until, settings)
         elif isinstance(action, lifecycle.WriteRest):
-            self.execution.write_rest(batch)
+            self.execution.write_rest(batch, settings)
         elif isinstance(action, lifecycle.Move):
             self._move(batch, action, settings)
         return 0.0

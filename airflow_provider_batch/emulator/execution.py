@@ -9,8 +9,9 @@ lengths and goes on behind them.
 from __future__ import annotations
 
 import random
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -114,12 +115,14 @@ class Execution:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._indexes: dict[str, LineIndex] = {}
-        self._upstream: tuple[Settings, Upstream] | None = None
+        self._upstreams: dict[tuple[object, ...], Upstream] = {}
+        self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Stop asking the upstream."""
-        if self._upstream is not None:
-            self._upstream[1].close()
+        """Ask no upstream any more."""
+        with self._lock:
+            for upstream in self._upstreams.values():
+                upstream.close()
 
     def forget(self, batch_id: str) -> None:
         """Drop what is kept in memory of a batch that has ended."""
@@ -143,23 +146,23 @@ class Execution:
                 progress = self._run_here(batch, until, settings, rules, files)
             self._commit(batch.id, progress, files)
 
-    def write_rest(self, batch: BatchRecord) -> None:
+    def write_rest(self, batch: BatchRecord, settings: Settings) -> None:
         """Write a chunk of lines as not run, and record it."""
         ending = "cancelled" if batch.status == "cancelling" else str(batch.ending)
         with ResultFiles(self._store, batch) as files, self._input(batch).open("rb") as source:
             progress = _Progress()
-            names = _names(batch)
+            names = _ids(batch)
             for position in range(batch.done, min(batch.total, batch.done + 8 * _CHUNK_LINES)):
                 line = self._read(batch, position, source)
                 left = result_lines.ended_early(next(names)[0], line.custom_id, ending)
-                files.error.write(result_lines.encode(left, {}, "ascii") + b"\n")
+                files.error.write(result_lines.encode(left, {}, settings.result_style) + b"\n")
                 progress.lines += 1
             self._commit(batch.id, progress, files)
 
     def _run_here(
         self, batch: BatchRecord, until: int, settings: Settings, rules: Sequence[FaultRule], files: ResultFiles
     ) -> _Progress:
-        progress, names, begun = _Progress(), _names(batch), time.monotonic()
+        progress, names, begun = _Progress(), _ids(batch), time.monotonic()
         with self._input(batch).open("rb") as source:
             for position in range(batch.done, min(until, batch.done + _CHUNK_LINES)):
                 line = self._read(batch, position, source)
@@ -174,7 +177,7 @@ class Execution:
     def _run_upstream(
         self, batch: BatchRecord, until: int, settings: Settings, rules: Sequence[FaultRule], files: ResultFiles
     ) -> _Progress:
-        progress, names = _Progress(), _names(batch)
+        progress, names = _Progress(), _ids(batch)
         end = min(until, batch.done + 2 * settings.upstream_concurrency)
         with self._input(batch).open("rb") as source:
             lines = [self._read(batch, position, source) for position in range(batch.done, end)]
@@ -183,7 +186,7 @@ class Execution:
         ids = {line.custom_id: next(names) for line in lines}
         results = {line.custom_id: self._fault_result(line, ids[line.custom_id]) for line in lines}
         asked = [line for line in lines if results[line.custom_id] is None]
-        replies = self.upstream(settings).ask(batch.endpoint, [line.body for line in asked])
+        replies = self._upstream(settings).ask(batch.endpoint, [line.body for line in asked])
         for line, reply in zip(asked, replies, strict=True):
             line_id, request_id = ids[line.custom_id]
             written = result_lines.answered(line_id, line.custom_id, request_id, reply.status, reply.body)
@@ -194,12 +197,12 @@ class Execution:
                 self._finish(line, result, settings, files, progress)
         return progress
 
-    def upstream(self, settings: Settings) -> Upstream:
-        """Return the client of the upstream that is set."""
-        if self._upstream is None or self._upstream[0] != settings:
-            self.close()
-            self._upstream = (settings, Upstream(settings))
-        return self._upstream[1]
+    def _upstream(self, settings: Settings) -> Upstream:
+        key = (settings.upstream, settings.upstream_api_key, settings.upstream_concurrency, settings.upstream_timeout)
+        with self._lock:
+            if key not in self._upstreams:
+                self._upstreams[key] = Upstream(settings)
+            return self._upstreams[key]
 
     def _input(self, batch: BatchRecord) -> Path:
         return self._store.path_of(batch.input_file_id)
@@ -232,7 +235,7 @@ class Execution:
             message = rule.message or f"The request failed with status {rule.status} (a fault of the emulator)."
             body = envelope(message, error_type=error_type_of(rule.status), param=rule.param, code=rule.code)
             written = result_lines.answered(line_id, line.custom_id, request_id, rule.status, body)
-            return _Result(written, rule.status, in_output=rule.file == "output" and "file" in rule.model_fields_set)
+            return _Result(written, rule.status, in_output=rule.file == "output")
         if rule := line.rule("not_run"):
             message = rule.message or "This request was not run."
             written = result_lines.not_run(line_id, line.custom_id, rule.code or "request_timeout", message)
@@ -291,12 +294,8 @@ class Execution:
         self._store.commit_lines(batch_id, progress.executed, add)
 
 
-class _names:  # noqa: N801 - an iterator, used like the built-in ones
-    """Pairs of line id and request id, the same for the same batch and line."""
-
-    def __init__(self, batch: BatchRecord) -> None:
-        self._choice = random.Random(f"{batch.id}/{batch.done}")
-
-    def __next__(self) -> tuple[str, str]:
-        bits = self._choice.getrandbits
-        return f"batch_req_{bits(128):032x}", f"{bits(128):032x}"
+def _ids(batch: BatchRecord) -> Iterator[tuple[str, str]]:
+    """Yield pairs of line id and request id, the same for the same batch and position."""
+    choice = random.Random(f"{batch.id}/{batch.done}")
+    while True:
+        yield f"batch_req_{choice.getrandbits(128):032x}", f"{choice.getrandbits(128):032x}"

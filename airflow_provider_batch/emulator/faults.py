@@ -6,7 +6,7 @@ own fields).
 
 | kind | scope | what happens | fields |
 |---|---|---|---|
-| `http_error` | line | the line ends with this HTTP status (`file="output"`: in the wrong file) | `status` 500, `code`, `message`, `file` |
+| `http_error` | line | an HTTP error; `file="output"`: in the wrong file | `status` 500, `code`, `message`, `file` |
 | `not_run` | line | `response` is null; `error` says why | `code` "request_timeout", `message` |
 | `content_filter` | line | the answer was stopped by the filter | |
 | `refusal` | line | the model refuses | `message` |
@@ -39,11 +39,16 @@ own fields).
 | `lose_answer` | call | all is done, then the connection is cut | |
 | `cut_body` | call | the connection is cut inside the answer | `after_bytes`, or `after` (share, 0.5) |
 
-Selectors: for lines `custom_id` (a pattern as in a shell), `line` (number in the input file, from 1), `fraction` with
-`seed` (the same lines each time), `text` (stands in the request line), `executions` (only the first so many
-executions of the same `custom_id` and body). For batches, and for the lines in them, `model`, `endpoint`, `metadata`
-(these pairs are in it). For calls `method` and `path` (a pattern; `/v1/files/*/content`). For all: `nth` (only the
-nth match since the rule was set, from 1) and `times` (only so many matches).
+Selectors.
+    For lines: `custom_id` (a pattern as in a shell), `line` (number in the input file, from 1), `fraction` with `seed`
+    (the same lines each time), `text` (stands in the request line), `executions` (only the first so many executions of
+    the same `custom_id` and body).
+    For batches, and for the lines in them: `model`, `endpoint`, `metadata` (these pairs are among the batch's).
+    For calls: `method` and `path` (a pattern: `/v1/files/*/content`).
+    For all: `nth` (from the nth match since the rule was set, counted from 1) and `times` (so many matches; one where
+    only `nth` is given).
+
+Rules stay over a restart. A batch is given its rules when it is created and keeps them.
 """
 
 from __future__ import annotations
@@ -120,7 +125,7 @@ class FaultRule(BaseModel):
     code: str | None = None
     message: str | None = None
     param: str | None = None
-    file: Literal["output", "error", "both"] = "output"
+    file: Literal["output", "error", "both"] | None = None
     count: Annotated[int, Field(ge=1)] = 1
     reads: Annotated[int | None, Field(ge=0)] = None
     seconds: Annotated[float, Field(ge=0)] = 0.0
@@ -155,9 +160,9 @@ class FaultRule(BaseModel):
 
     def fires(self, match: int) -> bool:
         """Say whether the rule acts on its `match`th match, from 1."""
-        if self.nth is not None and not self.nth <= match < self.nth + (self.times or 1):
-            return False
-        return self.nth is not None or self.times is None or match <= self.times
+        if self.nth is not None:
+            return self.nth <= match < self.nth + (self.times or 1)
+        return self.times is None or match <= self.times
 
 
 def chance(key: str) -> float:

@@ -159,9 +159,9 @@ class BatchRecord(msgspec.Struct, kw_only=True):
         return "reads" not in rule or self.reads <= rule["reads"]
 
     def _shown_file(self, which: str, file_id: str | None, now: float) -> str | None:
-        if file_id and (rule := self.fault("missing_output")) and rule.get("file") in (which, "both"):
+        if file_id and (rule := self.fault("missing_output")) and (rule.get("file") or "output") in (which, "both"):
             file_id = None
-        if file_id and (rule := self.fault("late_output")) and rule.get("file") in (which, "both"):
+        if file_id and (rule := self.fault("late_output")) and (rule.get("file") or "output") in (which, "both"):
             late = self.reads - self.reads_at_end <= rule.get("reads", -1)
             late = late or now < (self.ended_at or now) + rule.get("seconds", 0)
             file_id = None if late else file_id

@@ -50,14 +50,19 @@ def _protocol(transports: dict[Any, asyncio.Transport]) -> Any:
         """Remembers the transport of each connection, by the address of its client."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:
-            transports[transport.get_extra_info("peername")[:2]] = transport
+            transports[_client(transport)] = transport
             super().connection_made(transport)
 
         def connection_lost(self, exc: Exception | None) -> None:
-            transports.pop(self.transport.get_extra_info("peername")[:2], None)
+            transports.pop(_client(self.transport), None)
             super().connection_lost(exc)
 
     return CuttableProtocol
+
+
+def _client(transport: asyncio.Transport) -> tuple[Any, ...]:
+    """Return the address as the scope of a request gives it."""
+    return tuple((transport.get_extra_info("peername") or ())[:2])
 
 
 class _WithCut:
@@ -68,6 +73,6 @@ class _WithCut:
         self.emulator = app.state.emulator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (transport := self._transports.get(tuple(scope["client"]))) is not None:
+        if scope["type"] == "http" and (transport := self._transports.get(tuple(scope["client"] or ()))) is not None:
             scope.setdefault("extensions", {})[CUT] = transport.abort
         await self._app(scope, receive, send)

@@ -29,12 +29,13 @@ class Progress:
     def parse(cls, text: str) -> Progress:
         """Read `immediate`, `hold`, `seconds:5` or `reads:3`; raises `ValueError` for anything else."""
         mode, _, amount = text.partition(":")
-        if mode in ("immediate", "hold") and not amount:
-            return cls(mode)
-        if mode == "seconds":
-            return cls(mode, max(0.0, float(amount)))
-        if mode == "reads":
-            return cls(mode, max(1, int(amount)))
+        match mode:
+            case "immediate" | "hold" if not amount:
+                return cls(mode)
+            case "seconds":
+                return cls(mode, max(0.0, float(amount)))
+            case "reads":
+                return cls(mode, max(1, int(amount)))
         raise ValueError(f"expected 'immediate', 'hold', 'seconds:N' or 'reads:N', found {text!r}")
 
 
@@ -70,7 +71,8 @@ class Settings(BaseModel):
         default=None, description="Input tokens of unfinished batches of one model: one number, or one a model."
     )
     token_limit_answer: Literal["failed_batch", "400", "429"] = Field(
-        "failed_batch", description="How the token limit is told: by a failed batch, or by the create call itself."
+        default="failed_batch",
+        description="How the token limit is told: by a failed batch, or by the create call itself.",
     )
     models: list[str] | None = Field(default=None, description="Model names that are accepted; null accepts any.")
     dated_models: bool = Field(
@@ -79,7 +81,7 @@ class Settings(BaseModel):
     api_keys: list[str] | None = Field(
         default=None, description="Keys that are accepted; null accepts any that is not empty."
     )
-    organization: str = Field("org-emulator", description="Named in messages about limits.")
+    organization: str = Field(default="org-emulator", description="Named in messages about limits.")
     result_style: Literal["ascii", "compact"] = Field(
         default="ascii", description="Result lines as Python's json.dumps writes them, or compact UTF-8."
     )

@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,17 @@ from airflow_provider_batch.emulator.faults import FaultBook, FaultRule
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
 
 _TABLES = """
-CREATE TABLE IF NOT EXISTS files (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, purpose TEXT, creates INTEGER
-DEFAULT 0, record BLOB); CREATE TABLE IF NOT EXISTS batches (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE,
-active INTEGER, input TEXT, created REAL, list_reads INTEGER DEFAULT 0, record BLOB); CREATE INDEX IF NOT EXISTS
-active_batches ON batches (active) WHERE active; CREATE TABLE IF NOT EXISTS executions (custom_id TEXT, body BLOB,
-attempts INTEGER, billed INTEGER, PRIMARY KEY (custom_id, body)) WITHOUT ROWID; CREATE TABLE IF NOT EXISTS calls (seq
-INTEGER PRIMARY KEY AUTOINCREMENT, time REAL, method TEXT, path TEXT, status INTEGER, seconds REAL, fault TEXT);
+CREATE TABLE IF NOT EXISTS files (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, purpose TEXT, expires REAL, creates INTEGER DEFAULT 0,
+  record BLOB);
+CREATE TABLE IF NOT EXISTS batches (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, active INTEGER, input TEXT, created REAL,
+  list_reads INTEGER DEFAULT 0, record BLOB);
+CREATE INDEX IF NOT EXISTS active_batches ON batches (active) WHERE active;
+CREATE TABLE IF NOT EXISTS executions (
+  custom_id TEXT, body BLOB, attempts INTEGER, billed INTEGER, PRIMARY KEY (custom_id, body)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS calls (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, time REAL, method TEXT, path TEXT, status INTEGER, seconds REAL, fault TEXT);
 CREATE TABLE IF NOT EXISTS faults (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, rule TEXT, matches INTEGER);
 """
 _NAMES = ("files", "batches", "executions", "calls", "faults")
@@ -87,26 +92,29 @@ class Store:
         return f"file-{uuid.uuid4().hex[:24]}"
 
     def add_file(self, record: FileRecord) -> None:
-        """Show a file whose bytes are in their place."""
+        """Show a file whose bytes are in their place, and let those go whose time is over."""
         with self.lock:
             self._db.execute(
-                "INSERT OR REPLACE INTO files (id, purpose, record) VALUES (?, ?, ?)",
-                (record.id, record.purpose, _encode(record)),
+                "INSERT OR REPLACE INTO files (id, purpose, expires, record) VALUES (?, ?, ?, ?)",
+                (record.id, record.purpose, record.expires_at, _encode(record)),
             )
+            query = "SELECT id FROM files WHERE expires <= ?"
+            for (expired,) in self._db.execute(query, (record.created_at,)).fetchall():
+                self.remove_file(expired)
 
     def file(self, file_id: str, now: float) -> FileRecord | None:
         """Return a file that exists and has not expired."""
+        query = "SELECT record FROM files WHERE id = ? AND (expires IS NULL OR expires > ?)"
         with self.lock:
-            row = self._db.execute("SELECT record FROM files WHERE id = ?", (file_id,)).fetchone()
-        if row is None:
-            return None
-        record = _file_decoder.decode(row[0])
-        return None if record.expires_at is not None and record.expires_at <= now else record
+            row = self._db.execute(query, (file_id, now)).fetchone()
+        return None if row is None else _file_decoder.decode(row[0])
 
-    def files(self, *, purpose: str | None, after: str | None, limit: int, descending: bool) -> Iterator[FileRecord]:
-        """Return files in the order of their creation, from the one behind `after` on."""
+    def files(
+        self, *, now: float, purpose: str | None, after: str | None, limit: int, descending: bool
+    ) -> list[FileRecord]:
+        """Return files that have not expired, in the order of their creation, from the one behind `after` on."""
         order, sign = ("DESC", "<") if descending else ("ASC", ">")
-        where, values = ["1"], []
+        where, values = ["(expires IS NULL OR expires > ?)"], [now]  # type: list[str], list[Any]
         if purpose:
             where.append("purpose = ?")
             values.append(purpose)
@@ -116,7 +124,7 @@ class Store:
         query = f"SELECT record FROM files WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT ?"
         with self.lock:
             rows = self._db.execute(query, (*values, limit)).fetchall()
-        return (_file_decoder.decode(row[0]) for row in rows)
+        return [_file_decoder.decode(row[0]) for row in rows]
 
     def remove_file(self, file_id: str) -> None:
         """Remove a file; its bytes stay as long as a batch reads them."""
@@ -244,7 +252,10 @@ class Store:
 
     def execution_totals(self) -> dict[str, int]:
         """Return how many lines were executed and billed, and how many different ones."""
-        query = "SELECT count(*), coalesce(sum(attempts), 0), coalesce(sum(billed), 0), coalesce(sum(max(billed - 1, 0)), 0) FROM executions"
+        query = (
+            "SELECT count(*), coalesce(sum(attempts), 0), coalesce(sum(billed), 0), "
+            "coalesce(sum(max(billed - 1, 0)), 0) FROM executions"
+        )
         with self.lock:
             row = self._db.execute(query).fetchone()
         return {"distinct_lines": row[0], "executed": row[1], "billed": row[2], "billed_again": row[3]}
@@ -280,7 +291,7 @@ class Store:
             named = self.book.add(rule)
             self._db.execute(
                 "INSERT OR REPLACE INTO faults (id, rule, matches) VALUES (?, ?, 0)",
-                (named.id, named.model_dump_json(exclude_unset=False)),
+                (named.id, named.model_dump_json(exclude_none=True)),
             )
         return named
 

@@ -1,14 +1,17 @@
-"""The synchronous endpoints, with the same answers: an emulator can be the upstream of another, or of itself."""
+"""
+The synchronous endpoints, with the emulator's own answers even where an upstream is set.
+
+So an emulator can be the upstream of another, or of itself.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from airflow_provider_batch.emulator import answers, result_lines
 from airflow_provider_batch.emulator.answers.common import SNAPSHOTS
@@ -61,10 +64,6 @@ async def _answer(request: Request) -> Response:
     if settings.models is not None and body.get("model") not in settings.models:
         text = f"The model '{body.get('model')}' does not exist or you do not have access to it."
         raise CallError(404, text, param="model", code="model_not_found")
-    if settings.upstream:
-        upstream = emulator.engine.execution.upstream(settings)
-        reply = await asyncio.to_thread(upstream.ask_one, endpoint, body)
-        return JSONResponse(reply.body, status_code=reply.status)
     made = answers.answer(endpoint, body, now=time.time(), dated_models=settings.dated_models)
     return Response(result_lines.encode(made.body, made.raw, "compact"), media_type="application/json")
 

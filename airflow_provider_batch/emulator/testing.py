@@ -76,7 +76,9 @@ class Emulator:
         command += ["--folder", str(self.folder), "--settings", json.dumps(self._settings)]
         # A temporary file, not a pipe: nobody reads while tests run, and a full pipe would stop the process.
         with (self.folder / "emulator.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            # The process ends when this pipe does: also where the process that runs the tests is killed.
+            command.append("--exit-with-stdin")
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
         self._wait_until_ready(self._process)
 
     def stop(self) -> None:
@@ -85,6 +87,7 @@ class Emulator:
             return
         process, self._process = self._process, None
         process.terminate()
+        _close_pipe(process)
         try:
             process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -98,6 +101,7 @@ class Emulator:
         process, self._process = self._process, None
         process.send_signal(signal.SIGKILL)
         process.wait()
+        _close_pipe(process)
 
     def log(self) -> str:
         """Return what the process has written to its standard streams."""
@@ -176,6 +180,11 @@ class Emulator:
 
 #: Without the proxies of the environment: the emulator is on this machine.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _close_pipe(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _free_port() -> int:

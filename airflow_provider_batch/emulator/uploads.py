@@ -76,6 +76,11 @@ class _Writer:
             self.upload.fields[self._name] = self._value.decode("utf-8", "replace")
 
 
+def remove(target: Path) -> None:
+    """Remove what was written of an upload that failed."""
+    target.unlink(missing_ok=True)
+
+
 async def receive(content_type: str, chunks: AsyncIterator[bytes], target: Path, max_bytes: int) -> Upload:
     """
     Read a form from `chunks`; write its part `file` to `target`.
@@ -99,9 +104,9 @@ async def receive(content_type: str, chunks: AsyncIterator[bytes], target: Path,
         if writer.upload.filename is None:
             raise CallError(400, "'file' is a required property", param="file")
     except MultipartParseError as error:
-        target.unlink(missing_ok=True)
+        remove(target)
         raise CallError(400, f"The form cannot be read: {error}") from error
     except BaseException:
-        target.unlink(missing_ok=True)
+        remove(target)
         raise
     return writer.upload

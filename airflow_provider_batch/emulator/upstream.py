@@ -54,9 +54,9 @@ class Upstream:
 
     def ask(self, endpoint: str, bodies: Sequence[Mapping[str, Any]]) -> list[UpstreamAnswer]:
         """Send requests, several at one time, and return their answers in the same order."""
-        return list(self._pool.map(lambda body: self.ask_one(endpoint, body), bodies))
+        return list(self._pool.map(lambda body: self._ask_one(endpoint, body), bodies))
 
-    def ask_one(self, endpoint: str, body: Mapping[str, Any]) -> UpstreamAnswer:
+    def _ask_one(self, endpoint: str, body: Mapping[str, Any]) -> UpstreamAnswer:
         """Send one request; a server that cannot be reached is a 502, one that is too slow a 504."""
         try:
             return self._exchange(endpoint, json.dumps(body).encode())

@@ -33,6 +33,8 @@ FILES_PATIENCE = 10 * 60.0
 FILES_PAUSE = 20.0
 #: Seconds before a create that met a full queue is tried again: from the first value, doubling, up to the second.
 QUEUE_PAUSES = (60.0, 15 * 60.0)
+#: Seconds before the next call after the SDK's own repetitions were in vain.
+OUTAGE_PAUSE = 60.0
 #: Seconds before a create whose uploaded file was not found yet is tried again.
 FILE_PAUSE = 5.0
 #: Rows that failed with these get another attempt; 5xx too.
@@ -228,6 +230,17 @@ def queue_retry_at(shard: ShardRecord, now: float) -> float:
     pause = min(longest, first * 2.0 ** min(shard.refusals, 8))
     spread = zlib.crc32(f"{shard.key}/{shard.refusals}/{shard.sha256}".encode()) / 2**32
     return now + max(first, pause * (0.8 + 0.2 * spread))
+
+
+def wait_out(ledger: Ledger, limits: Limits, now: float) -> Wait | None:
+    """
+    Return how long to wait when the API cannot be reached; None where the attempt had better fail.
+
+    A job that has something at the API goes on within its time. One that has sent nothing fails at once: a wrong
+    address looks like an outage.
+    """
+    deadline = _deadline(ledger, limits)
+    return None if deadline is None or now >= deadline + CANCEL_PATIENCE else Wait(until=now + OUTAGE_PAUSE)
 
 
 def refused_whole(batch: Batch) -> FileError | None:

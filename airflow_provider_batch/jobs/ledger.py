@@ -328,7 +328,9 @@ class Reopened(msgspec.Struct, frozen=True, tag=True):
 
 
 class Relanding(msgspec.Struct, frozen=True, tag=True):
-    """Every ended shard is to be landed again, from the same batches."""
+    """Every ended shard is to be landed again, from the same batches, at a destination that may be another one."""
+
+    destination: str
 
 
 class RerunPlanned(msgspec.Struct, frozen=True, tag=True):
@@ -413,8 +415,9 @@ def apply(ledger: Ledger, entry: Entry) -> Ledger:
             return replace(ledger, closing=closing)
         case Reopened():
             return replace(ledger, closing=None)
-        case Relanding():
-            return replace(ledger, shards=tuple(_to_land_again(ledger, s) for s in ledger.shards), finished_at=None)
+        case Relanding(destination=destination):
+            shards = tuple(_to_land_again(ledger, shard) for shard in ledger.shards)
+            return replace(ledger, shards=shards, finished_at=None, destination=destination)
         case RerunPlanned():
             return _rerun(ledger, entry)
         case Finished(at=at):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import tempfile
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,10 @@ def resume_job(request: JobRequest, tools: Tools, key: str) -> Job:
         raise StorageError(
             f"{store.location}: there is no ledger any more; its batches go on, see the task's earlier log."
         )
-    return Job(request, tools, store, _leased(store, ledger, tools))
+    begun = replace(
+        request, destination=ledger.destination
+    )  # a DAG that was edited meanwhile counts from the next attempt on
+    return Job(begun, tools, store, _leased(store, ledger, tools))
 
 
 def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
@@ -192,6 +196,12 @@ def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger
     ledger = _leased(store, ledger, tools)
     if ledger.closing is not None and not ledger.closing.final:
         ledger = store.record(ledger, Reopened())
+    if request.destination is not None and request.destination != ledger.destination:
+        check_destination(tools.resolve(request.destination), ledger.job, request.if_exists)
+        tools.log.info(
+            "The table goes to %s now; what has landed elsewhere is landed there again.", request.destination
+        )
+        ledger = store.record(ledger, Relanding(request.destination))
     tools.log.info("Going on with job %s: %s", ledger.job, where_the_money_is(ledger, store.location.uri))
     return Job(request, tools, store, ledger)
 
@@ -238,7 +248,7 @@ def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger
         check_destination(tools.resolve(request.destination), ledger.job, request.if_exists)
         _restore_shards(request, store, ledger, source)
         tools.log.info("The job is finished; its table is landed again from the batches that were paid for.")
-        ledger = store.record(ledger, Relanding())
+        ledger = store.record(ledger, Relanding(request.destination))
         if again:
             landed = Job(request, tools, store, ledger)
             landed.land_all()

@@ -91,7 +91,7 @@ def _inputs(endpoint: Endpoint, line: bytes) -> int:
     return count_inputs(endpoint, msgspec.json.decode(line)["body"].get("input"))
 
 
-def _at(lines: Iterator[tuple[int, bytes]], positions: list[int]) -> Iterator[bytes]:
+def _at(lines: Iterator[tuple[int, bytes]], positions: Sequence[int | None]) -> Iterator[bytes]:
     """Yield the lines at rising positions."""
     for position in positions:
         for found, line in lines:

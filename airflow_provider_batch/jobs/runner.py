@@ -25,7 +25,7 @@ from airflow_provider_batch.jobs.observing import look_at
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.rounds import plan_round
 from airflow_provider_batch.jobs.store import LedgerStore
-from airflow_provider_batch.jobs.submission import batch_metadata, find_batches
+from airflow_provider_batch.jobs.submission import batch_metadata, find_batches, find_duplicates
 from airflow_provider_batch.jobs.waiting import Watch, progress_line
 
 #: Refusals of a file that is "not there yet" after which it is uploaded again.
@@ -51,8 +51,15 @@ class Job:
         :raises OpenAIBatchError: It cannot go on now; the message says where the money is.
         """
         with self._saying_where_the_money_is():
-            self._look()
-            return self._act_until_waiting()
+            try:
+                self._look()
+                return self._act_until_waiting()
+            except ApiUnavailableError as error:
+                wait = decisions.wait_out(self.ledger, self.request.limits, self.tools.clock())
+                if wait is None:
+                    raise
+                self.tools.log.warning("The API cannot be reached; trying again in a minute: %s", error)
+                return wait
 
     def run(self) -> Outcome:
         """Advance and wait in this process until the job is over."""
@@ -114,6 +121,9 @@ class Job:
         active = self.ledger.active_ids
         if active:
             self.seen.update(look_at(self.tools.client, active))
+        for duplicate in find_duplicates(self.tools.client, self.ledger, self.tools.clock()):
+            self.tools.log.warning("Batch %s is a duplicate that showed late; it is cancelled.", duplicate.id)
+            self.tools.client.cancel(duplicate.id)
 
     def _act_until_waiting(self) -> Wait | None:
         while True:

@@ -23,6 +23,9 @@ MAX_USER_PAIRS = MAX_METADATA_PAIRS - len(OWN_KEYS)
 #: Seconds by which the API's clock may be behind ours.
 CLOCK_SLACK = 15 * 60.0
 
+#: Seconds for which a POST that seemed to have made nothing is looked for.
+DUPLICATE_PATIENCE = 3600.0
+
 
 def intent_name(ledger: Ledger, shard: ShardRecord, number: int) -> str:
     """Return the name of one POST, unique over all jobs that share an account."""
@@ -37,6 +40,27 @@ def batch_metadata(ledger: Ledger, shard: ShardRecord, number: int, user: Mappin
     who = ledger.identity
     own = (intent_name(ledger, shard, number), who.dag_id, who.task_id, who.run_id)
     return {**user, **{key: value[:MAX_METADATA_VALUE] for key, value in zip(OWN_KEYS, own, strict=True)}}
+
+
+def find_duplicates(client: BatchClient, ledger: Ledger, now: float) -> list[Batch]:
+    """
+    Return batches that a POST made after all, although a look-up had not shown them; they run beside their shard's own.
+
+    Only intents of the last hour that were found absent are looked for: without any, nothing is asked.
+    """
+    absent = {
+        intent_name(ledger, shard, intent.number): intent.at
+        for shard in ledger.shards
+        for intent in shard.intents
+        if intent.outcome == "absent" and now - intent.at < DUPLICATE_PATIENCE
+    }
+    found: list[Batch] = []
+    for batch in client.list() if absent else ():
+        if batch.created_at is not None and batch.created_at < min(absent.values()) - CLOCK_SLACK:
+            break
+        if batch.metadata.get(INTENT_KEY) in absent and not batch.has_ended:
+            found.append(batch)
+    return found
 
 
 def find_batches(client: BatchClient, ledger: Ledger, shard: ShardRecord) -> list[Batch]:

@@ -22,11 +22,13 @@ def int64_array(values: Iterable[int]) -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), len(data), [None, pa.py_buffer(data)])
 
 
-def string_array(values: Sequence[bytes]) -> pa.Array:
-    """Return a string array without nulls from UTF-8 bytes."""
-    offsets = array("i", accumulate(map(len, values), initial=0))
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]
-    return pa.Array.from_buffers(pa.string(), len(values), buffers)
+def string_array(texts: Sequence[str]) -> pa.Array:
+    """Return a string array without nulls."""
+    whole = "".join(texts)
+    data = whole.encode("utf-8")
+    lengths = map(len, texts) if len(data) == len(whole) else (len(text.encode("utf-8")) for text in texts)
+    offsets = array("i", accumulate(lengths, initial=0))
+    return pa.Array.from_buffers(pa.string(), len(texts), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
 
 
 def array_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -87,5 +89,5 @@ def _numbers(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 def _strings(values: Sequence[Any]) -> pa.Array:
     valid, nulls = _validity(values)
-    encoded = string_array([b"" if value is None else value.encode("utf-8") for value in values])
+    encoded = string_array(values if valid is None else ["" if value is None else value for value in values])
     return pa.Array.from_buffers(pa.string(), len(values), [valid, *encoded.buffers()[1:]], nulls)

@@ -189,7 +189,7 @@ def _sidecar_rows(batch: SourceBatch, rendered: Rendered, carried: pa.Schema) ->
     nulls = [pa.nulls(count, STATE.field(index).type) for index in range(1, STATE.num_fields)]
     arrays = [
         int64_array(range(batch.first_row, batch.first_row + count)),
-        string_array([name.encode("utf-8") for name in rendered.identifiers]),
+        string_array(rendered.identifiers),
         pa.StructArray.from_arrays([attempts, *nulls], fields=list(STATE)),
     ]
     if len(carried):

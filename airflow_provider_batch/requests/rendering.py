@@ -120,7 +120,7 @@ class TemplateRenderer:
         body = self._body.pieces(batch)
         parts: list[bytes | list[bytes]] = [
             self._head,
-            [name.encode("ascii") for name in identifiers] if self._custom_id is None else escaped(identifiers),
+            escaped(identifiers),
             self._middle,
             *body,
             b"}",

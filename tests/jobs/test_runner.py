@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import (
+    ApiUnavailableError,
     ChangedInputError,
     ConfigurationError,
     JobFailedError,
@@ -248,6 +249,56 @@ class TestAnotherAttempt:
         assert statuses(tmp_path) == {"succeeded": 25}
         assert summary["statuses"] == {"succeeded": 25}
         check_paid_once(emulator)
+
+
+class TestAnOutage:
+    def test_while_batches_run_is_waited_out_and_uses_no_retry(
+        self, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(decisions, "OUTAGE_PAUSE", 0.05)
+        request, tools = a_request(tmp_path, some_rows(5)), tools_for(emulator)
+        job = open_job(request, tools)
+        job.advance()
+        emulator.fault(kind="route_error", status=503, path="/v1/files/*/content", times=8)
+        job.run()
+        check_table(tmp_path, some_rows(5))
+
+    def test_before_anything_was_sent_fails_the_attempt(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.fault(kind="route_error", status=503, method="POST", path="/v1/files")
+        with pytest.raises(ApiUnavailableError, match="Nothing has been submitted"):
+            run(a_request(tmp_path, some_rows(5)), tools_for(emulator))
+
+    def test_of_the_list_that_hides_a_batch_ends_with_the_duplicate_cancelled(
+        self, emulator: Emulator, tmp_path: Path
+    ) -> None:
+        """A batch that shows in the list only after the look-up is cancelled as soon as it is seen."""
+        emulator.configure(progress="seconds:3600")
+        emulator.fault(kind="lose_answer", method="POST", path="/v1/batches", times=1)
+        emulator.fault(kind="late_in_list", seconds=2, times=1)
+        request, tools = a_request(tmp_path, some_rows(5)), tools_for(emulator)
+        job = open_job(request, tools)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            job.advance()
+            found = [batch["status"] for batch in emulator.state()["batches"]]
+            if "cancelled" in found:
+                break
+            time.sleep(0.1)
+        assert found == ["cancelled", "in_progress"]
+
+
+class TestADestination:
+    def test_that_changed_between_attempts_gets_the_whole_table(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.configure(progress="reads:2")
+        limits = dataclasses.replace(LIMITS, max_active_batches=1)
+        rows, tools = some_rows(25), tools_for(emulator)
+        elsewhere = a_request(tmp_path, rows, limits=limits, destination=str(tmp_path / "elsewhere"))
+        job = open_job(elsewhere, tools)
+        while not job.ledger.shards_in("landed"):
+            job.advance()
+        run(a_request(tmp_path, rows, limits=limits), tools)
+        check_table(tmp_path, rows)
+        assert emulator.state()["batches_created"] == 3
 
 
 class TestTheQueueLimit:

@@ -3,14 +3,32 @@ The one seam to storage: read, write whole, list, delete, on any fsspec file sys
 
 A file appears whole or not at all: on a local disk by a rename within its folder, elsewhere by one upload of a
 finished local file, which object stores make visible only at its end. "It is not there" and "it could not be read"
-are different answers.
+are different answers; a bucket that does not exist is the second one.
+
+`Location.write_if` replaces a file only while it is what the caller read, or creates it only while there is none:
+
+| store | of several writers at once |
+|---|---|
+| S3, and compatible stores with conditional writes | one wins, wherever they run (`If-Match`, `If-None-Match`) |
+| local disk | one wins among the processes of all machines that share its locks (`flock`) |
+| in memory | one wins among the threads of the process |
+| any other | one wins among the threads of the process; of several processes the last one, unless its look at the file
+  comes after another's write; creating is exclusive wherever fsspec can do that |
+
+A store that answers conditions with "not implemented", or that ignores them, is one of the others.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import hashlib
 import os
+import re
 import shutil
 import tempfile
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,16 +36,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
+from airflow_provider_batch import object_stores
 from airflow_provider_batch.exceptions import ConfigurationError, StorageError
+from airflow_provider_batch.object_stores import Put
 
 #: Turns a URI into a file system and a path in it. The Airflow face passes one that knows Airflow's connections.
 Resolver = Callable[[str], "Location"]
 
-#: Bytes a time when a file is copied.
-COPY_BYTES = 1 << 20
+#: Seconds to wait for another process that holds the lock of a local file.
+LOCK_PATIENCE = 30.0
+#: Name of what a writer that was killed leaves on a local disk.
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
+#: Seconds between tries of a write that met another one.
+_CONFLICT_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
+
+_in_process = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file's content, and what changes with it: S3's ETag, elsewhere a hash."""
+
+    data: bytes
+    version: str
 
 
 @dataclass(frozen=True)
@@ -57,25 +92,43 @@ class Location:
     def at(self, path: str) -> Location:
         """Return another path of the same file system, with a URI that matches it."""
         head = self.uri.partition("://")
-        own = self.path.lstrip("/")
-        base = self.uri[: -len(own)] if own and self.uri.endswith(own) else (head[0] + head[1] if head[1] else "")
+        uri, own = self.uri.rstrip("/"), self.path.strip("/")
+        base = uri[: -len(own)] if own and uri.endswith(own) else (head[0] + head[1] if head[1] else "")
         return Location(base + (path.lstrip("/") if base else path), self.fs, path)
 
     def exists(self) -> bool:
         """Return whether something stands there; raise StorageError where that cannot be told."""
         with _io(self, "look at"):
             self.fs.invalidate_cache()
-            return bool(self.fs.exists(self.path))
+            try:
+                self.fs.info(self.path)  # `fs.exists` answers "no" to every failure
+            except FileNotFoundError as error:
+                return _check_absent(error)
+            return True
 
     def read_or_none(self) -> bytes | None:
         """Return the file's bytes, or None if it is surely absent; raise StorageError for anything in between."""
-        try:
+        if object_stores.is_s3(self.fs):
+            stored = self.read_stored()
+            return None if stored is None else stored.data
+        with _io(self, "read"):
             self.fs.invalidate_cache()
-            return bytes(self.fs.cat_file(self.path))
-        except FileNotFoundError:
-            return None
-        except Exception as error:
-            raise StorageError(f"{self}: cannot be read ({_reason(error)}).") from error
+            try:
+                return bytes(self.fs.cat_file(self.path))
+            except FileNotFoundError:
+                return None
+
+    def read_stored(self) -> Stored | None:
+        """Like `read_or_none`, with the version that `write_if` asks for."""
+        if not object_stores.is_s3(self.fs):
+            data = self.read_or_none()
+            return None if data is None else Stored(data, _digest(data))
+        with _io(self, "read"):
+            try:
+                return Stored(*object_stores.get(self.fs, self.path))
+            except FileNotFoundError as error:
+                _check_absent(error)
+                return None
 
     def open(self) -> IO[bytes]:
         """Open for reading, in blocks of 8 MB where the file system is remote; raise StorageError."""
@@ -87,6 +140,23 @@ class Location:
         """Write the file whole, replacing what stands there."""
         with self.writing() as temporary:
             temporary.write_bytes(data)
+
+    def write_if(self, data: bytes, version: str | None) -> bool:
+        """
+        Write the file whole unless it has changed meanwhile, and return whether it was written.
+
+        :param version: What `read_stored` gave; None where it gave none, and none may stand there.
+        """
+        if object_stores.is_s3(self.fs):
+            return self._write_if_on_s3(data, version)
+        with self._locked():
+            if self._version() != version:
+                return False
+            if version is None and not self.is_local:
+                return self._create(data)
+            self._remove_left_over()
+            self.write(data)
+            return True
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
@@ -111,19 +181,25 @@ class Location:
 
     def put(self, local: Path) -> None:
         """Copy a finished local file here, whole."""
-        with self.writing() as temporary:
-            shutil.copyfile(local, temporary)
+        if self.is_local:
+            with self.writing() as temporary:
+                shutil.copyfile(local, temporary)
+            return
+        with _io(self, "write"):
+            self._publish(local)
 
     @contextmanager
     def as_local(self) -> Iterator[Path]:
         """Give a local path with the file's content: the file itself, or a copy that goes when the block ends."""
         if self.is_local:
+            with _io(self, "read"):
+                Path(self.path).stat()
             yield Path(self.path)
             return
         with tempfile.TemporaryDirectory(prefix="openai-batch-") as folder:
             copy = Path(folder, self.name)
             with _io(self, "read"):
-                self.fs.get_file(self.path, str(copy))
+                self.fs.get_file(self.path, str(copy), **object_stores.transfer_options(self.fs))
             yield copy
 
     def list(self) -> Sequence[str]:
@@ -139,7 +215,8 @@ class Location:
             self.fs.invalidate_cache()
             try:
                 entries: Sequence[dict[str, Any]] = self.fs.ls(self.path, detail=True)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                _check_absent(error)
                 return []
             own = self.path.rstrip("/")
             names = (str(entry["name"]).rstrip("/") for entry in entries if entry.get("type") == kind)
@@ -155,19 +232,92 @@ class Location:
 
     def _publish(self, temporary: Path) -> None:
         if self.is_local:
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
+            _sync(temporary)
             os.replace(temporary, self.path)
+            _sync(Path(self.path).parent)  # without it a power failure can undo the rename
             return
-        self.fs.makedirs(self.path.rstrip("/").rpartition("/")[0], exist_ok=True)
-        self.fs.put_file(str(temporary), self.path)
+        self._make_folder()
+        self.fs.put_file(str(temporary), self.path, **object_stores.transfer_options(self.fs))
         self.fs.invalidate_cache()
+
+    def _remove_left_over(self) -> None:
+        """Remove what killed writers left of this file; under its lock, so that nobody else is writing it."""
+        if self.is_local:
+            for path in Path(self.path).parent.glob(".*.tmp"):
+                if finished_name(path.name) == self.name:
+                    path.unlink(missing_ok=True)
+
+    def _make_folder(self) -> None:
+        if not object_stores.is_object_store(self.fs):
+            self.fs.makedirs(self.path.rstrip("/").rpartition("/")[0], exist_ok=True)
+
+    def _version(self) -> str | None:
+        """Return the version of what stands there now, None where nothing does."""
+        with _io(self, "read"):
+            try:
+                data = Path(self.path).read_bytes() if self.is_local else bytes(self.fs.cat_file(self.path))
+            except FileNotFoundError:
+                return None
+            return _digest(data)
+
+    def _create(self, data: bytes) -> bool:
+        """Create a file on a store that is neither local nor S3, exclusively where fsspec knows how."""
+        try:
+            self._make_folder()
+            self.fs.pipe_file(self.path, data, mode="create")
+        except Exception as error:
+            there = self.read_or_none()
+            if there is None and not isinstance(error, TypeError | ValueError | NotImplementedError):
+                raise StorageError(f"{self}: cannot write it ({_reason(error)}).") from error
+            if there is None:
+                self.write(data)
+            return there is None or there == data
+        self.fs.invalidate_cache()
+        return True
+
+    def _write_if_on_s3(self, data: bytes, version: str | None) -> bool:
+        for pause in (*_CONFLICT_PAUSES, None):
+            with _io(self, "write"):
+                put = object_stores.put_if(self.fs, self.path, data, version)
+            if put is Put.WRITTEN:
+                return True
+            stored = self.read_stored()
+            if stored is not None and stored.data == data:
+                return True  # ours after all: the answer to the first try was lost
+            if put is Put.LOST or (None if stored is None else stored.version) != version:
+                return False
+            if put is Put.NO_CONDITIONS:
+                self.write(data)
+                return True
+            if pause is not None:
+                time.sleep(pause)
+        raise StorageError(f"{self}: cannot write it (the store reports conflicting writes, again and again).")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold others off between looking and writing: by a lock file on a local disk, else within this process."""
+        if not self.is_local:
+            with _in_process:
+                yield
+            return
+        path = Path(self.path).parent / ".lock"
+        with _io(self, "lock"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = path.open("w")
+        with handle:
+            with _io(self, "lock"):
+                _lock(handle, time.monotonic() + LOCK_PATIENCE)
+            yield
+
+
+def finished_name(name: str) -> str | None:
+    """Return the name that a file would have got had its writer not been killed, None for any other file's name."""
+    found = _TEMPORARY.fullmatch(name)
+    return found[1] if found else None
 
 
 def resolve(uri: str) -> Location:
     """Resolve a URI or a plain path by fsspec alone: what the command line and the tests use."""
-    import fsspec
-
     try:
         fs, path = fsspec.core.url_to_fs(uri)
     except (ImportError, ValueError) as error:
@@ -187,4 +337,38 @@ def _io(where: Location, verb: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    if object_stores.s3_code(error) == "NoSuchBucket":
+        return "the bucket does not exist"
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _check_absent(error: FileNotFoundError) -> bool:
+    """Return False for a file that is not there; raise what does not say so."""
+    if object_stores.s3_code(error) == "NoSuchBucket":
+        raise error
+    return False
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: IO[Any], deadline: float) -> None:
+    """Take the lock, or raise at the deadline: a process that is frozen must not freeze every later attempt."""
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(errno.ETIMEDOUT, "another process has held its lock for too long") from None
+            time.sleep(0.01)
+        else:
+            return

@@ -2,9 +2,9 @@
 Prepare a Parquet table as batch input files, against the ways one would write by hand.
 
 Every way runs in a process of its own, in turn, so that peak memory is the operating system's figure for that way alone
-and a busy machine slows all alike. The table: one row group of all rows, 500 bytes a row; the rivals, some of which hold
-the table in memory, get a smaller one. Ours also writes the sidecars, hashes both files and checks every limit; the rivals
-only write lines.
+and a busy machine slows all alike. The table: one row group of all rows, 500 bytes a row; the rivals, some of which
+hold the table in memory, get a smaller one. Ours also writes the sidecars, hashes both files and checks all limits; the
+rivals only write lines.
 
     python benchmarks/prepare.py [--rows 1000000] [--rival-rows 100000] [--repeat 5] [--rival-python PATH]
 
@@ -37,11 +37,19 @@ def make_table(path: Path, rows: int) -> None:
     import pyarrow.parquet as pq
 
     chance = random.Random(7)
-    words = (
-        'order refund parcel late broken "quoted" zurück größe price 日本 thanks again table lamp line\nbreak'.split(
-            " "
-        )
-    )
+    words = [
+        "order",
+        "refund",
+        "parcel",
+        "late",
+        '"quoted"',
+        "zurück",
+        "price",
+        "日本",
+        "thanks",
+        "lamp",
+        "line\nbreak",
+    ]
     texts = [" ".join(chance.choices(words, k=90))[:440] for _ in range(5_000)]
     columns = {
         "id": list(range(rows)),
@@ -206,9 +214,8 @@ def show(found: dict[str, list[dict[str, Any]]]) -> None:
     """Print medians, lowest and highest rate, and how many times our rate is theirs."""
     rates = {name: sorted(one["rows"] / one["wall"] for one in runs) for name, runs in found.items() if runs}
     ours_rate = statistics.median(rates["ours"])
-    print(
-        f"{'way':42} {'rows':>9} {'rows/s':>9} {'lowest':>9} {'highest':>9} {'cpu µs/row':>11} {'peak MB':>8} {'ours ×':>7}"
-    )
+    head = (f"{name:>9}" for name in ("rows", "rows/s", "lowest", "highest"))
+    print(f"{'way':42}", *head, f"{'cpu us/row':>11} {'peak MB':>8} {'ours is':>8}")
     for name, own in rates.items():
         runs = found[name]
         cpu = statistics.median(one["cpu"] / one["rows"] * 1e6 for one in runs)
@@ -216,7 +223,7 @@ def show(found: dict[str, list[dict[str, Any]]]) -> None:
         rate = statistics.median(own)
         print(
             f"{name:42} {runs[0]['rows']:9,} {rate:9,.0f} {own[0]:9,.0f} {own[-1]:9,.0f} "
-            f"{cpu:11.2f} {peak:8.0f} {ours_rate / rate:7.1f}"
+            f"{cpu:11.2f} {peak:8.0f} {ours_rate / rate:6.1f} x"
         )
 
 

@@ -32,6 +32,10 @@ class AirflowApiError(RuntimeError):
         super().__init__(f"{status}: {message}")
 
 
+class RunFailedError(RuntimeError):
+    """A run did not end as it should; the message holds the tasks' logs and what the scheduler noted about them."""
+
+
 @dataclass(frozen=True)
 class Pool:
     """Slots of a pool at one moment."""
@@ -179,6 +183,22 @@ class AirflowApi:
                 raise TimeoutError(f"The run {run_id} of {dag_id} is still {state} after {timeout:.0f} s: {tasks}")
             time.sleep(0.2)
         return state
+
+    def wait_for_success(self, dag_id: str, run_id: str, *, timeout: float) -> None:
+        """Return once a run has succeeded; raise RunFailedError when it fails, TimeoutError after `timeout` seconds."""
+        if (state := self.wait_for_run(dag_id, run_id, timeout=timeout)) != "success":
+            raise RunFailedError(f"The run {run_id} of {dag_id} is {state}.\n{self.account(dag_id, run_id)}")
+
+    def account(self, dag_id: str, run_id: str) -> str:
+        """Return what there is to say about a run: its tasks' logs, and the scheduler's notes of what it did to them."""
+        parts = []
+        for task in self.task_instances(dag_id, run_id):
+            if task["try_number"]:
+                parts.append(f"{task['task_id']} [{task['map_index']}] is {task['state']}. Its log:")
+                parts.append(self.task_log(dag_id, run_id, task["task_id"], task["try_number"], task["map_index"]))
+        notes = self.get("/eventLogs", dag_id=dag_id, run_id=run_id, limit="100")["event_logs"]
+        parts += [f"{n['when']} {n['event']}, {n['task_id']}: {n['extra']}" for n in notes if n["extra"]]
+        return "\n".join(parts)
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """Send a GET below ``/api/v2``."""

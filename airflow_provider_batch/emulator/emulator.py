@@ -45,12 +45,12 @@ class Emulator:
         self.engine.wake_all()
         return self.settings
 
-    def reset(self) -> None:
-        """Forget batches, files, faults and calls; go back to the first settings."""
+    def reset(self, settings: Settings | None = None) -> None:
+        """Forget batches, files, faults and calls; go on with `settings`, or with the first ones."""
         with self.engine.paused(_RESET_PATIENCE):
             self.store.reset()
             self.engine.errors.clear()
-        self.settings = self._first_settings
+        self.settings = settings or self._first_settings
 
     # Create
 

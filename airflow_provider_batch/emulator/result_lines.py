@@ -18,7 +18,7 @@ from airflow_provider_batch.emulator.faults import FaultRule
 
 Style = Literal["ascii", "compact"]
 
-_RAW = re.compile(rb'"\\u0000(\d+)\\u0000"')
+_RAW = re.compile(rb'"\\u0000([0-9a-f]{32}/\d+)\\u0000"')
 _EXPIRED = "This request could not be executed before the completion window expired."
 _CANCELLED = "This request was not executed because the batch was cancelled."
 
@@ -37,7 +37,11 @@ def encode(line: dict[str, Any], raw: dict[str, bytes], style: Style, *, raw_sep
     if not raw:
         return encoded
     separator = b"," if style == "compact" else b", "
-    return _RAW.sub(lambda found: raw[f"\x00{found[1].decode()}\x00"].replace(b",", separator), encoded)
+
+    def value(found: re.Match[bytes]) -> bytes:
+        return raw.get(f"\x00{found[1].decode()}\x00", found[0]).replace(b",", separator)
+
+    return _RAW.sub(value, encoded)
 
 
 def _compact(line: dict[str, Any]) -> bytes:

@@ -145,9 +145,7 @@ class Emulator:
 
     def reset(self) -> None:
         """Forget batches, files, faults and calls; go back to the settings that this object was made with."""
-        self._call("POST", "reset")
-        # After a restart the process knows only the settings of its last start.
-        self._call("PATCH", "settings", self._first)
+        self._call("POST", "reset", self._first)
         self._settings = dict(self._first)
 
     def state(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.storage import Location
 
@@ -21,7 +23,7 @@ def resolve_airflow(uri: str) -> Location:
     Nothing is read: a wrong bucket or a missing file shows at the first use. Not for an event loop, since some file
     systems look up their connection synchronously.
 
-    :raises ConfigurationError: The URI is empty, or no installed provider knows its scheme or its connection.
+    :raises ConfigurationError: The URI is empty, no installed provider knows its scheme, or its connection is missing.
     """
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -29,9 +31,26 @@ def resolve_airflow(uri: str) -> Location:
         raise ConfigurationError("An empty path was given where a file or folder URI is expected.")
     try:
         path = ObjectStoragePath(uri)
-        return Location(uri, path.fs, str(path.path))
+        location = Location(uri, path.fs, str(path.path))
     except Exception as error:  # each file system raises its own kinds for a missing connection or package
         raise ConfigurationError(_problem(uri, error)) from error
+    _check_credentials(location, path)
+    return location
+
+
+def _check_credentials(location: Location, path: Any) -> None:
+    """Amazon's provider takes a connection that is missing for an empty one, and goes on as nobody."""
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+    if not path.conn_id or not getattr(location.fs, "anon", False):
+        return
+    try:
+        BaseHook.get_connection(path.conn_id)
+    except AirflowNotFoundException as error:
+        raise ConfigurationError(
+            f"{location}: the connection {path.conn_id!r} is not defined, and this machine has no credentials of its "
+            "own for the store. Define it, or correct its name in the URI."
+        ) from error
 
 
 def _problem(uri: str, error: Exception) -> str:

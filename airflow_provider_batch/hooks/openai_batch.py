@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +58,10 @@ class OpenAIBatchHook(BaseHook):
         """Return what `get_settings` returns, without blocking the event loop."""
         try:
             connection = await get_async_connection(self.conn_id, hook=self)
-        except AirflowNotFoundException as error:
-            raise self._missing() from error
-        return client_settings(self.conn_id, _fields(connection, await get_async_extra_dejson(connection)))
+            extra = await get_async_extra_dejson(connection)
+        except Exception:  # `dag.test()` has no asynchronous way to the metadata database, and calls that "not found"
+            return await asyncio.to_thread(self.get_settings)
+        return client_settings(self.conn_id, _fields(connection, extra))
 
     def test_connection(self) -> tuple[bool, str]:
         """Try the connection: what the Test button of Airflow's connection form does."""

@@ -19,7 +19,7 @@ from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.landing import LandedShard, RowOutcome, ShardResults, land_shard
 from airflow_provider_batch.results.manifest import part_name
 from airflow_provider_batch.results.schema import TableSpec
-from airflow_provider_batch.results.trimming import keep_succeeded
+from airflow_provider_batch.results.trimming import SUCCEEDED, keep_succeeded
 
 
 def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, shard: ShardRecord) -> Landed:
@@ -59,16 +59,16 @@ def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledge
 def trim(request: JobRequest, tools: Tools, shard: ShardRecord) -> Trimmed:
     """Rewrite a shard's part without the rows that are sent again, and return the entry that records it."""
     assert shard.landing is not None
-    rows = 0
-    if shard.landing.part is not None:
-        part = tools.resolve(_destination(request)) / shard.landing.part
-        with tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch, part.as_local() as before:
-            kept = Path(scratch, "part.parquet")
-            rows = keep_succeeded(before, kept)
-            if rows:
-                part.put(kept)
-            else:
-                part.delete()
+    if shard.landing.part is None:
+        return Trimmed(shard.key, 0)
+    part = tools.resolve(_destination(request)) / shard.landing.part
+    if not shard.landing.statuses.get(SUCCEEDED):
+        part.delete()  # unread: an attempt that was stopped here has removed it already
+        return Trimmed(shard.key, 0)
+    with tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch, part.as_local() as before:
+        kept = Path(scratch, "part.parquet")
+        rows = keep_succeeded(before, kept)
+        part.put(kept)
     return Trimmed(shard.key, rows)
 
 

@@ -12,16 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_provider_batch.api.endpoints import Endpoint
-from airflow_provider_batch.exceptions import ApiError, JobError, JobFailedError, JobTimeoutError
+from airflow_provider_batch.exceptions import ApiError, JobError, JobFailedError, JobTimeoutError, NotFoundError
 from airflow_provider_batch.jobs.decisions import Finish
 from airflow_provider_batch.jobs.ledger import Finished, Ledger
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.rounds import RETRY_SUFFIX
-from airflow_provider_batch.jobs.store import LedgerStore
+from airflow_provider_batch.jobs.store import LEDGER, LedgerStore
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.manifest import Manifest, Part, manifest_name, part_name, publish, summary
 from airflow_provider_batch.results.schema import TableSpec, result_schema
-from airflow_provider_batch.storage import Location
+from airflow_provider_batch.storage import Location, finished_name
 
 #: Batch ids in a summary; above, only the manifest lists them.
 MAX_LISTED_BATCHES = 200
@@ -58,8 +58,9 @@ def finish(action: Finish, request: JobRequest, tools: Tools, store: LedgerStore
             destination = tools.resolve(request.destination)
             manifest = _publish(destination, request, store, ledger, tools.clock())
         if ledger.finished_at is None:
+            store.check_lease(ledger)
+            _tidy(request, tools, store, ledger)  # before the end is recorded: what is stopped here is done again
             ledger = store.record(ledger, Finished(tools.clock()))
-            _tidy(request, tools, store, ledger)
     return Outcome(
         reason=action.reason,
         ledger=ledger,
@@ -71,6 +72,8 @@ def finish(action: Finish, request: JobRequest, tools: Tools, store: LedgerStore
 
 def where_the_money_is(ledger: Ledger, location: str) -> str:
     """Return the sentence that every error of a job ends with."""
+    if ledger.finished_at is not None:
+        return f"The ledger is {location}."
     active = ledger.active_ids
     unknown = len(ledger.shards_in("intended"))
     if active:
@@ -140,10 +143,7 @@ def _tidy(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger)
     if request.destination is None:
         return
     if not request.keep_shards:
-        folder = store.shards(ledger.generation)
-        for shard in ledger.shards:
-            for suffix in (".jsonl", ".arrow", RETRY_SUFFIX):
-                (folder / f"{shard.key}{suffix}").delete()
+        _remove_shards(store, ledger)
     if not request.delete_files:
         return
     for shard in ledger.shards:
@@ -154,8 +154,21 @@ def _tidy(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger)
                 continue
             try:
                 tools.client.delete_file(file_id)
+            except NotFoundError:
+                continue
             except ApiError as error:
                 tools.log.warning("File %s could not be deleted: %s", file_id, error)
+
+
+def _remove_shards(store: LedgerStore, ledger: Ledger) -> None:
+    """Remove this generation's shards, all of those before it, and what killed writers left of them."""
+    own = {f"{shard.key}{suffix}" for shard in ledger.shards for suffix in (".jsonl", ".arrow", RETRY_SUFFIX)}
+    for generation in range(1, ledger.generation + 1):
+        folder = store.shards(generation)
+        for name in folder.list():
+            finished = finished_name(name) or name
+            if finished in own or (generation < ledger.generation and name != LEDGER):
+                (folder / name).delete()
 
 
 def _summary(

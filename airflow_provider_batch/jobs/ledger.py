@@ -146,7 +146,8 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
     The whole record of a job's current generation. Times are epoch seconds.
 
     `era` tells a clear of the task from a retry; `first_round` is the first round of the latest rerun; `columns` is
-    the Arrow schema of the carried columns, serialised, in base64.
+    the Arrow schema of the carried columns, serialised, in base64. `lands_again` says that a job which was finished
+    lands its table once more.
     """
 
     identity: Identity
@@ -167,6 +168,7 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
     embedding_size: int | None = None
     era: int = 0
     first_round: int = 1
+    lands_again: bool = False
 
     @property
     def job(self) -> str:
@@ -417,17 +419,18 @@ def apply(ledger: Ledger, entry: Entry) -> Ledger:
             return replace(ledger, closing=None)
         case Relanding(destination=destination):
             shards = tuple(_to_land_again(ledger, shard) for shard in ledger.shards)
-            return replace(ledger, shards=shards, finished_at=None, destination=destination)
+            again = ledger.lands_again or ledger.finished_at is not None
+            return replace(ledger, shards=shards, finished_at=None, destination=destination, lands_again=again)
         case RerunPlanned():
             return _rerun(ledger, entry)
         case Finished(at=at):
-            return replace(ledger, finished_at=at)
+            return replace(ledger, finished_at=at, lands_again=False)
     return _apply_to_shard(ledger, entry)
 
 
 def _to_land_again(ledger: Ledger, shard: ShardRecord) -> ShardRecord:
     """A landing is repeated as it was, whatever the job has become since: later rounds hold what it left."""
-    closed = shard.landing is not None and shard.landing.closed
+    closed = shard.closed_before if shard.landing is None else shard.landing.closed
     return msgspec.structs.replace(
         shard, landing=None, closed_before=closed, untrimmed=shard.round < ledger.first_round
     )
@@ -440,6 +443,7 @@ def _rerun(ledger: Ledger, entry: RerunPlanned) -> Ledger:
         ledger,
         shards=shards + entry.shards,
         finished_at=None,
+        lands_again=False,
         closing=None,
         cancel_asked_at=None,
         first_submitted_at=None,

@@ -19,11 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import (
     ChangedInputError,
     ConfigurationError,
     JobError,
-    JobTakenError,
     StorageError,
 )
 from airflow_provider_batch.jobs.finishing import encode_columns, where_the_money_is
@@ -38,6 +38,7 @@ from airflow_provider_batch.requests.prepare import Prepared, prepare
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.requests.sources import Source, open_source
 from airflow_provider_batch.results.manifest import check_destination, manifest_name
+from airflow_provider_batch.results.schema import embedding_size
 from airflow_provider_batch.storage import Location
 
 
@@ -53,10 +54,10 @@ def open_job(request: JobRequest, tools: Tools) -> Job:
     asked = _fingerprint(request, tools, source)
     store, ledger, changes = _find(request, tools, source, asked)
     if ledger is None:
-        return _begin(request, tools, store, source, asked, generation=1)
+        return _begin(request, tools, store, source, asked, after=None)
     if changes and not (ledger.finished_at is None and request.on_changed_input == "reuse"):
         return _with_changed_input(request, tools, store, ledger, source, asked, changes)
-    if ledger.finished_at is None:
+    if ledger.finished_at is None and not ledger.lands_again:
         return _go_on(request, tools, store, ledger)
     if _wants_again(request, ledger, "all"):
         return _next_generation(request, tools, store, ledger, source, asked)
@@ -150,8 +151,10 @@ def _find(
 
 
 def _begin(
-    request: JobRequest, tools: Tools, store: LedgerStore, source: Source, asked: Fingerprint, *, generation: int
+    request: JobRequest, tools: Tools, store: LedgerStore, source: Source, asked: Fingerprint, *, after: Ledger | None
 ) -> Job:
+    """Prepare the shards of a job's first generation, or of the one after the given ledger, and begin it."""
+    generation = 1 if after is None else after.generation + 1
     if request.destination is not None:
         check_destination(tools.resolve(request.destination), request.identity.job, request.if_exists)
     folder = store.shards(generation)
@@ -180,16 +183,15 @@ def _begin(
         columns=encode_columns(prepared.carried),
         generation=generation,
         destination=request.destination,
+        embedding_size=_embedding_size(request),
         era=request.era,
     )
-    there = store.load()
-    if there is not None and there.generation >= generation:
-        raise JobTakenError(f"{store.location}: another attempt of this task has begun the job at the same time.")
+    ledger = store.begin(ledger, after)
     tools.log.info(
         "%s rows in %d shards, about %s input tokens; the ledger is %s.",
         f"{prepared.row_count:,}", len(records), f"{prepared.token_estimate:,}", store.location,
     )  # fmt: skip
-    return Job(request, tools, store, store.save(ledger))
+    return Job(request, tools, store, ledger)
 
 
 def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> Job:
@@ -234,17 +236,21 @@ def _next_generation(
     request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source, asked: Fingerprint
 ) -> Job:
     store.archive(ledger)
-    return _begin(request, tools, store, source, asked, generation=ledger.generation + 1)
+    return _begin(request, tools, store, source, asked, after=ledger)
 
 
 def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> Job:
-    """A finished job with the same input: nothing to do, or its table is gone, or some rows are wanted again."""
+    """
+    A finished job with the same input: nothing to do, or its table is gone, or some rows are wanted again.
+
+    Where an attempt was stopped while it landed the table again, that begins anew: a rerun may have been due after it.
+    """
     timed_out = ledger.closing is not None and ledger.closing.reason == "timeout" and request.era != ledger.era
     again = timed_out or _wants_again(request, ledger, "failed_rows")
     ledger = _leased(store, ledger, tools)
     if request.destination is None:
         return Job(request, tools, store, ledger)
-    if not _is_standing(ledger, tools.resolve(request.destination)):
+    if ledger.lands_again or not _is_standing(ledger, tools.resolve(request.destination)):
         check_destination(tools.resolve(request.destination), ledger.job, request.if_exists)
         _restore_shards(request, store, ledger, source)
         tools.log.info("The job is finished; its table is landed again from the batches that were paid for.")
@@ -300,6 +306,11 @@ def _restore_shards(request: JobRequest, store: LedgerStore, ledger: Ledger, sou
 def _prepare(request: JobRequest, source: Source, on_shard: Callable[[Shard], None]) -> Prepared:
     with tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch:
         return prepare(source, request.spec, Path(scratch), on_shard)
+
+
+def _embedding_size(request: JobRequest) -> int | None:
+    body = request.spec.body
+    return embedding_size(body) if body is not None and request.spec.endpoint is Endpoint.EMBEDDINGS else None
 
 
 def _content(shards: Sequence[Shard]) -> str:

@@ -14,7 +14,13 @@ from typing import assert_never
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.outcomes import Accepted, Refused, Unknown
-from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, OpenAIBatchError, ResultsMissingError
+from airflow_provider_batch.exceptions import (
+    ApiError,
+    ApiUnavailableError,
+    OpenAIBatchError,
+    ResultsMissingError,
+    StorageError,
+)
 from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs import ledger as entries
 from airflow_provider_batch.jobs.collecting import collect, trim
@@ -83,6 +89,8 @@ class Job:
     def settle_and_cancel(self) -> None:
         """Look up what is unknown and cancel what runs, so that nothing of this generation is left at work."""
         for shard in self.ledger.shards_in("intended"):
+            shown_at = shard.intents[-1].at + self.request.limits.quiet_period
+            self.tools.sleep(max(0.0, shown_at - self.tools.clock()))
             self._resolve(shard)
         if self.ledger.active_ids:
             self._record(entries.CancelAsked(self.tools.clock()))
@@ -114,6 +122,8 @@ class Job:
         try:
             yield
         except OpenAIBatchError as error:
+            if isinstance(error, StorageError):
+                self.store.check_lease(self.ledger)  # an attempt that was taken over sees its files go
             error.consequence = error.consequence or where_the_money_is(self.ledger, self.store.location.uri)
             raise
 
@@ -164,8 +174,9 @@ class Job:
             case decisions.Trim(shard=key):
                 self._record(trim(self.request, self.tools, self.ledger.shard(key)))
             case decisions.Cancel():
+                asked = self.cancel()  # before it is recorded: an attempt that dies in between has to cancel again
                 self._record(entries.CancelAsked(now))
-                self.tools.log.warning("Cancelled on time-out: %s.", ", ".join(self.cancel()) or "nothing")
+                self.tools.log.warning("Cancelled on time-out: %s.", ", ".join(asked) or "nothing")
                 self._look()
             case decisions.PlanRound(number=number):
                 folder = self.store.shards(self.ledger.generation)

@@ -207,7 +207,7 @@ def encoded(slot: Slot, batch: SourceBatch, null_text: str | None) -> list[bytes
 
 
 def escaped(texts: list[str]) -> list[bytes]:
-    """Return the texts as the insides of JSON strings: encoded as one list, and cut where no text can have these bytes."""
+    """Return the texts as the insides of JSON strings: encoded as one list, cut where no text has these bytes."""
     return _escape(texts)[2:-2].split(b'","') if texts else []
 
 

@@ -29,7 +29,7 @@ def column(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
         fixed-size lists as their bytes.
     """
     count = len(values)
-    if values.count(None) == count:
+    if count == 0 or (values[0] is None and values.count(None) == count):
         nothing: pa.Array[Any] = pa.nulls(count, kind)
         return nothing
     if pa.types.is_decimal(kind):

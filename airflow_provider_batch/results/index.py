@@ -55,9 +55,11 @@ class LineIndex:
         self._unreadable_path = unreadable
         self._unreadable_file: BinaryIO | None = None
         self._files: list[BinaryIO] = []
+        self._descriptors: list[int] = []
         try:
             for path in files:
                 self._files.append(self._stack.enter_context(path.open("rb", buffering=READ_BYTES)))
+                self._descriptors.append(self._files[-1].fileno())
                 self._scan(len(self._files) - 1)
         except BaseException:
             self._stack.close()
@@ -77,7 +79,7 @@ class LineIndex:
         number = self._file[position]
         if number < 0:
             return None
-        return os.pread(self._files[number].fileno(), self._length[position], self._offset[position])
+        return os.pread(self._descriptors[number], self._length[position], self._offset[position])
 
     def pieces(self, start: int, count: int) -> Iterator[int]:
         """Cut rows into runs of about the same bytes, none much over the limit; yield the number of rows of each."""

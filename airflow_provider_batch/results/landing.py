@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from operator import attrgetter, itemgetter
+from operator import add, attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ def land_shard(
         landing = _Landing(results, spec, index, is_final)
         with (
             RetryWriter(retry, sidecar.schema) as retry_writer,
-            PartWriter(part, schema, len(sidecar.carried), metadata) as part_writer,
+            PartWriter(part, schema, metadata) as part_writer,
         ):
             for batch in sidecar.batches():
                 for piece in landing.pieces(batch):
@@ -171,9 +171,9 @@ class _Landing:
     def land(self, batch: pa.RecordBatch, schema: pa.Schema, part: PartWriter, retry: RetryWriter) -> None:
         """Write the next rows of the sidecar, in order."""
         states = batch.column("state").to_pylist() if _has_states(batch) else [None] * batch.num_rows
-        rows = [self._row(self._position + at, state) for at, state in enumerate(states)]
+        rows = self._rows(states)
         tried = [state["attempts"] or 0 if state else 0 for state in states]
-        attempts = [before + row.own_failure for before, row in zip(tried, rows, strict=True)]
+        attempts = list(map(add, tried, _attribute("own_failure", rows)))
         final = bytearray(map(self._is_done, rows, attempts))
         self._statuses.update(row.status for row, done in zip(rows, final, strict=True) if done)
         table = self._table(batch, rows, states, schema)
@@ -202,14 +202,19 @@ class _Landing:
             embedding_size=self._spec.embedding_size,
         )
 
-    def _row(self, position: int, state: Mapping[str, Any] | None) -> Row:
-        line = self._index.line(position)
-        if line is None:
-            return row_rules.absent(self._results.batch_status, position, self._results.refused, state)
-        row = self._reader.read(line)
-        if row.error_code == row_rules.UNREADABLE:
-            self._index.keep_unreadable(line)
-        return row
+    def _rows(self, states: Sequence[Mapping[str, Any] | None]) -> list[Row]:
+        rows = []
+        line_of, read = self._index.line, self._reader.read
+        for position, state in enumerate(states, self._position):
+            line = line_of(position)
+            if line is None:
+                rows.append(row_rules.absent(self._results.batch_status, position, self._results.refused, state))
+                continue
+            row = read(line)
+            if row.error_code == row_rules.UNREADABLE:
+                self._index.keep_unreadable(line)
+            rows.append(row)
+        return rows
 
     def _is_done(self, row: Row, attempts: int) -> bool:
         # A shard has few distinct outcomes, and asking about each of them once is a tenth of the landing's time saved.

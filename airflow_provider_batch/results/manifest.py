@@ -10,8 +10,7 @@ The dataset that a job leaves in its destination: names of parts, the manifest, 
 from __future__ import annotations
 
 import re
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ from msgspec import Struct
 
 from airflow_provider_batch import __version__
 from airflow_provider_batch.exceptions import ConfigurationError, StorageError
-from airflow_provider_batch.storage import Location
+from airflow_provider_batch.storage import Location, finished_name
 
 IfExists = Literal["error", "append", "replace"]
 
@@ -130,14 +129,17 @@ def check_destination(destination: Location, job: str, if_exists: IfExists) -> N
 
     :raises ConfigurationError: The folder is not writable, or holds another job's table and ``if_exists`` is "error".
     """
-    others = [name for name in _list(destination) if manifest_job(name) not in (None, job)]
+    try:
+        others = [name for name in destination.list() if manifest_job(name) not in (None, job)]
+    except StorageError as error:
+        raise ConfigurationError(f"{destination}: expected a folder that can be listed: {error}") from error
     if others and if_exists == "error":
         raise ConfigurationError(
             f"{destination}: expected no table of another job, found {others[0]}"
             f"{f' and {len(others) - 1} more' if len(others) > 1 else ''}. Choose another folder, or say "
             "if_exists='append' to write beside it or if_exists='replace' to remove it when the new table stands."
         )
-    probe = destination / f"_probe-{uuid.uuid4().hex[:8]}"
+    probe = destination / _probe_name(job)
     try:
         probe.write(b"")
         probe.delete()
@@ -153,17 +155,30 @@ def publish(destination: Location, manifest: Manifest, if_exists: IfExists) -> N
 
     :raises StorageError: A listed part is not there, or something cannot be removed or written.
     """
-    standing = set(_list(destination))
+    standing = set(destination.list())
     listed = {part.name for part in manifest.parts}
     if missing := sorted(listed - standing):
         raise StorageError(f"{destination / missing[0]}: expected a part of the table, found nothing; land it again.")
     for name in sorted(standing - listed):
-        part = parse_part_name(name)
-        if part is not None and part.job == manifest.job:
+        if _is_left_over(name, manifest.job):
             (destination / name).delete()
     if if_exists == "replace":
         _remove_others(destination, manifest.job, standing)
     (destination / manifest_name(manifest.job)).write(encode_manifest(manifest))
+
+
+def _probe_name(job: str) -> str:
+    """One name a job: what a killed attempt leaves is removed by the next one."""
+    return f"_probe-{job}"
+
+
+def _is_left_over(name: str, job: str) -> bool:
+    """Whether a file that is not listed is an old part of the job, or what a killed writer of it left."""
+    finished = finished_name(name)
+    part = parse_part_name(finished or name)
+    if part is not None:
+        return part.job == job
+    return finished in (manifest_name(job), _probe_name(job))
 
 
 def summary(manifest: Manifest) -> dict[str, Any]:
@@ -197,13 +212,6 @@ def _remove_others(destination: Location, job: str, standing: set[str]) -> None:
             if (parsed := parse_part_name(part.name)) is not None and parsed.job == other:
                 (destination / part.name).delete()
         location.delete()
-
-
-def _list(destination: Location) -> Sequence[str]:
-    try:
-        return destination.list()
-    except StorageError as error:
-        raise ConfigurationError(f"{destination}: expected a folder that can be listed: {error}") from error
 
 
 def manifests(destination: Location) -> Iterator[Manifest]:

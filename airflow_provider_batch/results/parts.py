@@ -2,7 +2,8 @@
 Write one Parquet part: Arrow batches are gathered to row groups, and a thread of its own encodes them.
 
 Encoding is half the work of landing and runs without the interpreter's lock, so it goes on beside the decoding of the
-next rows. A row group is handed over when the one before it is written: memory is bounded by two, whatever the shard's size.
+next rows. A row group is handed over when the one before it is written: memory is bounded by two, whatever the shard's
+size.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from airflow_provider_batch.results.schema import DICTIONARY_COLUMNS, STATISTICS_COLUMNS
+from airflow_provider_batch.results.schema import DICTIONARY_COLUMNS, KEY_COLUMNS, STATISTICS_COLUMNS
 
 #: Bytes of Arrow data in a row group. Readers skip and parallelise by row group; smaller ones compress worse.
 ROW_GROUP_BYTES = 16 << 20
@@ -30,13 +31,12 @@ class PartWriter:
 
     :param path: Where the part is written; it is created with the first row.
     :param schema: The part's columns.
-    :param carried: Number of carried columns: these stand first, and nothing is known of what they hold.
     :param metadata: Provenance, kept in the file's footer.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, carried: int, metadata: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
         self.rows = 0
-        self._path, self._schema, self._carried, self._metadata = path, schema, carried, metadata
+        self._path, self._schema, self._metadata = path, schema, metadata
         self._pending: list[pa.RecordBatch] = []
         self._pending_bytes = 0
         self._writer: pq.ParquetWriter | None = None
@@ -73,7 +73,7 @@ class PartWriter:
             self._encoding.result()
         if not self._pending:
             return
-        self._writer = self._writer or self._open()
+        self._writer = self._writer or open_part(self._path, self._schema)
         table = pa.Table.from_batches(self._pending, self._schema)
         self._pending, self._pending_bytes = [], 0
         self._encoding = self._encoder.submit(self._writer.write_table, table, max(1, table.num_rows))
@@ -91,19 +91,26 @@ class PartWriter:
                 self._writer.close()
             self._path.unlink(missing_ok=True)
 
-    def _open(self) -> pq.ParquetWriter:
-        carried = [field for field in list(self._schema)[: self._carried] if not pa.types.is_nested(field.type)]
-        own = set(self._schema.names[self._carried :])
-        words: Any = [field.name for field in carried if not _is_number(field.type)]
-        return pq.ParquetWriter(
-            self._path,
-            self._schema,
-            compression="zstd",
-            compression_level=ZSTD_LEVEL,
-            use_dictionary=words + sorted(own & DICTIONARY_COLUMNS),
-            write_statistics=[field.name for field in carried] + sorted(own & STATISTICS_COLUMNS),
-            store_decimal_as_integer=True,
-        )
+
+def open_part(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """
+    Open a part for writing, laid out for readers.
+
+    :param schema: The columns, as `schema.result_schema` gives them.
+    """
+    first = schema.names.index(next(iter(KEY_COLUMNS)))  # what stands before is carried, and may hold anything
+    carried = [field for field in list(schema)[:first] if not pa.types.is_nested(field.type)]
+    own = set(schema.names[first:])
+    words: Any = [field.name for field in carried if not _is_number(field.type)]
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        compression_level=ZSTD_LEVEL,
+        use_dictionary=words + sorted(own & DICTIONARY_COLUMNS),
+        write_statistics=[field.name for field in carried] + sorted(own & STATISTICS_COLUMNS),
+        store_decimal_as_integer=True,
+    )
 
 
 def _is_number(kind: pa.DataType) -> bool:

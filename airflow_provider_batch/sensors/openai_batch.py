@@ -84,13 +84,13 @@ class OpenAIBatchSensor(BaseSensorOperator):
                 raise AirflowSkipException(f"Skipped, as soft_fail or never_fail says: {error}") from error
             raise
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any] | None, deadline: float) -> Any:
+    def execute_complete(self, context: Context, event: Mapping[str, Any] | None, deadline: float | None = None) -> Any:
         """
         Look again: the event says no more than that.
 
-        :param deadline: Epoch seconds at which the sensor's time-out is over.
+        :param deadline: Epoch seconds at which the sensor's time-out is over; `dag.test()` does not hand it on.
         """
-        return self._finish_or_defer(context, deadline, has_waited=True)
+        return self._finish_or_defer(context, deadline or time.time() + self.timeout, has_waited=True)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Return whether all batches have ended; a server that is away for a while is no failure."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
@@ -52,6 +53,19 @@ async def test_a_missing_connection_is_one_clear_error(airflow_db: None) -> None
         assert result[1].startswith("There is no connection 'nowhere': create one of type 'OpenAI Batch'")
     with pytest.raises(ConfigurationError, match="There is no connection 'nowhere'"):
         await OpenAIBatchHook("nowhere").aget_settings()
+
+
+async def test_where_airflow_has_no_asynchronous_way_the_other_one_is_taken(
+    connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`dag.test()` with a connection of the metadata database."""
+
+    async def not_found(conn_id: str) -> None:
+        raise AirflowNotFoundException(conn_id)
+
+    hook = OpenAIBatchHook(connection())
+    monkeypatch.setattr(hook, "aget_connection", not_found)
+    assert (await hook.aget_settings()).api_key == SECRET
 
 
 def test_the_client_is_made_once(connection: Callable[..., str]) -> None:

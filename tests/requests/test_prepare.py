@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +261,26 @@ class TestBadInput:
         with pytest.raises(TemplateError):
             prepare(open_source(rows), spec(custom_id="{text}", max_shard_rows=2), tmp_path, handed.append)
         assert {path.stem for path in tmp_path.iterdir()} == {str(shard.key) for shard in handed}
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from /proc")
+def test_memory_does_not_grow_with_the_row_group(tmp_path: Path) -> None:
+    """Invariant 8. One row group of 150 MB; the process takes some 70 MB before it reads a row."""
+    text = pa.array([f"{number:0500d}" for number in range(300_000)])
+    pq.write_table(pa.table({"text": text}), tmp_path / "a.parquet", row_group_size=300_000)
+    code = """
+from pathlib import Path
+from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.requests.prepare import RequestSpec, prepare
+from airflow_provider_batch.requests.sources import open_source
+spec = RequestSpec(Endpoint.RESPONSES, {"model": "m", "input": "{text}"})
+prepare(open_source("a.parquet"), spec, Path("out"), lambda shard: (shard.lines.unlink(), shard.rows.unlink()))
+print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
+    assert int(done.stdout) / 1024 < 200
 
 
 def test_wide_and_nested_columns_of_every_kind_are_carried(tmp_path: Path) -> None:

@@ -310,6 +310,16 @@ class TestCsv:
         (tmp_path / "2.csv").write_bytes(b"c,a\n3,4\n")
         assert rows_of(open_source(str(tmp_path))) == [{"a": "1", "b": "2", "c": None}, {"a": "4", "b": None, "c": "3"}]
 
+    def test_a_quoted_line_break_may_stand_where_one_piece_ends(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("airflow_provider_batch.requests.csv_files.BLOCK_BYTES", 64)
+        rows = [{"a": f"{number}\n{number}\n", "b": "x" * (number % 7)} for number in range(200)]
+        write_csv(tmp_path / "a.csv", rows)
+        source = open_source(str(tmp_path / "a.csv"))
+        assert rows_of(source) == rows
+        assert [batch.first_row for batch in source.batches()][1] > 0
+
     def test_a_row_may_be_larger_than_what_is_read_at_a_time(self, tmp_path: Path) -> None:
         long = "x" * 3_000_000
         assert self.read(tmp_path, f'a,b\n"{long}",1\n2,3\n'.encode())[0]["a"] == long
@@ -456,6 +466,27 @@ def test_values_of_one_kind_come_back_from_their_column(values: list[Any]) -> No
     names = list(column.fields)
     expected = [None if value is None else {name: value.get(name) for name in names} for value in values]
     assert column.build(values).to_pylist() == (expected if names else [None] * len(values))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2.5], pa.float64()),
+        ([2**53, 0.5], pa.float64()),
+        ([2**53 + 1, 0.5], pa.string()),
+        ([2**63 - 1, -(2**63)], pa.int64()),
+        ([2**63], pa.string()),
+        ([None, None], pa.string()),
+        ([[], None], pa.list_(pa.string())),
+        ([{}, None], pa.string()),
+        ([[1, "a"]], pa.list_(pa.string())),
+        ([True, 1], pa.string()),
+    ],
+)
+def test_a_type_is_chosen_that_loses_nothing(values: list[Any], expected: pa.DataType) -> None:
+    column = InferredColumn()
+    column.observe(values)
+    assert column.arrow_type == expected
 
 
 def test_an_object_with_data_for_keys_is_json_text() -> None:

@@ -47,6 +47,18 @@ class TestPlaceholders:
         row = {"i": 1, "f": 1.5, "b": True, "l": [1, "x", None], "o": {"k": [{}]}, "z": None, "s": "1"}
         assert rendered({name: f"{{{name}}}" for name in row}, [row]) == [row]
 
+    def test_texts_alone_stay_with_their_rows(self) -> None:
+        texts = ['a","b', "", '\\"', "\\", '","', "\u2028\n", '"']
+        bodies = rendered({"alone": "{t}", "within": "<{t}>"}, [{"t": text} for text in texts])
+        assert bodies == [{"alone": text, "within": f"<{text}>"} for text in texts]
+
+    def test_a_field_of_a_null_struct_is_null_in_arrow_columns_too(self) -> None:
+        inner = pa.array([{"y": "a"}, {"y": "b"}, {"y": "c"}])
+        column = pa.StructArray.from_arrays([inner], ["x"], mask=pa.array([False, True, False]))
+        batch = SourceBatch(pa.record_batch([column], ["s"]).slice(1))
+        assert batch.values(("s", "x", "y")) == [None, "c"]
+        assert batch.values(("s", "x")) == [None, {"y": "c"}]
+
     def test_a_row_keeps_its_own_type_in_a_column_of_mixed_kinds(self) -> None:
         values = [1, 1.5, "1", True, None, [1], {"a": 1}]
         rows = [{"v": value, "w": 1 if index else 1.5} for index, value in enumerate(values)]

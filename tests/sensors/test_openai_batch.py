@@ -145,6 +145,10 @@ class TestDeferring:
             self.resume(sensor(deferrable=True), first, context)
         assert second.value.trigger.until == first.trigger.until  # type: ignore[attr-defined]
 
+    def test_dag_test_resumes_with_the_event_alone(self, stub: StubApi, sensor: Make, context: Any) -> None:
+        stub.on("GET", "/batches/b1", batch("b1", "completed"))
+        assert sensor(deferrable=True).resume_execution("execute_complete", {"event": {}}, context) == ["b1"]
+
     def test_past_its_time_it_times_out(self, stub: StubApi, sensor: Make, context: Any) -> None:
         stub.on("GET", "/batches/b1", batch("b1"))
         with pytest.raises(AirflowSensorTimeout, match="b1"):

@@ -106,7 +106,7 @@ def answer(asked: Asked) -> Answer:
         if as_base64:
             embedding = base64.b64encode(array("f", numbers).tobytes()).decode()
         else:
-            embedding = f"\x00{index}\x00"
+            embedding = f"\x00{asked.digest[:32]}/{index}\x00"
             reply.raw[embedding] = _encode(numbers)
         data.append({"object": "embedding", "index": index, "embedding": embedding})
     reply.tokens = Tokens(input=tokens.of_inputs(body["input"]))

@@ -29,7 +29,7 @@ _STOP = frozenset(
     )
 )
 #: Characters of a prompt that are looked at; the rest would only cost time.
-_LOOKED_AT = 3_000
+_LOOKED_AT = 2_000
 _LONGEST_SENTENCE = 240
 
 

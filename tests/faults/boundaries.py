@@ -1,0 +1,127 @@
+"""
+The boundaries of a process that drives a job, and what happens to it at one of them.
+
+A boundary lies before and after each call of the API, and at each storage write before it, between the finished
+temporary file and its becoming visible, and after it; deletions have two. Between two boundaries a process changes
+nothing that outlives it, so killing it at each of them is killing it everywhere. `reads` adds one behind each read of
+a ledger: nothing changes there either, but a process that is *held* there goes on with what is no longer true.
+
+The package knows nothing of this: `install` patches it, in the driven process only.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_batch.api.client import BatchClient
+from airflow_provider_batch.storage import Location
+
+API_CALLS = ("upload", "create", "retrieve", "list_page", "cancel", "download", "delete_file")
+LEDGER = "ledger.json"
+
+
+class Counter:
+    """A number that processes made by `fork` share, so that it outlives those that are killed."""
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, 8)
+
+    def __int__(self) -> int:
+        return int.from_bytes(self._shared[:8], "little")
+
+    def add(self) -> int:
+        value = int(self) + 1
+        self._shared[:8] = value.to_bytes(8, "little")
+        return value
+
+
+@dataclass
+class Boundaries:
+    """
+    Counts the boundaries that a process (and those after it) passes, from 1.
+
+    :param trace: File that gets one line a boundary.
+    :param stops: Number of a boundary → the signal that the process sends itself there.
+    :param reads: Whether reading a ledger counts.
+    """
+
+    trace: Path
+    stops: dict[int, signal.Signals] = field(default_factory=dict)
+    reads: bool = False
+    counter: Counter = field(default_factory=Counter)
+
+    def passed(self, name: str) -> None:
+        """Count one; it may be the last."""
+        number = self.counter.add()
+        with self.trace.open("a") as trace:
+            trace.write(f"{number} {os.getpid()} {name}\n")
+        if number in self.stops:
+            os.kill(os.getpid(), self.stops[number])
+
+    @property
+    def names(self) -> list[str]:
+        """The boundaries so far, in order; the first is number 1."""
+        return [line.split(" ", 2)[2] for line in self.trace.read_text().splitlines()] if self.trace.exists() else []
+
+
+def install(boundaries: Boundaries) -> None:
+    """Patch the client and the storage of this process, for its whole life."""
+    for name in API_CALLS:
+        setattr(BatchClient, name, _around(getattr(BatchClient, name), name, boundaries))
+    _watch_writes(boundaries)
+    if boundaries.reads:
+        _watch_reads(boundaries)
+
+
+def _around(call: Callable[..., Any], name: str, boundaries: Boundaries) -> Callable[..., Any]:
+    def counted(self: BatchClient, *args: Any, **kwargs: Any) -> Any:
+        boundaries.passed(f"{name}: before")
+        try:
+            return call(self, *args, **kwargs)
+        finally:
+            boundaries.passed(f"{name}: after")
+
+    return counted
+
+
+def _watch_writes(boundaries: Boundaries) -> None:
+    writing, publish, delete = Location.writing, Location._publish, Location.delete
+
+    @contextmanager
+    def counted_writing(self: Location) -> Iterator[Path]:
+        boundaries.passed(f"write {self.name}: before")
+        with writing(self) as temporary:
+            yield temporary
+
+    def counted_publish(self: Location, temporary: Path) -> None:
+        boundaries.passed(f"write {self.name}: not visible yet")
+        publish(self, temporary)
+        boundaries.passed(f"write {self.name}: visible")
+
+    def counted_delete(self: Location) -> None:
+        boundaries.passed(f"delete {self.name}: before")
+        delete(self)
+        boundaries.passed(f"delete {self.name}: after")
+
+    Location.writing = counted_writing  # type: ignore[method-assign]
+    Location._publish = counted_publish  # type: ignore[method-assign]
+    Location.delete = counted_delete  # type: ignore[method-assign]
+
+
+def _watch_reads(boundaries: Boundaries) -> None:
+    read = Location.read_or_none
+
+    def counted_read(self: Location) -> bytes | None:
+        data = read(self)
+        if self.name == LEDGER:
+            boundaries.passed(f"read {self.name}: after")
+        return data
+
+    Location.read_or_none = counted_read  # type: ignore[method-assign]

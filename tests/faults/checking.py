@@ -1,0 +1,105 @@
+"""The end state of a job: what is there, and what of it must not be."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.faults.scenarios import Scenario
+
+MANIFEST = "_manifest-*.json"
+
+
+@dataclass(frozen=True)
+class EndState:
+    """
+    What a course of a scenario left behind. It has to be that of the undisturbed course.
+
+    :param batches: At the emulator, those that it let in.
+    :param refused: Batches that it refused as a whole.
+    """
+
+    rows: list[list[Any]]
+    statuses: dict[str, int]
+    manifest_statuses: dict[str, int]
+    parts: list[str]
+    manifest_cost: str | None
+    batches: int
+    refused: int
+    cost: str | None
+    executed: int
+    billed_again: int
+
+    @classmethod
+    def of(cls, folder: Path, emulator: dict[str, Any]) -> EndState:
+        """Read what is there; to be called in a process of its own, for the engine that reads the table has threads."""
+        import duckdb
+
+        table, parts = folder / "table", sorted(path.name for path in (folder / "table").glob("*.parquet"))
+        query = f"select row_number, key, input_text, status, round from read_parquet('{table}/*.parquet') order by 1, 5"
+        rows = [list(row) for row in duckdb.sql(query).fetchall()] if parts else []
+        manifests = list(table.glob(MANIFEST))
+        manifest = json.loads(manifests[0].read_text()) if manifests else {}
+        return cls(
+            rows=rows,
+            statuses=dict(Counter(row[3] for row in rows)),
+            manifest_statuses=manifest.get("statuses", {}),
+            parts=parts,
+            manifest_cost=manifest.get("cost_usd"),
+            batches=sum(batch["status"] != "failed" for batch in emulator["batches"]),
+            refused=sum(batch["status"] == "failed" for batch in emulator["batches"]),
+            cost=emulator["cost_usd"],
+            executed=emulator["executions"]["executed"],
+            billed_again=emulator["executions"]["billed_again"],
+        )
+
+
+def observe(folder: Path, emulator: dict[str, Any]) -> dict[str, Any]:
+    """Return the end state and what is wrong with it by itself, as JSON."""
+    return {"state": asdict(EndState.of(folder, emulator)), "wrong": _wrong(folder, emulator)}
+
+
+def _wrong(folder: Path, emulator: dict[str, Any]) -> list[str]:
+    """What may never be, whatever the scenario."""
+    table = folder / "table"
+    manifests = list(table.glob(MANIFEST))
+    if len(manifests) != 1:
+        return [f"expected one manifest, found {len(manifests)}"]
+    manifest = json.loads(manifests[0].read_text())
+    listed = {part["name"] for part in manifest["parts"]} | {manifests[0].name}
+    standing = {path.name for path in table.iterdir()}
+    wrong = [f"the destination holds {name}" for name in sorted(standing - listed)]
+    wrong += [f"the manifest lists {name}" for name in sorted(listed - standing)]
+    wrong += [f"the state folder holds {name}" for name in _stray(folder / "state")]
+    running = [batch["id"] for batch in emulator["batches"] if batch["status"] in ("validating", "in_progress", "finalizing")]
+    return wrong + [f"batch {one} is still running" for one in running] + [f"emulator: {e}" for e in emulator["errors"]]
+
+
+def _stray(state: Path) -> list[str]:
+    kept = {"ledger.json", ".lock"}
+    return sorted(str(path.relative_to(state)) for path in state.rglob("*") if path.is_file() and path.name not in kept)
+
+
+def wrong_with_rows(scenario: Scenario, state: EndState, given: list[dict[str, Any]]) -> list[str]:
+    """One result row for each input row, with its own columns beside it, and the statuses that the scenario makes."""
+    wrong = []
+    expected = [[number, row["key"], row["text"]] for number, row in enumerate(given)]
+    if [row[:3] for row in state.rows] != expected:
+        numbers = Counter(row[0] for row in state.rows)
+        twice = [number for number, count in numbers.items() if count > 1]
+        lost = [row[0] for row in expected if row[0] not in numbers]
+        wrong.append(f"rows in: {len(expected)}, rows out: {len(state.rows)}; lost {lost}, twice {twice}")
+    if not state.statuses == state.manifest_statuses == dict(scenario.statuses):
+        wrong.append(f"statuses: {state.statuses} in the table, {state.manifest_statuses} in the manifest")
+    return wrong
+
+
+def differences(scenario: Scenario, state: EndState, undisturbed: EndState) -> list[str]:
+    """What differs from the course that nothing disturbed."""
+    names = ["parts", "manifest_cost", "batches", "cost", "executed", "billed_again"]
+    names += [] if scenario.refused_creates else ["refused"]
+    pairs = ((name, getattr(undisturbed, name), getattr(state, name)) for name in names)
+    return [f"{name}: {found} where {due} is due" for name, due, found in pairs if found != due]

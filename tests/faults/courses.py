@@ -1,0 +1,158 @@
+"""Courses that a scenario can take, each with one disturbance, and whether it ended as the undisturbed one."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_provider_batch.emulator.testing import Emulator
+from tests.faults.boundaries import LEDGER, Boundaries
+from tests.faults.checking import EndState, differences, observe, wrong_with_rows
+from tests.faults.driving import End, Run, end_of, rows_of
+from tests.faults.points import Point
+from tests.faults.processes import in_a_process
+from tests.faults.scenarios import Scenario
+
+#: Seconds after which a process is taken to wait for the lock of one that is held.
+LOCKED = 0.6
+#: Seconds in which one that waits for nothing ends.
+ENDS_WITHIN = 20.0
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """The course that others are compared with; `names` are its boundaries, `held` those where it can be held."""
+
+    state: EndState
+    names: list[str]
+    held: list[str]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """
+    What came of one disturbance.
+
+    :param outcome: How the disturbed process ended.
+    :param wrong: What may not be; nothing is wrong where this is empty.
+    :param paid_again: What was made twice where the guarantee ends: between the last check and the wire.
+    """
+
+    point: Point
+    name: str
+    outcome: str
+    wrong: tuple[str, ...] = ()
+    paid_again: bool = False
+
+
+def undisturbed(scenario: Scenario, folder: Path, emulator: Emulator) -> Undisturbed:
+    """Run a scenario by itself; raises `AssertionError` where it does not do what it is for."""
+    names = []
+    for reads in (True, False):
+        run = _run(scenario, folder, emulator, Boundaries(folder / "trace", reads=reads))
+        run.prepare()
+        end = run.to_the_end()
+        state, wrong = _end_state(run)
+        if end.kind != scenario.phase.ends or state.batches != scenario.batches or wrong:
+            raise AssertionError(f"{scenario.name}, undisturbed: {end}, {state.batches} batches, {wrong}")
+        names.append(run.boundaries.names)
+    return Undisturbed(state, names=names[1], held=names[0])
+
+
+def disturbed(scenario: Scenario, point: Point, folder: Path, emulator: Emulator, due: Undisturbed) -> Verdict:
+    """Run a scenario with the disturbance of `point`."""
+    match point.kind:
+        case "killed" | "killed twice":
+            return _killed(scenario, point, folder, emulator, due)
+        case "held" | "held before the wire":
+            return _held(scenario, point, folder, emulator, due)
+        case "overtaken":
+            return _overtaken(scenario, point, folder, emulator, due)
+
+
+def _killed(scenario: Scenario, point: Point, folder: Path, emulator: Emulator, due: Undisturbed) -> Verdict:
+    """The process is killed at a boundary, the next one perhaps at another, and started until it ends."""
+    stops = dict.fromkeys(point.at, signal.SIGKILL)
+    run = _run(scenario, folder, emulator, Boundaries(folder / "trace", stops=stops))
+    run.prepare()
+    end = run.to_the_end()
+    names = run.boundaries.names
+    name = " + ".join(names[number - 1] for number in point.at if number <= len(names))
+    kills = sum(end.kind == "killed" for end in run.ends)
+    outcome = {0: "not reached", 1: "killed once"}.get(kills, "killed twice")
+    return Verdict(point, name, outcome, tuple(_wrong(run, end, due)))
+
+
+def _held(scenario: Scenario, point: Point, folder: Path, emulator: Emulator, due: Undisturbed) -> Verdict:
+    """A process is held at a boundary, a second one works meanwhile, then the first goes on."""
+    run = _run(
+        scenario, folder, emulator, Boundaries(folder / "trace", {point.at[0]: signal.SIGSTOP}, reads=True)
+    )
+    run.prepare()
+    first = run.start(run.boundaries, "first")
+    first.wait()
+    name = run.boundaries.names[-1]
+    if not first.is_stopped:
+        return Verdict(point, name, "not reached", tuple(_wrong(run, end_of(first), due)))
+    second = run.start(None, "second")
+    second.wait(LOCKED if LEDGER in name else ENDS_WITHIN)
+    waits = second.is_stopped
+    first.go_on()
+    first.wait()
+    second.wait()
+    return _both(run, point, name, first=end_of(first), second=end_of(second), due=due, note=", second waits" * waits)
+
+
+def _overtaken(scenario: Scenario, point: Point, folder: Path, emulator: Emulator, due: Undisturbed) -> Verdict:
+    """While one process is held, a second reads the ledger and is held too; the first goes on to its end."""
+    run = _run(
+        scenario, folder, emulator, Boundaries(folder / "trace", {point.at[0]: signal.SIGSTOP}, reads=True)
+    )
+    run.prepare()
+    first = run.start(run.boundaries, "first")
+    first.wait()
+    name = run.boundaries.names[-1]
+    if not first.is_stopped:
+        return Verdict(point, name, "not reached", tuple(_wrong(run, end_of(first), due)))
+    second = run.start(Boundaries(folder / "trace2", {point.at[1]: signal.SIGSTOP}, reads=True), "second")
+    second.wait(LOCKED if LEDGER in name else ENDS_WITHIN)
+    first.go_on()
+    first.wait(LOCKED * 2)
+    waits = first.is_stopped
+    second.wait(0.0)
+    if second.is_stopped:
+        second.go_on()
+    first.wait()
+    second.wait()
+    return _both(run, point, name, first=end_of(first), second=end_of(second), due=due, note=", first waits" * waits)
+
+
+def _both(run: Run, point: Point, name: str, *, first: End, second: End, due: Undisturbed, note: str) -> Verdict:
+    final = run.scenario.phase.ends
+    wrong = [f"an attempt ended as {one}" for one in (first, second) if one.kind not in ("JobTakenError", final)]
+    end = second if second.kind == final else first if first.kind == final else run.to_the_end()
+    outcome = f"first: {first.kind}, second: {second.kind}{note}"
+    found = _wrong(run, end, due)
+    if point.kind == "held before the wire":
+        paid = [one for one in found if one.partition(":")[0] in ("batches", "cost", "executed", "billed_again")]
+        return Verdict(point, name, outcome, tuple(wrong + [o for o in found if o not in paid]), paid_again=bool(paid))
+    return Verdict(point, name, outcome, tuple(wrong + found))
+
+
+def _run(scenario: Scenario, folder: Path, emulator: Emulator, boundaries: Boundaries) -> Run:
+    return Run(scenario, folder, emulator, boundaries)
+
+
+def _wrong(run: Run, end: End, due: Undisturbed) -> list[str]:
+    wrong = [] if end.kind == run.scenario.phase.ends else [f"it ended as {end}"]
+    state, more = _end_state(run)
+    return wrong + more + differences(run.scenario, state, due.state)
+
+
+def _end_state(run: Run) -> tuple[EndState, list[str]]:
+    emulator = run.emulator.state()
+    seen = in_a_process(lambda: observe(run.folder, emulator), run.folder / "seen.json")
+    state = EndState(**seen["state"])
+    given = rows_of(run.scenario.phase.request.get("rows", run.scenario.rows))
+    return state, seen["wrong"] + wrong_with_rows(run.scenario, state, given)

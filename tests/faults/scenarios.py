@@ -1,0 +1,181 @@
+"""The jobs that are killed at each of their boundaries: between them they pass all code that changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+#: How a job is driven: to its end in one process, each advance in one of its own, or one advance and no more.
+Style = Literal["blocking", "deferring", "one advance"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """
+    What one task instance does, over all its attempts.
+
+    :param request: What differs from the other phases' `JobRequest`; `rows` is the number of input rows.
+    :param settings: Of the emulator, from here on.
+    :param before: Something that happens to the folder before it.
+    """
+
+    style: Style = "blocking"
+    request: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    before: Callable[[Path], None] | None = None
+    ends: str = "done"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """
+    A job, what goes wrong at the API meanwhile, and what has to come out.
+
+    :param phases: The last is the one that is killed; those before it are what it finds.
+    :param late: Seconds by which the clock is ahead from the moment on when the job first waits.
+    :param statuses: Rows of the table by status.
+    :param batches: Batches that the API lets in.
+    :param refused_creates: Whether how often the API refuses a create is a matter of timing.
+    """
+
+    name: str
+    phases: Sequence[Phase]
+    statuses: Mapping[str, int]
+    batches: int
+    rows: int = 25
+    faults: Sequence[Mapping[str, Any]] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    late: float = 0.0
+    refused_creates: bool = False
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that is killed."""
+        return self.phases[-1]
+
+
+def _remove_table(folder: Path) -> None:
+    for path in (folder / "table").iterdir():
+        if path.is_file():
+            path.unlink()
+
+
+_PASSING = {"kind": "http_error", "status": 503, "fraction": 0.3, "executions": 1}
+_WRONG = {"kind": "http_error", "status": 400, "executions": 1}
+_NEVER = {"progress": "seconds:3600"}
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario("three shards, two rounds", [Phase()], {"succeeded": 25}, 4, faults=[_PASSING]),
+    Scenario(
+        "expiry, a row that always fails, a refused line",
+        [Phase()],
+        {"succeeded": 23, "failed": 2},
+        5,
+        faults=[
+            {"kind": "expire", "after": 0.5, "times": 1},
+            {"kind": "http_error", "status": 500, "custom_id": "22"},
+            {"kind": "refuse_file", "line": 4, "message": "No good.", "nth": 2},
+        ],
+    ),
+    Scenario(
+        "queue limit, told by the batch",
+        [Phase()],
+        {"succeeded": 30},
+        3,
+        rows=30,
+        settings={"enqueued_token_limit": 250},
+        refused_creates=True,
+    ),
+    Scenario(
+        "queue limit, told by the create",
+        [Phase()],
+        {"succeeded": 30},
+        3,
+        rows=30,
+        settings={"enqueued_token_limit": 250, "token_limit_answer": "429"},
+        refused_creates=True,
+    ),
+    Scenario(
+        "lost answers of creates",
+        [Phase()],
+        {"succeeded": 25},
+        3,
+        faults=[
+            {"kind": "lose_answer", "method": "POST", "path": "/v1/batches", "nth": 1},
+            {"kind": "drop_connection", "method": "POST", "path": "/v1/batches", "nth": 2},
+            {"kind": "late_in_list", "seconds": 0.3},
+        ],
+        limits={"quiet_period": 0.5},
+    ),
+    Scenario(
+        "time-out with cancel",
+        [Phase(ends="JobTimeoutError")],
+        {"cancelled": 25},
+        2,
+        settings=_NEVER,
+        limits={"timeout": 1000.0, "max_active_batches": 2},
+        late=2000.0,
+    ),
+    Scenario(
+        "each advance in a process of its own",
+        [Phase(style="deferring")],
+        {"succeeded": 25},
+        4,
+        faults=[_PASSING],
+        limits={"max_active_batches": 2},
+    ),
+    Scenario(
+        "a finished job whose table is gone",
+        [Phase(), Phase(before=_remove_table, request={"era": 1})],
+        {"succeeded": 25},
+        4,
+        faults=[_PASSING],
+    ),
+    Scenario(
+        "rerun of the rows without success",
+        [Phase(), Phase(request={"rerun": "failed_rows", "era": 1})],
+        {"succeeded": 25},
+        4,
+        faults=[{**_WRONG, "custom_id": "[37]"}, {**_WRONG, "custom_id": "2[0-4]"}],
+    ),
+    Scenario(
+        "rerun of the rows without success, table gone",
+        [Phase(), Phase(before=_remove_table, request={"rerun": "failed_rows", "era": 1})],
+        {"succeeded": 25},
+        4,
+        faults=[{**_WRONG, "custom_id": "[37]"}, {**_WRONG, "custom_id": "2[0-4]"}],
+    ),
+    Scenario(
+        "rerun of everything",
+        [Phase(), Phase(request={"rerun": "all", "era": 1})],
+        {"succeeded": 15},
+        4,
+        rows=15,
+    ),
+    Scenario(
+        "changed input, resubmitted",
+        [
+            Phase(style="one advance", settings=_NEVER, request={"rows": 20}, ends="waits"),
+            Phase(settings={"progress": "reads:2"}, request={"on_changed_input": "resubmit"}),
+        ],
+        {"succeeded": 15},
+        4,
+        rows=15,
+        faults=[{"kind": "late_in_list", "seconds": 0.3}],
+        limits={"quiet_period": 0.5},
+    ),
+    Scenario(
+        "our files at the API deleted, another job's table replaced",
+        [
+            Phase(request={"map_index": 7, "rows": 5}),
+            Phase(request={"if_exists": "replace", "delete_files": True, "metadata": {"team": "a"}}),
+        ],
+        {"succeeded": 15},
+        3,
+        rows=15,
+    ),
+    Scenario("no rows", [Phase()], {}, 0, rows=0),
+)

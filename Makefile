@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer and nothing else; everything is installed into .venv, with the pip settings of whoever runs it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench dist clean
+.PHONY: help demo test lint format bench faults soak dist clean
 
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
@@ -35,6 +35,12 @@ format: $(VENV)/.dev ## Format the code
 
 bench: $(VENV)/.dev ## Measure rows a second and peak memory
 	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
+
+faults: $(VENV)/.dev ## Kill jobs at each of their boundaries and check what came of them (ARGS='--every 10')
+	$(BIN)/python -m tests.faults $(ARGS)
+
+soak: $(VENV)/.dev ## Run 200,000 rows with failures, expiry, a full queue and kills; print time and memory
+	$(BIN)/python -m tests.faults.soak $(ARGS)
 
 # A fresh environment without development packages: an import that only developers can satisfy shows here.
 dist: $(VENV)/.dev ## Build the wheel and try it in an environment without development packages

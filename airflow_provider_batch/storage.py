@@ -1,9 +1,10 @@
 """
 The one seam to storage: read, write whole, list, delete, on any fsspec file system.
 
-A file appears whole or not at all: on a local disk by a rename within its folder, elsewhere by one upload of a
-finished local file, which object stores make visible only at its end. "It is not there" and "it could not be read"
-are different answers; a bucket that does not exist is the second one.
+A file appears whole or not at all: on a local disk by a rename within its folder, on an object store by one upload of
+a finished local file, which shows only at its end, on any other file system by an upload beside it and a rename; where
+such a one cannot rename onto a file, a reader may find half of a file that is being replaced, and never none. "It is
+not there" and "it could not be read" are different answers; a bucket that does not exist is the second one.
 
 `Location.write_if` replaces a file only while it is what the caller read, or creates it only while there is none:
 
@@ -12,9 +13,10 @@ are different answers; a bucket that does not exist is the second one.
 | S3, and compatible stores with conditional writes | one wins, wherever they run (`If-Match`, `If-None-Match`) |
 | local disk | one wins among the processes of all machines that share its locks (`flock`) |
 | in memory | one wins among the threads of the process |
-| any other | one wins among the threads of the process; of several processes the last one, unless its look at the file
-  comes after another's write; creating is exclusive wherever fsspec can do that |
+| other object stores | one wins among the threads of the process, and one creates wherever fsspec can say "create" |
+| any other | one wins among the threads of the process |
 
+Where processes are not held apart, the later write stands if both had looked before either wrote.
 A store that answers conditions with "not implemented", or that ignores them, is one of the others.
 """
 
@@ -38,6 +40,7 @@ from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.spec import AbstractFileSystem
 
 from airflow_provider_batch import object_stores
@@ -88,6 +91,10 @@ class Location:
     def is_local(self) -> bool:
         """Whether this is a path of the local disk."""
         return isinstance(self.fs, LocalFileSystem)
+
+    @property
+    def _is_in_memory(self) -> bool:
+        return isinstance(self.fs, MemoryFileSystem)
 
     def at(self, path: str) -> Location:
         """Return another path of the same file system, with a URI that matches it."""
@@ -145,6 +152,8 @@ class Location:
         """
         Write the file whole unless it has changed meanwhile, and return whether it was written.
 
+        :param data: Something that no other writer would write: a content that stands there already counts as ours,
+            since S3 refuses the second try of a write whose answer was lost.
         :param version: What `read_stored` gave; None where it gave none, and none may stand there.
         """
         if object_stores.is_s3(self.fs):
@@ -152,7 +161,7 @@ class Location:
         with self._locked():
             if self._version() != version:
                 return False
-            if version is None and not self.is_local:
+            if version is None and (self._is_in_memory or object_stores.is_object_store(self.fs)):
                 return self._create(data)
             self._remove_left_over()
             self.write(data)
@@ -236,9 +245,25 @@ class Location:
             os.replace(temporary, self.path)
             _sync(Path(self.path).parent)  # without it a power failure can undo the rename
             return
-        self._make_folder()
-        self.fs.put_file(str(temporary), self.path, **object_stores.transfer_options(self.fs))
+        if self._is_in_memory:
+            self.fs.pipe_file(self.path, temporary.read_bytes())  # `put_file` would show it growing
+        elif object_stores.is_object_store(self.fs):
+            self.fs.put_file(str(temporary), self.path, **object_stores.transfer_options(self.fs))
+        else:
+            self._put_and_rename(temporary)
         self.fs.invalidate_cache()
+
+    def _put_and_rename(self, temporary: Path) -> None:
+        """Publish on a remote file system with folders (SFTP, HDFS …), where an upload shows while it grows."""
+        folder = self.path.rstrip("/").rpartition("/")[0]
+        self.fs.makedirs(folder, exist_ok=True)
+        beside = f"{folder}/.{self.name}.{uuid.uuid4().hex[:8]}.tmp"
+        self.fs.put_file(str(temporary), beside)
+        try:
+            self.fs.mv(beside, self.path)
+        except Exception:  # no renaming onto a file there: never remove it first, "absent" would be believed
+            self.fs.put_file(str(temporary), self.path)
+            self.fs.rm_file(beside)
 
     def _remove_left_over(self) -> None:
         """Remove what killed writers left of this file; under its lock, so that nobody else is writing it."""
@@ -246,10 +271,6 @@ class Location:
             for path in Path(self.path).parent.glob(".*.tmp"):
                 if finished_name(path.name) == self.name:
                     path.unlink(missing_ok=True)
-
-    def _make_folder(self) -> None:
-        if not object_stores.is_object_store(self.fs):
-            self.fs.makedirs(self.path.rstrip("/").rpartition("/")[0], exist_ok=True)
 
     def _version(self) -> str | None:
         """Return the version of what stands there now, None where nothing does."""
@@ -261,9 +282,8 @@ class Location:
             return _digest(data)
 
     def _create(self, data: bytes) -> bool:
-        """Create a file on a store that is neither local nor S3, exclusively where fsspec knows how."""
+        """Create an object, exclusively where fsspec knows how."""
         try:
-            self._make_folder()
             self.fs.pipe_file(self.path, data, mode="create")
         except Exception as error:
             there = self.read_or_none()

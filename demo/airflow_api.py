@@ -190,7 +190,7 @@ class AirflowApi:
             raise RunFailedError(f"The run {run_id} of {dag_id} is {state}.\n{self.account(dag_id, run_id)}")
 
     def account(self, dag_id: str, run_id: str) -> str:
-        """Return what there is to say about a run: its tasks' logs, and the scheduler's notes of what it did to them."""
+        """Return what there is to say about a run: its tasks' logs, and the scheduler's notes on them."""
         parts = []
         for task in self.task_instances(dag_id, run_id):
             if task["try_number"]:

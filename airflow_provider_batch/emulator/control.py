@@ -19,13 +19,16 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from airflow_provider_batch.emulator.emulator import Emulator
 from airflow_provider_batch.emulator.faults import FaultRule
 from airflow_provider_batch.emulator.settings import Settings
 
 router = APIRouter(prefix="/_emulator")
+
+_Changes: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+_Rules: TypeAdapter[FaultRule | list[FaultRule]] = TypeAdapter(FaultRule | list[FaultRule])
 
 
 def _emulator(request: Request) -> Emulator:
@@ -54,7 +57,8 @@ async def get_settings(request: Request) -> dict[str, Any]:
 async def change_settings(request: Request) -> Any:
     """Change some settings."""
     try:
-        return _emulator(request).configure(await request.json()).model_dump(mode="json")
+        changes = _Changes.validate_json(await request.body())
+        return _emulator(request).configure(changes).model_dump(mode="json")
     except ValidationError as error:
         return _refused(error)
 
@@ -68,11 +72,11 @@ async def get_faults(request: Request) -> list[dict[str, Any]]:
 @router.post("/faults")
 async def set_faults(request: Request) -> Any:
     """Set one rule or several; a rule with the id of another takes its place."""
-    given = await request.json()
     try:
-        rules = [FaultRule.model_validate(one) for one in (given if isinstance(given, list) else [given])]
+        given = _Rules.validate_json(await request.body())
     except ValidationError as error:
         return _refused(error)
+    rules = given if isinstance(given, list) else [given]
     return {"ids": [_emulator(request).store.set_fault(rule).id for rule in rules]}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -41,6 +42,13 @@ class Progress:
 
 def _valid_progress(text: str) -> str:
     Progress.parse(text)
+    return text
+
+
+def _valid_url(text: str | None) -> str | None:
+    parts = urlsplit(text or "http://none")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"expected a URL such as http://localhost:8000/v1, found {text!r}")
     return text
 
 
@@ -91,7 +99,7 @@ class Settings(BaseModel):
     )
     latency: float = Field(default=0.0, ge=0, description="Seconds added to each answer of the API.")
     workers: int = Field(default=2, ge=1, le=32, description="Threads that execute batches; read at the start only.")
-    upstream: str | None = Field(
+    upstream: Annotated[str | None, AfterValidator(_valid_url)] = Field(
         default=None, description="Base URL of an OpenAI-compatible server (with its /v1) that answers each request."
     )
     upstream_api_key: str = Field(default="emulator", description="Key sent to the upstream.", repr=False)

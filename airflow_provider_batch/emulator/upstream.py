@@ -44,10 +44,6 @@ class Upstream:
 
     def __init__(self, settings: Settings) -> None:
         parts = urllib.parse.urlsplit(settings.upstream or "")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(
-                f"expected the URL of an upstream such as http://localhost:8000/v1, found {settings.upstream!r}"
-            )
         self._parts, self._settings = parts, settings
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(settings.upstream_concurrency, thread_name_prefix="upstream")

@@ -64,13 +64,13 @@ def open_job(request: JobRequest, tools: Tools) -> Job:
     return _after_the_end(request, tools, store, ledger, source)
 
 
-def resume_job(request: JobRequest, tools: Tools, key: str) -> Job:
+def resume_job(request: JobRequest, tools: Tools, key: str | None = None) -> Job:
     """
     Take up the job of a task that was woken; its ledger must be there.
 
-    :param key: `Job.key` of the job that the task waited for.
+    :param key: `Job.key` of the job that the task waited for; without one, the task instance's own.
     """
-    store = LedgerStore(request.state / key)
+    store = LedgerStore(job_folder(request.state, request.identity) if key is None else request.state / key)
     ledger = store.load()
     if ledger is None:
         raise StorageError(
@@ -235,8 +235,9 @@ def _with_changed_input(
 def _next_generation(
     request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source, asked: Fingerprint
 ) -> Job:
-    store.archive(ledger)
-    return _begin(request, tools, store, source, asked, after=ledger)
+    with store.holding(ledger):
+        store.archive(ledger)
+        return _begin(request, tools, store, source, asked, after=ledger)
 
 
 def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> Job:
@@ -250,22 +251,33 @@ def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger
     ledger = _leased(store, ledger, tools)
     if request.destination is None:
         return Job(request, tools, store, ledger)
-    if ledger.lands_again or not _is_standing(ledger, tools.resolve(request.destination)):
-        check_destination(tools.resolve(request.destination), ledger.job, request.if_exists)
-        _restore_shards(request, store, ledger, source)
-        tools.log.info("The job is finished; its table is landed again from the batches that were paid for.")
-        ledger = store.record(ledger, Relanding(request.destination))
+    destination = tools.resolve(request.destination)
+    with store.holding(ledger):
+        if ledger.lands_again or not _is_standing(ledger, destination):
+            ledger = _land_again(request, tools, store, ledger, source, wholly=again)
         if again:
-            landed = Job(request, tools, store, ledger)
-            landed.land_all()
-            ledger = landed.ledger
-    if again:
-        _restore_shards(request, store, ledger, source)
-        shards = plan_rerun(ledger, request.spec, store.shards(ledger.generation), tools.resolve(request.destination))
-        if shards:
-            ledger = store.record(ledger, RerunPlanned(shards, request.era))
-            tools.log.info("%s rows without success go again.", f"{sum(shard.rows for shard in shards):,}")
+            _restore_shards(request, store, ledger, source)
+            shards = plan_rerun(ledger, request.spec, store.shards(ledger.generation), destination)
+            if shards:
+                ledger = store.record(ledger, RerunPlanned(shards, request.era))
+                tools.log.info("%s rows without success go again.", f"{sum(shard.rows for shard in shards):,}")
     return Job(request, tools, store, ledger)
+
+
+def _land_again(
+    request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source, *, wholly: bool
+) -> Ledger:
+    """Plan to land a finished job's table once more, and do it at once where the whole of it is needed now."""
+    assert request.destination is not None
+    check_destination(tools.resolve(request.destination), ledger.job, request.if_exists)
+    _restore_shards(request, store, ledger, source)
+    tools.log.info("The job is finished; its table is landed again from the batches that were paid for.")
+    ledger = store.record(ledger, Relanding(request.destination))
+    if not wholly:
+        return ledger
+    job = Job(request, tools, store, ledger)
+    job.land_all()
+    return job.ledger
 
 
 def _is_standing(ledger: Ledger, destination: Location) -> bool:

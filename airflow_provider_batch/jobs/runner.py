@@ -8,7 +8,7 @@ is over.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import assert_never
 
 from airflow_provider_batch.api import statuses
@@ -17,9 +17,9 @@ from airflow_provider_batch.api.outcomes import Accepted, Refused, Unknown
 from airflow_provider_batch.exceptions import (
     ApiError,
     ApiUnavailableError,
+    JobTakenError,
     OpenAIBatchError,
     ResultsMissingError,
-    StorageError,
 )
 from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs import ledger as entries
@@ -31,7 +31,7 @@ from airflow_provider_batch.jobs.observing import look_at
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.rounds import plan_round
 from airflow_provider_batch.jobs.store import LedgerStore
-from airflow_provider_batch.jobs.submission import batch_metadata, find_batches, find_duplicates
+from airflow_provider_batch.jobs.submission import batch_metadata, find_batches, find_duplicates, may_own
 from airflow_provider_batch.jobs.waiting import Watch, progress_line
 
 #: Refusals of a file that is "not there yet" after which it is uploaded again.
@@ -120,10 +120,9 @@ class Job:
     @contextmanager
     def _saying_where_the_money_is(self) -> Iterator[None]:
         try:
-            yield
+            with self.store.holding(self.ledger):
+                yield
         except OpenAIBatchError as error:
-            if isinstance(error, StorageError):
-                self.store.check_lease(self.ledger)  # an attempt that was taken over sees its files go
             error.consequence = error.consequence or where_the_money_is(self.ledger, self.store.location.uri)
             raise
 
@@ -213,7 +212,8 @@ class Job:
         )
         match outcome:
             case Accepted(batch=batch):
-                self._accept(shard, batch)
+                with self._disowning(shard, batch):
+                    self._accept(shard, batch)
             case Refused():
                 self._refuse(shard, outcome)
             case Unknown(error=error):
@@ -225,6 +225,19 @@ class Job:
         self.seen[batch.id] = batch
         self._record(entries.Accepted(shard.key, batch.id, self.tools.clock()))
         self.tools.log.info("Shard %s (%s rows) is batch %s.", shard.key, f"{shard.rows:,}", batch.id)
+
+    @contextmanager
+    def _disowning(self, shard: ShardRecord, batch: Batch) -> Iterator[None]:
+        """Cancel a batch a later attempt knows nothing of: this one was held between its last check and its POST."""
+        try:
+            yield
+        except JobTakenError:
+            stored = self.store.load()
+            if stored is not None and not may_own(stored, self.ledger.generation, shard.key, batch.id):
+                self.tools.log.warning("Batch %s came after a later attempt's and is cancelled.", batch.id)
+                with suppress(ApiError):
+                    self.tools.client.cancel(batch.id)
+            raise
 
     def _refuse(self, shard: ShardRecord, refused: Refused) -> None:
         now = self.tools.clock()

@@ -15,10 +15,12 @@ two attempts that write within the same moment may both believe that they won, u
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 
-from airflow_provider_batch.exceptions import JobTakenError, StorageError
+from airflow_provider_batch.exceptions import JobError, JobTakenError, StorageError
 from airflow_provider_batch.jobs.identity import Identity
 from airflow_provider_batch.jobs.ledger import Entry, Ledger, apply
 from airflow_provider_batch.storage import Location
@@ -79,6 +81,15 @@ class LedgerStore:
     def check_lease(self, ledger: Ledger) -> None:
         """Read the ledger again and raise JobTakenError if another attempt has taken over."""
         self._check(self.load(), ledger)
+
+    @contextmanager
+    def holding(self, ledger: Ledger) -> Iterator[None]:
+        """Raise JobTakenError in place of an error that a later attempt has caused: it finishes, and files go."""
+        try:
+            yield
+        except (JobError, StorageError):
+            self.check_lease(ledger)
+            raise
 
     def archive(self, ledger: Ledger) -> None:
         """Keep the ledger of a generation that ends here beside its shards."""

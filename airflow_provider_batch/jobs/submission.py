@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.endpoints import MAX_METADATA_PAIRS, MAX_METADATA_VALUE
 from airflow_provider_batch.api.objects import Batch
@@ -63,9 +64,17 @@ def find_duplicates(client: BatchClient, ledger: Ledger, now: float) -> list[Bat
     return found
 
 
+def may_own(ledger: Ledger, generation: int, key: str, batch_id: str) -> bool:
+    """Return whether a ledger has a shard's batch, or is about to look up what the shard's open intent made."""
+    shard = next((shard for shard in ledger.shards if shard.key == key), None)
+    if shard is None or ledger.generation != generation:
+        return False
+    return shard.state == "intended" or batch_id in {intent.batch_id for intent in shard.intents}
+
+
 def find_batches(client: BatchClient, ledger: Ledger, shard: ShardRecord) -> list[Batch]:
     """
-    Return the batches that the shard's open intent made, oldest first; normally none or one.
+    Return the batches that the shard's open intent made, oldest first, cancelled ones last; normally none or one.
 
     :raises UnknownOutcomeError: The list cannot be read now. Nothing may be submitted again before it can.
     """
@@ -85,4 +94,5 @@ def find_batches(client: BatchClient, ledger: Ledger, shard: ShardRecord) -> lis
             f"The answer to the create of shard {shard.key} was lost and the list of batches cannot be read ({error}). "
             f"A batch named {name} may be running; nothing is submitted again before that is known."
         ) from error
-    return found[::-1]
+    found.reverse()
+    return sorted(found, key=lambda batch: batch.status in (statuses.CANCELLING, statuses.CANCELLED))

@@ -183,11 +183,13 @@ class OpenAIBatchOperator(BaseOperator):
                 return check_input(request, tools)
             return self._advance(open_job(request, tools), context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any], job: str) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: dict[str, Any], job: str | None = None) -> dict[str, Any]:
         """
         Go on with the job that the task waited for.
 
         What is believed is the ledger and the API: the event only says that it is time to look.
+
+        :param job: Where the job's folder is; without it (``dag.test()`` drops it) the task instance's own.
         """
         from airflow_provider_batch.jobs.opening import resume_job
 

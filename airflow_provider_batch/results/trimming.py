@@ -36,7 +36,9 @@ def keep_succeeded(part: Path, to: Path) -> int:
             if table.num_rows:
                 writer.write_table(table)
         footer = file.metadata.metadata or {}
-        writer.add_key_value_metadata({key: value for key, value in footer.items() if key != _ARROW_SCHEMA})
+        writer.add_key_value_metadata(
+            {key.decode(): value.decode() for key, value in footer.items() if key != _ARROW_SCHEMA}
+        )
     return kept
 
 

@@ -13,6 +13,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -26,6 +27,9 @@ from airflow_provider_batch.triggers.lookout import LOOK_TIMEOUT, Lookout, Sight
 KILL_TIMEOUT = 25.0
 #: Seconds without one successful look after which a wait without a moment ends, so that a worker fails with the reason.
 PATIENCE = 3600.0
+
+#: Cancellations that are going on: an event loop alone keeps no task alive.
+_at_work: set[asyncio.Task[None]] = set()
 
 
 class OpenAIBatchTrigger(BaseTrigger):
@@ -97,9 +101,22 @@ class OpenAIBatchTrigger(BaseTrigger):
         yield TriggerEvent(wake.payload())  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Cancel the batches if the task instance is finished or gone; leave them in any doubt."""
+        """
+        Cancel the batches if the task instance is finished or gone; leave them in any doubt.
+
+        While this goes on Airflow 3.3 cancels it again about once a second, and the first question to the supervisor
+        alone can take ten: so the work is a task of its own, which those cancellations do not reach.
+        """
         if self._fired or not self.cancel_on_kill:
             return
+        work = asyncio.create_task(self._cancel_if_killed())
+        _at_work.add(work)
+        work.add_done_callback(_at_work.discard)
+        while not work.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(work)
+
+    async def _cancel_if_killed(self) -> None:
         active = self._watch.active
         ids = ", ".join(active)
         try:

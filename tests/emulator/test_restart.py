@@ -134,3 +134,13 @@ def test_the_test_helper_imports_no_web_framework() -> None:
         "import sys, airflow_provider_batch.emulator.testing; print({'fastapi', 'uvicorn', 'airflow'} & {*sys.modules})"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("no_such_setting", 1), ("progress", "sometimes"), ("clock_speed", 0), ("upstream", "here")]
+)
+def test_a_setting_that_makes_no_sense_is_refused_by_name(emulator: Emulator, setting: str, value: object) -> None:
+    before = emulator.configure()
+    with pytest.raises(ValueError, match=setting):
+        emulator.configure(**{setting: value})
+    assert emulator.configure() == before

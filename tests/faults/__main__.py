@@ -49,11 +49,7 @@ def _run(
     with Pool(given.workers, folder) as pool:
         found = pool.map(lambda one, place, emulator: undisturbed(one, place, emulator), scenarios, "undisturbed")
         due = list(zip(scenarios, found, strict=True))
-        points = [
-            (scenario, point, course)
-            for scenario, course in due
-            for point in _points(scenario, course, given)
-        ]
+        points = [(scenario, point, course) for scenario, course in due for point in _points(scenario, course, given)]
         verdicts = pool.map(
             lambda one, place, emulator: disturbed(one[0], one[1], place, emulator, one[2]), points, "points"
         )
@@ -79,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scenario", action="append", help="part of a scenario's name; may be given again")
     parser.add_argument("--kind", action="append", choices=KINDS, help="of disturbance; may be given again")
     parser.add_argument("--at", type=int, nargs="+", help="the boundaries' numbers: one point only")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--workers", type=int, default=2 * (os.cpu_count() or 2))
     parser.add_argument("--folder", help="kept, to look into what the last points left")
     parser.add_argument("--json", help="file for all verdicts, one a line")
     return parser

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from tests.faults.scenarios import Scenario
 
+STRAY_STATE = "the state folder holds"
 MANIFEST = "_manifest-*.json"
 
 
@@ -29,7 +31,7 @@ class EndState:
     manifest_cost: str | None
     batches: int
     refused: int
-    cost: str | None
+    cost: str
     executed: int
     billed_again: int
 
@@ -39,7 +41,8 @@ class EndState:
         import duckdb
 
         table, parts = folder / "table", sorted(path.name for path in (folder / "table").glob("*.parquet"))
-        query = f"select row_number, key, input_text, status, round from read_parquet('{table}/*.parquet') order by 1, 5"
+        columns = "row_number, key, input_text, status, round"
+        query = f"select {columns} from read_parquet('{table}/*.parquet') order by row_number, round"
         rows = [list(row) for row in duckdb.sql(query).fetchall()] if parts else []
         manifests = list(table.glob(MANIFEST))
         manifest = json.loads(manifests[0].read_text()) if manifests else {}
@@ -51,10 +54,15 @@ class EndState:
             manifest_cost=manifest.get("cost_usd"),
             batches=sum(batch["status"] != "failed" for batch in emulator["batches"]),
             refused=sum(batch["status"] == "failed" for batch in emulator["batches"]),
-            cost=emulator["cost_usd"],
+            cost=_cost(emulator),
             executed=emulator["executions"]["executed"],
             billed_again=emulator["executions"]["billed_again"],
         )
+
+
+def _cost(emulator: dict[str, Any]) -> str:
+    """The cost of what was executed: a batch that nothing was done for has no price, and costs nothing."""
+    return str(sum((Decimal(batch["cost_usd"]) for batch in emulator["batches"] if batch["executed"]), Decimal(0)))
 
 
 def observe(folder: Path, emulator: dict[str, Any]) -> dict[str, Any]:
@@ -73,8 +81,9 @@ def _wrong(folder: Path, emulator: dict[str, Any]) -> list[str]:
     standing = {path.name for path in table.iterdir()}
     wrong = [f"the destination holds {name}" for name in sorted(standing - listed)]
     wrong += [f"the manifest lists {name}" for name in sorted(listed - standing)]
-    wrong += [f"the state folder holds {name}" for name in _stray(folder / "state")]
-    running = [batch["id"] for batch in emulator["batches"] if batch["status"] in ("validating", "in_progress", "finalizing")]
+    wrong += [f"{STRAY_STATE} {name}" for name in _stray(folder / "state")]
+    at_work = ("validating", "in_progress", "finalizing")
+    running = [batch["id"] for batch in emulator["batches"] if batch["status"] in at_work]
     return wrong + [f"batch {one} is still running" for one in running] + [f"emulator: {e}" for e in emulator["errors"]]
 
 

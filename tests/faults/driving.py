@@ -185,4 +185,3 @@ def end_of(child: Child) -> End:
         return End("hangs", f"ended by {child.killed_by.name}")
     answer: Mapping[str, Any] = child.answer
     return End(**answer)
-

@@ -42,6 +42,7 @@ class Pool:
         workers = {}
         for number, emulator in enumerate(self._emulators):
             answers = self._folder / f"{what}-{number}"
+            answers.unlink(missing_ok=True)
             pid = os.fork()
             if pid == 0:
                 _work(work, tasks, self._folder / f"worker-{number}", emulator, todo, answers)
@@ -89,7 +90,7 @@ def _work(
         while number := os.read(todo, 4):
             (index,) = struct.unpack("<I", number)
             if index and index % 100 == 0:
-                print(f"{index:,} of {len(tasks):,} {answers.name} ...", file=sys.stderr, flush=True)
+                print(f"{index:,} of {len(tasks):,} {answers.name.rpartition('-')[0]} ...", file=sys.stderr, flush=True)
             try:
                 result: Any = work(tasks[index], folder, emulator)
             except Exception as error:

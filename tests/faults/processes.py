@@ -6,6 +6,7 @@ second instead of two.
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import signal
@@ -21,14 +22,8 @@ PATIENCE = 25
 
 def warm_up() -> None:
     """Import all that a driven process needs, so that it starts quickly; nothing here starts a thread."""
-    import duckdb  # noqa: F401
-    import openai.resources.batches
-    import openai.resources.files
-    import openai.types.batch  # noqa: F401
-    import pyarrow.parquet  # noqa: F401
-
-    import airflow_provider_batch.jobs.opening
-    import airflow_provider_batch.results.landing
+    for name in ("duckdb", "openai.resources.batches", "openai.resources.files", "pyarrow.parquet"):
+        importlib.import_module(name)
     from airflow_provider_batch.api.transport import ssl_context
     from airflow_provider_batch.economics.prices import price_list
 
@@ -41,11 +36,12 @@ class Child:
     """
     A process that runs `work` and leaves what it returns, as JSON.
 
-    :param answer: File for what it returns; it must not exist.
+    :param answer: File for what it returns; what stands there is removed.
+    :param patience: Seconds after which it is ended.
     """
 
-    def __init__(self, work: Callable[[], Any], answer: Path) -> None:
-        self._answer = answer
+    def __init__(self, work: Callable[[], Any], answer: Path, *, patience: int = PATIENCE) -> None:
+        self._answer, self._patience = answer, patience
         answer.unlink(missing_ok=True)
         self.pid = os.fork()
         self.status: int | None = None
@@ -55,7 +51,7 @@ class Child:
     def _run(self, work: Callable[[], Any]) -> None:
         code = 1
         try:
-            signal.alarm(PATIENCE)
+            signal.alarm(self._patience)
             temporary = self._answer.with_suffix(".tmp")
             temporary.write_text(json.dumps(work()))
             os.replace(temporary, self._answer)
@@ -87,6 +83,15 @@ class Child:
 
     def go_on(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    @property
+    def peak_memory(self) -> int:
+        """The most bytes that it held at one time so far; it must be running."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
     @property
     def killed_by(self) -> signal.Signals | None:

@@ -25,10 +25,14 @@ def print_report(scenarios: Sequence[Scenario], verdicts: Sequence[Verdict], *, 
     print()
     for outcome, count in Counter(verdict.outcome for verdict in verdicts).most_common():
         print(f"{count:6,}  {outcome}")
-    paid = [verdict for verdict in verdicts if verdict.paid_again]
+    made = sum(verdict.made_again for verdict in verdicts)
+    paid = sum(verdict.paid_again for verdict in verdicts)
     wire = sum(verdict.point.kind == "held before the wire" for verdict in verdicts)
     print(f"\n{len(verdicts):,} points in {seconds:,.0f} s, {len(wrong)} violations")
-    print(f"held between the last check and the wire, where the guarantee ends: {len(paid)} of {wire} paid again")
+    print(
+        f"held between the last check and the wire, where the guarantee ends: {wire} points; {made} made a batch again "
+        f"(it was cancelled), {paid} paid again"
+    )
     for verdict in wrong[:SHOWN]:
         print(f"\n{verdict.point.scenario} | {verdict.point.kind} at {verdict.point.at}: {verdict.name}")
         print(f"  {verdict.outcome}")

@@ -52,6 +52,11 @@ class Scenario:
     refused_creates: bool = False
 
     @property
+    def loses_answers(self) -> bool:
+        """Whether creates go wrong on the wire by themselves."""
+        return any(rule["kind"] in ("lose_answer", "drop_connection") for rule in self.faults)
+
+    @property
     def phase(self) -> Phase:
         """The phase that is killed."""
         return self.phases[-1]
@@ -164,7 +169,10 @@ SCENARIOS: tuple[Scenario, ...] = (
         {"succeeded": 15},
         4,
         rows=15,
-        faults=[{"kind": "late_in_list", "seconds": 0.3}],
+        faults=[
+            {"kind": "late_in_list", "seconds": 0.3},
+            {"kind": "lose_answer", "method": "POST", "path": "/v1/batches", "nth": 2},
+        ],
         limits={"quiet_period": 0.5},
     ),
     Scenario(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ class TestDeferring:
         assert kwargs["batch_ids"] == ti.pushed["batch_ids"] == [b["id"] for b in emulator.state()["batches"]]
         assert ti.pushed["destination"] == str(tmp_path / "table")
         emulator.configure(progress="immediate")
+        while {batch["status"] for batch in emulator.state()["batches"]} != {"completed"}:
+            time.sleep(0.05)
         event = {"reason": "ended", "ended": kwargs["batch_ids"], "active": 0}
         resumed = operator(deferrable=True, source="this is not read again")
         summary = resumed.execute_complete(a_context(ti), event, **deferred.value.kwargs)

@@ -324,6 +324,14 @@ UNEXPECTED_CHAT_LINES = [
         input_tokens=None,
         output_tokens=10,
     ),
+    Recorded(
+        "an integer of 5,000 digits",
+        CHAT,
+        encoded(success("1")).replace(b'"prompt_tokens": 20', b'"prompt_tokens": ' + b"9" * 5_000),
+        "succeeded",
+        {"input_tokens": None, "output_tokens": 10},
+        typed=False,
+    ),
     chat("a lone surrogate", chat_body("cut \ud83d"), "succeeded", typed=False, text="cut \ufffd"),
     Recorded(
         "bytes that are no UTF-8",

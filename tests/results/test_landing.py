@@ -404,6 +404,21 @@ class TestFailures:
         assert not (tmp_path / "part.parquet").exists()
         assert not (tmp_path / "retry.arrow").exists()
 
+    def test_an_error_of_an_early_row_group_is_not_forgotten(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls: list[int] = []
+
+        def full_once(writer: Any, table: pa.Table, *args: Any) -> None:
+            calls.append(table.num_rows)
+            if len(calls) == 1:
+                raise OSError("No space left on device")
+
+        monkeypatch.setattr(pq.ParquetWriter, "write_table", full_once)
+        monkeypatch.setattr(parts, "ROW_GROUP_BYTES", 1)
+        with pytest.raises(OSError, match="No space left"):
+            land(tmp_path, IDS, [], batch_rows=1)
+
     def test_an_error_of_the_caller_leaves_nothing(self, tmp_path: Path) -> None:
         def broken(outcome: RowOutcome) -> bool:
             if outcome.status == "missing":

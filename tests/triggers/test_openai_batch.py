@@ -306,6 +306,18 @@ class TestKill:
         await self.killed(conn_id).on_kill()
         assert self.cancelled(stub) == ["b1", "b2"]
 
+    async def test_it_goes_on_although_airflow_cancels_it_again_and_again(
+        self, stub: StubApi, conn_id: str, states: dict[str, Any]
+    ) -> None:
+        """Invariant 7: Airflow 3.3 repeats its cancellation at each turn of the triggerer's loop."""
+        states["answer"] = {"r": {"t": "failed"}}
+        stub.on("POST", "/batches/b1/cancel", Reply(body=batch("b1", "cancelling"), delay=0.3))
+        killing = asyncio.create_task(self.killed(conn_id).on_kill())
+        while not killing.done():
+            await asyncio.sleep(0.02)
+            killing.cancel()
+        assert self.cancelled(stub) == ["b1", "b2"]
+
     async def test_a_task_that_is_gone_has_its_batches_cancelled(
         self, stub: StubApi, conn_id: str, states: dict[str, Any]
     ) -> None:

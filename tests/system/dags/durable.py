@@ -35,7 +35,7 @@ class MortalOperator(OpenAIBatchOperator):
         _arm(context["params"])
         return super().execute(context)
 
-    def execute_complete(self, context: Any, event: dict[str, Any], job: str) -> Any:
+    def execute_complete(self, context: Any, event: dict[str, Any], job: str | None = None) -> Any:
         _arm(context["params"])
         return super().execute_complete(context, event, job)
 

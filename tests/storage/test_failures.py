@@ -1,0 +1,101 @@
+"""A store that does not answer, or refuses: an error that says so, and never "it is not there"."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_batch import storage
+from airflow_provider_batch.exceptions import ConfigurationError, StorageError
+from airflow_provider_batch.storage import Location
+from tests.object_stores.server import S3Server, at
+
+CALLS: dict[str, Callable[[Location], Any]] = {
+    "exists": Location.exists,
+    "read_or_none": Location.read_or_none,
+    "read_stored": Location.read_stored,
+    "open": Location.open,
+    "list": Location.list,
+    "list_folders": Location.list_folders,
+    "as_local": lambda location: location.as_local().__enter__(),
+    "write": lambda location: location.write(b"x"),
+    "write_if": lambda location: location.write_if(b"x", None),
+}
+
+
+@pytest.fixture(params=[*CALLS])
+def call(request: pytest.FixtureRequest) -> Callable[[Location], Any]:
+    """Each thing that one can do with a location."""
+    return CALLS[request.param]
+
+
+@pytest.fixture(scope="module")
+def client_of_nobody() -> Iterator[Any]:
+    """A client of a server that does not listen; it gives up soon."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        fs = S3Server(endpoint).fs(config_kwargs={"retries": {"total_max_attempts": 1}})
+        fs.retries = 1
+        yield fs
+
+
+def test_a_server_that_is_down_is_an_error(client_of_nobody: Any, call: Callable[[Location], Any]) -> None:
+    check(call, at(client_of_nobody, "s3://bucket/folder/a.bin"), "Could not connect")
+
+
+@pytest.fixture(scope="module")
+def stranger(s3_server: S3Server) -> Any:
+    """A client whose secret is wrong."""
+    return s3_server.fs(secret="wrong")
+
+
+def test_a_server_that_refuses_is_an_error(stranger: Any, s3_bucket: str, call: Callable[[Location], Any]) -> None:
+    check(call, at(stranger, f"s3://{s3_bucket}/refused/a.bin"), "PermissionError")
+
+
+def test_a_bucket_that_does_not_exist_is_an_error_and_is_not_made(client: Any, call: Callable[[Location], Any]) -> None:
+    check(call, at(client, "s3://no-such-bucket/folder/a.bin"), "the bucket does not exist")
+    assert not client.exists("no-such-bucket")
+
+
+def test_a_file_where_a_folder_should_be_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    inside = storage.resolve(f"{tmp_path}/file/a.bin")
+    for read in (Location.read_or_none, Location.exists, Location.read_stored):
+        with pytest.raises(StorageError, match="NotADirectoryError"):
+            read(inside)
+
+
+def test_a_folder_where_a_file_should_be_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="IsADirectoryError"):
+        storage.resolve(str(tmp_path)).read_or_none()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"x")
+    path.chmod(0)
+    with pytest.raises(StorageError, match="PermissionError"):
+        storage.resolve(str(path)).read_or_none()
+
+
+@pytest.mark.parametrize("uri", ["nowhere://a/b", "s3x://bucket/key"])
+def test_an_address_that_no_file_system_knows_is_named(uri: str) -> None:
+    with pytest.raises(ConfigurationError, match="no file system for this address"):
+        storage.resolve(uri)
+
+
+def check(call: Callable[[Location], Any], location: Location, reason: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        call(location)
+    message = str(caught.value)
+    assert message.startswith(f"{location}: cannot ")
+    assert reason in message
+    assert "\n" not in message

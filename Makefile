@@ -41,6 +41,7 @@ faults: $(VENV)/.dev ## Kill jobs at each of their boundaries and check what cam
 
 soak: $(VENV)/.dev ## Run 200,000 rows with failures, expiry, a full queue and kills; print time and memory
 	$(BIN)/python -m tests.faults.soak $(ARGS)
+	$(BIN)/python -m tests.system.soak $(ARGS)
 
 # A fresh environment without development packages: an import that only developers can satisfy shows here.
 dist: $(VENV)/.dev ## Build the wheel and try it in an environment without development packages

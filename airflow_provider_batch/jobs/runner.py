@@ -270,6 +270,11 @@ class Job:
             "Shard %s landed: %s rows (%s), %s to go again.",
             shard.key, f"{landing.rows:,}", _counts(landing.statuses), f"{landing.retry_rows:,}",
         )  # fmt: skip
+        if landing.unreadable or landing.duplicates or landing.foreign:
+            self.tools.log.warning(
+                "Shard %s: %d result lines cannot be read, %d came twice, %d are of other requests.",
+                shard.key, landing.unreadable, landing.duplicates, landing.foreign,
+            )  # fmt: skip
 
     def _wait_here(self, wait: Wait) -> None:
         """Poll until the wait is over: the blocking twin of the trigger."""

@@ -123,6 +123,34 @@ class Soak:
         ).fetchall()[0]
         return {"matching": matching, "rows": rows, "distinct": distinct, "answered": answered, "rounds": rounds}
 
+    def report(self, summary: dict[str, Any]) -> int:
+        """Print what is in the table and what it cost; return 0 where everything holds."""
+        found = in_a_process(self.check, self.folder / "answer.json")
+        state = self.emulator.state()
+        statuses = [batch["status"] for batch in state["batches"]]
+        cost = float(state["cost_usd"])
+        print(f"table: {json.dumps(found)}")
+        print(
+            f"batches: {summary['batches']} in {summary['rounds']} rounds; expired: "
+            f"{statuses.count('expired')}, refused "
+            f"for the queue limit: {statuses.count('failed')}"
+        )
+        print(f"executions: {json.dumps(state['executions'])}")
+        print(f"cost: ${cost:.6f} at the emulator, ${summary['cost_usd']:.6f} in the manifest")
+        checks = {
+            "one row for each row, with its own columns and an answer": all(
+                found[name] == self.rows for name in ("matching", "rows", "distinct", "answered")
+            ),
+            "nothing paid twice": state["executions"]["billed_again"] == 0,
+            "no batch too many": len(statuses) - statuses.count("failed") == summary["batches"],
+            "money spent is money due": abs(cost - summary["cost_usd"]) < 1e-9 * self.rows,
+            f"{EXPIRING} batches expired": statuses.count("expired") == EXPIRING,
+            "the queue was full": "failed" in statuses,
+        }
+        for text, holds in checks.items():
+            print(f"{'ok   ' if holds else 'WRONG'}  {text}")
+        return 0 if all(checks.values()) else 1
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__.splitlines()[1])
@@ -138,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         begun = time.monotonic()
         summary = _drive(soak, [given.shards // 3, given.shards + 1])
         print(f"{time.monotonic() - begun:,.0f} s in all")
-        return _report(soak, summary)
+        return soak.report(summary)
 
 
 def _drive(soak: Soak, kills: list[int]) -> dict[str, Any]:
@@ -157,33 +185,6 @@ def _drive(soak: Soak, kills: list[int]) -> dict[str, Any]:
             break
     summary: dict[str, Any] = child.answer
     return summary
-
-
-def _report(soak: Soak, summary: dict[str, Any]) -> int:
-    found = in_a_process(soak.check, soak.folder / "answer.json")
-    state = soak.emulator.state()
-    statuses = [batch["status"] for batch in state["batches"]]
-    cost = float(state["cost_usd"])
-    print(f"table: {json.dumps(found)}")
-    print(
-        f"batches: {summary['batches']} in {summary['rounds']} rounds; expired: {statuses.count('expired')}, refused "
-        f"for the queue limit: {statuses.count('failed')}"
-    )
-    print(f"executions: {json.dumps(state['executions'])}")
-    print(f"cost: ${cost:.6f} at the emulator, ${summary['cost_usd']:.6f} in the manifest")
-    checks = {
-        "one row for each row, with its own columns and an answer": all(
-            found[name] == soak.rows for name in ("matching", "rows", "distinct", "answered")
-        ),
-        "nothing paid twice": state["executions"]["billed_again"] == 0,
-        "no batch too many": len(statuses) - statuses.count("failed") == summary["batches"],
-        "money spent is money due": abs(cost - summary["cost_usd"]) < 1e-9 * soak.rows,
-        f"{EXPIRING} batches expired": statuses.count("expired") == EXPIRING,
-        "the queue was full": "failed" in statuses,
-    }
-    for text, holds in checks.items():
-        print(f"{'ok   ' if holds else 'WRONG'}  {text}")
-    return 0 if all(checks.values()) else 1
 
 
 if __name__ == "__main__":

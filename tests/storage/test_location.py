@@ -99,6 +99,17 @@ class TestWriting:
         assert another("sub/a.bin").read_or_none() in contents
         assert another("sub").list() == ["a.bin"]
 
+    def test_shows_either_the_old_or_the_new_content_to_those_who_read_meanwhile(
+        self, another: Callable[[str], Location], folder: Location
+    ) -> None:
+        contents = [bytes([number]) * 3_000_000 for number in range(6)]
+        (folder / "a.bin").write(contents[0])
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(lambda: [another("a.bin").write(content) for content in contents])
+            while not writing.done():
+                assert (folder / "a.bin").read_or_none() in contents
+            writing.result()
+
     def test_to_where_nothing_can_be_written_is_an_error_that_names_it(self, folder: Location, store: str) -> None:
         if store == "s3":
             target = folder.at("no-such-bucket/a.bin")

@@ -26,8 +26,9 @@ DAGS = Path(__file__).parent / "dags"
 TASK = "answer"
 ROWS, SHARDS = 200, 5
 
-#: Seconds that the emulator works on a batch: long enough to look at the task while it waits. A task that resumes before
-#: the scheduler has taken note of the end of the worker that deferred it may be failed by Airflow (apache/airflow#72716).
+#: Seconds that the emulator works on a batch: long enough to look at the task while it waits. A task that resumes
+#: before the scheduler has taken note of the end of the worker that deferred it may be failed by Airflow 3.3
+#: (apache/airflow#72716).
 WORK = 8.0
 
 #: Seconds in which a run ends, even on a busy machine.

@@ -61,3 +61,28 @@ with DAG(dag_id="durable", schedule=None, params=PARAMS, max_active_runs=32):
 
 with DAG(dag_id="durable_on_the_worker", schedule=None, params=PARAMS):
     MortalOperator(deferrable=False, **JOB)
+
+SOAK: dict[str, Any] = {
+    **JOB,
+    "body": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "{text}"}]},
+    "custom_id": "{id}",
+    "carry": ["id"],
+    "state_path": "{{ params.state }}",
+}
+del SOAK["max_shard_rows"]
+
+
+class SoakOperator(MortalOperator):
+    """Cuts its table as the run says: the number is no template field of the operator."""
+
+    def execute(self, context: Any) -> Any:
+        self.max_shard_rows = int(context["params"]["rows"])
+        return super().execute(context)
+
+    def execute_complete(self, context: Any, event: dict[str, Any], job: str | None = None) -> Any:
+        self.max_shard_rows = int(context["params"]["rows"])
+        return super().execute_complete(context, event, job)
+
+
+with DAG(dag_id="soak", schedule=None, params={**PARAMS, "state": "", "rows": 1}):
+    SoakOperator(deferrable=True, **SOAK)

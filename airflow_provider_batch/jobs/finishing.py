@@ -16,7 +16,7 @@ from airflow_provider_batch.exceptions import ApiError, JobError, JobFailedError
 from airflow_provider_batch.jobs.decisions import Finish
 from airflow_provider_batch.jobs.ledger import Finished, Ledger
 from airflow_provider_batch.jobs.request import JobRequest, Tools
-from airflow_provider_batch.jobs.rounds import RETRY_SUFFIX
+from airflow_provider_batch.jobs.rounds import LINES_SUFFIX, RETRY_SUFFIX
 from airflow_provider_batch.jobs.store import LEDGER, LedgerStore
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.manifest import Manifest, Part, manifest_name, part_name, publish, summary
@@ -161,11 +161,15 @@ def _tidy(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger)
 
 
 def _remove_shards(store: LedgerStore, ledger: Ledger) -> None:
-    """Remove this generation's shards, all of those before it, and what killed writers left of them."""
-    own = {f"{shard.key}{suffix}" for shard in ledger.shards for suffix in (".jsonl", ".arrow", RETRY_SUFFIX)}
+    """
+    Remove this generation's shards, all of those before it, and what killed writers left of them.
+
+    The lines of a shard go first, as they came last: where they stand, the shard is whole.
+    """
+    own = {f"{shard.key}{suffix}" for shard in ledger.shards for suffix in (LINES_SUFFIX, ".arrow", RETRY_SUFFIX)}
     for generation in range(1, ledger.generation + 1):
         folder = store.shards(generation)
-        for name in folder.list():
+        for name in sorted(folder.list(), key=lambda name: not name.endswith(LINES_SUFFIX)):
             finished = finished_name(name) or name
             if finished in own or (generation < ledger.generation and name != LEDGER):
                 (folder / name).delete()

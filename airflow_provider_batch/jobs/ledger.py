@@ -27,7 +27,7 @@ State = Literal["planned", "intended", "submitted", "ended", "landed"]
 
 
 class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One POST that was about to be made. `open` until its outcome is known."""
+    """One POST: `at` is when it was about to be made, or ended without an answer. `open` until its outcome is known."""
 
     number: int
     at: float
@@ -271,6 +271,13 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     retry_at: float | None = None
 
 
+class Unanswered(msgspec.Struct, frozen=True, tag=True):
+    """The POST ended without a clear answer: what it made, the API's list shows some time from now."""
+
+    shard: str
+    at: float
+
+
 class Absent(msgspec.Struct, frozen=True, tag=True):
     """A look-up showed that the POST made no batch."""
 
@@ -365,6 +372,7 @@ Entry = (
     | Intended
     | Accepted
     | Refused
+    | Unanswered
     | Absent
     | Requeued
     | Ended
@@ -386,6 +394,7 @@ LEGAL: dict[type, frozenset[State]] = {
     Intended: frozenset({"planned"}),
     Accepted: frozenset({"intended"}),
     Refused: frozenset({"intended"}),
+    Unanswered: frozenset({"intended"}),
     Absent: frozenset({"intended"}),
     Requeued: frozenset({"submitted"}),
     Ended: frozenset({"submitted"}),
@@ -492,6 +501,8 @@ def _shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901
             return replace(_settled(shard, "accepted", batch_id=batch_id), batch_id=batch_id)
         case Refused(error=error, retry_at=retry_at):
             return replace(_settled(shard, "refused", error=error), retry_at=retry_at, refusals=shard.refusals + 1)
+        case Unanswered(at=at):
+            return replace(shard, intents=(*shard.intents[:-1], replace(shard.intents[-1], at=at)))
         case Absent():
             return _settled(shard, "absent")
         case Requeued(error=error, retry_at=retry_at):

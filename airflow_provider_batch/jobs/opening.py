@@ -54,11 +54,12 @@ def open_job(request: JobRequest, tools: Tools) -> Job:
     asked = _fingerprint(request, tools, source)
     store, ledger, changes = _find(request, tools, source, asked)
     if ledger is None:
-        return _begin(request, tools, store, source, asked, after=None)
+        with store.holding(None):
+            return _begin(request, tools, store, source, asked, after=None)
     if changes and not (ledger.finished_at is None and request.on_changed_input == "reuse"):
         return _with_changed_input(request, tools, store, ledger, source, asked, changes)
     if ledger.finished_at is None and not ledger.lands_again:
-        return _go_on(request, tools, store, ledger)
+        return _go_on(request, tools, store, ledger, source)
     if _wants_again(request, ledger, "all"):
         return _next_generation(request, tools, store, ledger, source, asked)
     return _after_the_end(request, tools, store, ledger, source)
@@ -194,8 +195,10 @@ def _begin(
     return Job(request, tools, store, ledger)
 
 
-def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> Job:
+def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> Job:
     ledger = _leased(store, ledger, tools)
+    if any(shard.round == 1 for shard in ledger.shards_in("planned")):
+        _restore_shards(request, store, ledger, source)
     if ledger.closing is not None and not ledger.closing.final:
         ledger = store.record(ledger, Reopened())
     if request.destination is not None and request.destination != ledger.destination:

@@ -25,6 +25,8 @@ from airflow_provider_batch.storage import Location
 
 #: `ShardWriter.add`.
 Add = Callable[[Sequence[bytes], pa.RecordBatch, Sequence[str | None], Sequence[int]], None]
+#: Name of a shard's request lines.
+LINES_SUFFIX = ".jsonl"
 #: Name of the sidecar rows that a landing left for another round.
 RETRY_SUFFIX = ".retry.arrow"
 

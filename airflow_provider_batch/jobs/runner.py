@@ -7,6 +7,7 @@ is over.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import assert_never
@@ -20,6 +21,7 @@ from airflow_provider_batch.exceptions import (
     JobTakenError,
     OpenAIBatchError,
     ResultsMissingError,
+    StorageError,
 )
 from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs import ledger as entries
@@ -198,8 +200,7 @@ class Job:
         self.store.check_lease(self.ledger)
         file_id = shard.file_id
         if file_id is None or _file_is_lost(shard):
-            with (self.store.shards(self.ledger.generation) / f"{shard.key}.jsonl").open() as lines:
-                file_id = client.upload(lines, f"{self.ledger.job}-g{self.ledger.generation}-{shard.key}.jsonl")
+            file_id = self._upload(shard)
             self._record(entries.Uploaded(shard.key, file_id))
         self._record(entries.Intended(shard.key, self.tools.clock()))
         number = self.ledger.shard(shard.key).intents[-1].number
@@ -217,9 +218,23 @@ class Job:
             case Refused():
                 self._refuse(shard, outcome)
             case Unknown(error=error):
+                self._record(entries.Unanswered(shard.key, self.tools.clock()))
                 self.tools.log.warning(
                     "Shard %s: no clear answer to its create (%s); it is looked up.", shard.key, error
                 )
+
+    def _upload(self, shard: ShardRecord) -> str:
+        stored = self.store.shards(self.ledger.generation) / f"{shard.key}.jsonl"
+        with stored.as_local() as path, path.open("rb") as lines:
+            if not shard.sha256.startswith(hashlib.file_digest(lines, "sha256").hexdigest()):
+                stored.delete()
+                raise StorageError(
+                    f"{stored}: this was not the shard that the ledger knows: an attempt with another input had "
+                    f"begun at the "
+                    "same time. The next attempt writes it again."
+                )
+            lines.seek(0)
+            return self.tools.client.upload(lines, f"{self.ledger.job}-g{self.ledger.generation}-{shard.key}.jsonl")
 
     def _accept(self, shard: ShardRecord, batch: Batch) -> None:
         self.seen[batch.id] = batch

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from airflow_provider_batch.exceptions import JobError, JobTakenError, StorageError
+from airflow_provider_batch.exceptions import JobTakenError, OpenAIBatchError, StorageError
 from airflow_provider_batch.jobs.identity import Identity
 from airflow_provider_batch.jobs.ledger import Entry, Ledger, apply
 from airflow_provider_batch.storage import Location
@@ -63,7 +63,7 @@ class LedgerStore:
         stored, version = self._read()
         if stored == after and (written := self._write(ledger, version)) is not None:
             return written
-        raise JobTakenError(f"{self.location}: another attempt of this task has begun the job at the same time.")
+        raise self._begun()
 
     def record(self, ledger: Ledger, entry: Entry) -> Ledger:
         """
@@ -83,12 +83,19 @@ class LedgerStore:
         self._check(self.load(), ledger)
 
     @contextmanager
-    def holding(self, ledger: Ledger) -> Iterator[None]:
-        """Raise JobTakenError in place of an error that a later attempt has caused: it finishes, and files go."""
+    def holding(self, ledger: Ledger | None) -> Iterator[None]:
+        """
+        Raise JobTakenError in place of an error that another attempt has caused: it finishes, and files go.
+
+        :param ledger: The ledger as this attempt knows it; None while it begins the job.
+        """
         try:
             yield
-        except (JobError, StorageError):
-            self.check_lease(ledger)
+        except OpenAIBatchError:
+            if ledger is not None:
+                self.check_lease(ledger)
+            elif self.load() is not None:
+                raise self._begun() from None
             raise
 
     def archive(self, ledger: Ledger) -> None:
@@ -132,6 +139,9 @@ class LedgerStore:
             raise StorageError(f"{self.location}: the ledger is gone while its job is at work.")
         if (stored.generation, stored.lease) != (ledger.generation, ledger.lease):
             raise self._taken()
+
+    def _begun(self) -> JobTakenError:
+        return JobTakenError(f"{self.location}: another attempt of this task has begun the job at the same time.")
 
     def _taken(self) -> JobTakenError:
         return JobTakenError(f"{self.location}: a later attempt of this task has taken the job over.")

@@ -55,11 +55,12 @@ def find_duplicates(client: BatchClient, ledger: Ledger, now: float) -> list[Bat
         for intent in shard.intents
         if intent.outcome == "absent" and now - intent.at < DUPLICATE_PATIENCE
     }
+    own = {intent.batch_id for shard in ledger.shards for intent in shard.intents}
     found: list[Batch] = []
     for batch in client.list() if absent else ():
         if batch.created_at is not None and batch.created_at < min(absent.values()) - CLOCK_SLACK:
             break
-        if batch.metadata.get(INTENT_KEY) in absent and not batch.has_ended:
+        if batch.metadata.get(INTENT_KEY) in absent and batch.id not in own and not batch.has_ended:
             found.append(batch)
     return found
 

@@ -61,7 +61,8 @@ class OpenAIBatchOperator(BaseOperator):
     :param raw: Rows whose response body is kept as JSON: ``errors``, ``all`` or ``none``.
     :param on_empty: For a source without rows: ``land`` an empty table, ``skip`` or ``fail``.
     :param timeout: Wall-clock time from the first submission after which the job cancels, lands and fails.
-    :param poll_interval: Seconds between two looks at the batches; it grows with their age.
+    :param poll_interval: Seconds between two looks at the batches, at the least; they grow with a batch's age. Default:
+        ``[openai_batch] poll_interval``.
     :param max_attempts: Failed executions of one row (408, 409, 429, 5xx) after which it keeps its failure.
     :param max_rounds: Passes of submissions for rows that are without a final answer.
     :param max_active_batches: Batches that run at the same time; the rest waits for its wave.
@@ -115,7 +116,7 @@ class OpenAIBatchOperator(BaseOperator):
         raw: Raw = "errors",
         on_empty: OnEmpty = "land",
         timeout: timedelta | float = timedelta(hours=72),
-        poll_interval: float = 60.0,
+        poll_interval: float = conf.getfloat("openai_batch", "poll_interval", fallback=60.0),
         max_attempts: int = 3,
         max_rounds: int = 10,
         max_active_batches: int = 50,

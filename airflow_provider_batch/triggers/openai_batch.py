@@ -23,6 +23,9 @@ from airflow_provider_batch.hooks.task_state import FINISHED, task_state
 from airflow_provider_batch.jobs.waiting import LONGEST_DELAY, Wake, Watch, progress_line
 from airflow_provider_batch.triggers.lookout import LOOK_TIMEOUT, Lookout, Sighting
 
+#: Seconds before the first look. A task that is woken while its worker still reports the deferral can be marked
+#: failed by Airflow 3.3 (apache/airflow#72716); no real batch ends sooner.
+FIRST_LOOK = 5.0
 #: Seconds. Airflow gives `on_kill` 30.
 KILL_TIMEOUT = 25.0
 #: Seconds without one successful look after which a wait without a moment ends, so that a worker fails with the reason.
@@ -93,6 +96,8 @@ class OpenAIBatchTrigger(BaseTrigger):
         """Look until it is time to fire, and fire once."""
         lookout = Lookout(self.conn_id)
         try:
+            if self.task_instance is not None:  # it is None in `dag.test()`, where nobody reports anything
+                await asyncio.sleep(FIRST_LOOK)
             wake = await self._wait(lookout)
         finally:
             await lookout.close()

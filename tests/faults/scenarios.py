@@ -117,7 +117,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "time-out with cancel",
-        [Phase(ends="JobTimeoutError")],
+        [Phase(ends="JobTimeoutError", request={"poll_interval": 0.3})],
         {"cancelled": 25},
         2,
         settings=_NEVER,

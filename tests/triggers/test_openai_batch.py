@@ -248,7 +248,7 @@ class TestEventLoop:
     async def test_it_is_never_held_up(self, connection: Callable[..., str]) -> None:
         """Invariant 6: a heartbeat beside the trigger goes on while the server takes its time."""
         ids = [f"b{number}" for number in range(31)]
-        with slow_server(ids, delay=0.3, looks=2) as base_url:
+        with slow_server(ids, delay=1.0, looks=2) as base_url:
             conn_id = connection(host=base_url)
             # The SDK is imported once in a process, in a thread; what is measured is every wait after the first.
             await event(OpenAIBatchTrigger(conn_id, ids[:1], 0.01))
@@ -264,7 +264,7 @@ class TestEventLoop:
             await event(OpenAIBatchTrigger(conn_id, ids[1:], 0.01, wait_for_all=True))
             heart.cancel()
         assert len(gaps) >= 20
-        assert max(gaps) < 0.15
+        assert max(gaps) < 0.7  # a blocking call would hold it up for the server's whole second
 
 
 class TestKill:

@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer and nothing else; everything is installed into .venv, with the pip settings of whoever runs it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench faults soak dist clean
+.PHONY: help demo test lint format bench faults soak independent dist clean
 
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+		printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.demo ## Run a whole job here: emulated Batch API, real Airflow, thousands of rows (ARGS=--help)
 	@$(BIN)/python -m demo $(ARGS)
@@ -42,6 +42,9 @@ faults: $(VENV)/.dev ## Kill jobs at each of their boundaries and check what cam
 soak: $(VENV)/.dev ## Run 200,000 rows with failures, expiry, a full queue and kills; print time and memory
 	$(BIN)/python -m tests.faults.soak $(ARGS)
 	$(BIN)/python -m tests.system.soak $(ARGS)
+
+independent: $(VENV)/.dev ## Run the job against servers that others wrote (installs them below build/)
+	$(BIN)/python -m tests.independent
 
 # A fresh environment without development packages: an import that only developers can satisfy shows here.
 dist: $(VENV)/.dev ## Build the wheel and try it in an environment without development packages

@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import msgspec
+
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.endpoints import Endpoint
@@ -52,6 +54,7 @@ def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledge
         if landed.rows:
             key = ShardKey.parse(shard.key)
             name = part_name(ledger.job, key.number, key.round)
+            store.check_lease(ledger)  # a later attempt may have changed this part since
             (tools.resolve(_destination(request)) / name).put(part)
     return Landed(shard.key, _landing(landed, name, tools.clock(), closed=closed), embedding_size=landed.embedding_size)
 
@@ -70,6 +73,21 @@ def trim(request: JobRequest, tools: Tools, shard: ShardRecord) -> Trimmed:
         rows = keep_succeeded(before, kept)
         part.put(kept)
     return Trimmed(shard.key, rows)
+
+
+def withdraw(request: JobRequest, tools: Tools, ledger: Ledger, landed: Landed) -> None:
+    """
+    Put a part right that was written although a later attempt had taken the job over.
+
+    Where that one has sent the rows without success again, they would stand in the table twice.
+
+    :param ledger: The later attempt's.
+    :param landed: What was written.
+    """
+    shard = ledger.shard(landed.shard)
+    is_theirs = shard.landing is None or shard.untrimmed or shard.landing.statuses == landed.landing.statuses
+    if landed.landing.part is not None and not is_theirs:
+        trim(request, tools, msgspec.structs.replace(shard, landing=landed.landing))
 
 
 def fetch_results(client: BatchClient, shard: ShardRecord, rows: Path, folder: Path) -> ShardResults:

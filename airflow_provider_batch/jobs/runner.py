@@ -25,7 +25,7 @@ from airflow_provider_batch.exceptions import (
 )
 from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs import ledger as entries
-from airflow_provider_batch.jobs.collecting import collect, trim
+from airflow_provider_batch.jobs.collecting import collect, trim, withdraw
 from airflow_provider_batch.jobs.decisions import Finish, Wait
 from airflow_provider_batch.jobs.finishing import Outcome, finish, where_the_money_is
 from airflow_provider_batch.jobs.ledger import Entry, Ledger, ShardRecord
@@ -279,7 +279,13 @@ class Job:
 
     def _land(self, shard: ShardRecord) -> None:
         landed = collect(self.request, self.tools, self.store, self.ledger, shard)
-        self._record(landed)
+        try:
+            self._record(landed)
+        except JobTakenError:
+            stored = self.store.load()
+            if stored is not None and stored.generation == self.ledger.generation:
+                withdraw(self.request, self.tools, stored, landed)
+            raise
         landing = landed.landing
         self.tools.log.info(
             "Shard %s landed: %s rows (%s), %s to go again.",

@@ -14,9 +14,11 @@ from airflow_provider_batch.exceptions import (
     ApiUnavailableError,
     ChangedInputError,
     ConfigurationError,
+    JobError,
     JobFailedError,
     JobTakenError,
     JobTimeoutError,
+    NotFoundError,
     ResultsMissingError,
     StorageError,
     UnknownOutcomeError,
@@ -430,6 +432,34 @@ class TestMissingFiles:
         run(a_request(tmp_path, some_rows(5)), tools_for(emulator))
         assert statuses(tmp_path) == {"succeeded": 5}
 
+    def test_a_result_file_that_is_gone_ends_the_job_and_nothing_is_sent_again(
+        self, emulator: Emulator, tmp_path: Path
+    ) -> None:
+        request, tools = a_request(tmp_path, some_rows(5)), tools_for(emulator)
+        emulator.configure(progress="hold")
+        job = step_until_waiting(request, tools)
+        emulator.configure(progress="immediate")
+        while (output := tools.client.retrieve(job.ledger.batch_ids[0]).output_file_id) is None:
+            time.sleep(0.05)
+        tools.client.delete_file(output)
+        with pytest.raises(JobError, match=f"File {output} with results of batch .* is gone"):
+            job.run()
+        assert emulator.state()["batches_created"] == 1
+
+    def test_a_batch_of_another_account_is_named_and_nothing_is_sent_again(
+        self, emulator: Emulator, tmp_path: Path
+    ) -> None:
+        emulator.configure(progress="hold")
+        request, tools = a_request(tmp_path, some_rows(5)), tools_for(emulator)
+        job = step_until_waiting(request, tools)
+        emulator.fault(kind="batch_not_found")
+        hidden = a_request(tmp_path, some_rows(5), map_index=7, destination=str(tmp_path / "other"))
+        other = step_until_waiting(hidden, tools)
+        with pytest.raises(NotFoundError, match="made with another key, organisation or project"):
+            other.advance()
+        assert job.advance() is not None
+        assert emulator.state()["batches_created"] == 2
+
 
 class TestOddResults:
     @pytest.mark.parametrize(
@@ -444,6 +474,14 @@ class TestOddResults:
         run(a_request(tmp_path, rows), tools_for(emulator))
         check_table(tmp_path, rows)
         assert statuses(tmp_path) == {"succeeded": 5}
+
+    def test_a_status_that_contradicts_its_file_is_believed(self, emulator: Emulator, tmp_path: Path) -> None:
+        """A 500 in the output file is a failure: the row goes again."""
+        emulator.fault(kind="http_error", status=500, file="output", executions=1, custom_id="2")
+        rows = some_rows(5)
+        run(a_request(tmp_path, rows), tools_for(emulator))
+        check_table(tmp_path, rows)
+        assert table(tmp_path, "status, round")[2] == ("succeeded", 2)
 
     def test_a_row_in_neither_file_is_sent_again(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.fault(kind="missing_line", executions=1, custom_id="2")

@@ -1,0 +1,56 @@
+"""`@task.openai_batch`: the operator over what a function returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, task
+
+from airflow_provider_batch.emulator.testing import Emulator
+from tests.jobs.support import BODY, check_table, some_rows
+from tests.operators.support import a_context
+
+
+def run(function: Callable[[], Any], tmp_path: Path) -> dict[str, Any]:
+    """Make a DAG with one decorated task, and execute it."""
+    with DAG(dag_id="dag", schedule=None):
+        made = task.openai_batch(
+            endpoint="/v1/chat/completions",
+            body=BODY,
+            destination=str(tmp_path / "table"),
+            poll_interval=0.05,
+            max_shard_rows=10,
+        )(function)()
+    operator = made.operator
+    context = a_context()
+    operator.render_template_fields(context)
+    return operator.execute(context)
+
+
+@pytest.fixture(autouse=True)
+def _account(emulator: Emulator, connection: Callable[..., str]) -> None:
+    connection(host=emulator.base_url)
+
+
+def test_rows_that_a_function_returns_become_a_table_and_are_no_templates(tmp_path: Path) -> None:
+    rows = [*some_rows(12), {"key": "k12", "text": "{{ no_template }}"}]
+
+    def tickets() -> list[dict[str, Any]]:
+        return rows
+
+    summary = run(tickets, tmp_path)
+    check_table(tmp_path, rows)
+    assert summary["batches"] == 2
+
+
+def test_a_path_that_a_function_returns_is_read(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("key,text\nk0,subject 0\nk1,subject 1\n")
+
+    def tickets() -> str:
+        return str(tmp_path / "rows.csv")
+
+    run(tickets, tmp_path)
+    check_table(tmp_path, some_rows(2))

@@ -1,0 +1,85 @@
+"""The command line: the same jobs without Airflow; one line for an error."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_batch.emulator.testing import Emulator
+from tests.jobs.support import BODY, check_table, some_rows
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in some_rows(5)))
+    return path
+
+
+def call(*arguments: str, base_url: str = "http://127.0.0.1:9/v1") -> subprocess.CompletedProcess[str]:
+    environment = {"OPENAI_API_KEY": "sk-secret-0123", "OPENAI_BASE_URL": base_url, "NO_COLOR": "1", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "airflow_provider_batch.cli", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def as_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_job_runs_is_shown_and_its_batches_are_landed_again(emulator: Emulator, rows: Path, tmp_path: Path) -> None:
+    table = str(tmp_path / "table")
+    ran = as_json(
+        call(
+            *("run", str(rows), "--body", json.dumps(BODY), "--destination", table),
+            *("--poll-interval", "0.1", "--json"),
+            base_url=emulator.base_url,
+        )
+    )
+    check_table(tmp_path, some_rows(5))
+    shown = as_json(call("status", ran["ledger"], "--json"))
+    assert (shown["finished"], shown["statuses"]) == (True, {"succeeded": 5})
+    assert [shard["batch"] for shard in shown["shards"]] == ran["batch_ids"]
+    landed = as_json(
+        call("land", *ran["batch_ids"], "--destination", str(tmp_path / "other"), "--json", base_url=emulator.base_url)
+    )
+    assert landed["statuses"] == {"succeeded": 5}
+    assert "sk-secret" not in json.dumps([ran, shown, landed])
+
+
+def test_an_input_is_checked_without_a_key_or_a_network(rows: Path, tmp_path: Path) -> None:
+    body = tmp_path / "body.json"
+    body.write_text(json.dumps(BODY))
+    found = as_json(call("check", str(rows), "--body", f"@{body}", "--json"))
+    assert (found["rows"], found["shards"]) == (5, 1)
+    shown = call("check", str(rows), "--body", f"@{body}")
+    assert "input_tokens_estimate" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("check", "nothing.parquet", "--body", "{}"), "nothing.parquet"),
+        (("check", "{rows}", "--body", "[]"), "expected a JSON object"),
+        (("check", "{rows}", "--body", "@missing.json"), "cannot be read"),
+        (("check", "{rows}", "--endpoint", "/v1/chat"), "Did you mean"),
+        (("status", "nowhere/ledger.json"), "there is no ledger"),
+    ],
+)
+def test_an_error_is_one_line_that_names_what_is_wrong(rows: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = call(*(argument.replace("{rows}", str(rows)) for argument in arguments))
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "run", "land", "status"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    shown = call(command, "--help").stdout
+    assert "Example: openai-batch" in shown

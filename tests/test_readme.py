@@ -1,0 +1,39 @@
+"""What the README shows is true: its DAG is one, and the commands it names exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from textwrap import dedent
+
+from airflow.sdk import DAG
+
+from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def test_the_dag_to_copy_is_a_dag() -> None:
+    blocks = [dedent(block) for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL)]
+    dag_file = next(block for block in blocks if "with DAG(" in block)
+    written: dict[str, object] = {}
+    exec(compile(dag_file.replace("catchup=False):", "catchup=False) as dag:"), "README.md", "exec"), written)
+    dag = written["dag"]
+    assert isinstance(dag, DAG)
+    assert [type(task) for task in dag.tasks] == [OpenAIBatchOperator]
+
+
+def test_every_argument_that_the_readme_names_is_one() -> None:
+    import inspect
+
+    arguments = inspect.signature(OpenAIBatchOperator.__init__).parameters
+    named = re.findall(r"`(limit|validate_only|raw|carry|timeout|rerun|max_failed|max_attempts|max_rounds)\b", README)
+    assert set(named) <= set(arguments)
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z]+)`|\$ make ([a-z]+)", README)) <= {(t, "") for t in targets} | {
+        ("", t) for t in targets
+    }

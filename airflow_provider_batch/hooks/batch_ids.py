@@ -33,6 +33,27 @@ def batch_ids_of(value: Any, resolve: Resolver) -> list[str]:
     return ids
 
 
+def ledger_of(value: Any, resolve: Resolver) -> str | None:
+    """
+    Return the URI of the ledger that a summary or a manifest names, the first one of several; None where none is named.
+
+    :param value: As for `batch_ids_of`.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if text[:1] in ("[", "{", "("):
+            return ledger_of(_literal(text), resolve)
+        is_path = "/" in text or text.endswith(".json")
+        return ledger_of(_manifest(text, resolve), resolve) if is_path else None
+    if isinstance(value, Mapping):
+        if isinstance(ledger := value.get("ledger"), str):
+            return ledger
+        return ledger_of(value["manifest"], resolve) if isinstance(value.get("manifest"), str) else None
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
+        return next((ledger for entry in value if (ledger := ledger_of(entry, resolve)) is not None), None)
+    return None
+
+
 def _ids(value: Any, resolve: Resolver) -> Iterable[str]:
     if isinstance(value, str):
         return _of_text(value.strip(), resolve)

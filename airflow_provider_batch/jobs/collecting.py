@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
 from airflow_provider_batch.exceptions import JobError, NotFoundError
-from airflow_provider_batch.jobs.decisions import row_is_final
+from airflow_provider_batch.jobs.decisions import Limits, row_is_final
 from airflow_provider_batch.jobs.ledger import Landed, Landing, Ledger, ShardRecord, Trimmed
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.rounds import RETRY_SUFFIX, plan_round
@@ -35,11 +36,11 @@ def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledge
         plan_round(ledger, shard.round, request.spec, folder)
     spec = TableSpec(Endpoint(ledger.endpoint), raw=request.raw, embedding_size=ledger.embedding_size)
 
-    closed = ledger.closing is not None if shard.closed_before is None else shard.closed_before
+    closed, limits = _policy(request.limits, ledger, shard)
 
     def is_final(outcome: RowOutcome) -> bool:
         passes = shard.round - ledger.first_round + 1 if shard.round >= ledger.first_round else shard.round
-        return row_is_final(outcome, round=passes, closing=closed, limits=request.limits)
+        return row_is_final(outcome, round=passes, closing=closed, limits=limits)
 
     with (
         tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch,
@@ -56,7 +57,8 @@ def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledge
             name = part_name(ledger.job, key.number, key.round)
             store.check_lease(ledger)  # a later attempt may have changed this part since
             (tools.resolve(_destination(request)) / name).put(part)
-    return Landed(shard.key, _landing(landed, name, tools.clock(), closed=closed), embedding_size=landed.embedding_size)
+    landing = _landing(landed, name, tools.clock(), closed=closed, limits=limits)
+    return Landed(shard.key, landing, embedding_size=landed.embedding_size)
 
 
 def trim(request: JobRequest, tools: Tools, shard: ShardRecord) -> Trimmed:
@@ -129,7 +131,19 @@ def _destination(request: JobRequest) -> str:
     return request.destination
 
 
-def _landing(landed: LandedShard, part: str | None, at: float, *, closed: bool) -> Landing:
+def _policy(limits: Limits, ledger: Ledger, shard: ShardRecord) -> tuple[bool, Limits]:
+    """
+    Return whether no row is left for another round, and the limits by which rows are.
+
+    A landing is repeated by the policy of the first one: the later rounds hold what that left, and nothing else.
+    """
+    before = shard.landed_before
+    if before is None:
+        return ledger.closing is not None, limits
+    return before.closed, replace(limits, max_attempts=before.max_attempts, max_rounds=before.max_rounds)
+
+
+def _landing(landed: LandedShard, part: str | None, at: float, *, closed: bool, limits: Limits) -> Landing:
     return Landing(
         rows=landed.rows,
         statuses=landed.statuses,
@@ -142,5 +156,7 @@ def _landing(landed: LandedShard, part: str | None, at: float, *, closed: bool) 
         duplicates=landed.duplicates,
         foreign=landed.foreign,
         closed=closed,
+        max_attempts=limits.max_attempts,
+        max_rounds=limits.max_rounds,
         at=at,
     )

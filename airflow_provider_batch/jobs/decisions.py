@@ -37,6 +37,8 @@ QUEUE_PAUSES = (60.0, 15 * 60.0)
 OUTAGE_PAUSE = 60.0
 #: Seconds before a create whose uploaded file was not found yet is tried again.
 FILE_PAUSE = 5.0
+#: Refusals of a file that is "not there yet" after which it is uploaded again, and less often.
+FILE_REFUSALS = 6
 #: Rows that failed with these get another attempt; 5xx too.
 TRANSIENT_CODES = frozenset({408, 409, 429})
 #: Not the row's own fault and not counted as its attempt: it was never run.
@@ -81,14 +83,14 @@ class RecordEnd:
 
 @dataclass(frozen=True)
 class NoteLate:
-    """The shard's batch says `completed` without its files: start the patience."""
+    """The shard's batch has ended without the files that it owes: start the patience."""
 
     shard: str
 
 
 @dataclass(frozen=True)
 class GiveUpOnFiles:
-    """The patience with late files is over."""
+    """The patience with a `completed` batch's late files is over, and nothing else is left to wait for."""
 
     shard: str
 
@@ -232,6 +234,11 @@ def queue_retry_at(shard: ShardRecord, now: float) -> float:
     return now + max(first, pause * (0.8 + 0.2 * spread))
 
 
+def file_retry_at(shard: ShardRecord, now: float) -> float:
+    """Return when a create whose file was not found is tried again: in seconds at first, then as for a full queue."""
+    return now + FILE_PAUSE if shard.refusals < FILE_REFUSALS else queue_retry_at(shard, now)
+
+
 def wait_out(ledger: Ledger, limits: Limits, now: float) -> Wait | None:
     """
     Return how long to wait when the API cannot be reached; None where the attempt had better fail.
@@ -253,15 +260,15 @@ def refused_whole(batch: Batch) -> FileError | None:
 
 
 def files_are_late(batch: Batch) -> bool:
-    """Return whether a `completed` batch still owes its files (invariant 5)."""
-    if batch.status != statuses.COMPLETED or batch.output_file_id is not None:
+    """Return whether a batch that has ended still owes its files: `completed`, or cut short with answers counted."""
+    if not batch.has_ended or batch.status == statuses.FAILED or batch.output_file_id is not None:
         return False
-    return batch.completed > 0 or batch.error_file_id is None
+    return batch.completed > 0 or (batch.status == statuses.COMPLETED and batch.error_file_id is None)
 
 
 def _unknown_outcome(ledger: Ledger, limits: Limits, now: float) -> Action | None:
     for shard in ledger.shards_in("intended"):
-        if now >= shard.intents[-1].at + limits.quiet_period:
+        if now >= shard.intents[-1].last_at + limits.quiet_period:
             return Resolve(shard.key)
     return None
 
@@ -280,7 +287,9 @@ def _news_of(ledger: Ledger, shard: ShardRecord, batch: Batch, now: float) -> Ac
     if files_are_late(batch):
         if shard.late_since is None:
             return NoteLate(shard.key)
-        return GiveUpOnFiles(shard.key) if now >= shard.late_since + FILES_PATIENCE else None
+        if batch.status == statuses.COMPLETED or not _is_lost(shard, now):
+            return None
+        # Cut short, and its answers are not to be had: its rows are as if they had not been run.
     whole = refused_whole(batch)
     if whole is not None:
         text = f"{whole.code}: {whole.message}"
@@ -308,13 +317,14 @@ def _landing(ledger: Ledger, limits: Limits) -> Action | None:
 
 
 def _closing(ledger: Ledger, limits: Limits, now: float) -> Action | None:
-    closing = ledger.closing
-    if closing is None:
+    closing, active = ledger.closing, ledger.active_ids
+    if closing is None or (active and closing.reason != "timeout"):
         deadline = _deadline(ledger, limits)
-        if deadline is None or now < deadline or _is_complete(ledger, limits):
-            return None
-        return Close(Closing(reason="timeout", message="The job's time is over", at=now))
-    active = ledger.active_ids
+        if deadline is not None and now >= deadline and not _is_complete(ledger, limits):
+            message = "The job's time is over" if closing is None else f"{closing.message}, and the job's time is over"
+            return Close(Closing(reason="timeout", message=message, at=now))
+    if closing is None:
+        return None
     if active and closing.reason == "timeout" and limits.cancel_on_timeout and ledger.cancel_asked_at is None:
         return Cancel(tuple(active))
     if active:
@@ -381,13 +391,17 @@ def _has_room(shard: ShardRecord, running: list[ShardRecord], limits: Limits) ->
     return enqueued == 0 or enqueued + shard.tokens <= limits.max_enqueued_tokens
 
 
-def _wait(ledger: Ledger, limits: Limits, now: float) -> Wait:
-    moments = [shard.intents[-1].at + limits.quiet_period for shard in ledger.shards_in("intended")]
+def _wait(ledger: Ledger, limits: Limits, now: float) -> Wait | GiveUpOnFiles:
+    """A lost batch fails the task only when it is all that is left: the answers of the others land first."""
+    running = ledger.shards_in("intended", "submitted")
+    if running and all(_is_lost(shard, now) for shard in running):
+        return GiveUpOnFiles(running[0].key)
+    moments = [shard.intents[-1].last_at + limits.quiet_period for shard in ledger.shards_in("intended")]
     if ledger.closing is None:
         pauses = (shard.retry_at for shard in ledger.shards_in("planned") if shard.retry_at is not None)
         moments += [moment for moment in pauses if moment > now]
-        deadline = _deadline(ledger, limits)
-        moments += [deadline] if deadline is not None else []
+    deadline = _deadline(ledger, limits)
+    moments += [deadline] if deadline is not None and deadline > now else []
     return _wait_until(ledger, min(moments, default=now + limits.timeout), now)
 
 
@@ -395,7 +409,12 @@ def _wait_until(ledger: Ledger, until: float, now: float) -> Wait:
     """A batch whose files are late has ended already: it is looked at again after a pause, not watched."""
     active = ledger.shards_in("submitted")
     watched = tuple(shard.batch_id for shard in active if shard.late_since is None and shard.batch_id is not None)
-    return Wait(until=min(until, now + FILES_PAUSE) if len(watched) < len(active) else until, batch_ids=watched)
+    is_late = any(shard.late_since is not None and not _is_lost(shard, now) for shard in active)
+    return Wait(until=min(until, now + FILES_PAUSE) if is_late else until, batch_ids=watched)
+
+
+def _is_lost(shard: ShardRecord, now: float) -> bool:
+    return shard.late_since is not None and now >= shard.late_since + FILES_PATIENCE
 
 
 def _deadline(ledger: Ledger, limits: Limits) -> float | None:

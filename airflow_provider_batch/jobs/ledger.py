@@ -27,13 +27,22 @@ State = Literal["planned", "intended", "submitted", "ended", "landed"]
 
 
 class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One POST: `at` is when it was about to be made, or ended without an answer. `open` until its outcome is known."""
+    """
+    One POST. `at` is when it was about to be made, `unanswered_at` when it ended without a clear answer; `open` until
+    its outcome is known.
+    """
 
     number: int
     at: float
     outcome: Literal["open", "accepted", "refused", "absent"] = "open"
     batch_id: str | None = None
     error: str | None = None
+    unanswered_at: float | None = None
+
+    @property
+    def last_at(self) -> float:
+        """The last moment at which it may have made a batch, as far as is recorded."""
+        return self.at if self.unanswered_at is None else self.unanswered_at
 
 
 class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -51,7 +60,7 @@ class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
 class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     """
     What came of a shard: `part` is None when no row of it became final; `closed` says that none was left for another
-    round.
+    round. `max_attempts` and `max_rounds` are the limits by which rows were left for one.
     """
 
     rows: int
@@ -65,11 +74,16 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     duplicates: int = 0
     foreign: int = 0
     closed: bool = False
+    max_attempts: int = 0
+    max_rounds: int = 0
     at: float = 0.0
 
 
 class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One shard. `tokens` is the estimate of its input tokens; `retry_at` (epoch seconds) holds it back until then."""
+    """
+    One shard. `tokens` is the estimate of its input tokens; `retry_at` (epoch seconds) holds it back until then;
+    `landed_before` is the landing that is to be repeated.
+    """
 
     key: str
     rows: int
@@ -87,7 +101,7 @@ class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     refusals: int = 0
     late_since: float | None = None
     untrimmed: bool = False
-    closed_before: bool | None = None
+    landed_before: Landing | None = None
 
     @property
     def state(self) -> State:
@@ -235,10 +249,11 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 class Leased(msgspec.Struct, frozen=True, tag=True):
-    """An attempt took the job over."""
+    """An attempt took the job over; with an `era`, it goes on with what that clear of the task has found unfinished."""
 
     owner: str
     at: float
+    era: int | None = None
 
 
 class Uploaded(msgspec.Struct, frozen=True, tag=True):
@@ -333,7 +348,9 @@ class Closed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Reopened(msgspec.Struct, frozen=True, tag=True):
-    """A new attempt goes on after a closing that was not final."""
+    """A new attempt goes on after a closing that was not final; `at` starts the job's time anew."""
+
+    at: float | None = None
 
 
 class Relanding(msgspec.Struct, frozen=True, tag=True):
@@ -416,16 +433,18 @@ def apply(ledger: Ledger, entry: Entry) -> Ledger:
     """
     replace = msgspec.structs.replace
     match entry:
-        case Leased(owner=owner, at=at):
-            return replace(ledger, lease=Lease(owner=owner, epoch=ledger.lease.epoch + 1, at=at))
+        case Leased(owner=owner, at=at, era=era):
+            lease = Lease(owner=owner, epoch=ledger.lease.epoch + 1, at=at)
+            return replace(ledger, lease=lease, era=ledger.era if era is None else era)
         case RoundPlanned(shards=shards):
             return replace(ledger, shards=ledger.shards + shards)
         case CancelAsked(at=at):
             return replace(ledger, cancel_asked_at=at)
         case Closed(closing=closing):
             return replace(ledger, closing=closing)
-        case Reopened():
-            return replace(ledger, closing=None)
+        case Reopened(at=at):
+            begun_at = ledger.first_submitted_at if at is None else at
+            return replace(ledger, closing=None, first_submitted_at=begun_at)
         case Relanding(destination=destination):
             shards = tuple(_to_land_again(ledger, shard) for shard in ledger.shards)
             again = ledger.lands_again or ledger.finished_at is not None
@@ -439,10 +458,11 @@ def apply(ledger: Ledger, entry: Entry) -> Ledger:
 
 def _to_land_again(ledger: Ledger, shard: ShardRecord) -> ShardRecord:
     """A landing is repeated as it was, whatever the job has become since: later rounds hold what it left."""
-    closed = shard.closed_before if shard.landing is None else shard.landing.closed
-    return msgspec.structs.replace(
-        shard, landing=None, closed_before=closed, untrimmed=shard.round < ledger.first_round
-    )
+    replace = msgspec.structs.replace
+    is_over = shard.round < ledger.first_round
+    if is_over and shard.landing is not None and shard.ending is None:  # never sent: all its rows are in the rerun
+        return replace(shard, landing=replace(shard.landing, rows=0, statuses={}, part=None), untrimmed=False)
+    return replace(shard, landing=None, landed_before=shard.landing or shard.landed_before, untrimmed=is_over)
 
 
 def _rerun(ledger: Ledger, entry: RerunPlanned) -> Ledger:
@@ -476,7 +496,7 @@ def _apply_to_shard(ledger: Ledger, entry: Entry) -> Ledger:
     if isinstance(entry, Ended | Requeued):
         shards = tuple(_released(shard, before.model) if isinstance(entry, Ended) else shard for shard in shards)
     ledger = replace(ledger, shards=shards)
-    if isinstance(entry, Accepted) and ledger.first_submitted_at is None:
+    if isinstance(entry, Intended) and ledger.first_submitted_at is None:
         ledger = replace(ledger, first_submitted_at=entry.at)
     if isinstance(entry, Landed) and entry.embedding_size is not None and ledger.embedding_size is None:
         ledger = replace(ledger, embedding_size=entry.embedding_size)
@@ -502,7 +522,7 @@ def _shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901
         case Refused(error=error, retry_at=retry_at):
             return replace(_settled(shard, "refused", error=error), retry_at=retry_at, refusals=shard.refusals + 1)
         case Unanswered(at=at):
-            return replace(shard, intents=(*shard.intents[:-1], replace(shard.intents[-1], at=at)))
+            return replace(shard, intents=(*shard.intents[:-1], replace(shard.intents[-1], unanswered_at=at)))
         case Absent():
             return _settled(shard, "absent")
         case Requeued(error=error, retry_at=retry_at):
@@ -513,7 +533,7 @@ def _shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901
         case Late(at=at):
             return replace(shard, late_since=at)
         case Landed(landing=landing):
-            return replace(shard, landing=landing)
+            return replace(shard, landing=landing, landed_before=None)
         case Trimmed(rows=rows) if shard.landing is not None:
             statuses = {"succeeded": rows} if rows else {}
             part = shard.landing.part if rows else None

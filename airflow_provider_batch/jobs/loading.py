@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, Literal
 import msgspec
 import pyarrow as pa
 
+from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import JobFailedError, NotFoundError, ResultsMissingError
@@ -32,9 +33,9 @@ from airflow_provider_batch.jobs.observing import look_at
 from airflow_provider_batch.jobs.request import IfExists, Raw, Tools
 from airflow_provider_batch.jobs.store import LedgerStore
 from airflow_provider_batch.jobs.submission import INTENT_KEY
-from airflow_provider_batch.requests.shards import SIDECAR_ROWS, ShardKey, sidecar_schema
+from airflow_provider_batch.requests.shards import SIDECAR_ROWS, ShardKey, read_sidecar, sidecar_schema
 from airflow_provider_batch.requests.validation import endpoint_of
-from airflow_provider_batch.results.landing import LandedShard, land_shard
+from airflow_provider_batch.results.landing import LandedShard, ShardResults, land_shard
 from airflow_provider_batch.results.manifest import (
     Manifest,
     Part,
@@ -86,13 +87,16 @@ def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
     :raises ResultsMissingError: One of them has not ended, or owes its files.
     :raises JobFailedError: Rows are missing and `on_missing` says fail; what is there was landed.
     """
-    seen = look_at(tools.client, list(dict.fromkeys(request.batch_ids)))
+    ids = list(dict.fromkeys(request.batch_ids))
+    found = look_at(tools.client, ids)
+    seen = {batch_id: found[batch_id] for batch_id in ids}
     for batch in seen.values():
-        _check_ended(batch)
+        _check_ended(batch, request)
     destination = tools.resolve(request.destination)
     tables = _tables(request, seen)
+    jobs = [table.job for table in tables]
     for table in tables:
-        check_destination(destination, table.job, request.if_exists)
+        check_destination(destination, table.job, request.if_exists, beside=jobs)
     for table in tables:
         _land(table, request, tools, destination)
     result = _summary(request, tables, tools, destination)
@@ -106,12 +110,12 @@ def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
     return result
 
 
-def _check_ended(batch: Batch) -> None:
+def _check_ended(batch: Batch, request: LoadRequest) -> None:
     if not batch.has_ended:
         raise ResultsMissingError(
             f"Batch {batch.id} is {batch.status}: wait for it with OpenAIBatchSensor, then land it."
         )
-    if files_are_late(batch):
+    if files_are_late(batch) and (batch.status == statuses.COMPLETED or request.on_missing == "fail"):
         raise ResultsMissingError(
             f"Batch {batch.id} is {batch.status}, {batch.completed:,} of {batch.total:,} requests are answered, "
             f"and it has no output file. "
@@ -130,7 +134,17 @@ def _tables(request: LoadRequest, seen: dict[str, Batch]) -> list[_Table]:
         else:
             table = tables.setdefault(ledger.job, _Table(ledger.job, endpoint_of(batch.endpoint), ledger, store))
         table.batches.append((batch, shard))
+    for table in tables.values():
+        table.job = _job_of(table)
     return list(tables.values())
+
+
+def _job_of(table: _Table) -> str:
+    """Return under which name a table stands: a part of a job's batches is no version of that job's whole table."""
+    ids = sorted(batch.id for batch, _ in table.batches)
+    if table.ledger is None or set(ids) == set(table.ledger.batch_ids):
+        return table.job
+    return digest(table.job, ids)[:12]
 
 
 def _find(state: Location | None, batch: Batch) -> tuple[LedgerStore | None, Ledger | None, ShardRecord | None]:
@@ -163,6 +177,7 @@ def _foreign_shard(batch: Batch, number: int) -> ShardRecord:
 
 def _land(table: _Table, request: LoadRequest, tools: Tools, destination: Location) -> None:
     row_number, embedding_size = 0, None if table.ledger is None else table.ledger.embedding_size
+    sent_again = _rows_sent_again(table)
     for batch, shard in table.batches:
         ended = _with_ending(shard, batch)
         with tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch:
@@ -171,6 +186,9 @@ def _land(table: _Table, request: LoadRequest, tools: Tools, destination: Locati
                 spec = TableSpec(table.endpoint, raw=request.raw, embedding_size=embedding_size)
                 part = folder / "part.parquet"
                 results = fetch_results(tools.client, ended, rows, folder)
+                later = [numbers for round_, numbers in sent_again.items() if round_ > shard.round]
+                if later:
+                    results = _leave_out(set().union(*later), results, folder / "kept.arrow")
                 landed = land_shard(results, spec, lambda _: True, part, folder / "retry.arrow")
             key = ShardKey.parse(shard.key)
             name = part_name(table.job, key.number, key.round)
@@ -184,6 +202,33 @@ def _land(table: _Table, request: LoadRequest, tools: Tools, destination: Locati
         table.lost += max(0, lost)
         table.landed.append(landed)
         tools.log.info("Batch %s landed: %s rows.", batch.id, f"{landed.rows:,}")
+
+
+def _rows_sent_again(table: _Table) -> dict[int, set[int]]:
+    """Return the row numbers of each round after the first: a row is landed as its last round has left it."""
+    numbers: dict[int, set[int]] = {}
+    for _, shard in table.batches:
+        if shard.round > 1 and table.store is not None and table.ledger is not None:
+            with (table.store.shards(table.ledger.generation) / f"{shard.key}.arrow").as_local() as rows:
+                for batch in read_sidecar(rows):
+                    numbers.setdefault(shard.round, set()).update(batch.column("row_number").to_pylist())
+    return numbers
+
+
+def _leave_out(numbers: set[int], results: ShardResults, to: Path) -> ShardResults:
+    """Return a shard's results without some rows, which stand in the results of a later round."""
+    places: list[int] = []
+    writer: pa.ipc.RecordBatchFileWriter | None = None
+    start = 0
+    with ExitStack() as stack:
+        for batch in read_sidecar(results.rows):
+            kept = [number not in numbers for number in batch.column("row_number").to_pylist()]
+            places += [start + at for at, keep in enumerate(kept) if keep]
+            start += batch.num_rows
+            writer = writer or stack.enter_context(pa.ipc.new_file(str(to), batch.schema))
+            writer.write_batch(batch.filter(pa.array(kept)))
+    refused = {at: results.refused[place] for at, place in enumerate(places) if place in results.refused}
+    return replace(results, rows=to, refused=refused)
 
 
 def _with_ending(shard: ShardRecord, batch: Batch) -> ShardRecord:
@@ -230,7 +275,8 @@ def _input_ids(shard: ShardRecord, tools: Tools, folder: Path) -> Iterator[str]:
 
 def _result_ids(shard: ShardRecord, tools: Tools, folder: Path) -> Iterator[str]:
     results = fetch_results(tools.client, shard, folder / "rows.arrow", folder)
-    return _custom_ids([path for path in (results.output, results.error) if path is not None])
+    paths = [path for path in (results.output, results.error) if path is not None]
+    return iter(dict.fromkeys(_custom_ids(paths)))  # a line may come twice, and is one row
 
 
 class _Identified(msgspec.Struct):
@@ -268,8 +314,9 @@ def _write_sidecar(path: Path, custom_ids: Iterator[str], *, first_row: int) -> 
 
 def _summary(request: LoadRequest, tables: list[_Table], tools: Tools, destination: Location) -> dict[str, Any]:
     manifests = [_manifest(table, tools.clock()) for table in tables]
+    jobs = [manifest.job for manifest in manifests]
     for manifest in manifests:
-        publish(destination, manifest, request.if_exists)
+        publish(destination, manifest, request.if_exists, beside=jobs)
     result: dict[str, Any] = {
         "destination": request.destination,
         "batch_ids": [batch.id for table in tables for batch, _ in table.batches],
@@ -277,19 +324,19 @@ def _summary(request: LoadRequest, tables: list[_Table], tools: Tools, destinati
     }
     if len(manifests) == 1:
         return {**result, "manifest": result["manifests"][0], **summary(manifests[0])}
-    statuses: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for manifest in manifests:
         for status, count in manifest.statuses.items():
-            statuses[status] = statuses.get(status, 0) + count
-    return {**result, "rows": sum(manifest.rows for manifest in manifests), "statuses": statuses}
+            counts[status] = counts.get(status, 0) + count
+    return {**result, "rows": sum(manifest.rows for manifest in manifests), "statuses": counts}
 
 
 def _manifest(table: _Table, now: float) -> Manifest:
-    statuses: dict[str, int] = {}
+    counts: dict[str, int] = {}
     usage: dict[str, int] = {}
     for landed in table.landed:
         for status, count in landed.statuses.items():
-            statuses[status] = statuses.get(status, 0) + count
+            counts[status] = counts.get(status, 0) + count
         for name, count in landed.usage.items():
             usage[name] = usage.get(name, 0) + count
     costs = [landed.cost_usd for landed in table.landed if landed.cost_usd is not None]
@@ -298,7 +345,7 @@ def _manifest(table: _Table, now: float) -> Manifest:
         generation=1 if table.ledger is None else table.ledger.generation,
         endpoint=table.endpoint.value,
         rows=sum(landed.rows for landed in table.landed),
-        statuses=statuses,
+        statuses=counts,
         usage=usage,
         cost_usd=str(sum(costs, Decimal(0))) if costs else None,
         unpriced=sum(landed.unpriced for landed in table.landed),

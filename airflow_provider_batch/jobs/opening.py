@@ -60,7 +60,7 @@ def open_job(request: JobRequest, tools: Tools) -> Job:
         return _with_changed_input(request, tools, store, ledger, source, asked, changes)
     if ledger.finished_at is None and not ledger.lands_again:
         return _go_on(request, tools, store, ledger, source)
-    if _wants_again(request, ledger, "all"):
+    if _wants_again(request, ledger, "all") or _begins_anew_after_time(request, ledger):
         return _next_generation(request, tools, store, ledger, source, asked)
     return _after_the_end(request, tools, store, ledger, source)
 
@@ -77,9 +77,9 @@ def resume_job(request: JobRequest, tools: Tools, key: str | None = None) -> Job
         raise StorageError(
             f"{store.location}: there is no ledger any more; its batches go on, see the task's earlier log."
         )
-    begun = replace(
-        request, destination=ledger.destination
-    )  # a DAG that was edited meanwhile counts from the next attempt on
+    # A DAG that was edited meanwhile counts from the next attempt on.
+    limits = replace(request.limits, lands=ledger.destination is not None)
+    begun = replace(request, destination=ledger.destination, limits=limits)
     return Job(begun, tools, store, _leased(store, ledger, tools))
 
 
@@ -156,8 +156,9 @@ def _begin(
 ) -> Job:
     """Prepare the shards of a job's first generation, or of the one after the given ledger, and begin it."""
     generation = 1 if after is None else after.generation + 1
+    identity = request.identity if after is None else after.identity  # another index may have begun the job
     if request.destination is not None:
-        check_destination(tools.resolve(request.destination), request.identity.job, request.if_exists)
+        check_destination(tools.resolve(request.destination), identity.job, request.if_exists)
     folder = store.shards(generation)
     records: list[ShardRecord] = []
 
@@ -174,7 +175,7 @@ def _begin(
         )
     now = tools.clock()
     ledger = Ledger(
-        identity=request.identity,
+        identity=identity,
         fingerprint=_with_content(asked, _content(prepared.shards)),
         endpoint=request.spec.endpoint.value,
         rows=prepared.row_count,
@@ -196,12 +197,18 @@ def _begin(
 
 
 def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> Job:
-    ledger = _leased(store, ledger, tools)
-    if any(shard.round == 1 for shard in ledger.shards_in("planned")):
+    is_clear = request.era != ledger.era
+    ledger = _leased(store, ledger, tools, era=request.era)
+    is_moved = request.destination is not None and request.destination != ledger.destination
+    if is_moved:
+        _check_can_land_again(store, ledger)
+    if is_moved or any(shard.round == 1 for shard in ledger.shards_in("planned")):
         _restore_shards(request, store, ledger, source)
     if ledger.closing is not None and not ledger.closing.final:
         ledger = store.record(ledger, Reopened())
-    if request.destination is not None and request.destination != ledger.destination:
+    elif is_clear and _timed_out(ledger) and ledger.cancel_asked_at is None:
+        ledger = store.record(ledger, Reopened(tools.clock()))
+    if request.destination is not None and is_moved:
         check_destination(tools.resolve(request.destination), ledger.job, request.if_exists)
         tools.log.info(
             "The table goes to %s now; what has landed elsewhere is landed there again.", request.destination
@@ -249,8 +256,7 @@ def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger
 
     Where an attempt was stopped while it landed the table again, that begins anew: a rerun may have been due after it.
     """
-    timed_out = ledger.closing is not None and ledger.closing.reason == "timeout" and request.era != ledger.era
-    again = timed_out or _wants_again(request, ledger, "failed_rows")
+    again = (_timed_out(ledger) and request.era != ledger.era) or _wants_again(request, ledger, "failed_rows")
     ledger = _leased(store, ledger, tools)
     if request.destination is None:
         return Job(request, tools, store, ledger)
@@ -273,6 +279,7 @@ def _land_again(
     """Plan to land a finished job's table once more, and do it at once where the whole of it is needed now."""
     assert request.destination is not None
     check_destination(tools.resolve(request.destination), ledger.job, request.if_exists)
+    _check_can_land_again(store, ledger)
     _restore_shards(request, store, ledger, source)
     tools.log.info("The job is finished; its table is landed again from the batches that were paid for.")
     ledger = store.record(ledger, Relanding(request.destination))
@@ -295,26 +302,45 @@ def _wants_again(request: JobRequest, ledger: Ledger, which: str) -> bool:
     return request.rerun == which and request.era != ledger.era
 
 
+def _timed_out(ledger: Ledger) -> bool:
+    return ledger.closing is not None and ledger.closing.reason == "timeout"
+
+
+def _begins_anew_after_time(request: JobRequest, ledger: Ledger) -> bool:
+    """Without a table there are no rows to tell apart: a clear after the time was over sends all of them."""
+    return request.destination is None and _timed_out(ledger) and request.era != ledger.era
+
+
 def _restore_shards(request: JobRequest, store: LedgerStore, ledger: Ledger, source: Source) -> None:
     """Write the first round's shards again, where they were removed; later rounds follow from the landings."""
     first = [record for record in ledger.shards if record.round == 1]
     folder = store.shards(ledger.generation)
+    if all((folder / f"{record.key}.jsonl").exists() for record in first):
+        return
+    error = ChangedInputError(
+        "The shards of this job were removed, and source and max_shard_rows do not give the same ones any more: its "
+        "results cannot be joined to their rows. rerun='all' begins anew, and pays again; keep_shards=True avoids this."
+    )
+    known = {record.key: record.sha256 for record in first}
+
+    def keep(shard: Shard) -> None:
+        if known.get(str(shard.key)) != ShardRecord.of(shard).sha256:  # another one in its place would lose rows
+            raise error
+        publish_shard(shard, folder)
+
+    if len(_prepare(request, source, keep).shards) != len(first):
+        raise error
+
+
+def _check_can_land_again(store: LedgerStore, ledger: Ledger) -> None:
+    """Raise JobError where shards of a rerun are gone: which rows they held, only the table has told."""
+    folder = store.shards(ledger.generation)
     rerun = [record for record in ledger.shards if 1 < ledger.first_round <= record.round]
     if any(not (folder / f"{record.key}.arrow").exists() for record in rerun):
         raise JobError(
-            f"{store.location}: this job sent some rows again (rerun), its shards were removed after landing, "
-            f"and the table is gone: it "
-            "cannot be put together again from the ledger alone. rerun='all' begins anew, and pays again; "
-            "keep_shards=True avoids this."
-        )
-    if all((folder / f"{record.key}.jsonl").exists() for record in first):
-        return
-    content = _content(_prepare(request, source, lambda shard: publish_shard(shard, folder)).shards)
-    if content != ledger.fingerprint.content:
-        raise ChangedInputError(
-            "The shards of this finished job were removed, and the source does not give the same ones any more: "
-            "its results cannot be "
-            "joined to their rows. rerun='all' begins anew, and pays again; keep_shards=True avoids this."
+            f"{store.location}: this job sent some rows again (rerun), its shards were removed after landing, and the "
+            "table is gone: it cannot be put together again from the ledger alone. rerun='all' begins anew, and pays "
+            "again; keep_shards=True avoids this."
         )
 
 
@@ -341,5 +367,5 @@ def _discard(shard: Shard) -> None:
     shard.rows.unlink()
 
 
-def _leased(store: LedgerStore, ledger: Ledger, tools: Tools) -> Ledger:
-    return store.record(ledger, Leased(owner=uuid.uuid4().hex, at=tools.clock()))
+def _leased(store: LedgerStore, ledger: Ledger, tools: Tools, era: int | None = None) -> Ledger:
+    return store.record(ledger, Leased(owner=uuid.uuid4().hex, at=tools.clock(), era=era))

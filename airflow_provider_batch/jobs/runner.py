@@ -36,9 +36,6 @@ from airflow_provider_batch.jobs.store import LedgerStore
 from airflow_provider_batch.jobs.submission import batch_metadata, find_batches, find_duplicates, may_own
 from airflow_provider_batch.jobs.waiting import Watch, progress_line
 
-#: Refusals of a file that is "not there yet" after which it is uploaded again.
-FILE_REFUSALS = 6
-
 
 class Job:
     """
@@ -91,7 +88,7 @@ class Job:
     def settle_and_cancel(self) -> None:
         """Look up what is unknown and cancel what runs, so that nothing of this generation is left at work."""
         for shard in self.ledger.shards_in("intended"):
-            shown_at = shard.intents[-1].at + self.request.limits.quiet_period
+            shown_at = shard.intents[-1].last_at + self.request.limits.quiet_period
             self.tools.sleep(max(0.0, shown_at - self.tools.clock()))
             self._resolve(shard)
         if self.ledger.active_ids:
@@ -161,7 +158,7 @@ class Job:
                 )  # fmt: skip
             case decisions.NoteLate(shard=key):
                 self._record(entries.Late(key, now))
-                self.tools.log.warning("Shard %s: its batch is completed and has no output file yet.", key)
+                self.tools.log.warning("Shard %s: its batch has ended and has no output file yet.", key)
             case decisions.GiveUpOnFiles(shard=key):
                 raise _files_never_came(self.ledger.shard(key), self.seen)
             case decisions.Requeue(shard=key, error=error, retry_at=retry_at):
@@ -257,7 +254,7 @@ class Job:
     def _refuse(self, shard: ShardRecord, refused: Refused) -> None:
         now = self.tools.clock()
         if refused.file_not_ready:
-            retry_at = now + decisions.FILE_PAUSE
+            retry_at = decisions.file_retry_at(shard, now)
         elif refused.error.retryable:
             retry_at = decisions.queue_retry_at(shard, now)
         else:
@@ -332,7 +329,7 @@ def _ending(batch: Batch, now: float) -> entries.Ending:
 
 def _file_is_lost(shard: ShardRecord) -> bool:
     last = shard.intents[-1].error if shard.intents else None
-    return last is not None and "cannot find file" in last.lower() and shard.refusals >= FILE_REFUSALS
+    return last is not None and "cannot find file" in last.lower() and shard.refusals >= decisions.FILE_REFUSALS
 
 
 def _files_never_came(shard: ShardRecord, seen: dict[str, Batch]) -> ResultsMissingError:

@@ -53,7 +53,7 @@ def find_duplicates(client: BatchClient, ledger: Ledger, now: float) -> list[Bat
         intent_name(ledger, shard, intent.number): intent.at
         for shard in ledger.shards
         for intent in shard.intents
-        if intent.outcome == "absent" and now - intent.at < DUPLICATE_PATIENCE
+        if intent.outcome == "absent" and now - intent.last_at < DUPLICATE_PATIENCE
     }
     own = {intent.batch_id for shard in ledger.shards for intent in shard.intents}
     found: list[Batch] = []

@@ -36,7 +36,8 @@ def cancel_if_killed(job: Job) -> None:
 
 
 def _look_up_and_cancel(job: Job) -> None:
-    who, active = job.ledger.identity, ", ".join(job.ledger.active_ids)
+    # The ledger's own identity may be of another map index, whose task instance is alive or done for itself.
+    who, active = job.request.identity, ", ".join(job.ledger.active_ids)
     try:
         state = task_state(dag_id=who.dag_id, task_id=who.task_id, run_id=who.run_id, map_index=who.map_index)
         if state not in FINISHED:

@@ -10,7 +10,7 @@ The dataset that a job leaves in its destination: names of parts, the manifest, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -123,14 +123,15 @@ def read_manifest(location: Location) -> Manifest | None:
         ) from error
 
 
-def check_destination(destination: Location, job: str, if_exists: IfExists) -> None:
+def check_destination(destination: Location, job: str, if_exists: IfExists, beside: Collection[str] = ()) -> None:
     """
     Check, before anything is sent, that the table can be written.
 
+    :param beside: Other jobs whose tables may stand there whatever ``if_exists`` says.
     :raises ConfigurationError: The folder is not writable, or holds another job's table and ``if_exists`` is "error".
     """
     try:
-        others = [name for name in destination.list() if manifest_job(name) not in (None, job)]
+        others = [name for name in destination.list() if manifest_job(name) not in (None, job, *beside)]
     except StorageError as error:
         raise ConfigurationError(f"{destination}: expected a folder that can be listed: {error}") from error
     if others and if_exists == "error":
@@ -147,12 +148,13 @@ def check_destination(destination: Location, job: str, if_exists: IfExists) -> N
         raise ConfigurationError(f"{destination}: expected a folder that can be written to: {error}") from error
 
 
-def publish(destination: Location, manifest: Manifest, if_exists: IfExists) -> None:
+def publish(destination: Location, manifest: Manifest, if_exists: IfExists, beside: Collection[str] = ()) -> None:
     """
     Make the listed parts the job's table: write the manifest, after what is no part of it was removed.
 
     The parts must stand already. Stopped at any point, the same call again ends the same way.
 
+    :param beside: Other jobs whose tables "replace" leaves alone.
     :raises StorageError: A listed part is not there, or something cannot be removed or written.
     """
     standing = set(destination.list())
@@ -163,7 +165,7 @@ def publish(destination: Location, manifest: Manifest, if_exists: IfExists) -> N
         if _is_left_over(name, manifest.job):
             (destination / name).delete()
     if if_exists == "replace":
-        _remove_others(destination, manifest.job, standing)
+        _remove_others(destination, {manifest.job, *beside}, standing)
     (destination / manifest_name(manifest.job)).write(encode_manifest(manifest))
 
 
@@ -199,11 +201,11 @@ def summary(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _remove_others(destination: Location, job: str, standing: set[str]) -> None:
+def _remove_others(destination: Location, kept: Collection[str], standing: set[str]) -> None:
     """Remove other jobs' tables: parts before the manifest that lists them, so that a second call finds the rest."""
     for name in sorted(standing):
         other = manifest_job(name)
-        if other is None or other == job:
+        if other is None or other in kept:
             continue
         location = destination / name
         manifest = read_manifest(location)

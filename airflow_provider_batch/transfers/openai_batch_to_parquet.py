@@ -82,9 +82,12 @@ class OpenAIBatchToParquetOperator(BaseOperator):
             return load_batches(request, tools)
 
     def _state_path(self) -> str:
+        from airflow_provider_batch.hooks.batch_ids import ledger_of
+        from airflow_provider_batch.hooks.object_storage import resolve_airflow
+
         if self.state_path:
             return self.state_path
-        if isinstance(self.batch_id, Mapping) and isinstance(ledger := self.batch_id.get("ledger"), str):
+        if (ledger := ledger_of(self.batch_id, resolve_airflow)) is not None:
             return ledger.rsplit("/", 3)[0]
         configured = conf.get("openai_batch", "state_path", fallback="")
         return str(configured or f"{self.destination.rstrip('/')}/_openai_batch")

@@ -27,7 +27,7 @@ from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.requests.prepare import RequestSpec
 from tests.faults.boundaries import Boundaries, install
 from tests.faults.processes import Child
-from tests.faults.scenarios import Phase, Scenario
+from tests.faults.scenarios import IDENTITY, Phase, Scenario
 
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say something about {text}."}]}
 #: The pauses of `decisions`, for a machine on which nothing takes long.
@@ -155,7 +155,7 @@ class Run:
         if not source:  # no rows have no columns: they are all those behind the first none
             source, spec["limit"] = rows_of(1), 0
         return JobRequest(
-            identity=Identity("dag", "task", "run", map_index),
+            identity=Identity(IDENTITY.dag_id, IDENTITY.task_id, IDENTITY.run_id, map_index),
             source=source,
             spec=RequestSpec(endpoint=Endpoint.CHAT_COMPLETIONS, **spec),
             state=storage.resolve(str(self.folder / "state")),

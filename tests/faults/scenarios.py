@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from airflow_provider_batch.jobs.identity import Identity
+from airflow_provider_batch.jobs.submission import INTENT_KEY
+
+#: Whose job it is.
+IDENTITY = Identity("dag", "task", "run")
+
 #: How a job is driven: to its end in one process, each advance in one of its own, or one advance and no more.
 Style = Literal["blocking", "deferring", "one advance"]
 
@@ -68,6 +74,12 @@ def _remove_table(folder: Path) -> None:
             path.unlink()
 
 
+def _for_shard(number: int, **rule: Any) -> list[dict[str, Any]]:
+    """A rule for one shard of the first round, whichever of its first POSTs makes the batch: their order may change."""
+    names = (f"{IDENTITY.run_key}-{IDENTITY.job}-g1-r01-s{number:05d}-n{post}" for post in (1, 2))
+    return [{**rule, "metadata": {INTENT_KEY: name}} for name in names]
+
+
 _PASSING = {"kind": "http_error", "status": 503, "fraction": 0.3, "executions": 1}
 _WRONG = {"kind": "http_error", "status": 400, "executions": 1}
 _NEVER = {"progress": "seconds:3600"}
@@ -80,9 +92,9 @@ SCENARIOS: tuple[Scenario, ...] = (
         {"succeeded": 23, "failed": 2},
         5,
         faults=[
-            {"kind": "expire", "after": 0.5, "times": 1},
+            *_for_shard(1, kind="expire", after=0.5),
+            *_for_shard(2, kind="refuse_file", line=4, message="No good."),
             {"kind": "http_error", "status": 500, "custom_id": "22"},
-            {"kind": "refuse_file", "line": 4, "message": "No good.", "nth": 2},
         ],
     ),
     Scenario(

@@ -106,6 +106,33 @@ class TestABatchThatEnded:
         assert d.next_action(noted, seen, LIMITS, NOW + 1) == d.Wait(until=NOW + 1 + d.FILES_PAUSE)
         assert d.next_action(noted, seen, LIMITS, NOW + d.FILES_PATIENCE) == d.GiveUpOnFiles(K1)
 
+    def test_and_is_lost_fails_the_task_only_after_the_answers_of_the_others_are_landed(self) -> None:
+        """Invariant 4: one batch without its files does not keep the other nineteen from the table."""
+        ledger = submitted(submitted(a_ledger(a_shard(1), a_shard(2)), K1, "b1"), K2, "b2")
+        noted = after(ledger, entries.Late(K1, NOW))
+        lost = a_batch("b1", output_file_id=None)
+        much_later = NOW + d.FILES_PATIENCE + 1
+        wait = d.next_action(noted, {"b1": lost}, LIMITS, much_later)
+        assert wait == d.Wait(until=NOW + LIMITS.timeout, batch_ids=("b2",))
+        seen = {"b1": lost, "b2": a_batch("b2")}
+        assert d.next_action(noted, seen, LIMITS, much_later) == d.RecordEnd(K2, seen["b2"])
+        ended = after(noted, entries.Ended(K2, Ending("completed", "f")))
+        assert d.next_action(ended, seen, LIMITS, much_later) == d.Land(K2)
+        landed = after(ended, entries.Landed(K2, Landing(rows=10, statuses={"succeeded": 10})))
+        assert d.next_action(landed, seen, LIMITS, much_later) == d.GiveUpOnFiles(K1)
+
+    @pytest.mark.parametrize("status", ["expired", "cancelled"])
+    def test_and_was_cut_short_is_asked_for_its_late_file_before_its_rows_go_again(self, status: str) -> None:
+        """Invariants 2 and 4: requests that were answered are paid, and are not to be sent again."""
+        ledger = submitted(a_ledger(a_shard(1), cancel_asked_at=NOW), K1, "b1")
+        batch = a_batch("b1", status, output_file_id=None, completed=4)
+        assert d.next_action(ledger, {"b1": batch}, LIMITS, NOW) == d.NoteLate(K1)
+        noted = after(ledger, entries.Late(K1, NOW))
+        assert isinstance(d.next_action(noted, {"b1": batch}, LIMITS, NOW + 1), d.Wait)
+        there = dataclasses.replace(batch, output_file_id="f")
+        assert d.next_action(noted, {"b1": there}, LIMITS, NOW + 1) == d.RecordEnd(K1, there)
+        assert d.next_action(noted, {"b1": batch}, LIMITS, NOW + d.FILES_PATIENCE) == d.RecordEnd(K1, batch)
+
     def test_whose_rows_all_failed_has_only_an_error_file_and_is_landed(self) -> None:
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
         batch = a_batch("b1", output_file_id=None, error_file_id="file-err", completed=0, failed=10)
@@ -148,6 +175,19 @@ class TestARefusedFile:
         ledger = after(ledger, entries.Requeued(K1, "full", NOW + 900))
         assert d.next_action(ledger, {}, LIMITS, NOW) == d.Submit("r01-s00003")
 
+    def test_at_every_create_does_not_hold_the_job_for_ever(self) -> None:
+        """The job's time begins with the first create, whatever its answer: others may fill the queue for days."""
+        ledger = after(a_ledger(a_shard(1)), entries.Intended(K1, NOW), entries.Refused(K1, "full", NOW + 900))
+        action = d.next_action(ledger, {}, LIMITS, NOW + LIMITS.timeout)
+        assert isinstance(action, d.Close)
+        assert d.next_action(after(ledger, entries.Closed(action.closing)), {}, LIMITS, action.closing.at) == d.Land(K1)
+
+    def test_for_a_file_that_is_never_found_is_met_less_and_less_often(self) -> None:
+        """A hot loop of uploads would use up the account's limits."""
+        pauses = [d.file_retry_at(msgspec.structs.replace(a_shard(1), refusals=n), NOW) - NOW for n in range(12)]
+        assert pauses[: d.FILE_REFUSALS] == [d.FILE_PAUSE] * d.FILE_REFUSALS
+        assert all(600 <= pause <= 900 for pause in pauses[d.FILE_REFUSALS :])
+
     def test_for_single_lines_is_landed_so_that_the_other_rows_go_on(self) -> None:
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
         batch = a_batch("b1", "failed", errors=(FileError("invalid_json_line", "x", line=3),), output_file_id=None)
@@ -188,6 +228,15 @@ class TestTheDeadline:
         closing = Closing("timeout", "over", NOW)
         ledger = submitted(a_ledger(a_shard(1), closing=closing, cancel_asked_at=NOW), K1, "b1")
         assert d.next_action(ledger, {}, LIMITS, NOW + d.CANCEL_PATIENCE) == d.Finish("timeout")
+
+    def test_ends_the_wait_of_a_job_that_was_closed_for_another_reason_too(self) -> None:
+        closing = Closing("refused", "No money", NOW, final=False)
+        ledger = submitted(a_ledger(a_shard(1), closing=closing), K1, "b1")
+        assert d.next_action(ledger, {}, LIMITS, NOW) == d.Wait(until=NOW + LIMITS.timeout, batch_ids=("b1",))
+        action = d.next_action(ledger, {}, LIMITS, NOW + LIMITS.timeout)
+        assert isinstance(action, d.Close)
+        assert action.closing.reason == "timeout"
+        assert "No money" in action.closing.message
 
     def test_does_not_touch_a_job_that_is_complete(self) -> None:
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")

@@ -85,6 +85,16 @@ def test_without_the_input_file_what_is_missing_is_known_by_count(
     assert statuses(tmp_path) == {"succeeded": 4}
 
 
+def test_a_result_line_that_came_twice_is_one_row_also_without_the_input_file(
+    emulator: Emulator, api: openai.OpenAI, tmp_path: Path
+) -> None:
+    emulator.fault(kind="duplicate_line", custom_id="theirs-2")
+    batch_id = foreign_batch(api)
+    api.files.delete(api.batches.retrieve(batch_id).input_file_id)
+    load(tmp_path, batch_id)
+    assert statuses(tmp_path) == {"succeeded": 5}
+
+
 def test_a_batch_that_has_not_ended_is_left_to_the_sensor(
     emulator: Emulator, connection: Define, tmp_path: Path
 ) -> None:
@@ -103,6 +113,14 @@ def test_a_job_of_ours_is_landed_with_its_carried_columns(
     load(tmp_path, summary)
     check_table(tmp_path, some_rows(25))
     assert statuses(tmp_path) == {"succeeded": 25}
+
+
+def test_a_summary_that_was_rendered_as_text_leads_to_the_ledger_too(
+    emulator: Emulator, connection: Define, tmp_path: Path
+) -> None:
+    connection(host=emulator.base_url)
+    load(tmp_path, str(submit(tmp_path)))
+    check_table(tmp_path, some_rows(25))
 
 
 def test_a_second_load_overwrites_and_never_adds(emulator: Emulator, connection: Define, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import (
     ChangedInputError,
     ConfigurationError,
+    InputError,
     JobError,
     StorageError,
 )
@@ -49,10 +51,11 @@ def open_job(request: JobRequest, tools: Tools) -> Job:
     :raises InputError: The input is wrong; nothing was sent.
     :raises ChangedInputError: Unfinished batches belong to another input.
     """
-    check_arguments(request)
-    source = open_source(request.source, resolve=tools.resolve)
-    asked = _fingerprint(request, tools, source)
-    store, ledger, changes = _find(request, tools, source, asked)
+    with _saying_what_runs(request):
+        check_arguments(request)
+        source = open_source(request.source, resolve=tools.resolve)
+        asked = _fingerprint(request, tools, source)
+        store, ledger, changes = _find(request, tools, source, asked)
     if ledger is None:
         with store.holding(None):
             return _begin(request, tools, store, source, asked, after=None)
@@ -63,6 +66,19 @@ def open_job(request: JobRequest, tools: Tools) -> Job:
     if _wants_again(request, ledger, "all") or _begins_anew_after_time(request, ledger):
         return _next_generation(request, tools, store, ledger, source, asked)
     return _after_the_end(request, tools, store, ledger, source)
+
+
+@contextmanager
+def _saying_what_runs(request: JobRequest) -> Iterator[None]:
+    """An input that was right before may be wrong or gone now, while batches of it run: the error has to name them."""
+    try:
+        yield
+    except InputError as error:
+        store = LedgerStore(job_folder(request.state, request.identity))
+        ledger = store.load()
+        if ledger is not None and ledger.finished_at is None and ledger.batch_ids:
+            error.consequence = where_the_money_is(ledger, store.location.uri)
+        raise
 
 
 def resume_job(request: JobRequest, tools: Tools, key: str | None = None) -> Job:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_batch.emulator.testing import Emulator
-from airflow_provider_batch.exceptions import ChangedInputError, JobFailedError, JobTimeoutError
+from airflow_provider_batch.exceptions import ChangedInputError, JobFailedError, JobTimeoutError, SourceError
 from airflow_provider_batch.jobs.opening import open_job, resume_job
 from tests.jobs.support import (
     LIMITS,
@@ -224,3 +224,14 @@ def test_an_empty_input_ends_as_it_is_told_to_at_every_attempt(
         else:
             assert job.run().skipped == (on_empty == "skip")
     assert emulator.calls() == []
+
+
+def test_a_source_that_is_gone_while_its_batches_run_is_named_with_them(emulator: Emulator, tmp_path: Path) -> None:
+    emulator.configure(progress="hold")
+    source = tmp_path / "rows.csv"
+    source.write_text("key,text\nk0,subject 0\n")
+    request, tools = a_request(tmp_path, str(source)), tools_for(emulator)
+    job = step_until_waiting(request, tools)
+    source.unlink()
+    with pytest.raises(SourceError, match=f"1 batches are still running and will be billed .{job.ledger.batch_ids[0]}"):
+        open_job(request, tools)

@@ -14,7 +14,8 @@ from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
 from airflow_provider_batch.exceptions import JobError, NotFoundError
 from airflow_provider_batch.jobs.decisions import Limits, row_is_final
-from airflow_provider_batch.jobs.ledger import Landed, Landing, Ledger, ShardRecord, Trimmed
+from airflow_provider_batch.jobs.entries import Landed, Trimmed
+from airflow_provider_batch.jobs.ledger import Landing, Ledger, ShardRecord
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.rounds import RETRY_SUFFIX, plan_round
 from airflow_provider_batch.jobs.store import LedgerStore

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import ApiError, JobError, JobFailedError, JobTimeoutError, NotFoundError
 from airflow_provider_batch.jobs.decisions import Finish
-from airflow_provider_batch.jobs.ledger import Finished, Ledger
+from airflow_provider_batch.jobs.entries import Finished
+from airflow_provider_batch.jobs.ledger import Ledger
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.rounds import LINES_SUFFIX, RETRY_SUFFIX
 from airflow_provider_batch.jobs.store import LEDGER, LedgerStore

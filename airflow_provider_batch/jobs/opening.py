@@ -28,9 +28,10 @@ from airflow_provider_batch.exceptions import (
     JobError,
     StorageError,
 )
+from airflow_provider_batch.jobs.entries import Leased, Relanding, Reopened, RerunPlanned
 from airflow_provider_batch.jobs.finishing import encode_columns, where_the_money_is
 from airflow_provider_batch.jobs.identity import Fingerprint, digest, fingerprint
-from airflow_provider_batch.jobs.ledger import Lease, Leased, Ledger, Relanding, Reopened, RerunPlanned, ShardRecord
+from airflow_provider_batch.jobs.ledger import Lease, Ledger, ShardRecord
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.rounds import plan_rerun, publish_shard
 from airflow_provider_batch.jobs.runner import Job

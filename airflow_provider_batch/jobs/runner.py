@@ -23,12 +23,12 @@ from airflow_provider_batch.exceptions import (
     ResultsMissingError,
     StorageError,
 )
-from airflow_provider_batch.jobs import decisions
-from airflow_provider_batch.jobs import ledger as entries
+from airflow_provider_batch.jobs import decisions, entries
 from airflow_provider_batch.jobs.collecting import collect, trim, withdraw
 from airflow_provider_batch.jobs.decisions import Finish, Wait
+from airflow_provider_batch.jobs.entries import Entry
 from airflow_provider_batch.jobs.finishing import Outcome, finish, where_the_money_is
-from airflow_provider_batch.jobs.ledger import Entry, Ledger, ShardRecord
+from airflow_provider_batch.jobs.ledger import Ending, Ledger, ShardRecord
 from airflow_provider_batch.jobs.observing import look_at
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.rounds import plan_round
@@ -315,8 +315,8 @@ class Job:
             self.tools.sleep(watch.delay(now, self.request.poll_interval))
 
 
-def _ending(batch: Batch, now: float) -> entries.Ending:
-    return entries.Ending(
+def _ending(batch: Batch, now: float) -> Ending:
+    return Ending(
         status=batch.status,
         output_file_id=batch.output_file_id,
         error_file_id=batch.error_file_id,

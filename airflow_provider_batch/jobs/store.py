@@ -21,8 +21,9 @@ from contextlib import contextmanager
 import msgspec
 
 from airflow_provider_batch.exceptions import JobTakenError, OpenAIBatchError, StorageError
+from airflow_provider_batch.jobs.entries import Entry, apply
 from airflow_provider_batch.jobs.identity import Identity
-from airflow_provider_batch.jobs.ledger import Entry, Ledger, apply
+from airflow_provider_batch.jobs.ledger import Ledger
 from airflow_provider_batch.storage import Location
 
 LEDGER = "ledger.json"

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from airflow_provider_batch.api.objects import Batch, FileError
 from airflow_provider_batch.jobs import decisions as d
-from airflow_provider_batch.jobs import ledger as entries
+from airflow_provider_batch.jobs import entries
+from airflow_provider_batch.jobs.entries import IllegalEntryError
 from airflow_provider_batch.jobs.identity import Fingerprint, Identity
-from airflow_provider_batch.jobs.ledger import Closing, Ending, IllegalEntryError, Landing, Lease, Ledger, ShardRecord
+from airflow_provider_batch.jobs.ledger import Closing, Ending, Landing, Lease, Ledger, ShardRecord
 from airflow_provider_batch.results.landing import RowOutcome
 
 NOW = 1_000_000.0

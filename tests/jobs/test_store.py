@@ -15,8 +15,9 @@ import pytest
 
 from airflow_provider_batch import storage
 from airflow_provider_batch.exceptions import JobTakenError, StorageError
+from airflow_provider_batch.jobs.entries import Intended, Leased, Refused
 from airflow_provider_batch.jobs.identity import Fingerprint, Identity
-from airflow_provider_batch.jobs.ledger import Intended, Lease, Leased, Ledger, Refused, ShardRecord
+from airflow_provider_batch.jobs.ledger import Lease, Ledger, ShardRecord
 from airflow_provider_batch.jobs.store import VERSION, LedgerStore
 from tests.object_stores.server import S3Server, at
 

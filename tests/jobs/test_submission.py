@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.objects import Batch
-from airflow_provider_batch.jobs import ledger as entries
+from airflow_provider_batch.jobs import entries
 from airflow_provider_batch.jobs.submission import CLOCK_SLACK, INTENT_KEY, find_batches, find_duplicates, intent_name
 from tests.jobs.test_decisions import K1, NOW, a_ledger, a_shard, after
 

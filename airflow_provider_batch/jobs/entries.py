@@ -1,0 +1,328 @@
+"""
+The entries that change a ledger, and the one function that applies them.
+
+Theory. A job is a set of shards that pass through five states, each reached by recorded facts only::
+
+    planned ──Intended──▶ intended ──Accepted──▶ submitted ──Ended──▶ ended ──Landed──▶ landed
+       ▲                     │                       │
+       └──Refused, Absent────┘◀──────Requeued────────┘
+
+An intent is recorded *before* a POST, its outcome after. A ledger that is opened with an open intent says: a batch
+may exist. `apply` is pure and refuses what the table below does not allow, so a stale writer cannot move a shard
+backwards.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from airflow_provider_batch.jobs.ledger import Closing, Ending, Intent, Landing, Lease, Ledger, ShardRecord, State
+
+
+class Leased(msgspec.Struct, frozen=True, tag=True):
+    """An attempt took the job over; with an `era`, it goes on with what that clear of the task has found unfinished."""
+
+    owner: str
+    at: float
+    era: int | None = None
+
+
+class Uploaded(msgspec.Struct, frozen=True, tag=True):
+    """A shard's input file stands at the API."""
+
+    shard: str
+    file_id: str
+
+
+class Intended(msgspec.Struct, frozen=True, tag=True):
+    """A POST is about to be made."""
+
+    shard: str
+    at: float
+
+
+class Accepted(msgspec.Struct, frozen=True, tag=True):
+    """The POST made this batch, whether its answer came or a look-up found it."""
+
+    shard: str
+    batch_id: str
+    at: float
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """The POST surely made no batch; `retry_at` says when another may be made."""
+
+    shard: str
+    error: str
+    retry_at: float | None = None
+
+
+class Unanswered(msgspec.Struct, frozen=True, tag=True):
+    """The POST ended without a clear answer: what it made, the API's list shows some time from now."""
+
+    shard: str
+    at: float
+
+
+class Absent(msgspec.Struct, frozen=True, tag=True):
+    """A look-up showed that the POST made no batch."""
+
+    shard: str
+
+
+class Requeued(msgspec.Struct, frozen=True, tag=True):
+    """The batch was made and refused as a whole before anything ran (queue limit): the file waits for its next POST."""
+
+    shard: str
+    error: str
+    retry_at: float
+
+
+class Ended(msgspec.Struct, frozen=True, tag=True):
+    """Nothing more will happen to the shard's batch."""
+
+    shard: str
+    ending: Ending
+
+
+class Late(msgspec.Struct, frozen=True, tag=True):
+    """The batch says `completed` and its files are not there yet."""
+
+    shard: str
+    at: float
+
+
+class Landed(msgspec.Struct, frozen=True, tag=True):
+    """The shard's final rows stand in a part, the others in its retry file."""
+
+    shard: str
+    landing: Landing
+    embedding_size: int | None = None
+
+
+class RoundPlanned(msgspec.Struct, frozen=True, tag=True):
+    """The rows without a final answer stand in new shards."""
+
+    shards: tuple[ShardRecord, ...]
+
+
+class CancelAsked(msgspec.Struct, frozen=True, tag=True):
+    """We asked the API to cancel what is running."""
+
+    at: float
+
+
+class Closed(msgspec.Struct, frozen=True, tag=True):
+    """Nothing more is sent; what runs is waited for and landed."""
+
+    closing: Closing
+
+
+class Reopened(msgspec.Struct, frozen=True, tag=True):
+    """A new attempt goes on after a closing that was not final; `at` starts the job's time anew."""
+
+    at: float | None = None
+
+
+class Relanding(msgspec.Struct, frozen=True, tag=True):
+    """Every ended shard is to be landed again, from the same batches, at a destination that may be another one."""
+
+    destination: str
+
+
+class RerunPlanned(msgspec.Struct, frozen=True, tag=True):
+    """
+    The rows without success stand in new shards, to be sent once more on purpose.
+
+    Their old results stay in the parts until these are trimmed, so that a crash in between loses none.
+    """
+
+    shards: tuple[ShardRecord, ...]
+    era: int
+
+
+class Trimmed(msgspec.Struct, frozen=True, tag=True):
+    """A part holds succeeded rows only: the others have moved on to a rerun."""
+
+    shard: str
+    rows: int
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """Every input row has its result."""
+
+    at: float
+
+
+Entry = (
+    Leased
+    | Uploaded
+    | Intended
+    | Accepted
+    | Refused
+    | Unanswered
+    | Absent
+    | Requeued
+    | Ended
+    | Late
+    | Landed
+    | RoundPlanned
+    | CancelAsked
+    | Closed
+    | Reopened
+    | Relanding
+    | RerunPlanned
+    | Trimmed
+    | Finished
+)
+
+#: Entry → the states of its shard in which it may be recorded.
+LEGAL: dict[type, frozenset[State]] = {
+    Uploaded: frozenset({"planned"}),
+    Intended: frozenset({"planned"}),
+    Accepted: frozenset({"intended"}),
+    Refused: frozenset({"intended"}),
+    Unanswered: frozenset({"intended"}),
+    Absent: frozenset({"intended"}),
+    Requeued: frozenset({"submitted"}),
+    Ended: frozenset({"submitted"}),
+    Late: frozenset({"submitted"}),
+    Landed: frozenset({"planned", "ended"}),
+    Trimmed: frozenset({"landed"}),
+}
+
+
+class IllegalEntryError(RuntimeError):
+    """An entry that the table does not allow in the shard's state: a defect of ours, never of the API."""
+
+
+def apply(ledger: Ledger, entry: Entry) -> Ledger:
+    """
+    Return the ledger after one entry; the given one is unchanged.
+
+    :raises IllegalEntryError: The shard is not in a state that allows the entry.
+    """
+    replace = msgspec.structs.replace
+    match entry:
+        case Leased(owner=owner, at=at, era=era):
+            lease = Lease(owner=owner, epoch=ledger.lease.epoch + 1, at=at)
+            return replace(ledger, lease=lease, era=ledger.era if era is None else era)
+        case RoundPlanned(shards=shards):
+            return replace(ledger, shards=ledger.shards + shards)
+        case CancelAsked(at=at):
+            return replace(ledger, cancel_asked_at=at)
+        case Closed(closing=closing):
+            return replace(ledger, closing=closing)
+        case Reopened(at=at):
+            begun_at = ledger.first_submitted_at if at is None else at
+            return replace(ledger, closing=None, first_submitted_at=begun_at)
+        case Relanding(destination=destination):
+            shards = tuple(_to_land_again(ledger, shard) for shard in ledger.shards)
+            again = ledger.lands_again or ledger.finished_at is not None
+            return replace(ledger, shards=shards, finished_at=None, destination=destination, lands_again=again)
+        case RerunPlanned():
+            return _rerun(ledger, entry)
+        case Finished(at=at):
+            return replace(ledger, finished_at=at, lands_again=False)
+    return _apply_to_shard(ledger, entry)
+
+
+def _to_land_again(ledger: Ledger, shard: ShardRecord) -> ShardRecord:
+    """A landing is repeated as it was, whatever the job has become since: later rounds hold what it left."""
+    replace = msgspec.structs.replace
+    is_over = shard.round < ledger.first_round
+    if is_over and shard.landing is not None and shard.ending is None:  # never sent: all its rows are in the rerun
+        return replace(shard, landing=replace(shard.landing, rows=0, statuses={}, part=None), untrimmed=False)
+    return replace(shard, landing=None, landed_before=shard.landing or shard.landed_before, untrimmed=is_over)
+
+
+def _rerun(ledger: Ledger, entry: RerunPlanned) -> Ledger:
+    replace = msgspec.structs.replace
+    shards = tuple(replace(s, untrimmed=s.landing is not None and _unsuccessful(s.landing) > 0) for s in ledger.shards)
+    return replace(
+        ledger,
+        shards=shards + entry.shards,
+        finished_at=None,
+        lands_again=False,
+        closing=None,
+        cancel_asked_at=None,
+        first_submitted_at=None,
+        first_round=ledger.round + 1,
+        era=entry.era,
+    )
+
+
+def _unsuccessful(landing: Landing) -> int:
+    return landing.rows - landing.statuses.get("succeeded", 0)
+
+
+def _apply_to_shard(ledger: Ledger, entry: Entry) -> Ledger:
+    replace = msgspec.structs.replace
+    key = str(getattr(entry, "shard"))  # noqa: B009
+    before = ledger.shard(key)
+    if before.state not in LEGAL[type(entry)]:
+        raise IllegalEntryError(f"shard {key} is {before.state}: {type(entry).__name__} cannot be recorded")
+    after = _shard_after(before, entry)
+    shards = tuple(after if shard.key == key else shard for shard in ledger.shards)
+    if isinstance(entry, Ended | Requeued):
+        shards = tuple(_released(shard, before.model) if isinstance(entry, Ended) else shard for shard in shards)
+    ledger = replace(ledger, shards=shards)
+    if isinstance(entry, Intended) and ledger.first_submitted_at is None:
+        ledger = replace(ledger, first_submitted_at=entry.at)
+    if isinstance(entry, Landed) and entry.embedding_size is not None and ledger.embedding_size is None:
+        ledger = replace(ledger, embedding_size=entry.embedding_size)
+    return ledger
+
+
+def _released(shard: ShardRecord, model: str | None) -> ShardRecord:
+    """A batch that ends frees room in its model's queue: what waits for it may be tried at once."""
+    if shard.state == "planned" and shard.refusals and shard.model == model:
+        return msgspec.structs.replace(shard, retry_at=None)
+    return shard
+
+
+def _shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901 - one flat table of entries
+    replace = msgspec.structs.replace
+    match entry:
+        case Uploaded(file_id=file_id):
+            return replace(shard, file_id=file_id)
+        case Intended(at=at):
+            return replace(shard, intents=(*shard.intents, Intent(number=len(shard.intents) + 1, at=at)), retry_at=None)
+        case Accepted(batch_id=batch_id):
+            return replace(_settled(shard, "accepted", batch_id=batch_id), batch_id=batch_id)
+        case Refused(error=error, retry_at=retry_at):
+            return replace(_settled(shard, "refused", error=error), retry_at=retry_at, refusals=shard.refusals + 1)
+        case Unanswered(at=at):
+            return replace(shard, intents=(*shard.intents[:-1], replace(shard.intents[-1], unanswered_at=at)))
+        case Absent():
+            return _settled(shard, "absent")
+        case Requeued(error=error, retry_at=retry_at):
+            settled = _settled(shard, "refused", batch_id=shard.batch_id, error=error)
+            return replace(settled, batch_id=None, retry_at=retry_at, refusals=shard.refusals + 1)
+        case Ended(ending=ending):
+            return replace(shard, ending=ending)
+        case Late(at=at):
+            return replace(shard, late_since=at)
+        case Landed(landing=landing):
+            return replace(shard, landing=landing, landed_before=None)
+        case Trimmed(rows=rows) if shard.landing is not None:
+            statuses = {"succeeded": rows} if rows else {}
+            part = shard.landing.part if rows else None
+            return replace(
+                shard, landing=replace(shard.landing, rows=rows, statuses=statuses, part=part), untrimmed=False
+            )
+    raise IllegalEntryError(f"{type(entry).__name__} concerns no shard")
+
+
+def _settled(
+    shard: ShardRecord,
+    outcome: Literal["accepted", "refused", "absent"],
+    *,
+    batch_id: str | None = None,
+    error: str | None = None,
+) -> ShardRecord:
+    replace = msgspec.structs.replace
+    last = replace(shard.intents[-1], outcome=outcome, batch_id=batch_id, error=error)
+    return replace(shard, intents=(*shard.intents[:-1], last))

@@ -274,10 +274,10 @@ def _unknown_outcome(ledger: Ledger, limits: Limits, now: float) -> Action | Non
 
 
 def _news(ledger: Ledger, seen: Mapping[str, Batch], now: float) -> Action | None:
-    for shard in ledger.shards_in("submitted"):
-        batch = seen.get(shard.batch_id or "")
-        if batch is None or not batch.has_ended:
-            continue
+    """Refused files come first: the batches that ended since have freed room for them."""
+    looked_at = [(shard, seen.get(shard.batch_id or "")) for shard in ledger.shards_in("submitted")]
+    ended = [(shard, batch) for shard, batch in looked_at if batch is not None and batch.has_ended]
+    for shard, batch in sorted(ended, key=lambda pair: pair[1].status != statuses.FAILED):
         if news := _news_of(ledger, shard, batch, now):
             return news
     return None
@@ -376,9 +376,13 @@ def _submission(ledger: Ledger, limits: Limits, now: float) -> Action | None:
     running = ledger.shards_in("intended", "submitted")
     if len(running) >= limits.max_active_batches:
         return None
-    full = {s.model for s in ledger.shards if s.state == "planned" and s.retry_at is not None and now < s.retry_at}
-    for shard in ledger.shards_in("planned"):
-        if shard.model not in full and _has_room(shard, running, limits):
+    planned = ledger.shards_in("planned")
+    held = [shard for shard in planned if shard.retry_at is not None and now < shard.retry_at]
+    full = {shard.model for shard in held}
+    for shard in planned:
+        # Where a queue is known to be full, only those go that have met it before and whose turn has come.
+        may_go = shard not in held and (shard.refusals > 0 or shard.model not in full)
+        if may_go and _has_room(shard, running, limits):
             return Submit(shard.key)
     return None
 

@@ -266,9 +266,7 @@ def _apply_to_shard(ledger: Ledger, entry: Entry) -> Ledger:
         raise IllegalEntryError(f"shard {key} is {before.state}: {type(entry).__name__} cannot be recorded")
     after = _shard_after(before, entry)
     shards = tuple(after if shard.key == key else shard for shard in ledger.shards)
-    if isinstance(entry, Ended | Requeued):
-        shards = tuple(_released(shard, before.model) if isinstance(entry, Ended) else shard for shard in shards)
-    ledger = replace(ledger, shards=shards)
+    ledger = replace(ledger, shards=_with_room_for_one(shards, before.model) if isinstance(entry, Ended) else shards)
     if isinstance(entry, Intended) and ledger.first_submitted_at is None:
         ledger = replace(ledger, first_submitted_at=entry.at)
     if isinstance(entry, Landed) and entry.embedding_size is not None and ledger.embedding_size is None:
@@ -276,11 +274,13 @@ def _apply_to_shard(ledger: Ledger, entry: Entry) -> Ledger:
     return ledger
 
 
-def _released(shard: ShardRecord, model: str | None) -> ShardRecord:
-    """A batch that ends frees room in its model's queue: what waits for it may be tried at once."""
-    if shard.state == "planned" and shard.refusals and shard.model == model:
-        return msgspec.structs.replace(shard, retry_at=None)
-    return shard
+def _with_room_for_one(shards: tuple[ShardRecord, ...], model: str | None) -> tuple[ShardRecord, ...]:
+    """A batch that ends frees room in its model's queue: the first shard that waits for it may be tried at once."""
+    for position, shard in enumerate(shards):
+        if shard.state == "planned" and shard.retry_at is not None and shard.model == model:
+            freed = msgspec.structs.replace(shard, retry_at=None)
+            return (*shards[:position], freed, *shards[position + 1 :])
+    return shards
 
 
 def _shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901 - one flat table of entries

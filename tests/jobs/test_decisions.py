@@ -171,6 +171,29 @@ class TestARefusedFile:
         ledger = after(ledger, entries.Landed(K1, Landing(rows=10, statuses={"succeeded": 10})))
         assert d.next_action(ledger, {}, LIMITS, NOW + 1) == d.Submit(K2)
 
+    def test_lets_in_one_shard_for_each_batch_that_ended_even_when_all_is_seen_at_once(self) -> None:
+        """The refusals are recorded first, so that no shard waits for a queue that has emptied meanwhile."""
+        shards = [a_shard(number) for number in range(1, 6)]
+        ledger = a_ledger(*shards)
+        for shard in shards:
+            ledger = submitted(ledger, shard.key, f"b{shard.key}")
+        error = FileError("token_limit_exceeded", "Enqueued token limit reached")
+        seen = {f"b{s.key}": a_batch(f"b{s.key}", "failed", errors=(error,)) for s in shards[2:]}
+        seen |= {f"b{s.key}": a_batch(f"b{s.key}") for s in shards[:2]}
+        tried = []
+        while not isinstance(action := d.next_action(ledger, seen, LIMITS, NOW), d.Wait):
+            match action:
+                case d.Requeue(shard=key, error=text, retry_at=retry_at):
+                    ledger = after(ledger, entries.Requeued(key, text, retry_at))
+                case d.RecordEnd(shard=key):
+                    ledger = after(ledger, entries.Ended(key, Ending("completed", "f")))
+                case d.Land(shard=key):
+                    ledger = after(ledger, entries.Landed(key, Landing(rows=10, statuses={"succeeded": 10})))
+                case d.Submit(shard=key):
+                    tried.append(key)
+                    ledger = after(ledger, entries.Intended(key, NOW), entries.Accepted(key, f"again-{key}", NOW))
+        assert tried == ["r01-s00003", "r01-s00004"]
+
     def test_holds_back_its_own_model_only(self) -> None:
         ledger = submitted(a_ledger(a_shard(1), a_shard(2), a_shard(3, model="other")), K1, "b1")
         ledger = after(ledger, entries.Requeued(K1, "full", NOW + 900))

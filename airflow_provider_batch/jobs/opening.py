@@ -15,7 +15,7 @@ from __future__ import annotations
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,11 @@ def _saying_what_runs(request: JobRequest) -> Iterator[None]:
         yield
     except InputError as error:
         store = LedgerStore(job_folder(request.state, request.identity))
-        ledger = store.load()
-        if ledger is not None and ledger.finished_at is None and ledger.batch_ids:
-            error.consequence = where_the_money_is(ledger, store.location.uri)
+        # A ledger that cannot be read either must not hide what is wrong with the input.
+        with suppress(StorageError):
+            ledger = store.load()
+            if ledger is not None and ledger.finished_at is None and ledger.batch_ids:
+                error.consequence = where_the_money_is(ledger, store.location.uri)
         raise
 
 

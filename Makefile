@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer and nothing else; everything is installed into .venv, with the pip settings of whoever runs it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench faults soak independent dist clean
+.PHONY: help demo tables test lint format bench faults soak independent dist clean
 
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
@@ -19,6 +19,9 @@ help: ## Show the targets
 
 demo: $(VENV)/.demo ## Run a whole job here: emulated Batch API, real Airflow, thousands of rows (ARGS=--help)
 	@$(BIN)/python -m demo $(ARGS)
+
+tables: $(VENV)/.demo ## Run a small job for each endpoint of the API and print the eight tables
+	@$(BIN)/python -m demo.tables $(ARGS)
 
 test: $(VENV)/.dev ## Run all tests (ARGS='tests/api -k upload' for some of them)
 	$(BIN)/python -m pytest $(ARGS)

@@ -71,6 +71,17 @@ def test_log_probabilities_come_where_they_are_asked_for() -> None:
     assert all(entry["logprob"] < 0 and entry["top_logprobs"] for entry in entries)
 
 
+def test_log_probabilities_of_a_completion_are_lists_side_by_side() -> None:
+    body = {"model": "m", "prompt": TEXT, "max_tokens": 50, "logprobs": 1}
+    choice = answer("/v1/completions", body, now=0).body["choices"][0]
+    found = choice["logprobs"]
+    assert "".join(found["tokens"]) == choice["text"]
+    assert {len(values) for values in found.values()} == {len(found["tokens"])}
+    assert found["top_logprobs"][0] == {found["tokens"][0]: found["token_logprobs"][0]}
+    assert choice["text"][found["text_offset"][2] :].startswith(found["tokens"][2])
+    assert answer("/v1/completions", body | {"logprobs": None}, now=0).body["choices"][0]["logprobs"] is None
+
+
 def test_a_reasoning_model_counts_its_thoughts() -> None:
     body = answer(RESPONSES, {"model": "gpt-5-mini", "input": TEXT}, now=0).body
     assert [item["type"] for item in body["output"]] == ["reasoning", "message"]

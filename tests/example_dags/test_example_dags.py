@@ -27,6 +27,7 @@ DAG_IDS = {
     "answer_a_table": "openai_batch_answer_a_table",
     "daily_partitions": "openai_batch_daily_partitions",
     "embed_a_table": "openai_batch_embed_a_table",
+    "every_endpoint": "openai_batch_every_endpoint",
     "ready_made_requests": "openai_batch_ready_made_requests",
     "submit_wait_land": "openai_batch_submit_wait_land",
 }
@@ -155,6 +156,26 @@ def test_embed_a_table(run: Run, tmp_path: Path) -> None:
         order by list_cosine_similarity(a.embedding::float[], b.embedding::float[]) desc limit 1
     """
     assert query(embeddings, nearest) == [(1,)]
+
+
+@pytest.mark.system
+def test_every_endpoint(run: Run, tmp_path: Path) -> None:
+    run("every_endpoint", destination=tmp_path)
+    answered = {
+        "responses": "text",
+        "chat": "choices[2].text",
+        "completions": "logprobs[1].token",
+        "embeddings": "embedding",
+        "moderations": "flagged",
+        "image_generations": "images",
+        "image_edits": "images",
+        "videos": "video_id",
+    }
+    assert {path.name for path in tmp_path.iterdir()} == set(answered)
+    for table, column in answered.items():
+        rows = "count(*), count(*) filter (status = 'succeeded')"
+        found = query(tmp_path / table, f"select {rows}, count({column}) from result")
+        assert found in ([(2, 2, 2)], [(3, 3, 3)]), table
 
 
 @pytest.mark.system

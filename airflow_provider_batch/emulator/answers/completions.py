@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from airflow_provider_batch.emulator import tokens
 from airflow_provider_batch.emulator.answers import prose
+from airflow_provider_batch.emulator.answers.chat import log_probabilities
 from airflow_provider_batch.emulator.answers.common import Answer, Asked
 from airflow_provider_batch.emulator.records import Tokens
 
@@ -48,5 +51,18 @@ def _choice(asked: Asked, prompt: Any, index: int) -> dict[str, Any]:
     finish = "length" if cut or asked.is_twisted("truncated") else "stop"
     if asked.is_twisted("content_filter"):
         said, finish = "", "content_filter"
-    echoed = text if asked.body.get("echo") else ""
-    return {"text": echoed + said, "index": index, "logprobs": None, "finish_reason": finish}
+    told = (text if asked.body.get("echo") else "") + said
+    asked_for = asked.body.get("logprobs")
+    logprobs = None if asked_for is None else _parallel(log_probabilities(told, {"top_logprobs": asked_for})["content"])
+    return {"text": told, "index": index, "logprobs": logprobs, "finish_reason": finish}
+
+
+def _parallel(tokens: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return log-probabilities as this endpoint has them: lists side by side."""
+    lengths = (len(token["token"]) for token in tokens)
+    return {
+        "tokens": [token["token"] for token in tokens],
+        "token_logprobs": [token["logprob"] for token in tokens],
+        "top_logprobs": [{top["token"]: top["logprob"] for top in token["top_logprobs"]} for token in tokens],
+        "text_offset": list(accumulate(lengths, initial=0))[: len(tokens)],
+    }

@@ -1,0 +1,102 @@
+"""
+``python -m demo.tables``: what `make tables` runs. One small job for each endpoint of the Batch API, on the emulator
+and a real Airflow, and the eight tables that came out: every column with its type and the values of its rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from demo.airflow_processes import AirflowProcesses
+from demo.job import connection, emulated
+
+CHECKOUT = Path(__file__).parent.parent
+EXAMPLES = CHECKOUT / "example_dags"
+DAG_ID = "openai_batch_every_endpoint"
+
+#: Seconds in which eight small jobs end, even on a busy machine.
+RUN_TIMEOUT = 300.0
+#: Seconds that the emulator works on a batch.
+BATCH_SECONDS = 3.0
+#: Characters of a value that are shown.
+VALUE_WIDTH = 40
+#: Rows that are shown of each table, side by side.
+ROWS = 2
+
+
+def main() -> None:
+    """Run the eight jobs and print their tables."""
+    parser = argparse.ArgumentParser(prog="python -m demo.tables", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=CHECKOUT / ".demo", help="where tables are put (default: .demo)")
+    parser.add_argument("--width", type=int, default=160, help="columns of the printout (default: 160)")
+    options = parser.parse_args()
+    folder = options.folder / f"{datetime.now():%Y%m%d-%H%M%S}-tables"
+    console = Console(highlight=False, width=options.width)
+    make_tables(folder, console)
+    for table in sorted(path for path in folder.iterdir() if path.is_dir()):
+        show(table, console)
+
+
+def make_tables(folder: Path, console: Console) -> None:
+    """Run the example that has a task for each endpoint; its tables land in folders of this one."""
+    with (
+        emulated(BATCH_SECONDS) as emulator,
+        console.status("Eight jobs on the emulator and a real Airflow"),
+        AirflowProcesses(EXAMPLES, connections={"openai_default": connection(emulator)}) as airflow,
+    ):
+        airflow.wait_for_dags([DAG_ID])
+        run_id = airflow.api.trigger(DAG_ID, {"destination": str(folder)})
+        airflow.api.wait_for_success(DAG_ID, run_id, timeout=RUN_TIMEOUT)
+
+
+def show(folder: Path, console: Console) -> None:
+    """Print a table on its side: a line for each column."""
+    parts = sorted(folder.glob("*.parquet"))
+    table = pa.concat_tables(map(pq.read_table, parts)).sort_by("row_number")
+    endpoint = (pq.read_metadata(parts[0]).metadata or {})[b"openai_batch.endpoint"].decode()
+    shown = Table(box=box.SIMPLE_HEAD)
+    for title in ("column", "type", *(f"row {number}" for number in range(ROWS))):
+        shown.add_column(title, no_wrap=True)
+    shown.title = f"{endpoint}: {table.num_rows} rows in {parts[0].parent.name}/"
+    shown.title_justify = "left"
+    for field in table.schema:
+        values = table.column(field.name).slice(0, ROWS).to_pylist()
+        shown.add_row(field.name, escape(type_name(field.type)), *(escape(value_text(value)) for value in values))
+    console.print(shown)
+    if files := sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if is_media(path, folder)):
+        console.print(f"  beside it: {', '.join(files)}\n", markup=False)
+
+
+def is_media(path: Path, folder: Path) -> bool:
+    """Return whether a file stands beside the table and is neither part of it nor of the job's records."""
+    inside = path.relative_to(folder)
+    return path.is_file() and path.suffix != ".parquet" and not any(name.startswith("_") for name in inside.parts)
+
+
+def type_name(kind: pa.DataType) -> str:
+    """Return an Arrow type in a line."""
+    return shortened(str(kind).replace("element: ", ""), VALUE_WIDTH)
+
+
+def value_text(value: Any) -> str:
+    """Return a value in a line; null as nothing."""
+    return "" if value is None else shortened(" ".join(str(value).split()), VALUE_WIDTH)
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text of at most so many characters."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+if __name__ == "__main__":
+    main()

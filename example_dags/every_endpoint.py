@@ -1,0 +1,67 @@
+"""
+The eight endpoints, a task each: what is asked of them, and so what columns the table has.
+
+The rows stand here to be read; a table in object storage is the usual ``source``.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param
+
+from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
+
+REVIEWS = [
+    {"review": "Arrived a week late, but the quality makes up for it."},
+    {"review": "The handle broke on the first day. I want my money back."},
+    {"review": "Does what it says."},
+]
+SCENES = [{"scene": "a lighthouse in the fog"}, {"scene": "a bicycle leaning on a red wall"}]
+SKETCHES = [{"sketch": "file-sketch-of-a-harbour"}, {"sketch": "file-sketch-of-a-bridge"}]
+
+ASK = "Say in five words: {review}"
+
+#: Task → endpoint, rows, body.
+TASKS = {
+    "responses": ("/v1/responses", REVIEWS, {"model": "gpt-4o-mini", "input": ASK}),
+    "chat": (
+        "/v1/chat/completions",
+        REVIEWS,
+        {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": ASK}], "n": 2},
+    ),
+    "completions": (
+        "/v1/completions",
+        REVIEWS,
+        {"model": "gpt-3.5-turbo-instruct", "prompt": ASK, "max_tokens": 100, "logprobs": 1},
+    ),
+    "embeddings": (
+        "/v1/embeddings",
+        REVIEWS,
+        {"model": "text-embedding-3-small", "input": "{review}", "dimensions": 256},
+    ),
+    "moderations": ("/v1/moderations", REVIEWS, {"model": "omni-moderation-latest", "input": "{review}"}),
+    "image_generations": ("/v1/images/generations", SCENES, {"model": "gpt-image-1", "prompt": "A photo of {scene}"}),
+    "image_edits": (
+        "/v1/images/edits",
+        SKETCHES,
+        {"model": "gpt-image-1", "prompt": "Colour it in", "images": [{"file_id": "{sketch}"}]},
+    ),
+    "videos": ("/v1/videos", SCENES, {"model": "sora-2", "prompt": "A slow pan over {scene}"}),
+}
+
+with DAG(
+    dag_id="openai_batch_every_endpoint",
+    description="One small table from each endpoint of the Batch API",
+    schedule=None,
+    params={"destination": Param("s3://example-bucket/endpoints", type="string")},
+    tags=["openai_batch"],
+):
+    for name, (endpoint, rows, body) in TASKS.items():
+        OpenAIBatchOperator(
+            task_id=name,
+            endpoint=endpoint,
+            source=rows,
+            body=body,
+            destination="{{ params.destination }}/" + name,
+            if_exists="replace",
+            deferrable=True,
+        )

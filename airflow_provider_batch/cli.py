@@ -20,6 +20,7 @@ from airflow_provider_batch.exceptions import ConfigurationError, OpenAIBatchErr
 
 if TYPE_CHECKING:
     from airflow_provider_batch.jobs.request import JobRequest, Tools
+    from airflow_provider_batch.requests.response_models import ResponseModel
 
 app = typer.Typer(
     name="openai-batch",
@@ -32,6 +33,9 @@ app = typer.Typer(
 Source = Annotated[list[str], typer.Argument(help="URI of a table: Parquet, JSONL or CSV; a file, a folder or a glob.")]
 EndpointOption = Annotated[str, typer.Option(help="Endpoint of the API, such as /v1/chat/completions.")]
 Body = Annotated[str | None, typer.Option(help="Request body as JSON, or @FILE; {column} stands for a row's value.")]
+ResponseModelOption = Annotated[
+    str | None, typer.Option(help="Parse answers by this: a .json file with a JSON Schema, or module:Class (Pydantic).")
+]
 Destination = Annotated[str, typer.Option(help="Folder URI of the Parquet table.")]
 Limit = Annotated[int | None, typer.Option(help="Only the first rows.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -44,13 +48,23 @@ def check(
     source: Source,
     endpoint: EndpointOption = "/v1/chat/completions",
     body: Body = None,
+    response_model: ResponseModelOption = None,
     limit: Limit = None,
     as_json: AsJson = False,
 ) -> None:
     """Read and check a whole input as a job would, and send nothing."""
     from airflow_provider_batch.jobs.opening import check_input
 
-    request = _request(source, endpoint=endpoint, body=body, destination=".", state=".", limit=limit, name="check")
+    request = _request(
+        source,
+        endpoint=endpoint,
+        body=body,
+        response_model=response_model,
+        destination=".",
+        state=".",
+        limit=limit,
+        name="check",
+    )
     _print(check_input(request, _tools("unused", None)), as_json)
 
 
@@ -61,6 +75,7 @@ def run(
     key: Key,
     endpoint: EndpointOption = "/v1/chat/completions",
     body: Body = None,
+    response_model: ResponseModelOption = None,
     limit: Limit = None,
     name: Annotated[str, typer.Option(help="Name of the job: the same name goes on with the same job.")] = "run",
     state: Annotated[str | None, typer.Option(help="Folder URI of the ledger; default: below the destination.")] = None,
@@ -76,6 +91,7 @@ def run(
         source,
         endpoint=endpoint,
         body=body,
+        response_model=response_model,
         destination=destination,
         state=state or f"{destination.rstrip('/')}/_openai_batch",
         limit=limit,
@@ -91,6 +107,7 @@ def land(
     destination: Destination,
     key: Key,
     state: Annotated[str | None, typer.Option(help="Folder URI of ledgers, for batches of a job.")] = None,
+    response_model: ResponseModelOption = None,
     if_exists: Annotated[str, typer.Option(help="Where another table stands: error, append or replace.")] = "error",
     base_url: BaseUrl = None,
     as_json: AsJson = False,
@@ -106,6 +123,7 @@ def land(
         destination=destination,
         if_exists=if_exists,  # type: ignore[arg-type]
         state=None if state is None else storage.resolve(state),
+        response_model=_response_model(response_model),
     )
     _print(load_batches(request, _tools(key, base_url)), as_json)
 
@@ -141,6 +159,7 @@ def _request(
     *,
     endpoint: str,
     body: str | None,
+    response_model: str | None,
     destination: str,
     state: str,
     limit: int | None,
@@ -156,7 +175,12 @@ def _request(
     return JobRequest(
         identity=Identity("command-line", name, destination),
         source=source[0] if len(source) == 1 else source,
-        spec=RequestSpec(endpoint=endpoint_of(endpoint), body=_body(body), limit=limit),
+        spec=RequestSpec(
+            endpoint=endpoint_of(endpoint),
+            body=_body(body),
+            limit=limit,
+            response_model=_response_model(response_model),
+        ),
         state=storage.resolve(state),
         destination=destination,
         poll_interval=poll_interval,
@@ -175,6 +199,12 @@ def _body(text: str | None) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise ConfigurationError(f"--body: expected a JSON object, found {type(value).__name__}.")
     return value
+
+
+def _response_model(text: str | None) -> ResponseModel | None:
+    from airflow_provider_batch.requests.response_models import load_response_model
+
+    return None if text is None else load_response_model(text)
 
 
 def _tools(key: str, base_url: str | None) -> Tools:

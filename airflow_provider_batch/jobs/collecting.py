@@ -10,19 +10,18 @@ import msgspec
 
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.client import BatchClient
-from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
 from airflow_provider_batch.exceptions import JobError, NotFoundError
 from airflow_provider_batch.jobs.decisions import Limits, row_is_final
 from airflow_provider_batch.jobs.entries import Landed, Trimmed
 from airflow_provider_batch.jobs.ledger import Landing, Ledger, ShardRecord
 from airflow_provider_batch.jobs.request import JobRequest, Tools
+from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.rounds import RETRY_SUFFIX, plan_round
 from airflow_provider_batch.jobs.store import LedgerStore
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.landing import LandedShard, RowOutcome, ShardResults, land_shard
 from airflow_provider_batch.results.manifest import part_name
-from airflow_provider_batch.results.schema import TableSpec
 from airflow_provider_batch.results.trimming import SUCCEEDED, keep_succeeded
 
 
@@ -35,7 +34,7 @@ def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledge
     folder = store.shards(ledger.generation)
     if shard.round > 1 and not (folder / f"{shard.key}.jsonl").exists():
         plan_round(ledger, shard.round, request.spec, folder)
-    spec = TableSpec(Endpoint(ledger.endpoint), raw=request.raw, embedding_size=ledger.embedding_size)
+    spec = table_spec(ledger, request.raw, request.spec.response_model)
 
     closed, limits = _policy(request.limits, ledger, shard)
 

@@ -11,17 +11,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import ApiError, JobError, JobFailedError, JobTimeoutError, NotFoundError
 from airflow_provider_batch.jobs.decisions import Finish
 from airflow_provider_batch.jobs.entries import Finished
 from airflow_provider_batch.jobs.ledger import Ledger
 from airflow_provider_batch.jobs.request import JobRequest, Tools
+from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.rounds import LINES_SUFFIX, RETRY_SUFFIX
 from airflow_provider_batch.jobs.store import LEDGER, LedgerStore
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.manifest import Manifest, Part, manifest_name, part_name, publish, summary
-from airflow_provider_batch.results.schema import TableSpec, result_schema
+from airflow_provider_batch.results.schema import result_schema
 from airflow_provider_batch.storage import Location, finished_name
 
 #: Batch ids in a summary; above, only the manifest lists them.
@@ -133,7 +133,7 @@ def _empty_part(destination: Location, request: JobRequest, ledger: Ledger) -> P
     name = part_name(ledger.job, 1, 1)
     with TemporaryDirectory(prefix="openai-batch-") as scratch:
         part = Path(scratch, name)
-        schema = result_schema(TableSpec(Endpoint(ledger.endpoint), raw=request.raw), carried)
+        schema = result_schema(table_spec(ledger, request.raw, request.spec.response_model), carried)
         pq.write_table(schema.empty_table(), part)
         (destination / name).put(part)
     return Part(name=name, rows=0, shard=1, round=1, batch_id=None)

@@ -49,10 +49,11 @@ class Fingerprint(msgspec.Struct, frozen=True):
     account: str
     source: str
     content: str = ""
+    response_model: str = ""
 
     def changes(self, other: Fingerprint) -> list[str]:
         """Return the names of the parts that differ; `source` counts only where the content differs or is not known."""
-        fields = ("endpoint", "body", "options", "account")
+        fields = ("endpoint", "body", "response_model", "options", "account")
         changed = [name for name in fields if getattr(self, name) != getattr(other, name)]
         same_content = bool(self.content) and self.content == other.content
         if self.source != other.source and not same_content:
@@ -64,6 +65,7 @@ def fingerprint(
     *,
     endpoint: str,
     body: Mapping[str, Any] | None,
+    response_model: str | None = None,
     options: Mapping[str, Any],
     account: str,
     listing: Iterable[SourceFile],
@@ -72,6 +74,7 @@ def fingerprint(
     Return the fingerprint of a request for work, without reading the source's content.
 
     :param options: What else shapes a request line: `custom_id`, `carry`, `null_text`, `limit`.
+    :param response_model: The response model as text, where there is one.
     :param account: Base URL, organisation and project; never the key.
     """
     return Fingerprint(
@@ -80,4 +83,5 @@ def fingerprint(
         options=digest(dict(options)),
         account=digest(account),
         source=digest(sorted((file.uri, file.size, str(file.version)) for file in listing)),
+        response_model="" if response_model is None else digest(response_model),
     )

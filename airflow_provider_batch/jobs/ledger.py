@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -153,7 +153,7 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `era` tells a clear of the task from a retry; `first_round` is the first round of the latest rerun; `columns` is
     the Arrow schema of the carried columns, serialised, in base64. `lands_again` says that a job which was finished
-    lands its table once more.
+    lands its table once more. `response_schema` is the JSON Schema of the answers, where a response model was given.
     """
 
     identity: Identity
@@ -175,6 +175,7 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
     era: int = 0
     first_round: int = 1
     lands_again: bool = False
+    response_schema: dict[str, Any] | None = None
 
     @property
     def job(self) -> str:

@@ -31,8 +31,11 @@ from airflow_provider_batch.jobs.identity import digest
 from airflow_provider_batch.jobs.ledger import Ending, Ledger, ShardRecord
 from airflow_provider_batch.jobs.observing import look_at
 from airflow_provider_batch.jobs.request import IfExists, Raw, Tools
+from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.store import LedgerStore
 from airflow_provider_batch.jobs.submission import INTENT_KEY
+from airflow_provider_batch.requests.directives import check_endpoint
+from airflow_provider_batch.requests.response_models import ResponseModel
 from airflow_provider_batch.requests.shards import SIDECAR_ROWS, ShardKey, read_sidecar, sidecar_schema
 from airflow_provider_batch.requests.validation import endpoint_of
 from airflow_provider_batch.results.landing import LandedShard, ShardResults, land_shard
@@ -46,6 +49,7 @@ from airflow_provider_batch.results.manifest import (
     summary,
 )
 from airflow_provider_batch.results.schema import TableSpec
+from airflow_provider_batch.results.structured.shapes import ParsedColumn
 from airflow_provider_batch.storage import Location
 
 
@@ -55,6 +59,7 @@ class LoadRequest:
     Which batches to land, and where.
 
     :param state: Folder of ledgers, where ours are looked for; None where there is none.
+    :param response_model: What parses the answers; None takes the model that a batch of ours was asked by.
     :param on_missing: Whether rows that no result file holds fail the load, after landing.
     """
 
@@ -64,6 +69,7 @@ class LoadRequest:
     raw: Raw = "errors"
     on_missing: Literal["fail", "land"] = "fail"
     state: Location | None = None
+    response_model: ResponseModel | None = None
 
 
 @dataclass
@@ -84,9 +90,12 @@ def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
     """
     Land the batches and return a summary.
 
+    :raises ConfigurationError: No column can hold what the response model asks for.
     :raises ResultsMissingError: One of them has not ended, or owes its files.
     :raises JobFailedError: Rows are missing and `on_missing` says fail; what is there was landed.
     """
+    if request.response_model is not None:
+        ParsedColumn.of(request.response_model)
     ids = list(dict.fromkeys(request.batch_ids))
     found = look_at(tools.client, ids)
     seen = {batch_id: found[batch_id] for batch_id in ids}
@@ -96,6 +105,8 @@ def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
     tables = _tables(request, seen)
     jobs = [table.job for table in tables]
     for table in tables:
+        if request.response_model is not None:
+            check_endpoint(table.endpoint)
         check_destination(destination, table.job, request.if_exists, beside=jobs)
     for table in tables:
         _land(table, request, tools, destination)
@@ -177,13 +188,13 @@ def _foreign_shard(batch: Batch, number: int) -> ShardRecord:
 
 def _land(table: _Table, request: LoadRequest, tools: Tools, destination: Location) -> None:
     row_number, embedding_size = 0, None if table.ledger is None else table.ledger.embedding_size
-    sent_again = _rows_sent_again(table)
+    sent_again, looks = _rows_sent_again(table), _table_spec(table, request)
     for batch, shard in table.batches:
         ended = _with_ending(shard, batch)
         with tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch:
             folder = Path(scratch)
             with _rows(table, ended, tools, folder, row_number) as (rows, count, lost):
-                spec = TableSpec(table.endpoint, raw=request.raw, embedding_size=embedding_size)
+                spec = replace(looks, embedding_size=embedding_size)
                 part = folder / "part.parquet"
                 results = fetch_results(tools.client, ended, rows, folder)
                 later = [numbers for round_, numbers in sent_again.items() if round_ > shard.round]
@@ -202,6 +213,16 @@ def _land(table: _Table, request: LoadRequest, tools: Tools, destination: Locati
         table.lost += max(0, lost)
         table.landed.append(landed)
         tools.log.info("Batch %s landed: %s rows.", batch.id, f"{landed.rows:,}")
+
+
+def _table_spec(table: _Table, request: LoadRequest) -> TableSpec:
+    if request.response_model is not None:
+        return TableSpec(table.endpoint, raw=request.raw, parsed=ParsedColumn.of(request.response_model))
+    return (
+        TableSpec(table.endpoint, raw=request.raw)
+        if table.ledger is None
+        else table_spec(table.ledger, request.raw, None)
+    )
 
 
 def _rows_sent_again(table: _Table) -> dict[int, set[int]]:

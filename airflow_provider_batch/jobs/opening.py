@@ -20,6 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import (
     ChangedInputError,
@@ -33,6 +35,7 @@ from airflow_provider_batch.jobs.finishing import encode_columns, where_the_mone
 from airflow_provider_batch.jobs.identity import Fingerprint, digest, fingerprint
 from airflow_provider_batch.jobs.ledger import Lease, Ledger, ShardRecord
 from airflow_provider_batch.jobs.request import JobRequest, Tools
+from airflow_provider_batch.jobs.responses import check_response_model
 from airflow_provider_batch.jobs.rounds import plan_rerun, publish_shard
 from airflow_provider_batch.jobs.runner import Job
 from airflow_provider_batch.jobs.store import LedgerStore, job_folder, sibling_folders
@@ -42,6 +45,7 @@ from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.requests.sources import Source, open_source
 from airflow_provider_batch.results.manifest import check_destination, manifest_name
 from airflow_provider_batch.results.schema import embedding_size
+from airflow_provider_batch.results.structured.shapes import ParsedColumn
 from airflow_provider_batch.storage import Location
 
 
@@ -107,6 +111,8 @@ def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
     check_arguments(request)
     source = open_source(request.source, resolve=tools.resolve)
     prepared = _prepare(request, source, _discard)
+    model = request.spec.response_model
+    parsed = {} if model is None else {"parsed": str(ParsedColumn.of(model).type), "strict": model.not_strict is None}
     return {
         "rows": prepared.row_count,
         "shards": len(prepared.shards),
@@ -114,6 +120,7 @@ def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
         "input_tokens_estimate": prepared.token_estimate,
         "models": list(prepared.models),
         "carried": list(prepared.carried.names),
+        **parsed,
     }
 
 
@@ -129,6 +136,7 @@ def check_arguments(request: JobRequest) -> None:
             raise ConfigurationError(
                 f"metadata: {key!r} has to be text of at most 512 characters under a key of at most 64."
             )
+    check_response_model(request.spec)
     limits = request.limits
     if limits.timeout <= 0 or request.poll_interval <= 0:
         raise ConfigurationError("timeout and poll_interval have to be above 0 seconds.")
@@ -142,6 +150,7 @@ def _fingerprint(request: JobRequest, tools: Tools, source: Source) -> Fingerpri
     return fingerprint(
         endpoint=spec.endpoint.value,
         body=spec.body,
+        response_model=None if spec.response_model is None else spec.response_model.text,
         options=options,
         account=tools.client.settings.account,
         listing=source.listing,
@@ -205,6 +214,7 @@ def _begin(
         generation=generation,
         destination=request.destination,
         embedding_size=_embedding_size(request),
+        response_schema=_response_schema(request, tools),
         era=request.era,
     )
     ledger = store.begin(ledger, after)
@@ -373,12 +383,23 @@ def _embedding_size(request: JobRequest) -> int | None:
     return embedding_size(body) if body is not None and request.spec.endpoint is Endpoint.EMBEDDINGS else None
 
 
+def _response_schema(request: JobRequest, tools: Tools) -> dict[str, Any] | None:
+    model = request.spec.response_model
+    if model is None:
+        return None
+    if request.spec.body is not None and model.not_strict is not None:
+        tools.log.warning(
+            "The response model is sent without strict mode, and checked on landing: %s.", model.not_strict
+        )
+    return dict(model.schema)
+
+
 def _content(shards: Sequence[Shard]) -> str:
     return digest([ShardRecord.of(shard).sha256 for shard in shards])
 
 
 def _with_content(asked: Fingerprint, content: str) -> Fingerprint:
-    return Fingerprint(asked.endpoint, asked.body, asked.options, asked.account, asked.source, content)
+    return msgspec.structs.replace(asked, content=content)
 
 
 def _discard(shard: Shard) -> None:

@@ -44,6 +44,9 @@ class OpenAIBatchOperator(BaseOperator):
         (templated)
     :param body: The request's body. ``{column}`` stands for the row's value: as text inside a longer string, as the
         value itself alone; ``{!name}`` writes a literal ``{name}``. (templated)
+    :param response_model: What each answer has to be: a Pydantic model class, or a JSON Schema as a dict. It is added
+        to the body (chat completions and responses; without ``body`` it only parses). Each answer is validated and
+        lands as the struct column ``parsed``; one that is something else has the status ``invalid_output``.
     :param destination: Folder URI of the Parquet dataset. Without it nothing is landed, and
         ``OpenAIBatchToParquetOperator`` does it later. (templated)
     :param state_path: Folder URI of ledgers and shards, reachable from every worker. Default: the configuration
@@ -103,6 +106,7 @@ class OpenAIBatchOperator(BaseOperator):
         endpoint: str,
         source: Any,
         body: Mapping[str, Any] | None = None,
+        response_model: type | Mapping[str, Any] | None = None,
         destination: str | None = None,
         state_path: str | None = None,
         conn_id: str = "openai_default",
@@ -140,6 +144,7 @@ class OpenAIBatchOperator(BaseOperator):
         self.endpoint = endpoint
         self.source = source
         self.body = body
+        self.response_model = response_model
         self.destination = destination
         self.state_path = state_path
         self.conn_id = conn_id
@@ -288,6 +293,7 @@ class OpenAIBatchOperator(BaseOperator):
 
     def _spec(self) -> Any:
         from airflow_provider_batch.requests.prepare import RequestSpec
+        from airflow_provider_batch.requests.response_models import ResponseModel
         from airflow_provider_batch.requests.validation import endpoint_of
 
         return RequestSpec(
@@ -299,6 +305,7 @@ class OpenAIBatchOperator(BaseOperator):
             limit=None if self.limit in (None, "", "None") else int(str(self.limit)),
             max_shard_rows=self.max_shard_rows,
             max_shard_bytes=self.max_shard_bytes,
+            response_model=None if self.response_model is None else ResponseModel.of(self.response_model),
         )
 
     def _limits(self) -> Any:

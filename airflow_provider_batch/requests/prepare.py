@@ -20,9 +20,11 @@ from airflow_provider_batch.api.endpoints import MAX_EMBEDDING_INPUTS, MAX_FILE_
 from airflow_provider_batch.exceptions import ConfigurationError, RequestError, SourceError, TemplateError
 from airflow_provider_batch.requests.arrays import int64_array, string_array
 from airflow_provider_batch.requests.batches import Place, SourceBatch
+from airflow_provider_batch.requests.directives import directive
 from airflow_provider_batch.requests.identifiers import IdentifierCheck
 from airflow_provider_batch.requests.ready_lines import MEMBERS, ReadyRenderer
 from airflow_provider_batch.requests.rendering import Rendered, Renderer, TemplateRenderer
+from airflow_provider_batch.requests.response_models import ResponseModel
 from airflow_provider_batch.requests.shards import STATE, Shard, ShardWriter, sidecar_schema, size_problem
 from airflow_provider_batch.requests.sources import Source, columns_hint
 from airflow_provider_batch.requests.templates import Columns, NullInTextError
@@ -42,7 +44,7 @@ class RequestSpec:
         request).
     :param null_text: What stands for null inside a text; None makes it an error.
     :param limit: Only the first n rows.
-    :param verbatim: Members of the body whose texts are no templates, such as the schema of a structured output.
+    :param response_model: What answers have to look like; becomes members of the body whose texts are no templates.
     """
 
     endpoint: Endpoint
@@ -53,7 +55,7 @@ class RequestSpec:
     limit: int | None = None
     max_shard_rows: int = MAX_REQUESTS
     max_shard_bytes: int = MAX_FILE_BYTES
-    verbatim: Mapping[str, Any] | None = None
+    response_model: ResponseModel | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def _renderer(source: Source, spec: RequestSpec) -> Renderer:
         Columns(source.schema, source.columns_known),
         custom_id=spec.custom_id,
         null_text=spec.null_text,
-        verbatim=spec.verbatim,
+        verbatim=directive(spec.endpoint, spec.response_model, spec.body),
     )
 
 

@@ -133,19 +133,27 @@ def compile_body(
     """
     Compile a request body.
 
-    :param verbatim: Members that are added, or replace the body's, as they are: their texts are no templates.
+    :param verbatim: Members that are added, or replace the body's, as they are: their texts are no templates. Where
+        both have an object, its members are joined.
     :raises TemplateError: A name that is no column, or a value that has no JSON form; names the place in the body.
     """
-    fixed = dict(verbatim or {})
-    members = {**body, **fixed}
+    return Template(_joined_members(body, verbatim or {}, columns, "body", is_top=True), null_text)
+
+
+def _joined_members(
+    body: Mapping[str, Any], fixed: Mapping[str, Any], columns: Columns, where: str, *, is_top: bool
+) -> list[Part]:
     parts: list[Part] = [b"{"]
-    for index, (key, value) in enumerate(members.items()):
-        parts.append((b"," if index else b"") + _key(key, "body") + b":")
-        if key in fixed:
-            parts.append(_static(value, f"body.{key}"))
+    for index, key in enumerate({**body, **fixed}):
+        place, given, added = f"{where}.{key}", body.get(key), fixed.get(key)
+        parts.append((b"," if index else b"") + _key(key, where) + b":")
+        if isinstance(given, Mapping) and isinstance(added, Mapping):
+            parts.extend(_joined_members(given, added, columns, place, is_top=False))
+        elif key in fixed:
+            parts.append(_static(added, place))
         else:
-            parts.extend(_node(value, columns, f"body.{key}", key))
-    return Template([*parts, b"}"], null_text)
+            parts.extend(_node(given, columns, place, key if is_top else None))
+    return [*parts, b"}"]
 
 
 def compile_text(text: str, columns: Columns, where: str, *, null_text: str | None = None) -> Template:

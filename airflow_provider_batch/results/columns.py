@@ -18,7 +18,16 @@ from typing import Any
 import pyarrow as pa
 
 #: Array type codes by Arrow type, for numbers that are laid out as they are.
-_CODES = {pa.int64(): "q", pa.int32(): "i", pa.int16(): "h", pa.float64(): "d", pa.float32(): "f"}
+_CODES = {
+    pa.int64(): "q",
+    pa.int32(): "i",
+    pa.int16(): "h",
+    pa.float64(): "d",
+    pa.float32(): "f",
+    pa.date32(): "i",
+    pa.time64("us"): "q",
+    pa.timestamp("us", tz="UTC"): "q",
+}
 
 
 def column(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
@@ -26,7 +35,7 @@ def column(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
     Return an Arrow array of Python values; None is null.
 
     :param values: Structs as mappings, maps as lists of pairs, decimals as whole numbers of their last digit,
-        fixed-size lists as their bytes.
+        fixed-size lists as their bytes, dates and times as whole numbers of their unit.
     """
     count = len(values)
     if count == 0 or (values[0] is None and values.count(None) == count):
@@ -36,7 +45,7 @@ def column(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
         return _decimals(values, kind)
     if pa.types.is_fixed_size_list(kind):
         return _vectors(values, kind)
-    if _pandas_is_no_cost() and not _holds_vectors(kind):
+    if _pandas_is_no_cost() and not _has_forms_of_ours(kind):
         converted: pa.Array[Any] = pa.array(values, kind)
         return converted
     return laid_out(values, kind)
@@ -88,8 +97,12 @@ def _pandas_is_no_cost() -> bool:
     return "pandas" in sys.modules or not _pandas_installed()
 
 
-def _holds_vectors(kind: Any) -> bool:
-    return bool(pa.types.is_list(kind) and pa.types.is_fixed_size_list(kind.value_type))
+@lru_cache(maxsize=64)
+def _has_forms_of_ours(kind: Any) -> bool:
+    """Whether vectors or decimals stand in a nested type: their values here are not those that Arrow takes."""
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_decimal(kind):
+        return True
+    return any(_has_forms_of_ours(kind.field(at).type) for at in range(kind.num_fields))
 
 
 def _bits(flags: bytes) -> pa.Buffer:
@@ -123,9 +136,14 @@ def _offsets(values: Sequence[Any]) -> pa.Buffer:
 
 
 def _decimals(values: Sequence[int | None], kind: pa.DataType) -> pa.Array[Any]:
-    """Lay out 128-bit decimals whose digits fit 63 bits: the value, then its sign."""
+    """Lay out 128-bit decimals: the value, then its sign, where all of them fit 64 bits."""
+    filled = [value or 0 for value in values]
     halves = array("q", bytes(16 * len(values)))
-    halves[::2] = array("q", [value or 0 for value in values])
+    try:
+        halves[::2] = array("q", filled)
+    except OverflowError:
+        data = b"".join(value.to_bytes(16, "little", signed=True) for value in filled)
+        return pa.Array.from_buffers(kind, len(values), [validity(values), pa.py_buffer(data)])
     halves[1::2] = array("q", [-1 if value is not None and value < 0 else 0 for value in values])
     return pa.Array.from_buffers(kind, len(values), [validity(values), pa.py_buffer(halves)])
 

@@ -22,6 +22,7 @@ from airflow_provider_batch.results import bodies
 from airflow_provider_batch.results.answers import FAILED, SUCCEEDED, reader
 from airflow_provider_batch.results.raw_body import read_raw_body
 from airflow_provider_batch.results.schema import ALWAYS_RAW, TableSpec, own_columns
+from airflow_provider_batch.results.structured.parsing import parsing
 from airflow_provider_batch.results.tolerant import read_as
 from airflow_provider_batch.results.vectors import NumberLines
 
@@ -79,7 +80,10 @@ class LineReader:
         self._decode = NumberLines(decode).decode if spec.endpoint is Endpoint.EMBEDDINGS else decode
         self._keep_all = spec.raw == "all" or (spec.raw == "errors" and spec.endpoint in ALWAYS_RAW)
         self._keep_errors = spec.raw != "none"
-        self._width = len(own_columns(spec))
+        own = own_columns(spec)
+        self._width = len(own)
+        if spec.parsed is not None:
+            self._answer = parsing(self._answer, spec.parsed, text_at=list(own).index("text"))
 
     @property
     def width(self) -> int:

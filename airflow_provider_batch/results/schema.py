@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.economics.prices import PICODOLLARS, TokenUsage
+from airflow_provider_batch.results.structured.shapes import ParsedColumn
 
 Raw = Literal["errors", "all", "none"]
 
@@ -51,6 +52,9 @@ STATUS_COLUMNS: Mapping[str, pa.DataType] = {
 #: What it used, as the API reports it, and what that cost at the batch price; null where unknown.
 USAGE_COLUMNS: Mapping[str, pa.DataType] = dict.fromkeys(TokenUsage.__struct_fields__, INT64)
 COST_COLUMN = "cost_usd"
+#: The answer as a struct, where a response model is given: see `structured/shapes.py` for its type. Null in rows
+#: without success; a success whose text is not what was asked for is `invalid_output` and keeps its text.
+PARSED_COLUMN = "parsed"
 RESPONSE_COLUMN = "response"
 
 _CHOICE: Mapping[str, pa.DataType] = {"index": INT64, "text": STRING, "finish_reason": STRING}
@@ -121,11 +125,13 @@ class TableSpec:
 
     :param raw: Which rows keep the response body as JSON: those without success, all, or none.
     :param embedding_size: Numbers of each vector, where known; else each part takes it from its first vector.
+    :param parsed: The column of the parsed answer, where there is a response model.
     """
 
     endpoint: Endpoint
     raw: Raw = "errors"
     embedding_size: int | None = None
+    parsed: ParsedColumn | None = None
 
 
 def embedding_size(body: Mapping[str, Any]) -> int | None:
@@ -137,11 +143,13 @@ def embedding_size(body: Mapping[str, Any]) -> int | None:
 
 
 def own_columns(spec: TableSpec) -> dict[str, pa.DataType]:
-    """Return the columns that the endpoint adds, in order."""
+    """Return the columns that the endpoint and the response model add, in order."""
     columns = dict(ENDPOINT_COLUMNS[spec.endpoint])
     if spec.endpoint is Endpoint.EMBEDDINGS and spec.embedding_size:
         vector = pa.list_(pa.float32(), spec.embedding_size)
         columns |= {"embedding": vector, "embeddings": pa.list_(vector)}
+    if spec.parsed is not None:
+        columns[PARSED_COLUMN] = spec.parsed.type
     return columns
 
 

@@ -31,6 +31,8 @@ class OpenAIBatchToParquetOperator(BaseOperator):
     :param conn_id: Connection of type ``openai_batch`` or ``openai``. (templated)
     :param if_exists: What to do where another job's table stands there: ``error``, ``append`` or ``replace``.
     :param raw: Rows whose response body is kept as JSON: ``errors``, ``all`` or ``none``.
+    :param response_model: A Pydantic model class or a JSON Schema that parses the answers into the column ``parsed``;
+        by default the one that a batch of ``OpenAIBatchOperator`` was asked by.
     :param on_missing: ``fail`` when rows stand in neither result file, after landing the others; or ``land``.
     """
 
@@ -48,6 +50,7 @@ class OpenAIBatchToParquetOperator(BaseOperator):
         if_exists: IfExists = "error",
         raw: Raw = "errors",
         on_missing: Literal["fail", "land"] = "fail",
+        response_model: type | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -58,6 +61,7 @@ class OpenAIBatchToParquetOperator(BaseOperator):
         self.if_exists = if_exists
         self.raw = raw
         self.on_missing = on_missing
+        self.response_model = response_model
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Land the batches and return a summary."""
@@ -66,6 +70,7 @@ class OpenAIBatchToParquetOperator(BaseOperator):
         from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
         from airflow_provider_batch.jobs.loading import LoadRequest, load_batches
         from airflow_provider_batch.jobs.request import Tools
+        from airflow_provider_batch.requests.response_models import ResponseModel
 
         with airflow_errors():
             batch_ids = batch_ids_of(self.batch_id, resolve_airflow)
@@ -77,6 +82,7 @@ class OpenAIBatchToParquetOperator(BaseOperator):
                 raw=self.raw,
                 on_missing=self.on_missing,
                 state=resolve_airflow(self._state_path()),
+                response_model=None if self.response_model is None else ResponseModel.of(self.response_model),
             )
             tools = Tools(client=OpenAIBatchHook(conn_id=self.conn_id).client, resolve=resolve_airflow)
             return load_batches(request, tools)

@@ -15,6 +15,7 @@ import pytest
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import InputError, RequestError, SourceError, TemplateError
 from airflow_provider_batch.requests.prepare import Prepared, RequestSpec, prepare
+from airflow_provider_batch.requests.response_models import ResponseModel
 from airflow_provider_batch.requests.shards import Shard, read_sidecar
 from airflow_provider_batch.requests.sources import open_source
 
@@ -109,10 +110,14 @@ class TestWhatIsWritten:
         result = prepared(tmp_path, texts(10), spec(limit=3))
         assert [request["custom_id"] for request in requests_of(result)] == ["0", "1", "2"]
 
-    def test_verbatim_members_are_sent_as_they_are(self, tmp_path: Path) -> None:
-        schema = {"format": {"description": "{nobody}"}}
-        result = prepared(tmp_path, texts(1), spec(verbatim={"text": schema}))
-        assert requests_of(result)[0]["body"] == {"model": "m", "input": "Say t0", "text": schema}
+    def test_a_response_model_is_sent_as_it_is_beside_templates(self, tmp_path: Path) -> None:
+        schema = {"type": "object", "description": "{nobody}", "properties": {"{text}": {"type": "string"}}}
+        body = {"model": "m", "input": "Say {text}", "text": {"verbosity": "{text}"}}
+        result = prepared(tmp_path, texts(1), spec(body, response_model=ResponseModel.of(schema)))
+        sent = requests_of(result)[0]["body"]
+        assert (sent["input"], sent["text"]["verbosity"]) == ("Say t0", "t0")
+        form = {"type": "json_schema", "name": "response", "strict": False, "schema": schema}
+        assert sent["text"]["format"] == form
 
     @pytest.mark.parametrize("endpoint", [Endpoint.RESPONSES, Endpoint.COMPLETIONS])
     def test_sizes_are_counted_in_encoded_bytes(self, tmp_path: Path, endpoint: Endpoint) -> None:

@@ -1,0 +1,48 @@
+"""
+The response model of a job: checked before anything is sent, and known from the ledger ever after.
+
+The ledger's schema makes the column `parsed`, whoever lands: the task that was woken, a retry, the loader. A class
+judges as long as it has that schema; one that was edited meanwhile does not, and the schema judges in its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.jobs.ledger import Ledger
+from airflow_provider_batch.requests.directives import directive
+from airflow_provider_batch.requests.prepare import RequestSpec
+from airflow_provider_batch.requests.response_models import ResponseModel
+from airflow_provider_batch.results.schema import Raw, TableSpec
+from airflow_provider_batch.results.structured.shapes import ParsedColumn
+
+
+def check_response_model(spec: RequestSpec) -> None:
+    """Raise ConfigurationError where the request cannot carry the model's directive, or no column its answers."""
+    if spec.response_model is not None:
+        directive(spec.endpoint, spec.response_model, spec.body)
+        ParsedColumn.of(spec.response_model)
+
+
+def table_spec(ledger: Ledger, raw: Raw, model: ResponseModel | None) -> TableSpec:
+    """
+    Return what the table of a job looks like.
+
+    :param model: The response model that is at hand, if any.
+    """
+    return TableSpec(
+        Endpoint(ledger.endpoint),
+        raw=raw,
+        embedding_size=ledger.embedding_size,
+        parsed=_parsed(ledger, model),
+    )
+
+
+def _parsed(ledger: Ledger, model: ResponseModel | None) -> ParsedColumn | None:
+    schema = ledger.response_schema
+    if schema is None:
+        return None
+    if model is not None and model.schema == schema:
+        return ParsedColumn.of(replace(model, schema=schema))
+    return ParsedColumn.of(ResponseModel.of(schema))

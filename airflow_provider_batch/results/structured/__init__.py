@@ -1,0 +1,1 @@
+"""Structured outputs: from a response model to the column `parsed`."""

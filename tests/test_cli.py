@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_batch.emulator.testing import Emulator
-from tests.jobs.support import BODY, check_table, some_rows
+from tests.jobs.support import BODY, check_table, some_rows, table
 
 
 @pytest.fixture
@@ -34,10 +34,10 @@ def as_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 def test_a_job_runs_is_shown_and_its_batches_are_landed_again(emulator: Emulator, rows: Path, tmp_path: Path) -> None:
-    table = str(tmp_path / "table")
+    destination = str(tmp_path / "table")
     ran = as_json(
         call(
-            *("run", str(rows), "--body", json.dumps(BODY), "--destination", table),
+            *("run", str(rows), "--body", json.dumps(BODY), "--destination", destination),
             *("--poll-interval", "0.1", "--json"),
             base_url=emulator.base_url,
         )
@@ -77,6 +77,24 @@ def test_an_error_is_one_line_that_names_what_is_wrong(rows: Path, arguments: tu
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_answers_are_parsed_by_a_schema_file_or_a_class(emulator: Emulator, rows: Path, tmp_path: Path) -> None:
+    schema = tmp_path / "verdict.json"
+    schema.write_text(json.dumps({"type": "object", "properties": {"label": {"type": "string"}}, "title": "verdict"}))
+    given = (str(rows), "--body", json.dumps(BODY), "--response-model")
+    assert as_json(call("check", *given, str(schema), "--json"))["parsed"] == "struct<label: string>"
+    assert as_json(call("check", *given, "tests.operators.test_response_model:Verdict", "--json"))["strict"] is True
+    folder = ("--destination", str(tmp_path / "table"))
+    ran = as_json(
+        call("run", *given, str(schema), *folder, "--poll-interval", "0.1", "--json", base_url=emulator.base_url)
+    )
+    assert table(tmp_path, "count(parsed.label)", "1") == [(5,)]
+    (tmp_path / "table").rename(tmp_path / "first")
+    call("land", *ran["batch_ids"], *folder, "--response-model", str(schema), base_url=emulator.base_url)
+    assert table(tmp_path, "count(parsed.label)", "1") == [(5,)]
+    refused = call("check", *given, "nowhere.json")
+    assert (refused.returncode, "nowhere.json cannot be read" in refused.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("command", ["check", "run", "land", "status"])

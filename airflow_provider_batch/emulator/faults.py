@@ -11,7 +11,7 @@ own fields).
 | `content_filter` | line | the answer was stopped by the filter | |
 | `refusal` | line | the model refuses | `message` |
 | `truncated` | line | the answer is cut: `finish_reason` length, or status `incomplete` | |
-| `answer` | line | the answer is this text | `message` |
+| `answer` | line | the answer is this text, whatever schema was asked for | `message` |
 | `raw_separators` | line | the answer holds U+2028, U+2029 and U+0085, written raw | |
 | `lone_surrogate` | line | the answer ends in half an emoji, as an escape | |
 | `body_as_string` | line | `response.body` is JSON in a string | |

@@ -28,6 +28,7 @@ DAG_IDS = {
     "daily_partitions": "openai_batch_daily_partitions",
     "embed_a_table": "openai_batch_embed_a_table",
     "every_endpoint": "openai_batch_every_endpoint",
+    "extract_invoices": "openai_batch_extract_invoices",
     "ready_made_requests": "openai_batch_ready_made_requests",
     "submit_wait_land": "openai_batch_submit_wait_land",
 }
@@ -176,6 +177,21 @@ def test_every_endpoint(run: Run, tmp_path: Path) -> None:
         rows = "count(*), count(*) filter (status = 'succeeded')"
         found = query(tmp_path / table, f"select {rows}, count({column}) from result")
         assert found in ([(2, 2, 2)], [(3, 3, 3)]), table
+
+
+@pytest.mark.system
+def test_extract_invoices(run: Run, tmp_path: Path) -> None:
+    texts = [f"Invoice {number}: 3 hammers at 12.50 EUR each, due on 2026-12-01." for number in range(8)]
+    columns = {"document": [f"scan-{number}" for number in range(8)], "text": texts}
+    source = write(tmp_path / "scanned.parquet", columns)
+    run("extract_invoices", source=source, destination=tmp_path / "invoices")
+    invoices = tmp_path / "invoices"
+    assert query(invoices, "select distinct status, typeof(parsed.issued), typeof(parsed.currency) from result") == [
+        ("succeeded", "DATE", "VARCHAR")
+    ]
+    lines = "select document, unnest(parsed.positions) as line from result"
+    facts = "count(distinct document), any_value(typeof(line.price)), count(*) = count(line.quantity * line.price)"
+    assert query(invoices, f"select {facts} from ({lines})") == [(8, "DECIMAL(12,2)", True)]
 
 
 @pytest.mark.system

@@ -134,7 +134,10 @@ class TestADictionary:
         [
             ({"required": ["a"]}, "not all members are required"),
             ({"additionalProperties": True}, "additionalProperties"),
-            ({"properties": {"a": {"type": "string", "minLength": 1}, "b": {"type": "string"}}}, "a: strict mode knows no"),
+            (
+                {"properties": {"a": {"type": "string", "minLength": 1}, "b": {"type": "string"}}},
+                "a: strict mode knows no",
+            ),
             ({"properties": {"a": {"type": "string", "format": "uri"}, "b": {"type": "string"}}}, "no format 'uri'"),
             ({"properties": {"a": {"type": "array"}, "b": {"type": "string"}}}, "a list says no items"),
             ({"properties": {"a": {"type": "string", "default": "x"}, "b": {"type": "string"}}}, "default"),
@@ -143,7 +146,9 @@ class TestADictionary:
             ({"properties": {"a": {"enum": [f"{n:099}" for n in range(251)]}, "b": {"type": "null"}}}, "15,000"),
         ],
     )
-    def test_outside_of_strict_mode_is_sent_without_it_and_unchanged(self, changes: dict[str, Any], reason: str) -> None:
+    def test_outside_of_strict_mode_is_sent_without_it_and_unchanged(
+        self, changes: dict[str, Any], reason: str
+    ) -> None:
         model = ResponseModel.of({**CLOSED, **changes})
         assert reason in str(model.not_strict)
         assert model.asked == {**CLOSED, **changes}

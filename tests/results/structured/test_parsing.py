@@ -1,4 +1,4 @@
-"""Landing with a response model: what is valid is a struct, what is not is a row that says why; nothing else happens."""
+"""Landing with a response model: what is valid is a struct, what is not is a row that says why."""
 
 from __future__ import annotations
 
@@ -78,7 +78,11 @@ class TestAClass:
         ("text", "code", "message"),
         [
             ("Sorry, no.", "not_json", "Invalid JSON"),
-            (json.dumps({**GOOD, "lines": [{"sku": "a", "price": "x"}]}), "schema_mismatch", r"lines\[0\].price: .*found 'x'"),
+            (
+                json.dumps({**GOOD, "lines": [{"sku": "a", "price": "x"}]}),
+                "schema_mismatch",
+                r"lines\[0\].price: .*found 'x'",
+            ),
             (json.dumps({**GOOD, "day": None}), "schema_mismatch", "day: .*found None"),
             (json.dumps({**GOOD, "note": "crash"}), "schema_mismatch", "the model's own code raised KeyError"),
             ('{"day": "2026-01-31", "lines": [], "note": "\\ud83d"}', "not_json", "Invalid JSON"),

@@ -72,7 +72,10 @@ UTC_TIME = pa.timestamp("us", tz="UTC")
         (tuple[float, int], pa.list_(pa.float64())),
         (list[list[datetime.date | None]], pa.list_(pa.list_(pa.date32()))),
         (dict[str, int], pa.map_(pa.string(), pa.int64())),
-        (dict[Annotated[str, Field(pattern="^x")], list[Inner]], pa.map_(pa.string(), pa.list_(pa.struct([("a", pa.int64())])))),
+        (
+            dict[Annotated[str, Field(pattern="^x")], list[Inner]],
+            pa.map_(pa.string(), pa.list_(pa.struct([("a", pa.int64())]))),
+        ),
         (Inner, pa.struct([("a", pa.int64())])),
         (Annotated[Inner, Field(description="said")] | None, pa.struct([("a", pa.int64())])),
         (RootModel[list[int]], pa.list_(pa.int64())),
@@ -136,15 +139,29 @@ class TestWhatHasNoType:
     @pytest.mark.parametrize(
         ("schema", "message"),
         [
-            ({"type": "array", "items": {"type": "string"}}, "response: an answer is an object at its top, and this is a list"),
+            (
+                {"type": "array", "items": {"type": "string"}},
+                "response: an answer is an object at its top, and this is a list",
+            ),
             ({"type": "object"}, "response: an object without members"),
             ({}, "response: any value"),
             ({"type": "object", "additionalProperties": {"type": "string"}}, "this is a map"),
-            ({"type": "object", "properties": {"a": {"$ref": "#/$defs/none"}}}, "response.a: #/.defs/none leads nowhere"),
+            (
+                {"type": "object", "properties": {"a": {"$ref": "#/$defs/none"}}},
+                "response.a: #/.defs/none leads nowhere",
+            ),
             ({"type": "object", "properties": {"a": {"$ref": "http://x/y"}}}, "leads nowhere"),
             ({"type": "object", "properties": {"a": {"enum": [[1]]}}}, "response.a: an enum holds lists"),
             ({"type": "object", "properties": {"a": True}}, "response.a: any value"),
-            ({"allOf": [{"type": "object", "properties": {"a": {"type": "string"}}}, {"properties": {"b": {"type": "string"}}}]}, "allOf joins"),
+            (
+                {
+                    "allOf": [
+                        {"type": "object", "properties": {"a": {"type": "string"}}},
+                        {"properties": {"b": {"type": "string"}}},
+                    ]
+                },
+                "allOf joins",
+            ),
         ],
     )
     def test_in_a_schema_likewise(self, schema: dict[str, Any], message: str) -> None:

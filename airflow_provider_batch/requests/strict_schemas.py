@@ -21,7 +21,7 @@ LONG_ENUM_VALUES, MAX_LONG_ENUM_LENGTH = 250, 15_000
 FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 _KEYWORDS = frozenset(
     {
-        *("$ref", "$defs", "definitions", "$schema", "$id", "title", "description"),
+        *("$ref", "$defs", "definitions", "$schema", "title", "description"),
         *("type", "enum", "const", "anyOf", "properties", "required", "additionalProperties", "items"),
         *("pattern", "format", "multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
         *("minItems", "maxItems"),
@@ -176,6 +176,8 @@ def _node_problem(node: Any, depth: int) -> str | None:
         return f"strict mode knows no format {node['format']!r}"
     if any(token in str(node.get("pattern", "")) for token in _LOOK_AROUND):
         return "strict mode knows no look-around in a pattern"
+    if sum("$ref" in branch or "properties" in branch for branch in node.get("anyOf", ())) > 1:
+        return "a union of objects, which strict mode refuses where they begin alike"
     return _object_problem(node)
 
 

@@ -111,6 +111,18 @@ class TestAClass:
 
         assert "look-around" in str(ResponseModel.of(Looking).not_strict)
 
+    def test_with_a_union_of_objects_is_not_strict(self) -> None:
+        """The API refuses objects that begin with the same member."""
+
+        class Cat(BaseModel):
+            kind: Literal["cat"]
+
+        class Dog(BaseModel):
+            kind: Literal["dog"]
+
+        made = type("Made", (BaseModel,), {"__annotations__": {"pet": Cat | Dog}})
+        assert "pet: a union of objects" in str(ResponseModel.of(made).not_strict)
+
     def test_gives_the_directive_its_name_in_the_apis_letters(self) -> None:
         made = type("Größe[Tier]", (BaseModel,), {"__annotations__": {"a": int}})
         assert ResponseModel.of(made).name == "Gr_e_Tier"

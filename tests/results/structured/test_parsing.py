@@ -9,6 +9,7 @@ import tempfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import duckdb
 import pytest
@@ -19,6 +20,7 @@ from pydantic import AliasChoices, BaseModel, Field, computed_field, field_seria
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.requests.response_models import ResponseModel
+from airflow_provider_batch.results import columns
 from airflow_provider_batch.results.schema import TableSpec, result_columns
 from airflow_provider_batch.results.structured.shapes import ParsedColumn
 from airflow_provider_batch.results.structured.shortcut import shortcut
@@ -98,6 +100,14 @@ class TestAClass:
         assert row["response"] is not None
         assert row["input_tokens"] == 20
         assert row["cost_usd"] is not None
+
+    @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+    def test_a_number_that_is_none_is_no_success(self, tmp_path: Path, number: str) -> None:
+        class Measured(BaseModel):
+            x: float
+
+        (row,) = land_texts(tmp_path, Measured, [f'{{"x": {number}}}']).rows
+        assert (row["status"], row["parsed"]) == ("invalid_output", None)
 
     def test_with_other_names_for_reading_lands_under_those_that_were_asked_for(self, tmp_path: Path) -> None:
         class Aliased(BaseModel):
@@ -202,13 +212,16 @@ class TestTheTable:
 
     def test_is_the_same_when_pandas_was_imported_before(self, tmp_path: Path) -> None:
         """Arrow reads lists of Python values by another way then."""
-        from airflow_provider_batch.results import columns
+        texts = [json.dumps(GOOD), json.dumps(GOOD), "no"]
+        with building_arrays(by_arrow=True):
+            by_arrow = land_texts(tmp_path, Order, texts).rows
+        with building_arrays(by_arrow=False):
+            assert land_texts(tmp_path, Order, texts).rows == by_arrow
 
-        before = land_texts(tmp_path, Order, [json.dumps(GOOD)] * 2 + ["no"]).rows
-        with pytest.MonkeyPatch.context() as patch:
-            columns_are_free = columns._pandas_is_no_cost()
-            patch.setattr(columns, "_pandas_is_no_cost", lambda: not columns_are_free)
-            assert land_texts(tmp_path, Order, [json.dumps(GOOD)] * 2 + ["no"]).rows == before
+
+def building_arrays(*, by_arrow: bool) -> Any:
+    """Let Arrow read lists of Python values, or lay them out as is done where pandas is installed."""
+    return mock.patch.object(columns, "_pandas_is_no_cost", return_value=by_arrow)
 
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -219,7 +232,7 @@ QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(Heal
 def test_valid_answers_of_any_schema_read_back_equal(data: st.DataObject) -> None:
     kind = data.draw(models)
     pairs = data.draw(st.lists(kind.pairs, min_size=1, max_size=4))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, building_arrays(by_arrow=data.draw(st.booleans())):
         landed = land_texts(Path(folder), kind.schema, [json.dumps(value) for value, _ in pairs])
     assert [(row["status"], row["error_message"]) for row in landed.rows] == [("succeeded", None)] * len(pairs)
     assert [row["parsed"] for row in landed.rows] == [expected for _, expected in pairs]
@@ -233,7 +246,7 @@ def test_broken_answers_of_any_schema_land_too(data: st.DataObject) -> None:
     values = [value for value, _ in data.draw(st.lists(kind.pairs, min_size=1, max_size=4))]
     texts = [json.dumps(data.draw(st.composite(spoil)(value))) for value in values]
     texts = [text[: len(text) // 2] if data.draw(st.booleans()) else text for text in texts]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, building_arrays(by_arrow=data.draw(st.booleans())):
         landed = land_texts(Path(folder), kind.schema, [*texts, *map(json.dumps, values)])
     statuses = [row["status"] for row in landed.rows]
     assert set(statuses) <= {"succeeded", "invalid_output"}

@@ -154,6 +154,13 @@ class TestADictionary:
             ({"properties": {"a": {"type": "array"}, "b": {"type": "string"}}}, "a list says no items"),
             ({"properties": {"a": {"type": "string", "default": "x"}, "b": {"type": "string"}}}, "default"),
             ({"allOf": [{"required": ["a"]}]}, "allOf"),
+            (
+                {
+                    "properties": {"a": {"$ref": "#/$defs/x", "title": "A"}, "b": {"const": 1}},
+                    "$defs": {"x": {"type": "null"}},
+                },
+                "a: a $ref stands beside other keywords",
+            ),
             ({"properties": {"a": {"enum": list(range(1_001))}, "b": {"type": "string"}}}, "1,001 enum values"),
             ({"properties": {"a": {"enum": [f"{n:099}" for n in range(251)]}, "b": {"type": "null"}}}, "15,000"),
         ],

@@ -19,12 +19,15 @@ from jsonschema import Draft202012Validator
 from pydantic import AliasChoices, BaseModel, Field, computed_field, field_serializer, field_validator
 
 from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.emulator.answers.schemas import value_for
 from airflow_provider_batch.requests.response_models import ResponseModel
+from airflow_provider_batch.requests.strict_schemas import loose_form
 from airflow_provider_batch.results import columns
 from airflow_provider_batch.results.schema import TableSpec, result_columns
+from airflow_provider_batch.results.structured.judging import judge
 from airflow_provider_batch.results.structured.shapes import ParsedColumn
 from airflow_provider_batch.results.structured.shortcut import shortcut
-from tests.results.structured.schemas import models, spoil
+from tests.results.structured.schemas import Kind, models, spoil
 from tests.results.support import Landed, chat_body, chat_choice, land, success
 
 
@@ -266,3 +269,11 @@ def test_the_shortcut_accepts_nothing_that_the_schema_does_not(data: st.DataObje
     spoilt = data.draw(st.composite(spoil)(value))
     if accepts(json.dumps(spoilt)):
         Draft202012Validator(kind.schema).validate(spoilt)
+
+
+@QUICK
+@given(models, st.text(max_size=5))
+def test_what_the_emulator_answers_to_any_schema_is_valid(kind: Kind, seed: str) -> None:
+    model = ResponseModel.of(kind.schema)
+    answer = value_for(loose_form(kind.schema), prompt="What?", answer="Some text.", seed=seed)
+    assert judge(model, ParsedColumn.of(model).shape)(json.dumps(answer)) is not None

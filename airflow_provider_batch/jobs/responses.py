@@ -45,4 +45,4 @@ def _parsed(ledger: Ledger, model: ResponseModel | None) -> ParsedColumn | None:
         return None
     if model is not None and model.schema == schema:
         return ParsedColumn.of(replace(model, schema=schema))
-    return ParsedColumn.of(ResponseModel.of(schema))
+    return ParsedColumn.of(ResponseModel.recorded(schema))

@@ -61,6 +61,15 @@ class ResponseModel:
         _check(schema)
         return cls(_name(str(schema.get("title") or "response")), schema)
 
+    @classmethod
+    def recorded(cls, schema: Mapping[str, Any]) -> ResponseModel:
+        """
+        Return the model of a schema that a ledger holds, which was checked when its job began.
+
+        Patterns that only Pydantic can read are left out: without the class they cannot be checked.
+        """
+        return cls(_name(str(schema.get("title") or "response")), _readable(schema))
+
     @cached_property
     def not_strict(self) -> str | None:
         """Why the API cannot hold a model to this schema (strict mode); None where it can."""
@@ -173,10 +182,8 @@ def _check(schema: dict[str, Any]) -> None:
             f"response_model: no valid JSON Schema{' at ' + where.removeprefix('.') if where else ''}: {error.message}"
         ) from error
     for pattern in _patterns(schema):
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ConfigurationError(f"response_model: the pattern {pattern!r} cannot be read ({error}).") from error
+        if not _can_read(pattern):
+            raise ConfigurationError(f"response_model: the pattern {pattern!r} cannot be read.")
 
 
 def _patterns(node: Any) -> list[str]:
@@ -187,6 +194,28 @@ def _patterns(node: Any) -> list[str]:
     own = [node["pattern"]] if isinstance(node.get("pattern"), str) else []
     keys = node.get("patternProperties")
     return own + list(keys if isinstance(keys, dict) else ()) + _patterns(list(node.values()))
+
+
+def _readable(node: Any) -> Any:
+    """Return a schema whose patterns are regular expressions of Python."""
+    if isinstance(node, list):
+        return [_readable(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    made = {key: _readable(value) for key, value in node.items()}
+    if isinstance(made.get("pattern"), str) and not _can_read(made["pattern"]):
+        del made["pattern"]
+    if isinstance(keys := made.get("patternProperties"), dict):
+        made["patternProperties"] = {key if _can_read(key) else ".*": value for key, value in keys.items()}
+    return made
+
+
+def _can_read(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
 
 
 def _name(text: str) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, Field
@@ -119,6 +119,21 @@ class TestALaterAttempt:
         resume_job(asking(tmp_path, some_rows(5), None), tools, job.key).run()
         assert statuses(tmp_path) == {"succeeded": 4, "invalid_output": 1}
         assert table(tmp_path, f"count(*) filter ({LANDED})", "1") == [(4,)]
+
+    def test_without_the_class_leaves_out_what_only_the_class_can_check(
+        self, emulator: Emulator, tmp_path: Path
+    ) -> None:
+        class Named(BaseModel):
+            name: Annotated[str, Field(pattern=r"^\p{L}+$")]
+            by_key: dict[Annotated[str, Field(pattern=r"^\p{Lu}$")], int]
+
+        emulator.configure(progress="hold")
+        emulator.fault(kind="answer", message='{"name": "Zoë", "by_key": {"A": 1}}')
+        tools = tools_for(emulator)
+        job = step_until_waiting(asking(tmp_path, some_rows(2), ResponseModel.of(Named)), tools)
+        emulator.configure(progress="immediate")
+        resume_job(asking(tmp_path, some_rows(2), None), tools, job.key).run()
+        assert table(tmp_path, "status, parsed.name, parsed.by_key['A']") == [("succeeded", "Zoë", 1)] * 2
 
     def test_with_another_model_is_told_so_while_batches_run(self, emulator: Emulator, tmp_path: Path) -> None:
         """Invariant 3."""

@@ -96,7 +96,8 @@ def arguments_for(schema: Mapping[str, Any], prompt: str, seed: str) -> str:
 def spoken_text(asked: Asked, prompt: str, text_format: Any, index: int = 0) -> str:
     """Return the answer's text: prose, or JSON where the format asks for it."""
     told = prose.summary(prompt)
-    kind = text_format.get("type") if isinstance(text_format, Mapping) else None
+    given = asked.is_twisted("answer")  # what a fault says needs no schema
+    kind = text_format.get("type") if isinstance(text_format, Mapping) and not given else None
     if kind == "json_object":
         return json.dumps({"answer": told}, ensure_ascii=False)
     if kind == "json_schema":

@@ -59,11 +59,13 @@ def strict_problem(schema: Mapping[str, Any]) -> str | None:
     """Return why strict mode does not take a schema, with the place in it, or None."""
     if schema.get("type") != "object" or "anyOf" in schema:
         return "the top of the schema is no plain object"
-    nodes = list(_nodes(schema, "", 1))
-    for node, where, depth in nodes:
-        if (problem := _node_problem(node, depth)) is not None:
+    nodes = list(_nodes(schema, ""))
+    for node, where in nodes:
+        if (problem := _node_problem(node)) is not None:
             return f"{where or 'the top'}: {problem}"
-    return _size_problem(schema, [node for node, _, _ in nodes])
+    if (levels := _levels(schema, schema, ())) > MAX_DEPTH:
+        return f"{levels} levels, and strict mode takes {MAX_DEPTH}"
+    return _size_problem(schema, [node for node, _ in nodes])
 
 
 def _strict(node: Any, root: Mapping[str, Any], *, is_root: bool = False, seen: tuple[str, ...] = ()) -> Any:
@@ -147,31 +149,40 @@ def _walk(node: Any, change: Any) -> Any:
     return node
 
 
-def _nodes(node: Any, where: str, depth: int) -> Iterator[tuple[Any, str, int]]:
-    """Yield every schema within a schema, its place, and how many objects and lists it stands in."""
-    yield node, where, depth
+def _nodes(node: Any, where: str) -> Iterator[tuple[Any, str]]:
+    """Yield every schema within a schema, and its place."""
+    yield node, where
     if not isinstance(node, Mapping):
         return
     for key in ("$defs", "definitions"):
         for name, inner in (node.get(key) or {}).items():
-            yield from _nodes(inner, f"{where}.{key}.{name}".lstrip("."), 1)
+            yield from _nodes(inner, f"{where}.{key}.{name}".lstrip("."))
     for name, inner in (node.get("properties") or {}).items():
-        yield from _nodes(inner, f"{where}.{name}".lstrip("."), depth + 1)
+        yield from _nodes(inner, f"{where}.{name}".lstrip("."))
     for inner in node.get("anyOf") or ():
-        yield from _nodes(inner, where, depth)
+        yield from _nodes(inner, where)
     if "items" in node:
-        yield from _nodes(node["items"], f"{where}[]", depth + 1)
+        yield from _nodes(node["items"], f"{where}[]")
 
 
-def _node_problem(node: Any, depth: int) -> str | None:
+def _levels(node: Any, root: Mapping[str, Any], refs: tuple[str, ...]) -> int:
+    """Return how many objects and lists stand in one another, references followed, each once."""
+    if not isinstance(node, Mapping):
+        return 0
+    if isinstance(ref := node.get("$ref"), str):
+        return 0 if ref in refs else _levels(resolved(ref, root), root, (*refs, ref))
+    branches = max((_levels(branch, root, refs) for branch in node.get("anyOf") or ()), default=0)
+    inner = [*(node.get("properties") or {}).values(), *([node["items"]] if "items" in node else [])]
+    return max(branches, 1 + max(_levels(one, root, refs) for one in inner) if inner else 0)
+
+
+def _node_problem(node: Any) -> str | None:
     if not isinstance(node, Mapping) or not any(key in node for key in _TYPES):
         return "it says no type"
     if strange := sorted(set(node) - _KEYWORDS):
         return f"strict mode knows no {', '.join(strange)}"
     if "$ref" in node and set(node) - {"$ref"}:
         return "a $ref stands beside other keywords"
-    if depth > MAX_DEPTH + 1:
-        return f"more than {MAX_DEPTH} levels"
     if str(node.get("format", "date")) not in FORMATS:
         return f"strict mode knows no format {node['format']!r}"
     if any(token in str(node.get("pattern", "")) for token in _LOOK_AROUND):

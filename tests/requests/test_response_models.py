@@ -178,7 +178,10 @@ class TestADictionary:
             return {"type": "object", "properties": {"a": inner}, "required": ["a"], "additionalProperties": False}
 
         assert strict_problem(nested(9)) is None
-        assert "levels" in str(strict_problem(nested(11)))
+        assert strict_problem(nested(10)) == "11 levels, and strict mode takes 10"
+        behind = {f"d{n}": {**nested(0), "properties": {"a": {"$ref": f"#/$defs/d{n + 1}"}}} for n in range(9)}
+        whole = {**nested(0), "properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": {**behind, "d9": nested(0)}}
+        assert strict_problem(whole) == "11 levels, and strict mode takes 10"
 
     @pytest.mark.parametrize(
         ("given", "message"),

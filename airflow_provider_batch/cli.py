@@ -12,7 +12,7 @@ import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -20,7 +20,10 @@ from airflow_provider_batch.exceptions import ConfigurationError, OpenAIBatchErr
 
 if TYPE_CHECKING:
     from airflow_provider_batch.jobs.request import JobRequest, Tools
+    from airflow_provider_batch.requests.prepare import RequestSpec
     from airflow_provider_batch.requests.response_models import ResponseModel
+
+_Json = TypeVar("_Json", dict[str, Any], list[Any])
 
 app = typer.Typer(
     name="openai-batch",
@@ -38,6 +41,13 @@ ResponseModelOption = Annotated[
 ]
 Destination = Annotated[str, typer.Option(help="Folder URI of the Parquet table.")]
 Limit = Annotated[int | None, typer.Option(help="Only the first rows.")]
+Filters = Annotated[
+    str | None, typer.Option(help='Which rows, as JSON or @FILE: [["lang", "=", "de"], ["n", ">", 3]].')
+]
+Sample = Annotated[float | None, typer.Option(help="A share of these rows, above 0 and up to 1; always the same ones.")]
+DataUrls = Annotated[
+    list[str] | None, typer.Option("--data-url", help="Column of bytes or URIs that the body holds as data URLs.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 BaseUrl = Annotated[str | None, typer.Option(envvar="OPENAI_BASE_URL", help="Address of the API.")]
 Key = Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key; better given by the environment.")]
@@ -49,22 +59,18 @@ def check(
     endpoint: EndpointOption = "/v1/chat/completions",
     body: Body = None,
     response_model: ResponseModelOption = None,
+    filters: Filters = None,
+    sample: Sample = None,
     limit: Limit = None,
+    data_url: DataUrls = None,
     as_json: AsJson = False,
 ) -> None:
     """Read and check a whole input as a job would, and send nothing."""
     from airflow_provider_batch.jobs.opening import check_input
 
-    request = _request(
-        source,
-        endpoint=endpoint,
-        body=body,
-        response_model=response_model,
-        destination=".",
-        state=".",
-        limit=limit,
-        name="check",
-    )
+    rows: dict[str, Any] = {"filters": filters, "sample": sample, "limit": limit, "data_urls": data_url or ()}
+    spec = _spec(endpoint, body, response_model, **rows)
+    request = _request(source, spec, destination=".", state=".", name="check")
     _print(check_input(request, _tools("unused", None)), as_json)
 
 
@@ -76,7 +82,10 @@ def run(
     endpoint: EndpointOption = "/v1/chat/completions",
     body: Body = None,
     response_model: ResponseModelOption = None,
+    filters: Filters = None,
+    sample: Sample = None,
     limit: Limit = None,
+    data_url: DataUrls = None,
     name: Annotated[str, typer.Option(help="Name of the job: the same name goes on with the same job.")] = "run",
     state: Annotated[str | None, typer.Option(help="Folder URI of the ledger; default: below the destination.")] = None,
     poll_interval: Annotated[float, typer.Option(help="Seconds between two looks at the batches.")] = 60.0,
@@ -87,14 +96,12 @@ def run(
     from airflow_provider_batch.jobs.opening import open_job
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    rows: dict[str, Any] = {"filters": filters, "sample": sample, "limit": limit, "data_urls": data_url or ()}
     request = _request(
         source,
-        endpoint=endpoint,
-        body=body,
-        response_model=response_model,
+        _spec(endpoint, body, response_model, **rows),
         destination=destination,
         state=state or f"{destination.rstrip('/')}/_openai_batch",
-        limit=limit,
         name=name,
         poll_interval=poll_interval,
     )
@@ -155,49 +162,49 @@ def main() -> None:
 
 
 def _request(
-    source: list[str],
-    *,
-    endpoint: str,
-    body: str | None,
-    response_model: str | None,
-    destination: str,
-    state: str,
-    limit: int | None,
-    name: str,
-    poll_interval: float = 60.0,
+    source: list[str], spec: RequestSpec, *, destination: str, state: str, name: str, poll_interval: float = 60.0
 ) -> JobRequest:
     from airflow_provider_batch import storage
     from airflow_provider_batch.jobs.identity import Identity
     from airflow_provider_batch.jobs.request import JobRequest
-    from airflow_provider_batch.requests.prepare import RequestSpec
-    from airflow_provider_batch.requests.validation import endpoint_of
 
     return JobRequest(
         identity=Identity("command-line", name, destination),
         source=source[0] if len(source) == 1 else source,
-        spec=RequestSpec(
-            endpoint=endpoint_of(endpoint),
-            body=_body(body),
-            limit=limit,
-            response_model=_response_model(response_model),
-        ),
+        spec=spec,
         state=storage.resolve(state),
         destination=destination,
         poll_interval=poll_interval,
     )
 
 
-def _body(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
+def _spec(
+    endpoint: str, body: str | None, response_model: str | None, *, filters: str | None, **rows: Any
+) -> RequestSpec:
+    from airflow_provider_batch.requests.prepare import RequestSpec
+    from airflow_provider_batch.requests.validation import endpoint_of
+
+    wanted = None if filters is None else _json("--filters", filters, list)
+    return RequestSpec(
+        endpoint=endpoint_of(endpoint),
+        body=None if body is None else _json("--body", body, dict),
+        filters=wanted,
+        response_model=_response_model(response_model),
+        **rows,
+    )
+
+
+def _json(option: str, text: str, kind: type[_Json]) -> _Json:
+    """Return what an option holds as JSON, or names a file of; raise ConfigurationError where it is of another kind."""
     try:
         value = json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
     except OSError as error:
-        raise ConfigurationError(f"--body: {text[1:]} cannot be read ({error}).") from error
+        raise ConfigurationError(f"{option}: {text[1:]} cannot be read ({error}).") from error
     except ValueError as error:
-        raise ConfigurationError(f"--body: expected JSON, or @FILE with JSON in it ({error}).") from error
-    if not isinstance(value, dict):
-        raise ConfigurationError(f"--body: expected a JSON object, found {type(value).__name__}.")
+        raise ConfigurationError(f"{option}: expected JSON, or @FILE with JSON in it ({error}).") from error
+    if not isinstance(value, kind):
+        expected = "object" if kind is dict else "array"
+        raise ConfigurationError(f"{option}: expected a JSON {expected}, found {type(value).__name__}.")
     return value
 
 

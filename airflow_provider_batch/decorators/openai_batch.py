@@ -28,7 +28,11 @@ class _DecoratedOpenAIBatchOperator(DecoratedOperator, OpenAIBatchOperator):
     custom_operator_name = "@task.openai_batch"
     template_fields: Sequence[str] = (
         *DecoratedOperator.template_fields,
-        *(name for name in OpenAIBatchOperator.template_fields if name != "source"),
+        *(
+            name
+            for name in OpenAIBatchOperator.template_fields
+            if name not in ("source", "sql", "sql_conn_id", "sql_parameters")
+        ),
     )
     template_fields_renderers = {  # noqa: RUF012
         **DecoratedOperator.template_fields_renderers,

@@ -73,7 +73,7 @@ def fingerprint(
     """
     Return the fingerprint of a request for work, without reading the source's content.
 
-    :param options: What else shapes a request line: `custom_id`, `carry`, `null_text`, `limit`.
+    :param options: What else shapes a request line: `custom_id`, `carry`, `null_text`, `limit`, filters.
     :param response_model: The response model as text, where there is one.
     :param account: Base URL, organisation and project; never the key.
     """

@@ -58,7 +58,13 @@ def open_job(request: JobRequest, tools: Tools) -> Job:
     """
     with _saying_what_runs(request):
         check_arguments(request)
-        source = open_source(request.source, resolve=tools.resolve)
+        opened = open_source(request.source, resolve=tools.resolve)
+    with opened as source:
+        return _open(request, tools, source)
+
+
+def _open(request: JobRequest, tools: Tools, source: Source) -> Job:
+    with _saying_what_runs(request):
         asked = _fingerprint(request, tools, source)
         store, ledger, changes = _find(request, tools, source, asked)
     if ledger is None:
@@ -109,8 +115,8 @@ def resume_job(request: JobRequest, tools: Tools, key: str | None = None) -> Job
 def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
     """Read and check the whole input as a job would, send and keep nothing, and say what would be sent."""
     check_arguments(request)
-    source = open_source(request.source, resolve=tools.resolve)
-    prepared = _prepare(request, source, _discard)
+    with open_source(request.source, resolve=tools.resolve) as source:
+        prepared = _prepare(request, tools, source, _discard)
     model = request.spec.response_model
     parsed = {} if model is None else {"parsed": str(ParsedColumn.of(model).type), "strict": model.not_strict is None}
     return {
@@ -146,7 +152,14 @@ def check_arguments(request: JobRequest) -> None:
 
 def _fingerprint(request: JobRequest, tools: Tools, source: Source) -> Fingerprint:
     spec = request.spec
-    options = {"custom_id": spec.custom_id, "carry": spec.carry, "null_text": spec.null_text, "limit": spec.limit}
+    options: dict[str, Any] = {
+        "custom_id": spec.custom_id,
+        "carry": spec.carry,
+        "null_text": spec.null_text,
+        "limit": spec.limit,
+    }
+    if spec.filters or spec.sample is not None or spec.data_urls:
+        options["rows"] = [str(spec.selection.groups), spec.sample, list(spec.data_urls)]
     return fingerprint(
         endpoint=spec.endpoint.value,
         body=spec.body,
@@ -165,7 +178,7 @@ def _find(
     ledger = store.load()
     changes = ledger.fingerprint.changes(asked) if ledger is not None else []
     if ledger is not None and changes == ["source"]:
-        content = _content(_prepare(request, source, _discard).shards)
+        content = _content(_prepare(request, tools, source, _discard).shards)
         changes = [] if content == ledger.fingerprint.content else changes
     if request.identity.map_index >= 0 and (ledger is None or changes):
         for folder in sibling_folders(request.state, request.identity):
@@ -194,7 +207,7 @@ def _begin(
         records.append(ShardRecord.of(shard))
         publish_shard(shard, folder)
 
-    prepared = _prepare(request, source, keep)
+    prepared = _prepare(request, tools, source, keep)
     records.sort(key=lambda record: record.key)
     if not request.limits.waits and len(records) > request.limits.max_active_batches:
         raise ConfigurationError(
@@ -232,7 +245,7 @@ def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger
     if is_moved:
         _check_can_land_again(store, ledger)
     if is_moved or any(shard.round == 1 for shard in ledger.shards_in("planned")):
-        _restore_shards(request, store, ledger, source)
+        _restore_shards(request, tools, store, ledger, source)
     if ledger.closing is not None and not ledger.closing.final:
         ledger = store.record(ledger, Reopened())
     elif is_clear and _timed_out(ledger) and ledger.cancel_asked_at is None:
@@ -294,7 +307,7 @@ def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger
         if ledger.lands_again or not _is_standing(ledger, destination):
             ledger = _land_again(request, tools, store, ledger, source, wholly=again)
         if again:
-            _restore_shards(request, store, ledger, source)
+            _restore_shards(request, tools, store, ledger, source)
             shards = plan_rerun(ledger, request.spec, store.shards(ledger.generation), destination)
             if shards:
                 ledger = store.record(ledger, RerunPlanned(shards, request.era))
@@ -309,7 +322,7 @@ def _land_again(
     assert request.destination is not None
     check_destination(tools.resolve(request.destination), ledger.job, request.if_exists)
     _check_can_land_again(store, ledger)
-    _restore_shards(request, store, ledger, source)
+    _restore_shards(request, tools, store, ledger, source)
     tools.log.info("The job is finished; its table is landed again from the batches that were paid for.")
     ledger = store.record(ledger, Relanding(request.destination))
     if not wholly:
@@ -340,7 +353,7 @@ def _begins_anew_after_time(request: JobRequest, ledger: Ledger) -> bool:
     return request.destination is None and _timed_out(ledger) and request.era != ledger.era
 
 
-def _restore_shards(request: JobRequest, store: LedgerStore, ledger: Ledger, source: Source) -> None:
+def _restore_shards(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> None:
     """Write the first round's shards again, where they were removed; later rounds follow from the landings."""
     first = [record for record in ledger.shards if record.round == 1]
     folder = store.shards(ledger.generation)
@@ -357,7 +370,7 @@ def _restore_shards(request: JobRequest, store: LedgerStore, ledger: Ledger, sou
             raise error
         publish_shard(shard, folder)
 
-    if len(_prepare(request, source, keep).shards) != len(first):
+    if len(_prepare(request, tools, source, keep).shards) != len(first):
         raise error
 
 
@@ -373,9 +386,9 @@ def _check_can_land_again(store: LedgerStore, ledger: Ledger) -> None:
         )
 
 
-def _prepare(request: JobRequest, source: Source, on_shard: Callable[[Shard], None]) -> Prepared:
+def _prepare(request: JobRequest, tools: Tools, source: Source, on_shard: Callable[[Shard], None]) -> Prepared:
     with tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch:
-        return prepare(source, request.spec, Path(scratch), on_shard)
+        return prepare(source, request.spec, Path(scratch), on_shard, resolve=tools.resolve)
 
 
 def _embedding_size(request: JobRequest) -> int | None:

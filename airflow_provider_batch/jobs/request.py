@@ -17,6 +17,7 @@ from airflow_provider_batch.api.endpoints import COMPLETION_WINDOW
 from airflow_provider_batch.jobs.decisions import Limits
 from airflow_provider_batch.jobs.identity import Identity
 from airflow_provider_batch.requests.prepare import RequestSpec
+from airflow_provider_batch.requests.queries import Query
 from airflow_provider_batch.storage import Location, Resolver
 
 Raw = Literal["errors", "all", "none"]
@@ -24,7 +25,7 @@ IfExists = Literal["error", "append", "replace"]
 OnEmpty = Literal["land", "skip", "fail"]
 OnChangedInput = Literal["fail", "resubmit", "reuse"]
 Rerun = Literal["never", "failed_rows", "all"]
-Source = str | Sequence[str] | Sequence[Mapping[str, Any]]
+Source = str | Sequence[str] | Sequence[Mapping[str, Any]] | Query
 
 
 @dataclass(frozen=True)

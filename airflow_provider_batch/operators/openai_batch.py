@@ -5,9 +5,9 @@ The main job as an Airflow operator: arguments, templates, `defer`, `return`. Wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from airflow_provider_batch.jobs.request import IfExists, JobRequest, OnChangedInput, OnEmpty, Raw, Rerun, Tools
     from airflow_provider_batch.jobs.runner import Job
 
+_Number = TypeVar("_Number", int, float)
+
 #: Where the pointer to the job's folder stands in Airflow's task state store (3.3 and later).
 STATE_KEY = "openai_batch_state_path"
 #: Batch ids that are pushed as an XCom of their own; above, the manifest lists them.
@@ -39,9 +41,9 @@ class OpenAIBatchOperator(BaseOperator):
     batches that are in flight.
 
     :param endpoint: Endpoint of the API, for example ``/v1/chat/completions``.
-    :param source: URI or URIs of a table (Parquet, JSONL, CSV; a file, a folder or a glob; any scheme that Airflow
-        knows), or a list of mappings from an upstream task. Without ``body`` its rows are ready-made request lines.
-        (templated)
+    :param source: URI or URIs of a table (Parquet, JSONL, CSV; a file, a folder, also a hive-partitioned one, or a
+        glob; any scheme that Airflow knows), or a list of mappings from an upstream task. Without ``body`` its rows
+        are ready-made request lines. (templated)
     :param body: The request's body. ``{column}`` stands for the row's value: as text inside a longer string, as the
         value itself alone; ``{!name}`` writes a literal ``{name}``. (templated)
     :param response_model: What each answer has to be: a Pydantic model class, or a JSON Schema as a dict. It is added
@@ -56,7 +58,16 @@ class OpenAIBatchOperator(BaseOperator):
         (templated)
     :param carry: Input columns kept beside the answer; default all.
     :param null_text: Text that stands for a null inside a longer string; by default such a null is an error.
-    :param limit: Only the first rows, for a trial. (templated)
+    :param sql: Query whose rows are the source; instead of ``source``. It is read in chunks, and not run again while
+        the job that it began goes on. (templated)
+    :param sql_conn_id: Connection that the query runs over, of any type with a hook for SQL. (templated)
+    :param sql_parameters: Values for the query's placeholders. (templated)
+    :param filters: Which rows are wanted: ``[("lang", "=", "de"), ("n", ">", 3)]`` means both, a list of such lists
+        means any of them. Operators: ``=``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in``, ``not in``, ``is null``,
+        ``is not null``; a null is true for ``is null`` alone. (templated)
+    :param sample: Share of these rows, above 0 and up to 1, for a trial; every attempt picks the same ones. (templated)
+    :param limit: Only the first of these rows, for a trial. (templated)
+    :param data_urls: Columns of bytes, or of URIs of files, that ``body`` holds as ``data:image/png;base64,…``.
     :param max_shard_rows: Rows of one batch at the most, 1 to 50,000.
     :param max_shard_bytes: Bytes of one input file at the most, up to 200,000,000.
     :param if_exists: What to do where another job's table stands in ``destination``: ``error``, ``append`` or
@@ -87,6 +98,11 @@ class OpenAIBatchOperator(BaseOperator):
 
     template_fields: Sequence[str] = (
         "source",
+        "sql",
+        "sql_conn_id",
+        "sql_parameters",
+        "filters",
+        "sample",
         "body",
         "destination",
         "state_path",
@@ -96,7 +112,7 @@ class OpenAIBatchOperator(BaseOperator):
         "rerun",
         "metadata",
     )
-    template_fields_renderers = {"body": "json", "metadata": "json"}  # noqa: RUF012
+    template_fields_renderers = {"body": "json", "sql": "sql", "metadata": "json"}  # noqa: RUF012
     operator_extra_links = (OpenAIBatchLink(),)
     ui_color = "#d6f0e8"
 
@@ -104,7 +120,10 @@ class OpenAIBatchOperator(BaseOperator):
         self,
         *,
         endpoint: str,
-        source: Any,
+        source: Any = None,
+        sql: str | None = None,
+        sql_conn_id: str | None = None,
+        sql_parameters: Sequence[Any] | Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         response_model: type | Mapping[str, Any] | None = None,
         destination: str | None = None,
@@ -113,7 +132,10 @@ class OpenAIBatchOperator(BaseOperator):
         custom_id: str | None = None,
         carry: Sequence[str] | None = None,
         null_text: str | None = None,
+        filters: Sequence[Any] | None = None,
+        sample: float | str | None = None,
         limit: int | str | None = None,
+        data_urls: Sequence[str] = (),
         max_shard_rows: int = 50_000,
         max_shard_bytes: int = 200_000_000,
         if_exists: IfExists = "error",
@@ -141,8 +163,13 @@ class OpenAIBatchOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if (source is None) == (sql is None):
+            raise ValueError(f"{self.task_id}: give either source or sql, found {'none' if sql is None else 'both'}.")
         self.endpoint = endpoint
         self.source = source
+        self.sql = sql
+        self.sql_conn_id = sql_conn_id
+        self.sql_parameters = sql_parameters
         self.body = body
         self.response_model = response_model
         self.destination = destination
@@ -151,7 +178,10 @@ class OpenAIBatchOperator(BaseOperator):
         self.custom_id = custom_id
         self.carry = carry
         self.null_text = null_text
+        self.filters = filters
+        self.sample = sample
         self.limit = limit
+        self.data_urls = data_urls
         self.max_shard_rows = max_shard_rows
         self.max_shard_bytes = max_shard_bytes
         self.if_exists = if_exists
@@ -271,7 +301,7 @@ class OpenAIBatchOperator(BaseOperator):
         run_id = ti.run_id
         return JobRequest(
             identity=Identity(ti.dag_id, ti.task_id, run_id, -1 if ti.map_index is None else ti.map_index),
-            source=self.source if self._rows is None else self._rows,
+            source=self._source(),
             spec=self._spec(),
             state=resolve_airflow(self._state_path(context)),
             destination=self.destination,
@@ -291,6 +321,13 @@ class OpenAIBatchOperator(BaseOperator):
             era=int(getattr(ti, "max_tries", 0) or 0),
         )
 
+    def _source(self) -> Any:
+        if self.sql is not None:
+            from airflow_provider_batch.hooks.sql import query
+
+            return query(self.sql, self.sql_conn_id, self.sql_parameters)
+        return self.source if self._rows is None else self._rows
+
     def _spec(self) -> Any:
         from airflow_provider_batch.requests.prepare import RequestSpec
         from airflow_provider_batch.requests.response_models import ResponseModel
@@ -302,7 +339,10 @@ class OpenAIBatchOperator(BaseOperator):
             custom_id=self.custom_id,
             carry=self.carry,
             null_text=self.null_text,
-            limit=None if self.limit in (None, "", "None") else int(str(self.limit)),
+            filters=self.filters,
+            sample=_number("sample", self.sample, float),
+            limit=_number("limit", self.limit, int),
+            data_urls=self.data_urls,
             max_shard_rows=self.max_shard_rows,
             max_shard_bytes=self.max_shard_bytes,
             response_model=None if self.response_model is None else ResponseModel.of(self.response_model),
@@ -358,3 +398,15 @@ class OpenAIBatchOperator(BaseOperator):
                 self._rows = rows
                 self.source = shown(rows)
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+
+
+def _number(name: str, value: Any, kind: Callable[[str], _Number]) -> _Number | None:
+    """Return a number that may have come through a template; a template gives text, and nothing as `None` or empty."""
+    from airflow_provider_batch.exceptions import ConfigurationError
+
+    if value in (None, "", "None"):
+        return None
+    try:
+        return kind(str(value))
+    except ValueError as error:
+        raise ConfigurationError(f"{name}: expected a number, found {value!r}.") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -17,8 +18,9 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from airflow_provider_batch.exceptions import SourceError
-from airflow_provider_batch.requests.batches import BATCH_ROWS, SourceBatch
+from airflow_provider_batch.requests.batches import BATCH_ROWS, SourceBatch, rows_without_columns
 from airflow_provider_batch.requests.listing import FoundFile
+from airflow_provider_batch.requests.selection import ALL, Selection
 from airflow_provider_batch.requests.text_files import not_utf8, opened
 
 #: Bytes that are parsed at a time; a row is never longer.
@@ -32,29 +34,40 @@ class CsvReader:
     columns_known, keeps_objects = True, False
 
     def __init__(self, files: Sequence[FoundFile]) -> None:
+        self._counts: dict[str, int] = {}
         self._headers = {file.uri: _header(file) for file in files}
         names = dict.fromkeys(name for header in self._headers.values() for name in header)
         self.schema = pa.schema([(name, pa.string()) for name in names])
 
-    def read(self, file: FoundFile, columns: Sequence[str]) -> Iterator[SourceBatch]:
+    def row_count(self, file: FoundFile) -> int:
+        """Return how many rows a file has, by reading it where it was not read yet."""
+        if file.uri not in self._counts:
+            self._counts[file.uri] = _count(file, self._headers[file.uri])
+        return self._counts[file.uri]
+
+    def read(self, file: FoundFile, columns: Sequence[str], selection: Selection = ALL) -> Iterator[SourceBatch]:
         """Give the rows of one file, in order; a column that only other files have is null."""
-        schema, seen = pa.schema([self.schema.field(name) for name in columns]), 0
-        for rows in _batches(file, self._headers[file.uri]):
-            names = rows.schema.names
-            arrays = [
-                rows.column(names.index(name)) if name in names else pa.nulls(rows.num_rows, pa.string())
-                for name in columns
-            ]
-            picked = pa.RecordBatch.from_arrays(arrays, schema=schema) if arrays else rows.select([])
+        header = self._headers[file.uri]
+        names, seen = set(header), 0
+        present = [name for name in columns if name in names]
+        schema = pa.schema([self.schema.field(name) for name in columns])
+        for rows in _batches(file, header, present or header[:1]):
+            found = dict(zip(rows.schema.names, rows.columns, strict=True))
+            arrays = [found[name] if name in names else pa.nulls(rows.num_rows, pa.string()) for name in columns]
+            picked = (
+                pa.RecordBatch.from_arrays(arrays, schema=schema) if arrays else rows_without_columns(rows.num_rows)
+            )
             for start in range(0, picked.num_rows, BATCH_ROWS):
                 part = picked.slice(start, BATCH_ROWS)
-                yield SourceBatch(part, file=file.uri, line_of=partial(_line_of, file, seen))
+                yield SourceBatch(part, first_row=seen, file=file.uri, line_of=partial(_line_of, file, seen))
                 seen += part.num_rows
+        self._counts[file.uri] = seen
 
 
-def _batches(file: FoundFile, header: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _batches(file: FoundFile, header: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     convert = pcsv.ConvertOptions(
         column_types=dict.fromkeys(header, pa.string()),
+        include_columns=list(columns),
         strings_can_be_null=True,
         null_values=[""],
         quoted_strings_can_be_null=False,
@@ -68,10 +81,14 @@ def _batches(file: FoundFile, header: Sequence[str]) -> Iterator[pa.RecordBatch]
                 raise _explained(file, len(header), error) from error
 
 
+def _count(file: FoundFile, header: Sequence[str]) -> int:
+    return sum(rows.num_rows for rows in _batches(file, header, header[:1]))
+
+
 def _header(file: FoundFile) -> list[str]:
     try:
         for _, header in _records(file):
-            doubled = next((name for name in header if header.count(name) > 1), None)
+            doubled = next((name for name, count in Counter(header).items() if count > 1), None)
             if doubled is not None:
                 raise SourceError("expected one column of this name, found several.", file=file.uri, column=doubled)
             return header

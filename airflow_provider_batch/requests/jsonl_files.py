@@ -1,28 +1,25 @@
 """
 Rows from JSONL files: one JSON object a line.
 
-A first pass reads every line, so that each column has one type whatever the rows hold and an invalid line is named
-before anything is used. Lines of white space alone are no rows.
+Rows are given as objects: whoever reads them sees all of them once before the first is used, so that each column has
+one type whatever the rows hold. Lines of white space alone are no rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
 from airflow_provider_batch.exceptions import SourceError
-from airflow_provider_batch.requests.batches import BATCH_ROWS, SourceBatch
-from airflow_provider_batch.requests.inference import InferredColumn
+from airflow_provider_batch.requests.batches import BATCH_ROWS, SourceBatch, rows_without_columns
 from airflow_provider_batch.requests.listing import FoundFile
+from airflow_provider_batch.requests.selection import ALL, Selection
 from airflow_provider_batch.requests.text_files import READ_BYTES, UTF8_BOM, opened, split_lines, utf8_error
 
-#: Columns past which a file is no table.
-MAX_COLUMNS = 10_000
 _decode = msgspec.json.Decoder().decode
 
 
@@ -41,51 +38,38 @@ class _Lines:
 
 
 class JsonlReader:
-    """Reads JSONL files; ``schema`` costs one pass over all of them."""
+    """Reads JSONL files; their columns are known once the rows have been seen."""
 
-    keeps_objects = True
+    schema, columns_known, keeps_objects = pa.schema([]), False, True
 
     def __init__(self, files: Sequence[FoundFile]) -> None:
-        self._files = files
+        self._counts: dict[str, int] = {}
 
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns, in the order in which they first appear."""
-        return pa.schema([(name, column.arrow_type) for name, column in self._table.fields.items()])
+    def row_count(self, file: FoundFile) -> int:
+        """Return how many rows a file has, by reading it where it was not read yet."""
+        if file.uri not in self._counts:
+            self._counts[file.uri] = _count(file)
+        return self._counts[file.uri]
 
-    @property
-    def columns_known(self) -> bool:
-        """Whether there was a row to take names from."""
-        return bool(self._table.fields)
-
-    def read(self, file: FoundFile, columns: Sequence[str]) -> Iterator[SourceBatch]:
-        """Give the rows of one file, in order."""
-        builders = [self._table.fields[name] for name in columns]
-        schema = pa.schema([(name, builder.arrow_type) for name, builder in zip(columns, builders, strict=True)])
+    def read(self, file: FoundFile, columns: Sequence[str], selection: Selection = ALL) -> Iterator[SourceBatch]:
+        """Give the rows of one file, in order, as objects."""
+        seen = 0
         for lines in _parsed(file):
-            arrays = [
-                builder.build([row.get(name) for row in lines.objects])
-                for name, builder in zip(columns, builders, strict=True)
-            ]
-            rows = (
-                pa.RecordBatch.from_arrays(arrays, schema=schema)
-                if arrays
-                else pa.RecordBatch.from_arrays([pa.nulls(len(lines.raw))], ["none"]).select([])
-            )
             yield SourceBatch(
-                rows, file=file.uri, objects=lines.objects, raw=lines.raw, line_of=lines.numbers.__getitem__
+                rows_without_columns(len(lines.raw)),
+                first_row=seen,
+                file=file.uri,
+                objects=lines.objects,
+                raw=lines.raw,
+                line_of=lines.numbers.__getitem__,
             )
+            seen += len(lines.raw)
+        self._counts[file.uri] = seen
 
-    @cached_property
-    def _table(self) -> InferredColumn:
-        table = InferredColumn(MAX_COLUMNS)
-        for file in self._files:
-            for lines in _parsed(file):
-                table.observe(lines.objects)
-                if len(table.fields) > MAX_COLUMNS:
-                    problem = f"expected at most {MAX_COLUMNS:,} columns, found more. Put the data under one name."
-                    raise SourceError(problem, file=file.uri, line=lines.numbers[-1])
-        return table
+
+def _count(file: FoundFile) -> int:
+    with opened(file) as stream:
+        return sum(bool(line) and not line.isspace() for lines in split_lines(stream) for line in lines)
 
 
 def _parsed(file: FoundFile) -> Iterator[_Lines]:
@@ -99,7 +83,7 @@ def _parsed(file: FoundFile) -> Iterator[_Lines]:
                 if not line or line.isspace():
                     continue
                 found.objects.append(_object(line, file.uri, number))
-                found.raw.append(bare)
+                found.raw.append(line)
                 found.numbers.append(number)
                 found.size += len(line)
                 if found.is_full:

@@ -129,8 +129,11 @@ def _look(location: Location) -> list[FoundFile]:
 
 def _matches(location: Location) -> list[FoundFile]:
     matched: Mapping[str, dict[str, Any]] = location.fs.glob(location.path, detail=True)
+    asked = set(location.path.split("/"))  # what the pattern itself names is wanted
     visible = {
-        path: info for path, info in sorted(matched.items()) if not _is_hidden(path.rstrip("/").rpartition("/")[2])
+        path: info
+        for path, info in sorted(matched.items())
+        if not any(_is_hidden(name) and name not in asked for name in path.rstrip("/").split("/"))
     }
     if not visible:
         raise SourceError("this pattern matches no file.", file=location.uri)

@@ -3,20 +3,33 @@ Rows from Parquet files.
 
 Each file is read on its own in small pieces: a scanner over the whole data set keeps row groups in memory, and those
 can be as large as the table. Files must agree on their columns, or differ in ways that lose nothing: a missing column
-is null, integers become floats or wider integers, a smaller decimal a larger one.
+is null, integers become floats or wider integers, a smaller decimal a larger one. Row groups in which a filter can be
+true of no row, as their statistics say, are not read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_provider_batch.exceptions import SourceError
-from airflow_provider_batch.requests.batches import BATCH_BYTES, BATCH_ROWS, SourceBatch
+from airflow_provider_batch.requests.batches import BATCH_BYTES, BATCH_ROWS, SourceBatch, rows_without_columns
+from airflow_provider_batch.requests.columns import Columns
 from airflow_provider_batch.requests.listing import FoundFile, reading
+from airflow_provider_batch.requests.selection import ALL, Condition, Selection
+from airflow_provider_batch.requests.statistics import may_be_true
+from airflow_provider_batch.requests.values import plain_type
+
+#: Footers that are read at a time: each is a round trip or two to the store.
+FOOTERS_AT_ONCE = 16
 
 
 class ParquetReader:
@@ -25,18 +38,36 @@ class ParquetReader:
     columns_known, keeps_objects = True, False
 
     def __init__(self, files: Sequence[FoundFile]) -> None:
-        self.schema = _common_schema(files)
+        footers = _footers(files)
+        self.schema = _common_schema(files, footers)
+        self._rows = {file.uri: footer.rows for file, footer in zip(files, footers, strict=True)}
 
-    def read(self, file: FoundFile, columns: Sequence[str]) -> Iterator[SourceBatch]:
-        """Give the rows of one file, in order."""
+    def row_count(self, file: FoundFile) -> int:
+        """Return how many rows a file has."""
+        return self._rows[file.uri]
+
+    def read(self, file: FoundFile, columns: Sequence[str], selection: Selection = ALL) -> Iterator[SourceBatch]:
+        """Give the rows of one file that a selection may want, in order, numbered within the file."""
         with _opened(file) as parquet:
             present = set(parquet.schema_arrow.names)
             # Without any column there would be no row count: the first one stands in.
             wanted = [name for name in columns if name in present] or parquet.schema_arrow.names[:1]
             size = _batch_rows(parquet.metadata)
             schema = pa.schema([self.schema.field(name) for name in columns])
-            for batch in parquet.iter_batches(batch_size=size, columns=wanted, use_threads=False):
-                yield SourceBatch(_aligned(batch, schema, file.uri), file=file.uri)
+            for row, groups in _runs(parquet, selection):
+                for batch in parquet.iter_batches(size, groups, columns=wanted, use_threads=False):
+                    yield SourceBatch(_aligned(batch, schema, file.uri), first_row=row, file=file.uri)
+                    row += batch.num_rows
+
+
+#: Number of a column in a row group, and its type.
+_Chunk = tuple[int, pa.DataType]
+
+
+@dataclass(frozen=True)
+class _Footer:
+    schema: pa.Schema
+    rows: int
 
 
 @contextmanager
@@ -51,6 +82,21 @@ def _opened(file: FoundFile) -> Iterator[pq.ParquetFile]:
             yield opened
 
 
+def _footers(files: Sequence[FoundFile]) -> list[_Footer]:
+    if len(files) == 1:
+        return [_footer(files[0])]
+    pool = ThreadPoolExecutor(min(FOOTERS_AT_ONCE, len(files)), thread_name_prefix="footers")
+    try:
+        return list(pool.map(_footer, files))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _footer(file: FoundFile) -> _Footer:
+    with _opened(file) as parquet:
+        return _Footer(parquet.schema_arrow, parquet.metadata.num_rows)
+
+
 def _batch_rows(metadata: pq.FileMetaData) -> int:
     """Return how many rows to read at a time, by the size that the footer states."""
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
@@ -58,16 +104,55 @@ def _batch_rows(metadata: pq.FileMetaData) -> int:
     return max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(1, widest))))
 
 
-def _common_schema(files: Sequence[FoundFile]) -> pa.Schema:
+def _runs(parquet: pq.ParquetFile, selection: Selection) -> Iterator[tuple[int, list[int]]]:
+    """Give the row groups to read as runs of neighbours, each with the number of its first row within the file."""
+    metadata = parquet.metadata
+    chunks = _chunks(parquet, selection)
+    row, first, run = 0, 0, list[int]()
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        if selection.may_hold(partial(_may_be_true, group=group, chunks=chunks)):
+            first = first if run else row
+            run.append(index)
+        elif run:
+            yield first, run
+            run = []
+        row += group.num_rows
+    if run:
+        yield first, run
+
+
+def _chunks(parquet: pq.ParquetFile, selection: Selection) -> Mapping[str, _Chunk]:
+    """Return where a row group has the column that a filter names."""
+    if not selection.groups:
+        return {}
+    schema, columns = parquet.schema, Columns(parquet.schema_arrow)
+    leaves = {schema.column(index).path: index for index in range(len(schema))}
+    paths = {name: columns.find(name) for name in selection.names}
+    return {
+        name: (leaves[".".join(path)], plain_type(columns.type_of(path)))
+        for name, path in paths.items()
+        if path and ".".join(path) in leaves
+    }
+
+
+def _may_be_true(condition: Condition, *, group: Any, chunks: Mapping[str, _Chunk]) -> bool:
+    if condition.name not in chunks:
+        return True
+    index, kind = chunks[condition.name]
+    statistics = group.column(index).statistics
+    return statistics is None or may_be_true(condition, statistics, kind, group.num_rows)
+
+
+def _common_schema(files: Sequence[FoundFile], footers: Sequence[_Footer]) -> pa.Schema:
     fields: dict[str, pa.Field] = {}
     first_seen: dict[str, str] = {}
-    for file in files:
-        with _opened(file) as parquet:
-            schema = parquet.schema_arrow
-        for field in schema:
-            if schema.names.count(field.name) > 1:
-                raise SourceError("expected one column of this name, found several.", file=file.uri, column=field.name)
-            own = pa.field(field.name, _without_dictionary(field.type))
+    for file, footer in zip(files, footers, strict=True):
+        for name, count in Counter(footer.schema.names).items():
+            if count > 1:
+                raise SourceError("expected one column of this name, found several.", file=file.uri, column=name)
+        for field in footer.schema:
+            own = pa.field(field.name, plain_type(field.type))
             if field.name in fields:
                 own = _merged(fields[field.name], own, file.uri, first_seen[field.name])
             fields[field.name] = own
@@ -86,15 +171,10 @@ def _merged(known: pa.Field, new: pa.Field, uri: str, first_uri: str) -> pa.Fiel
         raise SourceError(problem, file=uri, column=new.name) from error
 
 
-def _without_dictionary(kind: pa.DataType) -> pa.DataType:
-    """Return the type of the values: an Arrow file cannot hold a dictionary that changes from batch to batch."""
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
 def _aligned(batch: pa.RecordBatch, schema: pa.Schema, uri: str) -> pa.RecordBatch:
     """Return the batch with the columns of the schema: cast where a file differs, null where it lacks one."""
     if not len(schema):
-        return batch.select([])
+        return rows_without_columns(batch.num_rows)
     columns = []
     for field in schema:
         index = batch.schema.get_field_index(field.name)

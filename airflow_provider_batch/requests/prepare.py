@@ -9,25 +9,31 @@ are full.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from airflow_provider_batch import storage
 from airflow_provider_batch.api.endpoints import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS, Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError, RequestError, SourceError, TemplateError
 from airflow_provider_batch.requests.arrays import int64_array, string_array
 from airflow_provider_batch.requests.batches import Place, SourceBatch
+from airflow_provider_batch.requests.columns import Columns, columns_hint
+from airflow_provider_batch.requests.data_urls import DataUrls
 from airflow_provider_batch.requests.directives import directive
 from airflow_provider_batch.requests.identifiers import IdentifierCheck
 from airflow_provider_batch.requests.ready_lines import MEMBERS, ReadyRenderer
 from airflow_provider_batch.requests.rendering import Rendered, Renderer, TemplateRenderer
 from airflow_provider_batch.requests.response_models import ResponseModel
+from airflow_provider_batch.requests.selection import Selection
 from airflow_provider_batch.requests.shards import STATE, Shard, ShardWriter, sidecar_schema, size_problem
-from airflow_provider_batch.requests.sources import Source, columns_hint
-from airflow_provider_batch.requests.templates import Columns, NullInTextError
+from airflow_provider_batch.requests.sources import Source
+from airflow_provider_batch.requests.templates import NullInTextError
+from airflow_provider_batch.requests.values import unstorable_type
+from airflow_provider_batch.storage import Resolver
 
 #: Suspected duplicates whose texts are compared before the rest is taken on the word of its hash.
 _COMPARED_PAIRS = 10_000
@@ -43,7 +49,10 @@ class RequestSpec:
     :param carry: Columns to keep beside the answer; None means all (without a body: all that are no part of the
         request).
     :param null_text: What stands for null inside a text; None makes it an error.
-    :param limit: Only the first n rows.
+    :param filters: Which rows are wanted; see `selection`.
+    :param sample: Share of these rows, picked by their numbers.
+    :param limit: Only the first n of these rows.
+    :param data_urls: Columns of bytes or of URIs that the body holds as data URLs.
     :param response_model: What answers have to look like; becomes members of the body whose texts are no templates.
     """
 
@@ -52,10 +61,18 @@ class RequestSpec:
     custom_id: str | None = None
     carry: Sequence[str] | None = None
     null_text: str | None = None
+    filters: Sequence[Any] | None = None
+    sample: float | None = None
     limit: int | None = None
+    data_urls: Sequence[str] = ()
     max_shard_rows: int = MAX_REQUESTS
     max_shard_bytes: int = MAX_FILE_BYTES
     response_model: ResponseModel | None = None
+
+    @property
+    def selection(self) -> Selection:
+        """The rows that are wanted; raises ConfigurationError where the arguments cannot be read."""
+        return Selection.of(self.filters, self.sample, self.limit)
 
 
 @dataclass(frozen=True)
@@ -76,19 +93,29 @@ class Prepared:
     models: Sequence[str | None] = field(default=())
 
 
-def prepare(source: Source, spec: RequestSpec, folder: Path, on_shard: Callable[[Shard], None]) -> Prepared:
+def prepare(
+    source: Source,
+    spec: RequestSpec,
+    folder: Path,
+    on_shard: Callable[[Shard], None],
+    *,
+    resolve: Resolver = storage.resolve,
+) -> Prepared:
     """
     Write a table's requests as shards of round 1.
 
     :param folder: Local folder for the files.
     :param on_shard: Called when a shard is finished; may move its files away. An error that is found later is raised
         all the same.
+    :param resolve: Turns the URIs of `data_urls` into places on file systems.
     :raises InputError: A row, a template or an argument; nothing was sent.
     """
     _check_arguments(spec)
+    source = source.select(spec.selection)
     renderer = _renderer(source, spec)
     carried = _carried(source, spec)
     columns = list(dict.fromkeys([*(() if source.keeps_objects else renderer.columns), *carried.names]))
+    data_urls = DataUrls(spec.data_urls, Columns(source.schema, source.columns_known), resolve)
     shards: list[Shard] = []
 
     def finished(shard: Shard) -> None:
@@ -103,7 +130,7 @@ def prepare(source: Source, spec: RequestSpec, folder: Path, on_shard: Callable[
             ) as writer,
             IdentifierCheck(folder) as identifiers,
         ):
-            for batch in source.batches(columns, spec.limit):
+            for batch in data_urls.shown(source.batches(columns)):
                 rows += len(batch)
                 _check_variety(renderer, rows)
                 rendered = renderer.render(batch)
@@ -112,9 +139,9 @@ def prepare(source: Source, spec: RequestSpec, folder: Path, on_shard: Callable[
                     identifiers.add(rendered.identifiers)
                 writer.add(rendered.lines, _sidecar_rows(batch, rendered, carried), rendered.models, rendered.inputs)
             if suspects := identifiers.suspects():
-                _check_suspects(suspects, source, spec, renderer)
+                _check_suspects(suspects, source, renderer)
     except NullInTextError as error:
-        raise _counted(error, source, spec) from error
+        raise _counted(error, source) from error
     shards.sort(key=lambda shard: shard.key)
     return Prepared(
         row_count=rows,
@@ -127,8 +154,6 @@ def prepare(source: Source, spec: RequestSpec, folder: Path, on_shard: Callable[
 
 
 def _check_arguments(spec: RequestSpec) -> None:
-    if spec.limit is not None and spec.limit < 0:
-        raise ConfigurationError(f"limit: expected a number of rows, found {spec.limit}.")
     for name in ("max_shard_rows", "max_shard_bytes"):
         if getattr(spec, name) < 1:
             raise ConfigurationError(f"{name}: expected at least 1, found {getattr(spec, name)}.")
@@ -136,6 +161,8 @@ def _check_arguments(spec: RequestSpec) -> None:
         raise ConfigurationError(
             "custom_id: without a body the rows are request lines, which have their own custom_id."
         )
+    if spec.body is None and spec.data_urls:
+        raise ConfigurationError("data_urls: without a body the rows are request lines, and sent as they are.")
     if spec.body is not None and not isinstance(spec.body, Mapping):
         raise TemplateError(f"body: expected a mapping, found {type(spec.body).__name__}.")
 
@@ -154,15 +181,20 @@ def _renderer(source: Source, spec: RequestSpec) -> Renderer:
 
 
 def _carried(source: Source, spec: RequestSpec) -> pa.Schema:
-    names = source.names
+    schema = source.schema
+    fields = {field.name: field for field in schema}
     if spec.carry is None:
-        picked = [name for name in names if spec.body is not None or name not in MEMBERS]
+        picked = [name for name in fields if spec.body is not None or name not in MEMBERS]
     else:
         picked = list(dict.fromkeys(spec.carry))
         for name in picked:
-            if name not in names and source.columns_known:
-                raise SourceError(f"carry: no such column. {columns_hint(name, names)}", column=name)
-    return pa.schema([source.schema.field(name) for name in picked if name in names])
+            if name not in fields and source.columns_known:
+                raise SourceError(f"carry: no such column. {columns_hint(name, schema.names)}", column=name)
+    for name in picked:
+        if name in fields and (kind := unstorable_type(fields[name].type)) is not None:
+            problem = f"carry: a value of type {kind} cannot be kept in Parquet. Leave the column out with carry=[…]."
+            raise SourceError(problem, column=name)
+    return pa.schema([fields[name] for name in picked if name in fields])
 
 
 def _check_variety(renderer: Renderer, rows: int) -> None:
@@ -190,54 +222,52 @@ def _sidecar_rows(batch: SourceBatch, rendered: Rendered, carried: pa.Schema) ->
     attempts = pa.Array.from_buffers(pa.int16(), count, [None, pa.py_buffer(bytes(2 * count))])
     nulls = [pa.nulls(count, STATE.field(index).type) for index in range(1, STATE.num_fields)]
     arrays = [
-        int64_array(range(batch.first_row, batch.first_row + count)),
+        int64_array(batch.row_numbers),
         string_array(rendered.identifiers),
         pa.StructArray.from_arrays([attempts, *nulls], fields=list(STATE)),
     ]
     if len(carried):
-        columns = [batch.rows.column(batch.rows.schema.get_field_index(name)) for name in carried.names]
+        found = dict(zip(batch.rows.schema.names, batch.rows.columns, strict=True))
+        columns = [found[name] for name in carried.names]
         arrays.append(pa.StructArray.from_arrays(columns, fields=list(carried)))
     return pa.RecordBatch.from_arrays(arrays, schema=sidecar_schema(carried))
 
 
-def _check_suspects(suspects: Sequence[tuple[int, int]], source: Source, spec: RequestSpec, renderer: Renderer) -> None:
+def _check_suspects(suspects: Sequence[tuple[int, int]], source: Source, renderer: Renderer) -> None:
     """Compare the texts of rows with one hash; raise RequestError for the first true duplicate, with both rows."""
-    wanted = sorted({row for pair in suspects[:_COMPARED_PAIRS] for row in pair})
+    wanted = sorted({position for pair in suspects[:_COMPARED_PAIRS] for position in pair})
     first_rows: dict[str, int] = {}
-    for row, (name, place) in _identifiers_of(wanted, source, spec, renderer).items():
+    for name, place in _identifiers_of(wanted, source, renderer):
         if name in first_rows:
             more = f" {len(suspects) - 1:,} more rows repeat a custom_id too." if len(suspects) > 1 else ""
             problem = (
                 f"expected a custom_id of its own, found '{name}', which row {first_rows[name]} has already.{more}"
             )
             raise RequestError(problem, **place)
-        first_rows[name] = row
+        first_rows[name] = place["row"]
 
 
-def _identifiers_of(
-    wanted: Sequence[int], source: Source, spec: RequestSpec, renderer: Renderer
-) -> dict[int, tuple[str, Place]]:
-    """Return the ``custom_id`` and the place of some rows, in order, by reading the source once more."""
-    found: dict[int, tuple[str, Place]] = {}
-    position = 0
-    for batch in source.batches(renderer.identifier_columns, spec.limit):
-        end = batch.first_row + len(batch)
+def _identifiers_of(wanted: Sequence[int], source: Source, renderer: Renderer) -> Iterator[tuple[str, Place]]:
+    """Give the ``custom_id`` and the place of the rows at some positions, by reading the source once more."""
+    position, start = 0, 0
+    for batch in source.batches(renderer.identifier_columns):
+        end = start + len(batch)
         if position < len(wanted) and wanted[position] < end:
             names = renderer.identifiers(batch)
             while position < len(wanted) and wanted[position] < end:
-                index = wanted[position] - batch.first_row
-                found[wanted[position]] = (names[index], batch.place(index))
+                index = wanted[position] - start
+                yield names[index], batch.place(index)
                 position += 1
         if position == len(wanted):
             break
-    return found
+        start = end
 
 
-def _counted(error: NullInTextError, source: Source, spec: RequestSpec) -> NullInTextError:
+def _counted(error: NullInTextError, source: Source) -> NullInTextError:
     """Return the error with the number of further rows that have it, which costs a pass over one column."""
     bad = sum(
         sum(1 for value in batch.values(error.slot.path) if value is None or value != value)
-        for batch in source.batches([error.slot.path[0]], spec.limit)
+        for batch in source.batches([error.slot.path[0]])
     )
     more = f", and in {bad - 1:,} more rows" if bad > 1 else ""
     return NullInTextError(error.slot, error.batch, error.index, more)

@@ -17,7 +17,6 @@ from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import RequestError
 from airflow_provider_batch.requests.batches import SourceBatch
 from airflow_provider_batch.requests.rendering import Rendered, check_identifiers
-from airflow_provider_batch.requests.text_files import UTF8_BOM
 from airflow_provider_batch.requests.validation import body_problem, count_inputs
 from airflow_provider_batch.requests.values import is_number_without_json, to_json
 
@@ -127,8 +126,6 @@ def _passed(batch: SourceBatch, index: int) -> bytes:
     assert batch.raw is not None
     assert batch.objects is not None
     line = batch.raw[index]
-    if line.startswith(UTF8_BOM):
-        raise RequestError("expected '{', found a byte order mark. Save the file without one.", **batch.place(index))
     if len(batch.objects[index]) == len(MEMBERS):
         return line
     raw = _decode_raw(line)

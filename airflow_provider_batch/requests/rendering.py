@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from airflow_provider_batch.api.endpoints import MAX_CUSTOM_ID_LENGTH, Endpoint
 from airflow_provider_batch.exceptions import RequestError
 from airflow_provider_batch.requests.batches import SourceBatch
-from airflow_provider_batch.requests.templates import Columns, Slot, compile_body, compile_text, escaped
+from airflow_provider_batch.requests.columns import Columns
+from airflow_provider_batch.requests.templates import Slot, compile_body, compile_text, escaped
 from airflow_provider_batch.requests.validation import (
     CHECKED,
     body_problem,
@@ -131,8 +132,8 @@ class TemplateRenderer:
 
     def identifiers(self, batch: SourceBatch) -> list[str]:
         if self._custom_id is None:
-            return list(map(str, range(batch.first_row, batch.first_row + len(batch))))
-        identifiers = self._custom_id.texts(batch)
+            return list(map(str, batch.row_numbers))
+        identifiers = self._custom_id.texts(batch.as_read())
         check_identifiers(identifiers, batch)
         return identifiers
 

@@ -13,7 +13,7 @@ encoded.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,46 +22,11 @@ import pyarrow as pa
 
 from airflow_provider_batch.exceptions import TemplateError
 from airflow_provider_batch.requests.batches import SourceBatch
-from airflow_provider_batch.requests.sources import columns_hint
+from airflow_provider_batch.requests.columns import NAME, Columns, columns_hint
 from airflow_provider_batch.requests.values import is_number_without_json, to_json, to_text, unsupported_type
 
 _BRACES = re.compile(r"\{([^{}]+)\}")
-_NAME = re.compile(r"[^\W\d]\w*(?:\.\w+)*")
 _escape: Callable[[str | list[str]], bytes] = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True)
-class Columns:
-    """
-    What a template may name.
-
-    :param known: False where a source without rows says nothing about its columns; every name is then taken.
-    """
-
-    schema: pa.Schema
-    known: bool = True
-
-    def find(self, name: str) -> tuple[str, ...] | None:
-        """Return the path that a name stands for, an exact column before a way into a struct, or None."""
-        if self.schema.get_field_index(name) >= 0:
-            return (name,)
-        head, dot, rest = name.partition(".")
-        while dot:  # a column may have a dot in its name too
-            index = self.schema.get_field_index(head)
-            if index >= 0 and _has_path(self.schema.field(index).type, rest.split(".")):
-                return (head, *rest.split("."))
-            more, dot, rest = rest.partition(".")
-            head = f"{head}.{more}"
-        return (name,) if not self.known and _NAME.fullmatch(name) else None
-
-    def type_of(self, path: Sequence[str]) -> pa.DataType:
-        """Return the type of what a path leads to."""
-        if self.schema.get_field_index(path[0]) < 0:
-            return pa.null()
-        kind = self.schema.field(path[0]).type
-        for name in path[1:]:
-            kind = kind.field(kind.get_field_index(name)).type
-        return kind
 
 
 @dataclass(frozen=True)
@@ -181,9 +146,9 @@ def scan(text: str, columns: Columns, where: str) -> list[str | tuple[str, ...]]
             _refuse_doubled(inner, columns, where)
         if path is not None:
             pieces += [text[end : match.start()], path]
-        elif inner[0] == "!" and (_NAME.fullmatch(inner[1:]) or columns.find(inner[1:]) or _spaced(inner[1:], columns)):
+        elif inner[0] == "!" and (NAME.fullmatch(inner[1:]) or columns.find(inner[1:]) or _spaced(inner[1:], columns)):
             pieces += [text[end : match.start()], f"{{{inner[1:]}}}"]
-        elif _NAME.fullmatch(inner):
+        elif NAME.fullmatch(inner):
             raise TemplateError(f"{where}: {{{inner}}} {_no_such(inner, columns)}")
         elif _spaced(inner, columns):
             raise TemplateError(f"{where}: write {{{inner.strip()}}} for the column, found {{{inner}}}.")
@@ -315,14 +280,6 @@ def _joined(parts: Iterable[Part]) -> list[Part]:
         elif part != b"":
             joined.append(part)
     return joined or [b""]
-
-
-def _has_path(kind: pa.DataType, names: Sequence[str]) -> bool:
-    for name in names:
-        if not pa.types.is_struct(kind) or kind.get_field_index(name) < 0:
-            return False
-        kind = kind.field(kind.get_field_index(name)).type
-    return True
 
 
 def _spaced(inner: str, columns: Columns) -> bool:

@@ -1,11 +1,9 @@
 """
-How a value of a row becomes text inside a string, and JSON when it stands alone.
+How a value of a row becomes text inside a string, and JSON when it stands alone: `JSON_FORMS`.
 
-Inside a longer string: text as it is; integers and floats as Python writes them; booleans ``true`` and ``false``;
-decimals in plain digits; dates, times and durations in ISO 8601; binary as base64; lists and structs as compact JSON;
-UUIDs as usual. Alone, numbers, booleans, lists, structs and null keep their JSON type (a decimal is a number), all
-else is a string of the text above. NaN and infinity have no JSON form and are never written. Times are read to the
-microsecond.
+Alone, numbers, booleans, lists, structs and null keep their JSON type; all else is a string of the text that stands
+inside a longer one. NaN and infinity have no JSON form: they are an error that names row and column, and a NaN inside a
+text counts as null. Times are read to the microsecond.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 #: Compact UTF-8 JSON; dates in ISO 8601, bytes in base64, decimals as numbers.
 to_json: Callable[[Any], bytes] = msgspec.json.Encoder(decimal_format="number").encode
@@ -54,39 +53,123 @@ def is_number_without_json(value: Any) -> bool:
     return False
 
 
+#: Arrow types → what they become inside a text, and alone.
+JSON_FORMS: Mapping[str, tuple[str, str]] = {
+    "null": ("an error, or `null_text`", "`null`"),
+    "bool": ("`true`, `false`", "boolean"),
+    "int8 … int64, uint8 … uint64": ("`-12`", "number"),
+    "float16, float32, float64": (
+        "`0.5`; NaN is a null, an infinity an error",
+        "number; NaN or an infinity is an error",
+    ),
+    "decimal32 … decimal256": ("all digits: `12.50`", "number with all digits: `12.50`"),
+    "string, large_string, string_view": ("as it is", "string"),
+    "binary, large_binary, fixed_size_binary, binary_view": ("base64", "string of base64"),
+    "date32, date64": ("`2026-11-01`", "string"),
+    "time32, time64": ("`09:30:00.250000`", "string"),
+    "timestamp": ("`2026-11-01T09:30:00`", "string"),
+    "timestamp with a zone": ("`2026-11-01T09:30:00+01:00`, UTC as `Z`", "string"),
+    "duration": ("`P1DT3600S`", "string"),
+    "month_day_nano_interval": ("`P1M2DT3.5S`", "string"),
+    "list, large_list, fixed_size_list, list_view, large_list_view": ("compact JSON: `[1,2]`", "array"),
+    "struct": ('compact JSON: `{"a":1}`', "object"),
+    "map": ("compact JSON, keys as text", "object, keys as text"),
+    "dictionary, run_end_encoded": ("as their values", "as their values"),
+    "arrow.uuid": ("`01234567-89ab-…`", "string"),
+    "arrow.bool8": ("`true`, `false`", "boolean"),
+    "other extension types": ("as their storage", "as their storage"),
+    "union": ("none: an error before anything is sent", "none: an error before anything is sent"),
+}
+
+
 def python_values(array: pa.Array) -> list[Any]:
-    """Return an Arrow array as plain Python values: a map as a dict, times to the microsecond."""
-    if not _holds(array.type, lambda kind: pa.types.is_map(kind) or _is_nanoseconds(kind)):
+    """Return an Arrow array as plain Python values: a map as a dict, an interval as text, times to the microsecond."""
+    array = without_encoding(array, halves=False)
+    if not _holds(array.type, lambda kind: _has_own_form(kind) or _is_nanoseconds(kind)):
         values: list[Any] = array.to_pylist()
         return values
     kind = _readable(array.type)
     plain = array if kind == array.type else array.cast(kind, safe=False)
-    if not _holds(kind, pa.types.is_map):
+    if not _holds(kind, _has_own_form):
         return list(plain.to_pylist())
-    return [_with_dicts(value, kind) for value in plain.to_pylist()]
+    return [_formed(value, kind) for value in plain.to_pylist()]
+
+
+def without_encoding(array: pa.Array, *, halves: bool = True) -> pa.Array:
+    """
+    Return an array of the values that a dictionary, runs, a view or an extension stands for.
+
+    :param halves: Whether 16-bit floats become 32-bit ones, with which more can be computed.
+    """
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return array.dictionary_decode()
+    if pa.types.is_run_end_encoded(kind):
+        return without_encoding(pc.run_end_decode(array), halves=halves)
+    if isinstance(kind, pa.BaseExtensionType):
+        if kind.extension_name == "arrow.bool8":
+            return array.storage.cast(pa.bool_())
+        return array if kind.extension_name == "arrow.uuid" else without_encoding(array.storage, halves=halves)
+    if halves and pa.types.is_float16(kind):
+        return array.cast(pa.float32())
+    plain = plain_type(kind)
+    return array if plain == kind else array.cast(plain)
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """
+    Return the type with dictionaries and views replaced, at any depth, by what they stand for.
+
+    An Arrow file cannot hold a dictionary that changes from batch to batch, and not every function knows views.
+    """
+    if pa.types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    if kind in _VIEWS:
+        return _VIEWS[kind]
+    return _rebuilt(kind, plain_type)
 
 
 def unsupported_type(kind: pa.DataType) -> str | None:
     """Return the name of the first type in ``kind`` that has no stated JSON form, or None."""
+    return _first_type(kind, pa.types.is_union)
+
+
+def unstorable_type(kind: pa.DataType) -> str | None:
+    """Return the name of the first type in ``kind`` that a Parquet file cannot hold, or None."""
+    return _first_type(
+        kind, lambda part: pa.types.is_union(part) or pa.types.is_interval(part) or pa.types.is_run_end_encoded(part)
+    )
+
+
+#: Views, and what they are views of.
+_VIEWS = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+
+
+def _first_type(kind: pa.DataType, test: Callable[[pa.DataType], bool]) -> str | None:
     found: list[str] = []
 
     def look(part: pa.DataType) -> bool:
-        bad = pa.types.is_interval(part) or pa.types.is_union(part)
-        if bad:
+        if test(part):
             found.append(str(part))
-        return bool(bad)
+        return bool(found)
 
     return found[0] if _holds(kind, look) else None
 
 
 def _children(kind: pa.DataType) -> list[pa.DataType]:
-    if pa.types.is_dictionary(kind):
+    if isinstance(kind, pa.BaseExtensionType):
+        return [kind.storage_type]
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return [kind.value_type]
     return [kind.field(index).type for index in range(kind.num_fields)]
 
 
 def _holds(kind: pa.DataType, test: Callable[[pa.DataType], bool]) -> bool:
     return test(kind) or any(_holds(child, test) for child in _children(kind))
+
+
+def _has_own_form(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_map(kind) or pa.types.is_interval(kind))
 
 
 def _is_nanoseconds(kind: pa.DataType) -> bool:
@@ -100,30 +183,44 @@ def _readable(kind: pa.DataType) -> pa.DataType:
         if pa.types.is_timestamp(kind):
             return pa.timestamp("us", kind.tz)
         return pa.time64("us") if pa.types.is_time64(kind) else pa.duration("us")
+    return _rebuilt(kind, _readable)
+
+
+def _rebuilt(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """Return a nested type with its children changed, a list's view as the list; any other type as it is."""
     if pa.types.is_struct(kind):
-        return pa.struct([(field.name, _readable(field.type)) for field in kind])
+        return pa.struct([field.with_type(change(field.type)) for field in kind])
     if pa.types.is_map(kind):
-        return pa.map_(_readable(kind.key_type), _readable(kind.item_type))
-    if pa.types.is_large_list(kind):
-        return pa.large_list(_readable(kind.value_type))
+        return pa.map_(change(kind.key_type), change(kind.item_type))
     if pa.types.is_fixed_size_list(kind):
-        return pa.list_(_readable(kind.value_type), kind.list_size)
-    if pa.types.is_list(kind):
-        return pa.list_(_readable(kind.value_type))
+        return pa.list_(change(kind.value_type), kind.list_size)
+    if pa.types.is_large_list(kind) or pa.types.is_large_list_view(kind):
+        return pa.large_list(kind.value_field.with_type(change(kind.value_type)))
+    if pa.types.is_list(kind) or pa.types.is_list_view(kind):
+        return pa.list_(kind.value_field.with_type(change(kind.value_type)))
     return kind
 
 
-def _with_dicts(value: Any, kind: pa.DataType) -> Any:
-    """Turn the pairs that Arrow gives for a map into a dict, at any depth."""
+def _formed(value: Any, kind: pa.DataType) -> Any:
+    """Turn the pairs that Arrow gives for a map into a dict, and an interval into text, at any depth."""
     if value is None:
         return None
     if pa.types.is_map(kind):
-        return {_key(key): _with_dicts(item, kind.item_type) for key, item in value}
+        return {_key(_formed(key, kind.key_type)): _formed(item, kind.item_type) for key, item in value}
+    if pa.types.is_interval(kind):
+        return _interval(*value)
     if pa.types.is_struct(kind):
-        return {field.name: _with_dicts(value[field.name], field.type) for field in kind}
+        return {field.name: _formed(value[field.name], field.type) for field in kind}
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return [_with_dicts(item, kind.value_type) for item in value]
+        return [_formed(item, kind.value_type) for item in value]
     return value
+
+
+def _interval(months: int, days: int, nanoseconds: int) -> str:
+    seconds = format(decimal.Decimal(nanoseconds).scaleb(-9).normalize(), "f")
+    day_part = "".join(f"{count}{letter}" for count, letter in ((months, "M"), (days, "D")) if count)
+    time_part = f"T{seconds}S" if nanoseconds or not day_part else ""
+    return f"P{day_part}{time_part}"
 
 
 def _key(key: Any) -> str:

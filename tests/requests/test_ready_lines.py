@@ -123,10 +123,11 @@ def test_a_body_as_text_is_refused_where_the_line_is_sent_as_it_is(tmp_path: Pat
         prepared(tmp_path, str(tmp_path / "a.jsonl"))
 
 
-def test_a_byte_order_mark_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(line(0)).encode())
-    with pytest.raises(RequestError, match=r"line 1, row 0: .*byte order mark"):
-        prepared(tmp_path, str(tmp_path / "a.jsonl"))
+def test_a_byte_order_mark_is_left_out(tmp_path: Path) -> None:
+    raw = json.dumps(line(0)).encode()
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + raw)
+    prepared(tmp_path, str(tmp_path / "a.jsonl"))
+    assert (tmp_path / "out" / "r01-s00001.jsonl").read_bytes() == raw + b"\n"
 
 
 @pytest.mark.parametrize("body", ["{", '"x"', "[1]"])

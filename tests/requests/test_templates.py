@@ -239,6 +239,8 @@ def test_a_text_template_must_be_text() -> None:
 
 
 def test_a_type_without_a_json_form_is_refused_before_any_row() -> None:
-    batch = pa.record_batch([pa.array([(1, 2, 3)], pa.month_day_nano_interval())], ["span"])
-    with pytest.raises(TemplateError, match=r"body\.a: a value of type month_day_nano_interval has no JSON form"):
-        compile_body({"a": "{span}"}, Columns(SourceBatch(batch).rows.schema))
+    schema = pa.schema([("either", pa.sparse_union([pa.field("n", pa.int64()), pa.field("s", pa.string())]))])
+    with pytest.raises(
+        TemplateError, match=r"column 'either': body\.a: a value of type sparse_union.* has no JSON form"
+    ):
+        compile_body({"a": "{either}"}, Columns(schema))

@@ -26,7 +26,7 @@ from airflow_provider_batch.requests.columns import Columns
 from airflow_provider_batch.requests.listing import FoundFile, reading
 from airflow_provider_batch.requests.selection import ALL, Condition, Selection
 from airflow_provider_batch.requests.statistics import may_be_true
-from airflow_provider_batch.requests.values import plain_type
+from airflow_provider_batch.requests.values import plain_type, without_encoding
 
 #: Footers that are read at a time: each is a round trip or two to the store.
 FOOTERS_AT_ONCE = 16
@@ -181,7 +181,7 @@ def _aligned(batch: pa.RecordBatch, schema: pa.Schema, uri: str) -> pa.RecordBat
         column = pa.nulls(batch.num_rows, field.type) if index < 0 else batch.column(index)
         if column.type != field.type:
             try:
-                column = column.cast(field.type)
+                column = without_encoding(column, halves=False).cast(field.type)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 problem = f"a value cannot become {field.type}, the type of all files together ({error})."
                 raise SourceError(problem, file=uri, column=field.name) from error

@@ -112,6 +112,8 @@ def without_encoding(array: pa.Array, *, halves: bool = True) -> pa.Array:
         return array if kind.extension_name == "arrow.uuid" else without_encoding(array.storage, halves=halves)
     if halves and pa.types.is_float16(kind):
         return array.cast(pa.float32())
+    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        return without_encoding(_as_list(array), halves=halves)
     plain = plain_type(kind)
     return array if plain == kind else array.cast(plain)
 
@@ -139,6 +141,15 @@ def unstorable_type(kind: pa.DataType) -> str | None:
     return _first_type(
         kind, lambda part: pa.types.is_union(part) or pa.types.is_interval(part) or pa.types.is_run_end_encoded(part)
     )
+
+
+def _as_list(view: pa.Array) -> pa.Array:
+    """Return a view of lists as lists; the cast of pyarrow 26 makes an invalid array of it."""
+    lengths = pc.fill_null(view.value_lengths(), 0)
+    ends = pc.cumulative_sum(lengths)
+    offsets = pa.concat_arrays([pa.nulls(1, ends.type).fill_null(0), ends])
+    kind = pa.LargeListArray if pa.types.is_large_list_view(view.type) else pa.ListArray
+    return kind.from_arrays(offsets, view.flatten(), mask=view.is_null())
 
 
 #: Views, and what they are views of.

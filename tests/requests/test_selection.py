@@ -312,6 +312,10 @@ class TestSample:
         with pytest.raises(ConfigurationError, match=r"sample: expected a share .* For a count use limit"):
             Selection.of(sample=share)
 
+    def test_is_the_same_in_every_version(self) -> None:
+        rows = open_source([{"id": number} for number in range(100)])
+        assert ids(rows, None, 0.1) == [2, 32, 33, 41, 42, 43, 53, 94, 95]
+
     def test_a_larger_share_holds_the_smaller_one(self) -> None:
         rows = open_source([{"id": number} for number in range(3_000)])
         assert set(ids(rows, None, 0.1)) < set(ids(rows, None, 0.3))

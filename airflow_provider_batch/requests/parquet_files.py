@@ -33,13 +33,17 @@ FOOTERS_AT_ONCE = 16
 
 
 class ParquetReader:
-    """Reads Parquet files; every footer is read at once, no row is."""
+    """
+    Reads Parquet files; every footer is read at once, no row is.
+
+    :param schema: The types to give, where they are known; None takes those that hold what all files have.
+    """
 
     columns_known, keeps_objects = True, False
 
-    def __init__(self, files: Sequence[FoundFile]) -> None:
+    def __init__(self, files: Sequence[FoundFile], schema: pa.Schema | None = None) -> None:
         footers = _footers(files)
-        self.schema = _common_schema(files, footers)
+        self.schema = _common_schema(files, footers) if schema is None else schema
         self._rows = {file.uri: footer.rows for file, footer in zip(files, footers, strict=True)}
 
     def row_count(self, file: FoundFile) -> int:

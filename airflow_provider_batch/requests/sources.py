@@ -30,7 +30,7 @@ from airflow_provider_batch.requests.partitions import Partitions
 from airflow_provider_batch.requests.queries import Query
 from airflow_provider_batch.requests.selection import ALL, Condition, Selection
 
-__all__ = ["Source", "SourceBatch", "SourceFile", "open_source"]
+__all__ = ["FileSource", "Source", "SourceBatch", "SourceFile", "open_source"]
 
 #: Columns past which a JSONL file is no table.
 MAX_COLUMNS = 10_000
@@ -179,7 +179,9 @@ class Source:
         raise NotImplementedError
 
 
-class _FileSource(Source):
+class FileSource(Source):
+    """The table that files of one format are."""
+
     def __init__(self, files: Sequence[FoundFile], reader: _Reader) -> None:
         self._files, self._reader = files, reader
         self._partitions = Partitions(files)
@@ -282,12 +284,8 @@ def open_source(
 
 
 def _open_files(uris: Sequence[str], resolve: Callable[[str], storage.Location]) -> Source:
-    return source_of(find_files(uris, resolve))
-
-
-def source_of(files: Sequence[FoundFile]) -> Source:
-    """Return the table that files of one format are."""
-    return _FileSource(files, _reader_for(files))
+    files = find_files(uris, resolve)
+    return FileSource(files, _reader_for(files))
 
 
 def _reader_for(files: Sequence[FoundFile]) -> _Reader:

@@ -27,8 +27,9 @@ from airflow_provider_batch.exceptions import OpenAIBatchError, SourceError, Sto
 from airflow_provider_batch.requests.batches import BATCH_BYTES, SourceBatch
 from airflow_provider_batch.requests.inference import plain
 from airflow_provider_batch.requests.listing import FoundFile, SourceFile
+from airflow_provider_batch.requests.parquet_files import ParquetReader
 from airflow_provider_batch.requests.queries import Query, Rows
-from airflow_provider_batch.requests.sources import Source, source_of
+from airflow_provider_batch.requests.sources import FileSource, Source
 from airflow_provider_batch.requests.values import to_json
 
 #: Rows that are fetched first, and at the most; in between as many as have `BATCH_BYTES`.
@@ -69,7 +70,8 @@ class _Spool:
         if self._table is None:
             self.close()
             self._folder = tempfile.TemporaryDirectory(prefix="openai-batch-query-")
-            self._table = source_of(_spooled(self._query, Path(self._folder.name)))
+            files, schema = _spooled(self._query, Path(self._folder.name))
+            self._table = FileSource(files, ParquetReader(files, schema))
         return self._table
 
     def close(self) -> None:
@@ -78,8 +80,8 @@ class _Spool:
         self._folder = self._table = None
 
 
-def _spooled(query: Query, folder: Path) -> list[FoundFile]:
-    """Run a query and return the files that hold its rows, in order."""
+def _spooled(query: Query, folder: Path) -> tuple[list[FoundFile], pa.Schema]:
+    """Run a query and return the files that hold its rows, in order, and the types that hold all of them."""
     with _explaining(query), query.run() as rows:
         names = [str(name) for name in rows.names]
         if doubled := next((name for name in names if names.count(name) > 1), None):
@@ -90,7 +92,7 @@ def _spooled(query: Query, folder: Path) -> list[FoundFile]:
         with _Writer(folder, names, query.uri) as writer:
             for chunk in _chunks(rows, writer):
                 writer.add(chunk)
-            return writer.files()
+            return writer.files(), writer.schema
 
 
 def _chunks(rows: Rows, writer: _Writer) -> Iterator[Sequence[Sequence[Any]]]:
@@ -117,9 +119,8 @@ def _explaining(query: Query) -> Iterator[None]:
 
 class _Writer:
     """
-    Writes chunks of rows as Parquet, a new file where a column's type needs more room than before.
-
-    Reading the files together gives each column its widest type, as for files that others wrote.
+    Writes chunks of rows as Parquet, a new file where a column's type needs more room than before; the earlier ones
+    are read with the last one's types.
     """
 
     def __init__(self, folder: Path, names: Sequence[str], uri: str) -> None:
@@ -148,10 +149,15 @@ class _Writer:
         self._rows += len(chunk)
         self.last_bytes = table.nbytes
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns' types, as far as rows were added; nothing but nulls is text."""
+        kinds = [pa.string() if pa.types.is_null(kind) else kind for kind in self._kinds]
+        return pa.schema(list(zip(self._names, kinds, strict=True)))
+
     def files(self) -> list[FoundFile]:
-        """Return the finished files; without any row, one that has the columns as text."""
+        """Return the finished files; without any row, one that has the columns."""
         if not self._paths:
-            self._kinds = [pa.string()] * len(self._names)
             self._begin()
         self._finish()
         found = []
@@ -208,9 +214,9 @@ def _array(values: list[Any]) -> pa.Array:
         values = [value if type(value) in _AS_IS else _plain(value) for value in values]
         kinds = set(map(type, values))
     kinds.discard(type(None))
-    if kinds == {int} and any(not -(1 << 63) <= value < 1 << 63 for value in values if value is not None):
-        values = [None if value is None else decimal.Decimal(value) for value in values]
-    if decimal.Decimal in kinds and kinds <= {int, decimal.Decimal}:
+    if int in kinds and any(type(value) is int and not -(1 << 63) <= value < 1 << 63 for value in values):
+        kinds.add(decimal.Decimal)
+    if kinds == {int, decimal.Decimal}:
         return pa.array([None if value is None else decimal.Decimal(value) for value in values])
     if kinds == {int, float}:
         return pa.array([None if value is None else float(value) for value in values], pa.float64())
@@ -231,11 +237,29 @@ _TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string
 
 
 def _common(known: pa.DataType, new: pa.DataType) -> pa.DataType:
-    """Return the type that holds the values of both; raise ArrowTypeError where there is none."""
-    if known == new:
+    """Return the type that holds the values of both; raise TypeError where there is none."""
+    if known == new or pa.types.is_null(new):
         return known
-    schemas = [pa.schema([("x", known)]), pa.schema([("x", new)])]
-    return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    if pa.types.is_null(known):
+        return new
+    floats = [pa.types.is_float64(kind) for kind in (known, new)]
+    if any(floats) and all(floats[index] or pa.types.is_int64(kind) for index, kind in enumerate((known, new))):
+        return pa.float64()
+    return _decimal(known, new)
+
+
+def _decimal(*kinds: pa.DataType) -> pa.DataType:
+    """Return the decimal that holds decimals and integers."""
+    whole = scale = 0
+    for kind in kinds:
+        if not (pa.types.is_int64(kind) or pa.types.is_decimal(kind)):
+            raise TypeError(f"no type holds values of {kinds[0]} and of {kinds[1]}")
+        digits, places = (_INT64_DIGITS, 0) if pa.types.is_int64(kind) else (kind.precision, kind.scale)
+        whole, scale = max(whole, digits - places), max(scale, places)
+    return pa.decimal128(whole + scale, scale) if whole + scale <= 38 else pa.decimal256(whole + scale, scale)
+
+
+_INT64_DIGITS = 19
 
 
 def _plain(value: Any) -> Any:

@@ -62,6 +62,17 @@ def test_an_input_is_checked_without_a_key_or_a_network(rows: Path, tmp_path: Pa
     assert "input_tokens_estimate" in shown.stdout
 
 
+def test_filters_samples_and_files_in_prompts_are_options(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    rows = [{"lang": lang, "photo": str(tmp_path / "a.png")} for lang in ("de", "en") * 100]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "{photo}"}]})
+    arguments = ("check", str(tmp_path / "rows.jsonl"), "--body", body, "--data-url", "photo", "--json")
+    german = ("--filters", '[["lang", "=", "de"]]')
+    assert as_json(call(*arguments, *german))["rows"] == 100
+    assert 20 < as_json(call(*arguments, *german, "--sample", "0.5"))["rows"] < 80
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -69,6 +80,8 @@ def test_an_input_is_checked_without_a_key_or_a_network(rows: Path, tmp_path: Pa
         (("check", "{rows}", "--body", "[]"), "expected a JSON object"),
         (("check", "{rows}", "--body", "@missing.json"), "cannot be read"),
         (("check", "{rows}", "--endpoint", "/v1/chat"), "Did you mean"),
+        (("check", "{rows}", "--body", "{}", "--filters", "{}"), "--filters: expected a JSON array"),
+        (("check", "{rows}", "--body", "{}", "--sample", "7"), "sample: expected a share"),
         (("status", "nowhere/ledger.json"), "there is no ledger"),
     ],
 )

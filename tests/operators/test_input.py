@@ -1,0 +1,187 @@
+"""The operator's arguments for its input: a query, filters, samples, files in prompts."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+
+from airflow_provider_batch.emulator.testing import Emulator
+from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
+from tests.jobs.support import BODY, some_rows
+from tests.operators.support import FakeTaskInstance, a_context
+
+Define = Callable[..., str]
+SELECT = "SELECT key, text FROM tickets WHERE number < :most ORDER BY number"
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path, connection: Define) -> Path:
+    """A database with 100 tickets; the connection `warehouse` leads to it."""
+    path = tmp_path / "warehouse.db"
+    with closing(sqlite3.connect(path)) as opened:
+        opened.execute("CREATE TABLE tickets (number INTEGER, key TEXT, text TEXT)")
+        rows = [(number, row["key"], row["text"]) for number, row in enumerate(some_rows(100))]
+        opened.executemany("INSERT INTO tickets VALUES (?, ?, ?)", rows)
+        opened.commit()
+    connection("warehouse", conn_type="sqlite", host=str(path), password=None)
+    return path
+
+
+@pytest.fixture
+def operator(emulator: Emulator, connection: Define, tmp_path: Path) -> Callable[..., OpenAIBatchOperator]:
+    connection(host=emulator.base_url)
+
+    def make(**changes: Any) -> OpenAIBatchOperator:
+        given = {
+            "task_id": "task",
+            "endpoint": "/v1/chat/completions",
+            "body": BODY,
+            "destination": str(tmp_path / "table"),
+            "poll_interval": 0.05,
+            "max_shard_rows": 10,
+            **changes,
+        }
+        return OpenAIBatchOperator(**given)
+
+    return make
+
+
+def landed(tmp_path: Path) -> list[tuple[Any, ...]]:
+    query = f"SELECT key, row_number, status FROM '{tmp_path}/table/*.parquet' ORDER BY row_number"
+    return duckdb.sql(query).fetchall()
+
+
+class TestQueries:
+    def test_a_query_becomes_a_table(
+        self, operator: Callable[..., OpenAIBatchOperator], warehouse: Path, tmp_path: Path
+    ) -> None:
+        task = operator(sql=SELECT, sql_conn_id="warehouse", sql_parameters={"most": 25})
+        assert task.execute(a_context())["statuses"] == {"succeeded": 25}
+        assert landed(tmp_path) == [(f"k{number}", number, "succeeded") for number in range(25)]
+
+    def test_is_not_run_again_while_its_batches_run(
+        self,
+        emulator: Emulator,
+        operator: Callable[..., OpenAIBatchOperator],
+        warehouse: Path,
+        tmp_path: Path,
+    ) -> None:
+        """Invariant 3: the tickets are gone when the second attempt and the woken task come."""
+        emulator.configure(progress="hold")
+        arguments = {"sql": SELECT, "sql_conn_id": "warehouse", "sql_parameters": {"most": 25}, "deferrable": True}
+        ti = FakeTaskInstance()
+        with pytest.raises(TaskDeferred):
+            operator(**arguments).execute(a_context(ti))
+        warehouse.unlink()
+        with pytest.raises(TaskDeferred) as deferred:
+            operator(**arguments).execute(a_context(ti))
+        assert emulator.state()["batches_created"] == 3
+        emulator.configure(progress="immediate")
+        while {batch["status"] for batch in emulator.state()["batches"]} != {"completed"}:
+            time.sleep(0.05)
+        event = {"reason": "ended", "ended": ti.pushed["batch_ids"], "active": 0}
+        operator(**arguments).execute_complete(a_context(ti), event, **deferred.value.kwargs)
+        assert len(landed(tmp_path)) == 25
+
+    def test_changed_while_its_batches_run_is_a_changed_input(
+        self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator], warehouse: Path
+    ) -> None:
+        emulator.configure(progress="hold")
+        arguments = {"sql": SELECT, "sql_conn_id": "warehouse", "deferrable": True}
+        with pytest.raises(TaskDeferred):
+            operator(**arguments, sql_parameters={"most": 25}).execute(a_context())
+        with pytest.raises(Exception, match="source changed since this task's job was begun"):
+            operator(**arguments, sql_parameters={"most": 26}).execute(a_context())
+
+    def test_finished_lands_again_for_free_and_without_the_database(
+        self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator], warehouse: Path, tmp_path: Path
+    ) -> None:
+        arguments = {"sql": SELECT, "sql_conn_id": "warehouse", "sql_parameters": {"most": 5}, "keep_shards": True}
+        operator(**arguments).execute(a_context())
+        warehouse.unlink()
+        for part in (tmp_path / "table").glob("*.parquet"):
+            part.unlink()
+        operator(**arguments).execute(a_context())
+        assert len(landed(tmp_path)) == 5
+        assert emulator.state()["batches_created"] == 1
+
+    @pytest.mark.parametrize("given", [{}, {"source": "a.csv", "sql": "SELECT 1"}])
+    def test_is_instead_of_a_source(self, operator: Callable[..., OpenAIBatchOperator], given: dict[str, str]) -> None:
+        with pytest.raises(ValueError, match="give either source or sql"):
+            operator(**given)
+
+    def test_needs_a_connection(self, operator: Callable[..., OpenAIBatchOperator]) -> None:
+        with pytest.raises(Exception, match="sql needs sql_conn_id"):
+            operator(sql="SELECT 1").execute(a_context())
+
+    def test_is_templated_and_shown_as_sql(self, operator: Callable[..., OpenAIBatchOperator], warehouse: Path) -> None:
+        task = operator(
+            sql="SELECT * FROM tickets WHERE day = '{{ ds }}'",
+            sql_conn_id="{{ wh }}",
+            sql_parameters={"most": "{{ ds }}"},
+            filters=[("day", "=", "{{ ds }}")],
+            sample="{{ share }}",
+        )
+        task.render_template_fields({"ds": "2026-11-01", "wh": "warehouse", "share": 0.5})
+        assert task.sql == "SELECT * FROM tickets WHERE day = '2026-11-01'"
+        assert (task.sql_conn_id, task.sql_parameters) == ("warehouse", {"most": "2026-11-01"})
+        assert [list(condition) for condition in task.filters or ()] == [["day", "=", "2026-11-01"]]
+        assert task._spec().sample == 0.5
+        assert task.template_fields_renderers["sql"] == "sql"
+
+
+class TestRows:
+    def test_filters_and_samples_leave_rows_that_keep_their_numbers(
+        self, operator: Callable[..., OpenAIBatchOperator], tmp_path: Path
+    ) -> None:
+        (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in some_rows(40)))
+        task = operator(source=str(tmp_path / "rows.jsonl"), filters=[("key", ">=", "k2")], sample="0.5", limit=6)
+        assert task.execute(a_context())["rows"] == 6
+        rows = landed(tmp_path)
+        assert all(key == f"k{number}" and key >= "k2" for key, number, _ in rows)
+        assert len(rows) == 6
+
+    def test_changed_filters_are_a_changed_job(
+        self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator], tmp_path: Path
+    ) -> None:
+        emulator.configure(progress="hold")
+        (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in some_rows(40)))
+        source = {"source": str(tmp_path / "rows.jsonl"), "deferrable": True}
+        for filters in ([("key", "in", {"k1", "k2", "k3"})], [("key", "in", ["k1", "k2", "k3"])]):
+            with pytest.raises(TaskDeferred):
+                operator(**source, filters=filters).execute(a_context())
+        assert emulator.state()["batches_created"] == 1
+        for changes in ({"filters": [("key", "=", "k1")]}, {"sample": 0.5}, {"data_urls": ["key"]}):
+            with pytest.raises(Exception, match="options changed since this task's job was begun"):
+                operator(**source, **changes).execute(a_context())
+
+    def test_images_reach_the_api_as_data_urls(
+        self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator], tmp_path: Path
+    ) -> None:
+        image = b"\x89PNG\r\n\x1a\n" + bytes(10)
+        (tmp_path / "k0.png").write_bytes(image)
+        content = [{"type": "image_url", "image_url": {"url": "{key}"}}]
+        body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": content}]}
+        task = operator(source=[{"key": str(tmp_path / "k0.png")}], body=body, data_urls=["key"], keep_shards=True)
+        assert task.execute(a_context())["statuses"] == {"succeeded": 1}
+        (shard,) = (tmp_path / "table" / "_openai_batch").rglob("*.jsonl")
+        sent = json.loads(shard.read_text())["body"]["messages"][0]["content"][0]["image_url"]["url"]
+        assert sent == f"data:image/png;base64,{base64.b64encode(image).decode()}"
+        assert landed(tmp_path)[0][0] == str(tmp_path / "k0.png")
+
+    @pytest.mark.parametrize(("name", "value"), [("sample", "half"), ("limit", "ten")])
+    def test_a_number_that_is_none_is_one_clear_error(
+        self, operator: Callable[..., OpenAIBatchOperator], name: str, value: str
+    ) -> None:
+        with pytest.raises(Exception, match=f"{name}: expected a number, found '{value}'"):
+            operator(source=some_rows(1), **{name: value}).execute(a_context())

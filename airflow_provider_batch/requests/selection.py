@@ -12,8 +12,8 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 from array import array as numbers
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, reduce
 from typing import Any
 
@@ -201,6 +201,11 @@ class Selection:
             picked = [index for index, is_kept in zip(picked, kept, strict=True) if is_kept]
         return picked
 
+    def of_content(self, added: Collection[str]) -> Selection:
+        """Return what is asked of a file's own columns, for a file that fulfils what is asked of the added ones."""
+        groups = tuple(tuple(one for one in group if one.name not in added) for group in self.groups)
+        return replace(self, groups=groups if all(groups) else ())
+
     def may_hold(self, is_possible: Callable[[Condition], bool]) -> bool:
         """Return whether some row may be wanted, given for each condition whether it may be true of any row."""
         return not self.groups or any(all(map(is_possible, group)) for group in self.groups)
@@ -219,6 +224,8 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _mask(condition: Condition, batch: SourceBatch, path: tuple[str, ...]) -> pa.Array:
+    if condition.values:
+        _check_kinds(condition, batch, path)
     column = batch.array(path)
     try:
         return condition.mask(column)
@@ -231,6 +238,20 @@ def _mask(condition: Condition, batch: SourceBatch, path: tuple[str, ...]) -> pa
                 problem = f"filters: {condition}: expected text that can be read as such a value, found {found}."
                 raise SourceError(problem, **batch.place(index), column=condition.name) from error
         raise
+
+
+def _check_kinds(condition: Condition, batch: SourceBatch, path: tuple[str, ...]) -> None:
+    """Raise SourceError where rows of JSON have values of kinds that no comparison holds for alike."""
+    values = [] if batch.objects is None or path[0] in batch.added else batch.values(path)
+    if len({float if kind is int else kind for kind in map(type, values)} - {type(None)}) <= 1:
+        return
+    kinds: dict[type, str] = {}
+    for index, value in enumerate(values):
+        kind = float if type(value) is int else type(value)
+        if value is not None and kinds.setdefault(kind, repr(value)) and len(kinds) > 1:
+            found = " and ".join(kinds.values())
+            problem = f"filters: {condition}: expected values of one kind in this column, found {found}."
+            raise SourceError(problem, **batch.place(index), column=condition.name)
 
 
 def _read_as(column: pa.Array, types: set[type]) -> pa.Array:

@@ -204,7 +204,7 @@ class FileSource(Source):
         first_row, last = 0, max(wanted, default=-1)
         for index, file in enumerate(self._files[: last + 1]):
             if index in wanted:
-                for batch in self._reader.read(file, own, self.selection):
+                for batch in self._reader.read(file, own, self.selection.of_content(added)):
                     if len(batch):
                         beside = self._partitions.columns(index, len(batch)) if added else {}
                         yield replace(batch, first_row=first_row + batch.first_row, added=beside)

@@ -118,7 +118,10 @@ class TestTypes:
         for day in ("1", "2"):
             (tmp_path / f"day={day}").mkdir()
             pq.write_table(pa.table({"day": ["old"], "x": [day]}), tmp_path / f"day={day}" / "a.parquet")
-        assert rows_of(open_source(str(tmp_path))) == [{"x": "1", "day": 1}, {"x": "2", "day": 2}]
+        source = open_source(str(tmp_path))
+        assert rows_of(source) == [{"x": "1", "day": 1}, {"x": "2", "day": 2}]
+        assert rows_of_all(source.select(Selection.of([("day", "=", 2)]))) == [{"x": "2", "day": 2}]
+        assert rows_of_all(source.select(Selection.of([[("day", "=", 2)], [("x", "=", "1")]]))) == rows_of(source)
 
 
 class TestWhatIsNoLayout:

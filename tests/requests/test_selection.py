@@ -166,6 +166,14 @@ class TestKindsOfValues:
             ids(open_source(str(tmp_path / "a.csv")), [("n", ">", 1)])
 
 
+def test_values_of_several_kinds_in_a_column_are_named(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [{"id": 1, "x": 1}, {"id": 2, "x": 1.5}, {"id": 3, "x": "one"}])
+    source = open_source(str(tmp_path / "a.jsonl"))
+    with pytest.raises(SourceError, match=r"a\.jsonl, line 3, row 2, column 'x': filters: x > 0: .* found 1 and 'one'"):
+        ids(source, [("x", ">", 0)])
+    assert ids(source, [("x", "is not null")]) == [1, 2, 3]
+
+
 def conditions() -> st.SearchStrategy[tuple[str, str, Any]]:
     numbers = st.integers(-3, 3) | st.floats(-3, 3).map(lambda value: round(value, 1))
     return st.one_of(

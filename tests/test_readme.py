@@ -27,7 +27,10 @@ def test_every_argument_that_the_readme_names_is_one() -> None:
     import inspect
 
     arguments = inspect.signature(OpenAIBatchOperator.__init__).parameters
-    named = re.findall(r"`(limit|validate_only|raw|carry|timeout|rerun|max_failed|max_attempts|max_rounds)\b", README)
+    named = re.findall(
+        r"`(source|sql|sql_conn_id|sql_parameters|filters|sample|data_urls|limit|validate_only|raw|carry|timeout|rerun|max_failed|max_attempts|max_rounds)\b",
+        README,
+    )
     assert set(named) <= set(arguments)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_batch import storage
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import ChangedInputError, JobFailedError, JobTimeoutError, SourceError
 from airflow_provider_batch.jobs.opening import open_job, resume_job
@@ -23,6 +24,20 @@ from tests.jobs.support import (
     table,
     tools_for,
 )
+
+
+def test_files_in_prompts_are_read_through_the_jobs_storage(emulator: Emulator, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    asked: list[str] = []
+
+    def resolve(uri: str) -> storage.Location:
+        asked.append(uri)
+        return storage.resolve(uri.replace("lake://", f"{tmp_path}/"))
+
+    request = a_request(tmp_path, [{"text": "lake://a.png"}], spec={"data_urls": ["text"]})
+    assert run(request, tools_for(emulator, resolve=resolve))["statuses"] == {"succeeded": 1}
+    assert "lake://a.png" in asked
+    assert table(tmp_path)[0]["text"] is not None
 
 
 def remove_table(tmp_path: Path) -> None:

@@ -139,6 +139,7 @@ class TestBadInput:
     ) -> None:
         monkeypatch.setattr(data_urls, "MAX_BYTES", 10)
         (tmp_path / "a.png").write_bytes(PNG)
+        assert len(data_urls._fetched(storage.resolve(str(tmp_path / "a.png")))) == 11
         with pytest.raises(SourceError, match=r"row 0, column 'photo': .*a\.png: expected at most 10 bytes .* smaller"):
             run(tmp_path, [{"photo": str(tmp_path / "a.png")}])
 

@@ -117,7 +117,7 @@ class TestTypes:
     def test_the_folder_wins_over_a_column_of_its_name(self, tmp_path: Path) -> None:
         for day in ("1", "2"):
             (tmp_path / f"day={day}").mkdir()
-            pq.write_table(pa.table({"day": ["old"], "x": [day]}), tmp_path / f"day={day}" / "a.parquet")
+            pq.write_table(pa.table({"day": [99], "x": [day]}), tmp_path / f"day={day}" / "a.parquet")
         source = open_source(str(tmp_path))
         assert rows_of(source) == [{"x": "1", "day": 1}, {"x": "2", "day": 2}]
         assert rows_of_all(source.select(Selection.of([("day", "=", 2)]))) == [{"x": "2", "day": 2}]

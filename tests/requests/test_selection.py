@@ -123,6 +123,12 @@ class TestFilters:
             Selection.of(filters)
 
 
+def test_a_set_of_values_has_one_order() -> None:
+    wanted = {f"v{number}" for number in range(50)}
+    (group,) = Selection.of([("x", "in", wanted)]).groups
+    assert list(group[0].values) == sorted(wanted)
+
+
 class TestKindsOfValues:
     @pytest.mark.parametrize(
         ("values", "wanted"),
@@ -219,6 +225,16 @@ def test_statistics_never_hide_a_row(tmp_path: Path, rows: list[dict[str, Any]],
     assert ids(open_source(str(tmp_path / "a.parquet")), filters) == expected
 
 
+@pytest.mark.parametrize("operator_", ["=", "<=", ">=", "in"])
+@pytest.mark.parametrize("value", [1, 3, 4, 6])
+def test_the_ends_of_a_row_group_belong_to_it(tmp_path: Path, operator_: str, value: int) -> None:
+    pq.write_table(pa.table({"id": [1, 2, 3, 4, 5, 6]}), tmp_path / "a.parquet", row_group_size=3)
+    compare = {"=": operator.eq, "<=": operator.le, ">=": operator.ge, "in": operator.eq}[operator_]
+    filters = [("id", operator_, [value] if operator_ == "in" else value)]
+    expected = [number for number in range(1, 7) if compare(number, value)]
+    assert ids(open_source(str(tmp_path / "a.parquet")), filters) == expected
+
+
 class Reads:
     """What is read of files, seen at the file system."""
 
@@ -272,6 +288,19 @@ class TestWhatIsNotRead:
         assert numbers == list(range(15_000, 25_000))
         read = {key for key, (start, end) in chunks.items() if reads.touch(start + 8, end - 8)}
         assert read - {(3, "pad")} == {(1, "a"), (1, "b"), (2, "a"), (2, "b")}
+
+    def test_fields_of_a_csv_file_that_nothing_needs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_csv(tmp_path / "a.csv", [{"id": "1", "b": "x", "c": "y"}])
+        asked: list[list[str]] = []
+        original = csv_files.pcsv.open_csv
+
+        def opened(stream: Any, **options: Any) -> Any:
+            asked.append(options["convert_options"].include_columns)
+            return original(stream, **options)
+
+        monkeypatch.setattr(csv_files.pcsv, "open_csv", opened)
+        assert ids(open_source(str(tmp_path / "a.csv")), [("c", "=", "y")]) == [1]
+        assert asked == [["id", "c"]]
 
     @pytest.mark.parametrize("ending", ["jsonl", "csv"])
     def test_the_rest_of_a_text_file_once_the_limit_is_reached(self, tmp_path: Path, ending: str) -> None:

@@ -161,6 +161,8 @@ def _check_arguments(spec: RequestSpec) -> None:
         raise ConfigurationError(
             "custom_id: without a body the rows are request lines, which have their own custom_id."
         )
+    if isinstance(spec.carry, str):
+        raise ConfigurationError(f"carry: expected a list of columns, found the text {spec.carry!r}.")
     if spec.body is None and spec.data_urls:
         raise ConfigurationError("data_urls: without a body the rows are request lines, and sent as they are.")
     if spec.body is not None and not isinstance(spec.body, Mapping):

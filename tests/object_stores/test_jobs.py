@@ -82,6 +82,17 @@ class TestASource:
         run(bucket.request([second, first]), bucket.tools(emulator))
         bucket.check_table(rows)
 
+    def test_may_be_partitioned_filtered_and_name_images(self, emulator: Emulator, bucket: Bucket) -> None:
+        photo = bucket.put("photos/a.png", b"\x89PNG\r\n\x1a\n")
+        rows = [{"key": f"k{number}", "text": photo} for number in range(4)]
+        bucket.put("in/dt=2026-11-01/a.parquet", as_parquet(rows[:2]))
+        bucket.put("in/dt=2026-11-02/a.parquet", as_parquet(rows[2:]))
+        bucket.put("in/_temporary/dt=2026-11-03/a.parquet", as_parquet(rows))
+        spec = {"filters": [("dt", "=", "2026-11-02")], "data_urls": ["text"], "carry": ["key", "dt"]}
+        run(bucket.request(f"{bucket.uri}/in", spec=spec), bucket.tools(emulator))
+        found = [("k2", 2, "2026-11-02", "succeeded"), ("k3", 3, "2026-11-02", "succeeded")]
+        assert sorted(bucket.table("key, row_number, dt::text, status")) == found
+
     def test_that_was_written_again_with_the_same_content_is_the_same(self, emulator: Emulator, bucket: Bucket) -> None:
         rows = some_rows(5)
         source = bucket.put("in.jsonl", as_jsonl(rows))

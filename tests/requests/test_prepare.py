@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_batch.api.endpoints import Endpoint
-from airflow_provider_batch.exceptions import InputError, RequestError, SourceError, TemplateError
+from airflow_provider_batch.exceptions import ConfigurationError, InputError, RequestError, SourceError, TemplateError
 from airflow_provider_batch.requests.prepare import Prepared, RequestSpec, prepare
 from airflow_provider_batch.requests.response_models import ResponseModel
 from airflow_provider_batch.requests.shards import Shard, read_sidecar
@@ -308,3 +308,8 @@ def test_wide_and_nested_columns_of_every_kind_are_carried(tmp_path: Path) -> No
     carried = pa.Table.from_batches([pa.RecordBatch.from_struct_array(batch.column("carried"))])
     assert carried.schema == result.carried
     assert carried.to_pydict() == table.to_pydict()
+
+
+def test_carry_is_a_list_of_columns(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="carry: expected a list of columns, found the text 'id'"):
+        prepared(tmp_path, texts(2), spec(carry="id"))

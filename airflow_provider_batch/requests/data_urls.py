@@ -28,8 +28,8 @@ from airflow_provider_batch.storage import Location, Resolver
 
 #: Bytes of one file: what OpenAI takes in one request (50 MB) as base64, with room for the rest of it.
 MAX_BYTES = 36_000_000
-#: Files that are fetched at a time, and bytes of files that a piece of rows should have.
-FETCHED_AT_ONCE, PIECE_BYTES = 8, 16 << 20
+#: Files that are fetched at a time, and bytes of data URLs that a piece of rows should have.
+FETCHED_AT_ONCE, PIECE_BYTES = 8, 8 << 20
 _UNTOUCHED = ("http://", "https://", "data:")
 #: First bytes → type.
 _SIGNATURES = {
@@ -64,7 +64,7 @@ class DataUrls:
             yield from batches
             return
         with ThreadPoolExecutor(FETCHED_AT_ONCE, thread_name_prefix="data-urls") as pool:
-            size = 4  # rows of a piece, until it shows how large the files are
+            size = 1  # rows of a piece; more once it shows how large the files are
             for batch in batches:
                 start = 0
                 while start < len(batch):

@@ -54,3 +54,18 @@ def test_a_path_that_a_function_returns_is_read(tmp_path: Path) -> None:
 
     run(tickets, tmp_path)
     check_table(tmp_path, some_rows(2))
+
+
+def test_what_is_said_of_the_rows_holds_for_those_of_a_function(tmp_path: Path) -> None:
+    with DAG(dag_id="dag", schedule=None):
+        made = task.openai_batch(
+            endpoint="/v1/chat/completions",
+            body=BODY,
+            destination=str(tmp_path / "table"),
+            poll_interval=0.05,
+            filters=[("key", ">=", "{{ ds }}")],
+            limit=2,
+        )(lambda: some_rows(9))()
+    context = {**a_context(), "ds": "k5"}
+    made.operator.render_template_fields(context)
+    assert made.operator.execute(context)["rows"] == 2

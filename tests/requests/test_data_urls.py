@@ -170,17 +170,18 @@ class TestBadInput:
 
 
 def test_files_are_fetched_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(4):
+    for number in range(7):
         (tmp_path / f"{number}.png").write_bytes(PNG + bytes([number]))
     meeting, fetch = threading.Barrier(4), data_urls._fetched
 
     def fetched(place: Any) -> bytes:
-        meeting.wait(timeout=20)
+        if int(place.name[0]) > 2:  # the first pieces are one row and two
+            meeting.wait(timeout=20)
         return fetch(place)
 
     monkeypatch.setattr(data_urls, "_fetched", fetched)
-    lines, _ = run(tmp_path, [{"photo": str(tmp_path / f"{number}.png")} for number in range(4)])
-    assert shown(lines) == [url(PNG + bytes([number])) for number in range(4)]
+    lines, _ = run(tmp_path, [{"photo": str(tmp_path / f"{number}.png")} for number in range(7)])
+    assert shown(lines) == [url(PNG + bytes([number])) for number in range(7)]
 
 
 MEMORY = """
@@ -204,6 +205,6 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
         command = [sys.executable, "-c", MEMORY, str(rows), str(tmp_path / "a.png"), str(tmp_path / str(rows))]
         return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout)
 
-    few, many = peak(60), peak(400)
-    assert many < few + 80
-    assert many < 350
+    some, many = peak(150), peak(450)  # MB: 600 MB of lines in the end
+    assert many < some + 60
+    assert many < 300

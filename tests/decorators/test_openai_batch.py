@@ -57,6 +57,9 @@ def test_a_path_that_a_function_returns_is_read(tmp_path: Path) -> None:
 
 
 def test_what_is_said_of_the_rows_holds_for_those_of_a_function(tmp_path: Path) -> None:
+    def tickets() -> list[dict[str, Any]]:
+        return some_rows(9)
+
     with DAG(dag_id="dag", schedule=None):
         made = task.openai_batch(
             endpoint="/v1/chat/completions",
@@ -65,7 +68,7 @@ def test_what_is_said_of_the_rows_holds_for_those_of_a_function(tmp_path: Path) 
             poll_interval=0.05,
             filters=[("key", ">=", "{{ ds }}")],
             limit=2,
-        )(lambda: some_rows(9))()
+        )(tickets)()
     context = {**a_context(), "ds": "k5"}
     made.operator.render_template_fields(context)
     assert made.operator.execute(context)["rows"] == 2

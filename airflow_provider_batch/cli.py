@@ -48,6 +48,9 @@ Sample = Annotated[float | None, typer.Option(help="A share of these rows, above
 DataUrls = Annotated[
     list[str] | None, typer.Option("--data-url", help="Column of bytes or URIs that the body holds as data URLs.")
 ]
+PartitionBy = Annotated[
+    list[str] | None, typer.Option(help="Column whose values become folders; once for each, outermost first.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 BaseUrl = Annotated[str | None, typer.Option(envvar="OPENAI_BASE_URL", help="Address of the API.")]
 Key = Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key; better given by the environment.")]
@@ -89,6 +92,7 @@ def run(
     name: Annotated[str, typer.Option(help="Name of the job: the same name goes on with the same job.")] = "run",
     state: Annotated[str | None, typer.Option(help="Folder URI of the ledger; default: below the destination.")] = None,
     poll_interval: Annotated[float, typer.Option(help="Seconds between two looks at the batches.")] = 60.0,
+    partition_by: PartitionBy = None,
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
@@ -104,6 +108,7 @@ def run(
         state=state or f"{destination.rstrip('/')}/_openai_batch",
         name=name,
         poll_interval=poll_interval,
+        partition_by=partition_by,
     )
     _print(open_job(request, _tools(key, base_url)).run().summary, as_json)
 
@@ -116,6 +121,7 @@ def land(
     state: Annotated[str | None, typer.Option(help="Folder URI of ledgers, for batches of a job.")] = None,
     response_model: ResponseModelOption = None,
     if_exists: Annotated[str, typer.Option(help="Where another table stands: error, append or replace.")] = "error",
+    partition_by: PartitionBy = None,
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
@@ -129,6 +135,7 @@ def land(
         batch_ids=batch_id,
         destination=destination,
         if_exists=if_exists,  # type: ignore[arg-type]
+        partition_by=tuple(partition_by or ()),
         state=None if state is None else storage.resolve(state),
         response_model=_response_model(response_model),
     )
@@ -162,7 +169,14 @@ def main() -> None:
 
 
 def _request(
-    source: list[str], spec: RequestSpec, *, destination: str, state: str, name: str, poll_interval: float = 60.0
+    source: list[str],
+    spec: RequestSpec,
+    *,
+    destination: str,
+    state: str,
+    name: str,
+    poll_interval: float = 60.0,
+    partition_by: list[str] | None = None,
 ) -> JobRequest:
     from airflow_provider_batch import storage
     from airflow_provider_batch.jobs.identity import Identity
@@ -174,6 +188,7 @@ def _request(
         spec=spec,
         state=storage.resolve(state),
         destination=destination,
+        partition_by=tuple(partition_by or ()),
         poll_interval=poll_interval,
     )
 

@@ -54,6 +54,8 @@ Resolver = Callable[[str], "Location"]
 LOCK_PATIENCE = 30.0
 #: Name of what a writer that was killed leaves on a local disk.
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
+#: What a local disk says that has no room left: it is full, a quota is used up, a file is as large as it may be.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 #: Seconds between tries of a write that met another one.
 _CONFLICT_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
 
@@ -145,7 +147,7 @@ class Location:
 
     def write(self, data: bytes) -> None:
         """Write the file whole, replacing what stands there."""
-        with self.writing() as temporary:
+        with self.writing() as temporary, _io(self, "write"):
             temporary.write_bytes(data)
 
     def write_if(self, data: bytes, version: str | None) -> bool:
@@ -191,7 +193,7 @@ class Location:
     def put(self, local: Path) -> None:
         """Copy a finished local file here, whole."""
         if self.is_local:
-            with self.writing() as temporary:
+            with self.writing() as temporary, _io(self, "write"):
                 shutil.copyfile(local, temporary)
             return
         with _io(self, "write"):
@@ -238,6 +240,26 @@ class Location:
                 self.fs.rm_file(self.path)
             except FileNotFoundError:
                 return
+
+    def remove_if_empty(self) -> bool:
+        """Remove an empty folder of the local disk; return whether it is gone."""
+        try:
+            os.rmdir(self.path)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def remove_folder(self) -> None:
+        """Remove the folder and all that is in it; absent is fine."""
+        with _io(self, "delete"):
+            self.fs.invalidate_cache()
+            try:
+                self.fs.rm(self.path, recursive=True)
+            except FileNotFoundError as error:
+                _check_absent(error)
+            self.fs.invalidate_cache()
 
     def _publish(self, temporary: Path) -> None:
         if self.is_local:
@@ -346,6 +368,44 @@ def resolve(uri: str) -> Location:
 
 
 @contextmanager
+def scratch(purpose: str, needs: str) -> Iterator[Path]:
+    """
+    Give a local folder for work files; it goes when the block ends.
+
+    :param purpose: What the files are for, as "landing shard r01-s00001".
+    :param needs: What there has to be room for.
+    :raises StorageError: The local disk has no room for them.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="openai-batch-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if not _is_full(error):
+            raise
+        raise StorageError(
+            f"{tempfile.gettempdir()}: no room for {purpose} ({_reason(error)}). It needs room for {needs}; "
+            f"{_free(tempfile.gettempdir())}. Make room, or set TMPDIR to a folder on a larger disk."
+        ) from error
+
+
+def not_written(path: Path, error: OSError) -> StorageError:
+    """Return the error for a local file that could not be written."""
+    room = f"; {_free(path.parent)}: make room, or set TMPDIR to a folder on a larger disk" if _is_full(error) else ""
+    return StorageError(f"{path}: cannot be written ({_reason(error)}){room}.")
+
+
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
+
+
+def _free(folder: str | Path) -> str:
+    try:
+        return f"{shutil.disk_usage(folder).free:,} bytes are free"
+    except OSError:
+        return "how much is free is not known"
+
+
+@contextmanager
 def _io(where: Location, verb: str) -> Iterator[None]:
     """Turn what a file system raises into StorageError; ours pass."""
     try:
@@ -353,7 +413,8 @@ def _io(where: Location, verb: str) -> Iterator[None]:
     except StorageError:
         raise
     except Exception as error:
-        raise StorageError(f"{where}: cannot {verb} it ({_reason(error)}).") from error
+        room = f"; {_free(Path(where.path).parent)}: make room there" if where.is_local and _is_full(error) else ""
+        raise StorageError(f"{where}: cannot {verb} it ({_reason(error)}){room}.") from error
 
 
 def _reason(error: BaseException) -> str:

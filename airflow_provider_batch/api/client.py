@@ -31,7 +31,8 @@ from airflow_provider_batch.api.transport import (
     was_sent,
 )
 from airflow_provider_batch.api.uploads import Readable, replayable
-from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, StorageError
+from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, ConfigurationError
+from airflow_provider_batch.storage import not_written
 
 T = TypeVar("T")
 
@@ -161,11 +162,23 @@ class BatchClient:
 
         A transfer that is cut off starts again, up to ``max_retries`` times. The path gets the whole file or nothing.
         """
+        content = self._sdk.files.with_streaming_response.content
+        return self._save(f"Downloading file {file_id}", lambda: content(file_id), to)
+
+    def download_video(self, video_id: str, to: Path) -> int:
+        """Stream a finished video to a local path like `download`; the API keeps it for a day or so."""
+        videos = getattr(self._sdk, "videos", None)
+        if videos is None:
+            raise ConfigurationError("The installed `openai` package knows no videos; 2.2 and later do.")
+        content = videos.with_streaming_response.download_content
+        return self._save(f"Downloading video {video_id}", lambda: content(video_id), to)
+
+    def _save(self, asked: str, opened: Callable[[], Any], to: Path) -> int:
         part = to.with_name(f".{to.name}.{uuid.uuid4().hex[:8]}.part")
         try:
             for attempt in range(self.settings.max_retries + 1):
                 try:
-                    size = self._fetch(file_id, part)
+                    size = self._call(asked, lambda: self._stream(opened, part, asked))
                     os.replace(part, to)
                     return size
                 except ApiUnavailableError as error:
@@ -174,7 +187,7 @@ class BatchClient:
                     time.sleep(error.retry_after or min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
             raise AssertionError("unreachable: the last attempt returns or raises")
         except OSError as error:
-            raise StorageError(f"{to}: cannot be written ({error}).") from error
+            raise not_written(to, error) from error
         finally:
             part.unlink(missing_ok=True)
 
@@ -213,14 +226,10 @@ class BatchClient:
         except (openai.OpenAIError, transport().HTTPError) as error:
             raise translate(error, asked=asked, settings=self.settings) from chain(error, self.settings)
 
-    def _fetch(self, file_id: str, part: Path) -> int:
-        """Write a file's content to `part`, replacing what stands there, and return its size."""
-        asked = f"Downloading file {file_id}"
-        return self._call(asked, lambda: self._stream(file_id, part, asked))
-
-    def _stream(self, file_id: str, part: Path, asked: str) -> int:
+    def _stream(self, opened: Callable[[], Any], part: Path, asked: str) -> int:
+        """Write the content of a response to `part`, replacing what stands there, and return its size."""
         size = 0
-        with self._sdk.files.with_streaming_response.content(file_id) as response, part.open("wb") as target:
+        with opened() as response, part.open("wb") as target:
             if "text/html" in response.headers.get("content-type", ""):
                 page = Answer("an HTML page came back", status_code=response.status_code, is_html=True)
                 raise from_answer(page, asked=asked, settings=self.settings)

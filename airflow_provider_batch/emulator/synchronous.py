@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from airflow_provider_batch.emulator import answers, result_lines
+from airflow_provider_batch.emulator.answers import videos
 from airflow_provider_batch.emulator.answers.common import SNAPSHOTS
 from airflow_provider_batch.emulator.errors import CallError
 
@@ -48,6 +49,15 @@ async def retrieve_model(request: Request, name: str) -> dict[str, Any]:
 
 def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "emulator"}
+
+
+@router.get("/videos/{video_id}/content")
+async def video_content(video_id: str) -> Response:
+    """Return a video's file; any that the emulator could have made."""
+    content = videos.content(video_id)
+    if content is None:
+        raise CallError(404, f"Video with id '{video_id}' not found.", param="video_id", code="video_not_found")
+    return Response(content, media_type="video/mp4")
 
 
 async def _answer(request: Request) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +14,16 @@ from airflow_provider_batch.exceptions import JobError, NotFoundError
 from airflow_provider_batch.jobs.decisions import Limits, row_is_final
 from airflow_provider_batch.jobs.entries import Landed, Trimmed
 from airflow_provider_batch.jobs.ledger import Landing, Ledger, ShardRecord
+from airflow_provider_batch.jobs.placing import NEEDS, Place, Placed, Placing
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.rounds import RETRY_SUFFIX, plan_round
 from airflow_provider_batch.jobs.store import LedgerStore
 from airflow_provider_batch.requests.shards import ShardKey
-from airflow_provider_batch.results.landing import LandedShard, RowOutcome, ShardResults, land_shard
-from airflow_provider_batch.results.manifest import part_name
+from airflow_provider_batch.results.landing import LandedShard, RowOutcome, ShardResults
+from airflow_provider_batch.results.names import remove_part
 from airflow_provider_batch.results.trimming import SUCCEEDED, keep_succeeded
+from airflow_provider_batch.storage import Location, scratch
 
 
 def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, shard: ShardRecord) -> Landed:
@@ -42,39 +43,53 @@ def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledge
         passes = shard.round - ledger.first_round + 1 if shard.round >= ledger.first_round else shard.round
         return row_is_final(outcome, round=passes, closing=closed, limits=limits)
 
+    key = ShardKey.parse(shard.key)
+    table = tools.resolve(_destination(request))
+    place = Place(table, ledger.job, ledger.generation, key, ledger.partition_by)
     with (
-        tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch,
+        scratch(f"landing shard {shard.key}", NEEDS) as local,
         (folder / f"{shard.key}.arrow").as_local() as rows,
     ):
-        part, retry = Path(scratch, "part.parquet"), Path(scratch, "retry.arrow")
-        results = fetch_results(tools.client, shard, rows, Path(scratch))
-        landed = land_shard(results, spec, is_final, part, retry)
+        placing = Placing(place, spec, tools.client, local)
+        results = fetch_results(tools.client, shard, rows, local)
+        store.check_lease(ledger)  # images and videos are put from here on
+        landed = placing.land(results, is_final)
         if landed.retry_rows:
-            (folder / f"{shard.key}{RETRY_SUFFIX}").put(retry)
-        name = None
-        if landed.rows:
-            key = ShardKey.parse(shard.key)
-            name = part_name(ledger.job, key.number, key.round)
-            store.check_lease(ledger)  # a later attempt may have changed this part since
-            (tools.resolve(_destination(request)) / name).put(part)
-    landing = _landing(landed, name, tools.clock(), closed=closed, limits=limits)
+            (folder / f"{shard.key}{RETRY_SUFFIX}").put(placing.retry)
+        store.check_lease(ledger)  # a later attempt may have changed this part since
+        placed = placing.put(landed)
+    landing = _landing(landed, placed, tools.clock(), closed=closed, limits=limits)
     return Landed(shard.key, landing, embedding_size=landed.embedding_size)
 
 
 def trim(request: JobRequest, tools: Tools, shard: ShardRecord) -> Trimmed:
     """Rewrite a shard's part without the rows that are sent again, and return the entry that records it."""
     assert shard.landing is not None
-    if shard.landing.part is None:
-        return Trimmed(shard.key, 0)
-    part = tools.resolve(_destination(request)) / shard.landing.part
+    table = tools.resolve(_destination(request))
     if not shard.landing.statuses.get(SUCCEEDED):
-        part.delete()  # unread: an attempt that was stopped here has removed it already
+        for name in shard.landing.part_files:
+            remove_part(table, name)  # unread: an attempt that was stopped here has removed it already
         return Trimmed(shard.key, 0)
-    with tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch, part.as_local() as before:
-        kept = Path(scratch, "part.parquet")
-        rows = keep_succeeded(before, kept)
-        part.put(kept)
-    return Trimmed(shard.key, rows)
+    if not shard.landing.folders:
+        return Trimmed(shard.key, sum(_trim_file(table, name) for name in shard.landing.part_files))
+    folders = {folder: _trim_file(table, f"{folder}/{shard.landing.part}") for folder in shard.landing.folders}
+    left = {folder: rows for folder, rows in folders.items() if rows}
+    return Trimmed(shard.key, sum(left.values()), left)
+
+
+def _trim_file(table: Location, name: str) -> int:
+    """Leave the succeeded rows in one file of a part, or remove it where there are none; return how many there are."""
+    file = table / name
+    if "/" in name and not file.exists():
+        return 0  # an attempt that was stopped here has removed it already
+    with scratch(f"trimming {name}", "the part") as local, file.as_local() as before:
+        kept = local / "part.parquet"
+        rows = keep_succeeded(before, kept, name)
+        if rows:
+            file.put(kept)
+        else:
+            remove_part(table, name)
+    return rows
 
 
 def withdraw(request: JobRequest, tools: Tools, ledger: Ledger, landed: Landed) -> None:
@@ -143,11 +158,16 @@ def _policy(limits: Limits, ledger: Ledger, shard: ShardRecord) -> tuple[bool, L
     return before.closed, replace(limits, max_attempts=before.max_attempts, max_rounds=before.max_rounds)
 
 
-def _landing(landed: LandedShard, part: str | None, at: float, *, closed: bool, limits: Limits) -> Landing:
+def _landing(landed: LandedShard, placed: Placed, at: float, *, closed: bool, limits: Limits) -> Landing:
     return Landing(
         rows=landed.rows,
         statuses=landed.statuses,
-        part=part,
+        part=placed.part,
+        folders=placed.folders,
+        files_folder=placed.files_folder,
+        files=placed.files,
+        unfetched=placed.unfetched,
+        unreadable_file=placed.unreadable_file,
         retry_rows=landed.retry_rows,
         usage=landed.usage,
         cost_usd=None if landed.cost_usd is None else str(landed.cost_usd),

@@ -127,9 +127,13 @@ class Reopened(msgspec.Struct, frozen=True, tag=True):
 
 
 class Relanding(msgspec.Struct, frozen=True, tag=True):
-    """Every ended shard is to be landed again, from the same batches, at a destination that may be another one."""
+    """
+    Every ended shard is to be landed again, from the same batches, at a destination and in partitions that may be
+    others.
+    """
 
     destination: str
+    partition_by: tuple[str, ...] = ()
 
 
 class RerunPlanned(msgspec.Struct, frozen=True, tag=True):
@@ -148,6 +152,7 @@ class Trimmed(msgspec.Struct, frozen=True, tag=True):
 
     shard: str
     rows: int
+    folders: dict[str, int] = {}
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
@@ -218,10 +223,11 @@ def apply(ledger: Ledger, entry: Entry) -> Ledger:
         case Reopened(at=at):
             begun_at = ledger.first_submitted_at if at is None else at
             return replace(ledger, closing=None, first_submitted_at=begun_at)
-        case Relanding(destination=destination):
+        case Relanding(destination=destination, partition_by=partition_by):
             shards = tuple(_to_land_again(ledger, shard) for shard in ledger.shards)
             again = ledger.lands_again or ledger.finished_at is not None
-            return replace(ledger, shards=shards, finished_at=None, destination=destination, lands_again=again)
+            where = {"destination": destination, "partition_by": partition_by}
+            return replace(ledger, shards=shards, finished_at=None, lands_again=again, **where)
         case RerunPlanned():
             return _rerun(ledger, entry)
         case Finished(at=at):
@@ -234,7 +240,8 @@ def _to_land_again(ledger: Ledger, shard: ShardRecord) -> ShardRecord:
     replace = msgspec.structs.replace
     is_over = shard.round < ledger.first_round
     if is_over and shard.landing is not None and shard.ending is None:  # never sent: all its rows are in the rerun
-        return replace(shard, landing=replace(shard.landing, rows=0, statuses={}, part=None), untrimmed=False)
+        nothing = replace(shard.landing, rows=0, statuses={}, part=None, folders={}, unreadable_file=None)
+        return replace(shard, landing=nothing, untrimmed=False)
     return replace(shard, landing=None, landed_before=shard.landing or shard.landed_before, untrimmed=is_over)
 
 
@@ -307,12 +314,11 @@ def _shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901
             return replace(shard, late_since=at)
         case Landed(landing=landing):
             return replace(shard, landing=landing, landed_before=None)
-        case Trimmed(rows=rows) if shard.landing is not None:
+        case Trimmed(rows=rows, folders=folders) if shard.landing is not None:
             statuses = {"succeeded": rows} if rows else {}
             part = shard.landing.part if rows else None
-            return replace(
-                shard, landing=replace(shard.landing, rows=rows, statuses=statuses, part=part), untrimmed=False
-            )
+            left = replace(shard.landing, rows=rows, statuses=statuses, part=part, folders=folders, unfetched=0)
+            return replace(shard, landing=left, untrimmed=False)
     raise IllegalEntryError(f"{type(entry).__name__} concerns no shard")
 
 

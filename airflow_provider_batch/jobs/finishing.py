@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from airflow_provider_batch.exceptions import ApiError, JobError, JobFailedError, JobTimeoutError, NotFoundError
 from airflow_provider_batch.jobs.decisions import Finish
@@ -20,9 +17,12 @@ from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.rounds import LINES_SUFFIX, RETRY_SUFFIX
 from airflow_provider_batch.jobs.store import LEDGER, LedgerStore
 from airflow_provider_batch.requests.shards import ShardKey
-from airflow_provider_batch.results.manifest import Manifest, Part, manifest_name, part_name, publish, summary
+from airflow_provider_batch.results.manifest import Manifest, Part, publish, summary
+from airflow_provider_batch.results.names import manifest_name, part_name
+from airflow_provider_batch.results.parts import open_part
+from airflow_provider_batch.results.provenance import Origin, footer
 from airflow_provider_batch.results.schema import result_schema
-from airflow_provider_batch.storage import Location, finished_name
+from airflow_provider_batch.storage import Location, finished_name, scratch
 
 #: Batch ids in a summary; above, only the manifest lists them.
 MAX_LISTED_BATCHES = 200
@@ -96,16 +96,11 @@ def _is_over(action: Finish, ledger: Ledger) -> bool:
 
 
 def _publish(destination: Location, request: JobRequest, store: LedgerStore, ledger: Ledger, now: float) -> Manifest:
+    landings = [(shard, shard.landing) for shard in ledger.shards if shard.landing is not None]
     parts = [
-        Part(
-            name=shard.landing.part,
-            rows=shard.landing.rows,
-            shard=ShardKey.parse(shard.key).number,
-            round=shard.round,
-            batch_id=shard.batch_id,
-        )
-        for shard in ledger.shards
-        if shard.landing is not None and shard.landing.part is not None
+        Part(name=name, rows=rows, shard=ShardKey.parse(shard.key).number, round=shard.round, batch_id=shard.batch_id)
+        for shard, landing in landings
+        for name, rows in landing.part_files.items()
     ]
     if ledger.rows == 0:
         parts.append(_empty_part(destination, request, ledger))
@@ -123,19 +118,22 @@ def _publish(destination: Location, request: JobRequest, store: LedgerStore, led
         batch_ids=ledger.batch_ids,
         created_at=ledger.finished_at or now,
         ledger=store.location.uri,
+        partition_by=list(ledger.partition_by),
+        files={landing.files_folder: landing.files for _, landing in landings if landing.files_folder},
+        unreadable={landing.unreadable_file: landing.unreadable for _, landing in landings if landing.unreadable_file},
     )
     publish(destination, manifest, request.if_exists)
     return manifest
 
 
 def _empty_part(destination: Location, request: JobRequest, ledger: Ledger) -> Part:
-    carried = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(ledger.columns)))
+    carried = decode_columns(ledger.columns)
     name = part_name(ledger.job, 1, 1)
-    with TemporaryDirectory(prefix="openai-batch-") as scratch:
-        part = Path(scratch, name)
-        schema = result_schema(table_spec(ledger, request.raw, request.spec.response_model), carried)
-        pq.write_table(schema.empty_table(), part)
-        (destination / name).put(part)
+    spec = table_spec(ledger, request.raw, request.spec.response_model)
+    with scratch("an empty table", "its schema") as local:
+        with open_part(local / name, result_schema(spec, carried)) as writer:
+            writer.add_key_value_metadata(footer(spec, Origin(ledger.job, ledger.generation), None, (), 1))
+        (destination / name).put(local / name)
     return Part(name=name, rows=0, shard=1, round=1, batch_id=None)
 
 
@@ -231,3 +229,8 @@ def _too_many_failed(request: JobRequest, ledger: Ledger, landed: str) -> JobErr
 def encode_columns(carried: pa.Schema) -> str:
     """Return a schema in the form the ledger keeps."""
     return base64.b64encode(carried.serialize().to_pybytes()).decode()
+
+
+def decode_columns(columns: str) -> pa.Schema:
+    """Return the schema that `encode_columns` wrote."""
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(columns)))

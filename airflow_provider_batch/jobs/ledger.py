@@ -52,7 +52,9 @@ class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
 class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     """
     What came of a shard: `part` is None when no row of it became final; `closed` says that none was left for another
-    round. `max_attempts` and `max_rounds` are the limits by which rows were left for one.
+    round. `max_attempts` and `max_rounds` are the limits by which rows were left for one. `folders` are the partitions
+    that the part was cut into, with their rows; `files` counts the images and videos in `files_folder`, `unfetched`
+    the videos that could not be fetched.
     """
 
     rows: int
@@ -69,6 +71,20 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     max_attempts: int = 0
     max_rounds: int = 0
     at: float = 0.0
+    folders: dict[str, int] = {}
+    files_folder: str | None = None
+    files: int = 0
+    unfetched: int = 0
+    unreadable_file: str | None = None
+
+    @property
+    def part_files(self) -> dict[str, int]:
+        """The part's files, as paths below the table's folder, with their rows."""
+        if self.part is None:
+            return {}
+        if not self.folders:
+            return {self.part: self.rows}
+        return {f"{folder}/{self.part}": rows for folder, rows in self.folders.items()}
 
 
 class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -153,7 +169,8 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `era` tells a clear of the task from a retry; `first_round` is the first round of the latest rerun; `columns` is
     the Arrow schema of the carried columns, serialised, in base64. `lands_again` says that a job which was finished
-    lands its table once more. `response_schema` is the JSON Schema of the answers, where a response model was given.
+    lands its table once more. `response_schema` is the JSON Schema of the answers, where a response model was given;
+    `partition_by` is the layout of what has landed.
     """
 
     identity: Identity
@@ -176,6 +193,7 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
     first_round: int = 1
     lands_again: bool = False
     response_schema: dict[str, Any] | None = None
+    partition_by: tuple[str, ...] = ()
 
     @property
     def job(self) -> str:

@@ -9,7 +9,6 @@ count only.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,12 +23,14 @@ import pyarrow as pa
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import Batch
-from airflow_provider_batch.exceptions import JobFailedError, NotFoundError, ResultsMissingError
+from airflow_provider_batch.exceptions import JobFailedError, NotFoundError, OpenAIBatchError, ResultsMissingError
 from airflow_provider_batch.jobs.collecting import fetch_results
 from airflow_provider_batch.jobs.decisions import files_are_late
+from airflow_provider_batch.jobs.finishing import decode_columns
 from airflow_provider_batch.jobs.identity import digest
 from airflow_provider_batch.jobs.ledger import Ending, Ledger, ShardRecord
 from airflow_provider_batch.jobs.observing import look_at
+from airflow_provider_batch.jobs.placing import NEEDS, Place, Placed, Placing
 from airflow_provider_batch.jobs.request import IfExists, Raw, Tools
 from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.store import LedgerStore
@@ -38,19 +39,19 @@ from airflow_provider_batch.requests.directives import check_endpoint
 from airflow_provider_batch.requests.response_models import ResponseModel
 from airflow_provider_batch.requests.shards import SIDECAR_ROWS, ShardKey, read_sidecar, sidecar_schema
 from airflow_provider_batch.requests.validation import endpoint_of
-from airflow_provider_batch.results.landing import LandedShard, ShardResults, land_shard
+from airflow_provider_batch.results.landing import LandedShard, ShardResults
 from airflow_provider_batch.results.manifest import (
     Manifest,
     Part,
     check_destination,
-    manifest_name,
-    part_name,
     publish,
     summary,
 )
+from airflow_provider_batch.results.names import manifest_name
+from airflow_provider_batch.results.partitions import check_columns
 from airflow_provider_batch.results.schema import TableSpec
 from airflow_provider_batch.results.structured.shapes import ParsedColumn
-from airflow_provider_batch.storage import Location
+from airflow_provider_batch.storage import Location, scratch
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class LoadRequest:
     Which batches to land, and where.
 
     :param state: Folder of ledgers, where ours are looked for; None where there is none.
+    :param partition_by: Columns of the table whose values become folders, outermost first.
     :param response_model: What parses the answers; None takes the model that a batch of ours was asked by.
     :param on_missing: Whether rows that no result file holds fail the load, after landing.
     """
@@ -66,6 +68,7 @@ class LoadRequest:
     batch_ids: Sequence[str]
     destination: str
     if_exists: IfExists = "error"
+    partition_by: tuple[str, ...] = ()
     raw: Raw = "errors"
     on_missing: Literal["fail", "land"] = "fail"
     state: Location | None = None
@@ -83,7 +86,14 @@ class _Table:
     batches: list[tuple[Batch, ShardRecord]] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
     landed: list[LandedShard] = field(default_factory=list)
+    files: dict[str, int] = field(default_factory=dict)
+    unreadable: dict[str, int] = field(default_factory=dict)
     lost: int = 0
+
+    @property
+    def generation(self) -> int:
+        """The generation of the job whose batches they are; 1 for foreign ones."""
+        return 1 if self.ledger is None else self.ledger.generation
 
 
 def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
@@ -108,9 +118,13 @@ def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
         if request.response_model is not None:
             check_endpoint(table.endpoint)
         check_destination(destination, table.job, request.if_exists, beside=jobs)
-    for table in tables:
-        _land(table, request, tools, destination)
-    result = _summary(request, tables, tools, destination)
+        if request.partition_by:
+            carried = pa.schema([]) if table.ledger is None else decode_columns(table.ledger.columns)
+            check_columns(request.partition_by, TableSpec(table.endpoint), carried)
+    with _saying_where_the_money_is():
+        for table in tables:
+            _land(table, request, tools, destination)
+        result = _summary(request, tables, tools, destination)
     lost = sum(table.lost for table in tables) + int(result["statuses"].get("missing", 0))
     if lost and request.on_missing == "fail":
         raise JobFailedError(
@@ -119,6 +133,18 @@ def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
             "on_missing='land' accepts that. Nothing was sent again."
         )
     return result
+
+
+@contextmanager
+def _saying_where_the_money_is() -> Iterator[None]:
+    try:
+        yield
+    except OpenAIBatchError as error:
+        error.consequence = error.consequence or (
+            "Nothing was sent again: what was paid for stays in the batches' result files, and landing it again is "
+            "free while the API keeps them."
+        )
+        raise
 
 
 def _check_ended(batch: Batch, request: LoadRequest) -> None:
@@ -191,23 +217,18 @@ def _land(table: _Table, request: LoadRequest, tools: Tools, destination: Locati
     sent_again, looks = _rows_sent_again(table), _table_spec(table, request)
     for batch, shard in table.batches:
         ended = _with_ending(shard, batch)
-        with tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch:
-            folder = Path(scratch)
+        key = ShardKey.parse(shard.key)
+        place = Place(destination, table.job, table.generation, key, request.partition_by)
+        spec = replace(looks, embedding_size=embedding_size)
+        with scratch(f"landing batch {batch.id}", NEEDS) as folder:
+            placing = Placing(place, spec, tools.client, folder)
             with _rows(table, ended, tools, folder, row_number) as (rows, count, lost):
-                spec = replace(looks, embedding_size=embedding_size)
-                part = folder / "part.parquet"
                 results = fetch_results(tools.client, ended, rows, folder)
                 later = [numbers for round_, numbers in sent_again.items() if round_ > shard.round]
                 if later:
                     results = _leave_out(set().union(*later), results, folder / "kept.arrow")
-                landed = land_shard(results, spec, lambda _: True, part, folder / "retry.arrow")
-            key = ShardKey.parse(shard.key)
-            name = part_name(table.job, key.number, key.round)
-            if landed.rows:
-                (destination / name).put(part)
-                table.parts.append(
-                    Part(name=name, rows=landed.rows, shard=key.number, round=key.round, batch_id=batch.id)
-                )
+                landed = placing.land(results, lambda _: True)
+            _note(table, batch, key, landed, placing.put(landed), tools)
         row_number += count
         embedding_size = embedding_size or landed.embedding_size
         table.lost += max(0, lost)
@@ -223,6 +244,27 @@ def _table_spec(table: _Table, request: LoadRequest) -> TableSpec:
         if table.ledger is None
         else table_spec(table.ledger, request.raw, None)
     )
+
+
+def _note(table: _Table, batch: Batch, key: ShardKey, landed: LandedShard, placed: Placed, tools: Tools) -> None:
+    """Take down what stands in the table's folder now, for its manifest."""
+    files = {f"{folder}/{placed.part}": rows for folder, rows in placed.folders.items()}
+    if placed.part is not None:
+        for name, rows in (files or {placed.part: landed.rows}).items():
+            table.parts.append(Part(name=name, rows=rows, shard=key.number, round=key.round, batch_id=batch.id))
+    if placed.files_folder is not None:
+        table.files[placed.files_folder] = placed.files
+    if placed.unreadable_file is not None:
+        table.unreadable[placed.unreadable_file] = landed.unreadable
+        tools.log.warning(
+            "Batch %s: %d result lines cannot be read; they are kept as they came: %s.",
+            batch.id, landed.unreadable, placed.unreadable_file,
+        )  # fmt: skip
+    if placed.unfetched:
+        tools.log.warning(
+            "Batch %s: %d videos could not be fetched; land it again while the API keeps them.",
+            batch.id, placed.unfetched,
+        )  # fmt: skip
 
 
 def _rows_sent_again(table: _Table) -> dict[int, set[int]]:
@@ -334,7 +376,7 @@ def _write_sidecar(path: Path, custom_ids: Iterator[str], *, first_row: int) -> 
 
 
 def _summary(request: LoadRequest, tables: list[_Table], tools: Tools, destination: Location) -> dict[str, Any]:
-    manifests = [_manifest(table, tools.clock()) for table in tables]
+    manifests = [_manifest(table, request.partition_by, tools.clock()) for table in tables]
     jobs = [manifest.job for manifest in manifests]
     for manifest in manifests:
         publish(destination, manifest, request.if_exists, beside=jobs)
@@ -352,7 +394,7 @@ def _summary(request: LoadRequest, tables: list[_Table], tools: Tools, destinati
     return {**result, "rows": sum(manifest.rows for manifest in manifests), "statuses": counts}
 
 
-def _manifest(table: _Table, now: float) -> Manifest:
+def _manifest(table: _Table, partition_by: Sequence[str], now: float) -> Manifest:
     counts: dict[str, int] = {}
     usage: dict[str, int] = {}
     for landed in table.landed:
@@ -362,8 +404,11 @@ def _manifest(table: _Table, now: float) -> Manifest:
             usage[name] = usage.get(name, 0) + count
     costs = [landed.cost_usd for landed in table.landed if landed.cost_usd is not None]
     return Manifest(
+        partition_by=list(partition_by),
+        files=table.files,
+        unreadable=table.unreadable,
         job=table.job,
-        generation=1 if table.ledger is None else table.ledger.generation,
+        generation=table.generation,
         endpoint=table.endpoint.value,
         rows=sum(landed.rows for landed in table.landed),
         statuses=counts,

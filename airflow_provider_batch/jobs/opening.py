@@ -12,15 +12,14 @@ A woken task does not read its source again: `resume_job` goes by the ledger alo
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import (
@@ -31,7 +30,7 @@ from airflow_provider_batch.exceptions import (
     StorageError,
 )
 from airflow_provider_batch.jobs.entries import Leased, Relanding, Reopened, RerunPlanned
-from airflow_provider_batch.jobs.finishing import encode_columns, where_the_money_is
+from airflow_provider_batch.jobs.finishing import decode_columns, encode_columns, where_the_money_is
 from airflow_provider_batch.jobs.identity import Fingerprint, digest, fingerprint
 from airflow_provider_batch.jobs.ledger import Lease, Ledger, ShardRecord
 from airflow_provider_batch.jobs.request import JobRequest, Tools
@@ -43,10 +42,12 @@ from airflow_provider_batch.jobs.submission import MAX_USER_PAIRS, OWN_KEYS
 from airflow_provider_batch.requests.prepare import Prepared, prepare
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.requests.sources import Source, open_source
-from airflow_provider_batch.results.manifest import check_destination, manifest_name
-from airflow_provider_batch.results.schema import embedding_size
+from airflow_provider_batch.results.manifest import check_destination
+from airflow_provider_batch.results.names import manifest_name, standing_files
+from airflow_provider_batch.results.partitions import check_columns, check_values
+from airflow_provider_batch.results.schema import TableSpec, embedding_size
 from airflow_provider_batch.results.structured.shapes import ParsedColumn
-from airflow_provider_batch.storage import Location
+from airflow_provider_batch.storage import Location, scratch
 
 
 def open_job(request: JobRequest, tools: Tools) -> Job:
@@ -108,7 +109,7 @@ def resume_job(request: JobRequest, tools: Tools, key: str | None = None) -> Job
         )
     # A DAG that was edited meanwhile counts from the next attempt on.
     limits = replace(request.limits, lands=ledger.destination is not None)
-    begun = replace(request, destination=ledger.destination, limits=limits)
+    begun = replace(request, destination=ledger.destination, partition_by=ledger.partition_by, limits=limits)
     return Job(begun, tools, store, _leased(store, ledger, tools))
 
 
@@ -143,6 +144,8 @@ def check_arguments(request: JobRequest) -> None:
                 f"metadata: {key!r} has to be text of at most 512 characters under a key of at most 64."
             )
     check_response_model(request.spec)
+    if request.partition_by and request.destination is None:
+        raise ConfigurationError("partition_by needs a destination: without one nothing is landed here.")
     limits = request.limits
     if limits.timeout <= 0 or request.poll_interval <= 0:
         raise ConfigurationError("timeout and poll_interval have to be above 0 seconds.")
@@ -226,6 +229,7 @@ def _begin(
         columns=encode_columns(prepared.carried),
         generation=generation,
         destination=request.destination,
+        partition_by=request.partition_by,
         embedding_size=_embedding_size(request),
         response_schema=_response_schema(request, tools),
         era=request.era,
@@ -241,8 +245,10 @@ def _begin(
 def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> Job:
     is_clear = request.era != ledger.era
     ledger = _leased(store, ledger, tools, era=request.era)
-    is_moved = request.destination is not None and request.destination != ledger.destination
+    asked_for = (request.destination, request.partition_by)
+    is_moved = request.destination is not None and asked_for != (ledger.destination, ledger.partition_by)
     if is_moved:
+        _check_partitions(request, decode_columns(ledger.columns))
         _check_can_land_again(store, ledger)
     if is_moved or any(shard.round == 1 for shard in ledger.shards_in("planned")):
         _restore_shards(request, tools, store, ledger, source)
@@ -255,7 +261,7 @@ def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger
         tools.log.info(
             "The table goes to %s now; what has landed elsewhere is landed there again.", request.destination
         )
-        ledger = store.record(ledger, Relanding(request.destination))
+        ledger = store.record(ledger, Relanding(request.destination, request.partition_by))
     tools.log.info("Going on with job %s: %s", ledger.job, where_the_money_is(ledger, store.location.uri))
     return Job(request, tools, store, ledger)
 
@@ -304,7 +310,7 @@ def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger
         return Job(request, tools, store, ledger)
     destination = tools.resolve(request.destination)
     with store.holding(ledger):
-        if ledger.lands_again or not _is_standing(ledger, destination):
+        if ledger.lands_again or _lands_anew(ledger, request, destination):
             ledger = _land_again(request, tools, store, ledger, source, wholly=again)
         if again:
             _restore_shards(request, tools, store, ledger, source)
@@ -322,9 +328,10 @@ def _land_again(
     assert request.destination is not None
     check_destination(tools.resolve(request.destination), ledger.job, request.if_exists)
     _check_can_land_again(store, ledger)
+    _check_partitions(request, decode_columns(ledger.columns))
     _restore_shards(request, tools, store, ledger, source)
     tools.log.info("The job is finished; its table is landed again from the batches that were paid for.")
-    ledger = store.record(ledger, Relanding(request.destination))
+    ledger = store.record(ledger, Relanding(request.destination, request.partition_by))
     if not wholly:
         return ledger
     job = Job(request, tools, store, ledger)
@@ -332,11 +339,15 @@ def _land_again(
     return job.ledger
 
 
-def _is_standing(ledger: Ledger, destination: Location) -> bool:
-    """Whether the table of a finished job is where it was landed."""
-    there = set(destination.list())
-    parts = {shard.landing.part for shard in ledger.shards if shard.landing is not None} - {None}
-    return manifest_name(ledger.job) in there and parts <= there
+def _lands_anew(ledger: Ledger, request: JobRequest, destination: Location) -> bool:
+    """Whether a finished job's table is not where it is asked for, or a clear can complete it."""
+    landings = [shard.landing for shard in ledger.shards if shard.landing is not None]
+    if request.era != ledger.era and any(landing.unfetched for landing in landings):
+        return True
+    there = standing_files(destination)
+    parts = {name for landing in landings for name in landing.part_files}
+    is_standing = manifest_name(ledger.job) in there and parts <= there
+    return not is_standing or request.partition_by != ledger.partition_by
 
 
 def _wants_again(request: JobRequest, ledger: Ledger, which: str) -> bool:
@@ -387,8 +398,22 @@ def _check_can_land_again(store: LedgerStore, ledger: Ledger) -> None:
 
 
 def _prepare(request: JobRequest, tools: Tools, source: Source, on_shard: Callable[[Shard], None]) -> Prepared:
-    with tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch:
-        return prepare(source, request.spec, Path(scratch), on_shard, resolve=tools.resolve)
+    spec = TableSpec(request.spec.endpoint)
+
+    def checked(shard: Shard) -> None:
+        check_values(shard.rows, request.partition_by, spec)
+        on_shard(shard)
+
+    with scratch("the shards of the input", "one shard of each model, and its rows") as local:
+        given = checked if request.partition_by else on_shard
+        prepared = prepare(source, request.spec, local, given, resolve=tools.resolve)
+    _check_partitions(request, prepared.carried)
+    return prepared
+
+
+def _check_partitions(request: JobRequest, carried: pa.Schema) -> None:
+    if request.partition_by:
+        check_columns(request.partition_by, TableSpec(request.spec.endpoint), carried)
 
 
 def _embedding_size(request: JobRequest) -> int | None:

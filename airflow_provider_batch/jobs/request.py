@@ -35,6 +35,7 @@ class JobRequest:
 
     :param state: Folder of all ledgers.
     :param destination: Folder URI of the table, or None where a loader lands it later.
+    :param partition_by: Columns of the table whose values become folders, outermost first.
     :param max_failed: Share (float) or count (int) of rows without success past which the job fails.
     :param era: A number that a clear of the task changes and a retry does not.
     :param output_expires_after: Seconds that the API keeps the result files, or None for its default.
@@ -46,6 +47,7 @@ class JobRequest:
     state: Location
     destination: str | None = None
     if_exists: IfExists = "error"
+    partition_by: tuple[str, ...] = ()
     raw: Raw = "errors"
     limits: Limits = field(default_factory=Limits)
     metadata: Mapping[str, str] = field(default_factory=dict)

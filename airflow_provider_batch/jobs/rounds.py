@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 import pyarrow as pa
@@ -21,7 +19,7 @@ from airflow_provider_batch.requests.shards import (
 )
 from airflow_provider_batch.requests.validation import count_inputs
 from airflow_provider_batch.results.trimming import rows_without_success
-from airflow_provider_batch.storage import Location
+from airflow_provider_batch.storage import Location, scratch
 
 #: `ShardWriter.add`.
 Add = Callable[[Sequence[bytes], pa.RecordBatch, Sequence[str | None], Sequence[int]], None]
@@ -66,8 +64,8 @@ def _writing(
 
     limits = {"max_rows": spec.max_shard_rows, "max_bytes": spec.max_shard_bytes}
     with (
-        tempfile.TemporaryDirectory(prefix="openai-batch-") as scratch,
-        ShardWriter(Path(scratch), number, Endpoint(ledger.endpoint), keep, **limits) as writer,
+        scratch(f"the shards of round {number}", "one shard and its rows") as local,
+        ShardWriter(local, number, Endpoint(ledger.endpoint), keep, **limits) as writer,
     ):
         yield writer, records
     records.sort(key=lambda record: record.key)
@@ -121,9 +119,9 @@ def plan_rerun(ledger: Ledger, spec: RequestSpec, folder: Location, destination:
 def _without_success(ledger: Ledger, destination: Location) -> set[int]:
     numbers: set[int] = set()
     for shard in ledger.shards:
-        if shard.landing is not None and shard.landing.part is not None:
-            with (destination / shard.landing.part).as_local() as part:
-                numbers.update(rows_without_success(part))
+        for name in shard.landing.part_files if shard.landing is not None else ():
+            with (destination / name).as_local() as part:
+                numbers.update(rows_without_success(part, name))
     return numbers
 
 

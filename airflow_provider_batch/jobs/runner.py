@@ -293,6 +293,13 @@ class Job:
                 "Shard %s: %d result lines cannot be read, %d came twice, %d are of other requests.",
                 shard.key, landing.unreadable, landing.duplicates, landing.foreign,
             )  # fmt: skip
+        if landing.unreadable_file is not None:
+            self.tools.log.warning("The lines that cannot be read are kept as they came: %s.", landing.unreadable_file)
+        if landing.unfetched:
+            self.tools.log.warning(
+                "Shard %s: %d videos could not be fetched; clear the task to land again while the API keeps them.",
+                shard.key, landing.unfetched,
+            )  # fmt: skip
 
     def _wait_here(self, wait: Wait) -> None:
         """Poll until the wait is over: the blocking twin of the trigger."""

@@ -72,6 +72,8 @@ class OpenAIBatchOperator(BaseOperator):
     :param max_shard_bytes: Bytes of one input file at the most, up to 200,000,000.
     :param if_exists: What to do where another job's table stands in ``destination``: ``error``, ``append`` or
         ``replace``.
+    :param partition_by: Column or columns of the table whose values become folders ``column=value`` below
+        ``destination``, outermost first: carried columns, or ``status``, ``model`` and others with few values.
     :param raw: Rows whose response body is kept as JSON: ``errors``, ``all`` or ``none``.
     :param on_empty: For a source without rows: ``land`` an empty table, ``skip`` or ``fail``.
     :param timeout: Wall-clock time from the first submission after which the job cancels, lands and fails.
@@ -139,6 +141,7 @@ class OpenAIBatchOperator(BaseOperator):
         max_shard_rows: int = 50_000,
         max_shard_bytes: int = 200_000_000,
         if_exists: IfExists = "error",
+        partition_by: str | Sequence[str] = (),
         raw: Raw = "errors",
         on_empty: OnEmpty = "land",
         timeout: timedelta | float = timedelta(hours=72),
@@ -185,6 +188,7 @@ class OpenAIBatchOperator(BaseOperator):
         self.max_shard_rows = max_shard_rows
         self.max_shard_bytes = max_shard_bytes
         self.if_exists = if_exists
+        self.partition_by = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
         self.raw = raw
         self.on_empty = on_empty
         self.timeout = timeout
@@ -306,6 +310,7 @@ class OpenAIBatchOperator(BaseOperator):
             state=resolve_airflow(self._state_path(context)),
             destination=self.destination,
             if_exists=self.if_exists,
+            partition_by=self.partition_by,
             raw=self.raw,
             limits=self._limits(),
             metadata=dict(self.metadata or {}),

@@ -12,6 +12,7 @@ import math
 import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from msgspec import Struct
@@ -20,6 +21,8 @@ from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.results import bodies
 
 SUCCEEDED, FAILED, REFUSED, TRUNCATED = "succeeded", "failed", "refused", "truncated"
+#: The error code of a line that nobody can read, or whose image nobody can; the line is kept beside the table.
+UNREADABLE = "unreadable_line"
 
 
 class Answer(Struct, gc=False):
@@ -65,7 +68,13 @@ def completion(body: bodies.CompletionBody) -> Answer:
         return no_answer(body, "choices")
     first = body.choices[0]
     choices = [
-        {"index": choice.index, "text": choice.text, "finish_reason": choice.finish_reason} for choice in body.choices
+        {
+            "index": choice.index,
+            "text": choice.text,
+            "finish_reason": choice.finish_reason,
+            "logprobs": _parallel(choice.logprobs),
+        }
+        for choice in body.choices
     ]
     values = (first.text, first.finish_reason, _parallel(first.logprobs), None if len(choices) == 1 else choices)
     return _judged(first.finish_reason, None, values)
@@ -87,7 +96,9 @@ def _chat_choice(choice: bodies.ChatChoice) -> Mapping[str, Any]:
         "index": choice.index,
         "text": message.content,
         "finish_reason": choice.finish_reason,
+        "logprobs": None if choice.logprobs is None else _logprobs(choice.logprobs.content),
         "refusal": message.refusal,
+        "reasoning": message.reasoning_content or message.reasoning,
         "tool_calls": _tool_calls(message.tool_calls),
     }
 
@@ -119,12 +130,16 @@ def _logprobs(tokens: Sequence[bodies.TokenLogprob] | None) -> list[Mapping[str,
 def _parallel(logprobs: bodies.CompletionLogprobs | None) -> list[Mapping[str, Any]] | None:
     if logprobs is None or not logprobs.tokens:
         return None
-    chances = logprobs.token_logprobs or []
-    chances = [*chances, *[None] * (len(logprobs.tokens) - len(chances))]
+    chances, tops = logprobs.token_logprobs or [], logprobs.top_logprobs or []
     return [
-        {"token": token, "logprob": chance, "top_logprobs": None}
-        for token, chance in zip(logprobs.tokens, chances, strict=False)
+        {"token": token, "logprob": chance, "top_logprobs": _likely(top)}
+        for token, chance, top in zip_longest(logprobs.tokens, chances, tops)
+        if token is not None
     ]
+
+
+def _likely(top: Mapping[str, float | None] | None) -> list[Mapping[str, Any]] | None:
+    return None if top is None else [{"token": token, "logprob": chance} for token, chance in top.items()]
 
 
 # Responses
@@ -259,18 +274,24 @@ def _verdict(result: bodies.ModerationResult) -> Mapping[str, Any]:
 
 
 def images(body: bodies.ImagesBody) -> Answer:
-    """Read `/v1/images/generations` and `/v1/images/edits`; the images themselves stay in `response`."""
+    """Read `/v1/images/generations` and `/v1/images/edits`; `media.py` makes files of what stands under `data`."""
     if not body.data:
         return no_answer(body, "data")
-    listed = [{"url": image.url, "file": None, "revised_prompt": image.revised_prompt} for image in body.data]
-    return Answer(SUCCEEDED, None, None, (listed,))
+    listed = [
+        {"url": image.url, "file": None, "revised_prompt": image.revised_prompt, "data": image.b64_json}
+        for image in body.data
+    ]
+    values = (listed, body.output_format, body.size, body.quality, body.background)
+    if not all(image["data"] or image["url"] for image in listed):
+        return Answer(FAILED, UNREADABLE, "An image of the answer is neither base64 nor a URL.", values)
+    return Answer(SUCCEEDED, None, None, values)
 
 
 def video(body: bodies.VideoBody) -> Answer:
     """Read `/v1/videos`."""
     if body.id is None:
         return no_answer(body, "id")
-    values = (body.id, body.status, _seconds(body.seconds), body.size)
+    values = (body.id, None, body.status, _seconds(body.seconds), body.size)
     if body.status not in (None, "completed"):
         error = body.error or bodies.ErrorInfo()
         message = error.message or f"The video ended as {body.status!r}."

@@ -163,6 +163,7 @@ class CompletionLogprobs(Struct, gc=False):
 
     tokens: list[str] | None = None
     token_logprobs: list[float | None] | None = None
+    top_logprobs: list[dict[str, float | None] | None] | None = None
 
 
 class CompletionChoice(Struct, gc=False):
@@ -245,8 +246,9 @@ class ModerationsBody(Body, gc=False):
 
 
 class Image(Struct, gc=False):
-    """One image; its base64 is not read here."""
+    """One image: its bytes, or where it can be fetched for a while."""
 
+    b64_json: bytes | None = None
     url: str | None = None
     revised_prompt: str | None = None
 
@@ -255,6 +257,10 @@ class ImagesBody(Body, gc=False):
     """`/v1/images/generations` and `/v1/images/edits`."""
 
     data: list[Image] | None = None
+    output_format: str | None = None
+    size: str | None = None
+    quality: str | None = None
+    background: str | None = None
 
 
 class VideoBody(Body, gc=False):

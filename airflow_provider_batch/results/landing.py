@@ -20,14 +20,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from airflow_provider_batch import __version__
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
 from airflow_provider_batch.requests.shards import STATE
 from airflow_provider_batch.results import rows as row_rules
+from airflow_provider_batch.results.answers import UNREADABLE
 from airflow_provider_batch.results.columns import column, mask
 from airflow_provider_batch.results.index import LineIndex
+from airflow_provider_batch.results.media import MediaFiles
 from airflow_provider_batch.results.parts import PartWriter
+from airflow_provider_batch.results.provenance import Origin, footer
 from airflow_provider_batch.results.rows import LineReader, Row
 from airflow_provider_batch.results.schema import (
     COST_COLUMN,
@@ -42,6 +44,8 @@ from airflow_provider_batch.results.schema import (
     result_schema,
 )
 from airflow_provider_batch.results.sidecar import POSITION, RetryWriter, Sidecar
+
+_UNKNOWN_ORIGIN = Origin()
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,8 @@ def land_shard(
     part: Path,
     retry: Path,
     unreadable: Path | None = None,
+    media: MediaFiles | None = None,
+    origin: Origin = _UNKNOWN_ORIGIN,
 ) -> LandedShard:
     """
     Write the rows with a final answer to ``part`` and the others to ``retry``.
@@ -125,14 +131,16 @@ def land_shard(
     :param part: A local path; written only where rows are final, and whole or not at all.
     :param retry: A local path for the sidecar rows that are not final; likewise.
     :param unreadable: A local path for the bytes of lines that could not be read, one a line; likewise.
+    :param media: Takes images and videos; without it the rows name no files.
+    :param origin: Whose part it is, for its footer.
     :raises StorageError: The sidecar cannot be read.
     """
     files = [path for path in (results.output, results.error) if path is not None]
     with Sidecar(results.rows) as sidecar, LineIndex(sidecar.custom_ids(), files, unreadable) as index:
         spec = _with_embedding_size(spec, index)
         schema = result_schema(spec, sidecar.carried)
-        metadata = _provenance(results, spec)
-        landing = _Landing(results, spec, index, is_final)
+        metadata: dict[str, str] = {}
+        landing = _Landing(results, spec, index, is_final, media)
         with (
             RetryWriter(retry, sidecar.schema) as retry_writer,
             PartWriter(part, schema, metadata) as part_writer,
@@ -140,6 +148,7 @@ def land_shard(
             for batch in sidecar.batches():
                 for piece in landing.pieces(batch):
                     landing.land(piece, schema, part_writer, retry_writer)
+            metadata |= footer(spec, origin, results.batch_id, landing.models, results.round)
         return landing.summary(part_writer.rows, retry_writer.rows)
 
 
@@ -147,13 +156,19 @@ class _Landing:
     """The rows of one shard, batch by batch, and the sums over them."""
 
     def __init__(
-        self, results: ShardResults, spec: TableSpec, index: LineIndex, is_final: Callable[[RowOutcome], bool]
+        self,
+        results: ShardResults,
+        spec: TableSpec,
+        index: LineIndex,
+        is_final: Callable[[RowOutcome], bool],
+        media: MediaFiles | None,
     ) -> None:
         self._results, self._spec, self._index = results, spec, index
-        self._is_final = is_final
+        self._is_final, self._media = is_final, media
         self._reader = LineReader(spec)
         self._own_columns = own_columns(spec)
         self._decided: dict[tuple[Any, ...], bool] = {}
+        self.models: set[str | None] = set()
         self._position = 0
         self._statuses: Counter[str] = Counter()
         self._usage: Counter[str] = Counter(dict.fromkeys(USAGE_COLUMNS, 0))
@@ -175,6 +190,9 @@ class _Landing:
         tried = [state["attempts"] or 0 if state else 0 for state in states]
         attempts = list(map(add, tried, _attribute("own_failure", rows)))
         final = bytearray(map(self._is_done, rows, attempts))
+        if self._media is not None:
+            self._media.keep(rows, final, batch.column("row_number"))
+        self.models.update(map(attrgetter("model"), rows))
         self._statuses.update(row.status for row, done in zip(rows, final, strict=True) if done)
         table = self._table(batch, rows, states, schema)
         self._count(table, rows)
@@ -211,7 +229,7 @@ class _Landing:
                 rows.append(row_rules.absent(self._results.batch_status, position, self._results.refused, state))
                 continue
             row = read(line)
-            if row.error_code == row_rules.UNREADABLE:
+            if row.error_code == UNREADABLE:
                 self._index.keep_unreadable(line)
             rows.append(row)
         return rows
@@ -298,12 +316,3 @@ def _with_embedding_size(spec: TableSpec, index: LineIndex) -> TableSpec:
             vector = values[0] or values[1][0]
             return replace(spec, embedding_size=len(vector) // 4)
     return spec
-
-
-def _provenance(results: ShardResults, spec: TableSpec) -> dict[str, str]:
-    return {
-        "openai_batch.endpoint": spec.endpoint.value,
-        "openai_batch.batch_id": results.batch_id or "",
-        "openai_batch.round": str(results.round),
-        "openai_batch.version": __version__,
-    }

@@ -1,17 +1,16 @@
 """
-The dataset that a job leaves in its destination: names of parts, the manifest, and who may replace what.
+The dataset that a job leaves in its destination: the manifest, and who may replace what. `names.py` has the names.
 
 - A part's name says job, shard and round, so a repeated landing overwrites its own file and adds none.
-- The manifest lists the parts and is written last: a folder without this job's manifest has no finished table of it.
-- Only this job's own parts are ever removed unasked. `if_exists="replace"` also removes what *other jobs' manifests
+- The manifest lists the parts, the folders of images and videos and the files of unreadable lines, and is written last:
+  a folder without this job's manifest has no finished table of it.
+- Only this job's own files are ever removed unasked. `if_exists="replace"` also removes what *other jobs' manifests
   list*, and those manifests; files that no manifest lists are left alone, whatever their names.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -19,51 +18,25 @@ from msgspec import Struct
 
 from airflow_provider_batch import __version__
 from airflow_provider_batch.exceptions import ConfigurationError, StorageError
+from airflow_provider_batch.results.names import (
+    files_root,
+    manifest_job,
+    manifest_name,
+    parse_part_name,
+    remove_part,
+    standing_files,
+    unreadable_job,
+)
 from airflow_provider_batch.storage import Location, finished_name
 
 IfExists = Literal["error", "append", "replace"]
 
-#: Hex digits of the job in names.
-JOB_DIGITS = 12
-_PART = re.compile(rf"part-([0-9a-f]{{{JOB_DIGITS}}})-(\d{{5,}})-(\d{{2,}})\.parquet")
-_MANIFEST = re.compile(rf"_manifest-([0-9a-f]{{{JOB_DIGITS}}})\.json")
 #: Batch ids that a summary names; past that the manifest has them.
 SUMMARY_BATCHES = 200
 
 
-@dataclass(frozen=True)
-class PartName:
-    """Whose part a file is; shard and round count from 1."""
-
-    job: str
-    shard: int
-    round: int
-
-
-def part_name(job: str, shard: int, round: int) -> str:  # noqa: A002 - the API's and the table's word for it
-    """Return the name of a part: ``part-<job>-<shard 5 digits>-<round 2 digits>.parquet``."""
-    return f"part-{job}-{shard:05d}-{round:02d}.parquet"
-
-
-def parse_part_name(name: str) -> PartName | None:
-    """Return what a part's name says, None for any other file's name."""
-    found = _PART.fullmatch(name)
-    return PartName(found[1], int(found[2]), int(found[3])) if found else None
-
-
-def manifest_name(job: str) -> str:
-    """Return the name of a job's manifest."""
-    return f"_manifest-{job}.json"
-
-
-def manifest_job(name: str) -> str | None:
-    """Return the job whose manifest a file is, None where it is none."""
-    found = _MANIFEST.fullmatch(name)
-    return found[1] if found else None
-
-
 class Part(Struct, frozen=True):
-    """One part of the table."""
+    """One part of the table; `name` is its path below the table's folder."""
 
     name: str
     rows: int
@@ -83,6 +56,9 @@ class Manifest(Struct, frozen=True, kw_only=True):
     :param unpriced: Answers whose price is unknown.
     :param created_at: Epoch seconds.
     :param ledger: URI of the job's ledger, where it has one.
+    :param partition_by: Columns whose values stand in the folders' names.
+    :param files: Folder of images and videos → how many are in it.
+    :param unreadable: File of result lines that nobody could read → how many are in it.
     """
 
     job: str
@@ -98,6 +74,9 @@ class Manifest(Struct, frozen=True, kw_only=True):
     created_at: float
     package_version: str = __version__
     ledger: str | None = None
+    partition_by: list[str] = []
+    files: dict[str, int] = {}
+    unreadable: dict[str, int] = {}
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -157,16 +136,29 @@ def publish(destination: Location, manifest: Manifest, if_exists: IfExists, besi
     :param beside: Other jobs whose tables "replace" leaves alone.
     :raises StorageError: A listed part is not there, or something cannot be removed or written.
     """
-    standing = set(destination.list())
+    standing = standing_files(destination)
     listed = {part.name for part in manifest.parts}
     if missing := sorted(listed - standing):
         raise StorageError(f"{destination / missing[0]}: expected a part of the table, found nothing; land it again.")
-    for name in sorted(standing - listed):
+    for name in sorted(standing - listed - set(manifest.unreadable)):
         if _is_left_over(name, manifest.job):
-            (destination / name).delete()
+            remove_part(destination, name)
+    _remove_files(destination, manifest.job, kept=manifest.files)
     if if_exists == "replace":
         _remove_others(destination, {manifest.job, *beside}, standing)
     (destination / manifest_name(manifest.job)).write(encode_manifest(manifest))
+
+
+def _remove_files(destination: Location, job: str, kept: Collection[str]) -> None:
+    """Remove a job's folders of images and videos that are not listed; those of other jobs have other names."""
+    root = files_root(job)
+    if root not in destination.list_folders():
+        return
+    for name in (destination / root).list_folders():
+        if f"{root}/{name}" not in kept:
+            (destination / root / name).remove_folder()
+    if not kept:
+        (destination / root).remove_folder()
 
 
 def _probe_name(job: str) -> str:
@@ -176,11 +168,12 @@ def _probe_name(job: str) -> str:
 
 def _is_left_over(name: str, job: str) -> bool:
     """Whether a file that is not listed is an old part of the job, or what a killed writer of it left."""
-    finished = finished_name(name)
-    part = parse_part_name(finished or name)
+    folder, _, last = name.rpartition("/")
+    finished = finished_name(last)
+    part = parse_part_name(f"{folder}/{finished or last}".lstrip("/"))
     if part is not None:
         return part.job == job
-    return finished in (manifest_name(job), _probe_name(job))
+    return unreadable_job(finished or name) == job or finished in (manifest_name(job), _probe_name(job))
 
 
 def summary(manifest: Manifest) -> dict[str, Any]:
@@ -195,6 +188,8 @@ def summary(manifest: Manifest) -> dict[str, Any]:
         "cost_usd": None if manifest.cost_usd is None else float(manifest.cost_usd),
         "unpriced": manifest.unpriced,
         "parts": len(manifest.parts),
+        **({"files": sum(manifest.files.values())} if manifest.files else {}),
+        **({"unreadable": dict(manifest.unreadable)} if manifest.unreadable else {}),
         "batches": len(manifest.batch_ids),
         "batch_ids": batch_ids,
         "generation": manifest.generation,
@@ -212,7 +207,12 @@ def _remove_others(destination: Location, kept: Collection[str], standing: set[s
         for part in manifest.parts if manifest else ():
             # A manifest is a file that anyone can write: it is not believed about files of any other kind.
             if (parsed := parse_part_name(part.name)) is not None and parsed.job == other:
-                (destination / part.name).delete()
+                remove_part(destination, part.name)
+        for kept_aside in manifest.unreadable if manifest else ():
+            if unreadable_job(kept_aside) == other:
+                (destination / kept_aside).delete()
+        if manifest and manifest.files:
+            _remove_files(destination, other, kept=())
         location.delete()
 
 

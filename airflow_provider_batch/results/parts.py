@@ -23,6 +23,8 @@ from airflow_provider_batch.results.schema import DICTIONARY_COLUMNS, KEY_COLUMN
 ROW_GROUP_BYTES = 16 << 20
 #: Level 1 is within a tenth of level 3 in size and a fifth faster; encoding is what limits the landing.
 ZSTD_LEVEL = 1
+#: Written by the writer itself.
+_ARROW_SCHEMA = b"ARROW:schema"
 
 
 class PartWriter:
@@ -111,6 +113,12 @@ def open_part(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         write_statistics=[field.name for field in carried] + sorted(own & STATISTICS_COLUMNS),
         store_decimal_as_integer=True,
     )
+
+
+def footer_of(file: pq.ParquetFile) -> dict[str, str]:
+    """Return a part's own key-value pairs: those that the writer does not write by itself."""
+    pairs = file.metadata.metadata or {}
+    return {key.decode(): value.decode() for key, value in pairs.items() if key != _ARROW_SCHEMA}
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -1,14 +1,22 @@
-"""The response body of a result line as JSON text: what the `response` column holds."""
+"""
+The response body of a result line as JSON text: what the `response` column holds.
+
+Images stand beside the table, never as base64 in it: in their place the text holds null.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
 
 from airflow_provider_batch.results.bodies import RawLine
 from airflow_provider_batch.results.tolerant import read_json, scrub
+
+#: The base64 of an image. It cannot match within a JSON string: there its quotes would be escaped.
+_IMAGE = re.compile(rb'("b64_json"\s*:\s*)"[^"\\]*(?:\\.[^"\\]*)*"')
 
 _decode = msgspec.json.Decoder(RawLine).decode
 
@@ -27,14 +35,21 @@ def read_raw_body(raw: bytes) -> str | None:
     if body in (b"", b"null"):
         return None
     # The decoder does not look into what it skips: bytes that are no UTF-8 can stand there.
-    return _parsed(raw) if body.startswith(b'"') else body.decode("utf-8", "replace")
+    return _parsed(raw) if body.startswith(b'"') else _without_images(body).decode("utf-8", "replace")
+
+
+def _without_images(body: bytes) -> bytes:
+    return _IMAGE.sub(rb"\1null", body) if b'"b64_json"' in body else body
 
 
 def _parsed(raw: bytes) -> str | None:
     try:
         response = _unwrapped(read_json(raw)).get("response")
         body = _unwrapped(response).get("body")
-        return None if body is None else scrub(json.dumps(_unwrapped(body) or body, ensure_ascii=False))
+        if body is None:
+            return None
+        text = scrub(json.dumps(_unwrapped(body) or body, ensure_ascii=False))
+        return _without_images(text.encode()).decode()
     except (ValueError, RecursionError):
         return None
 

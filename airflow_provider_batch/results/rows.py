@@ -19,9 +19,9 @@ from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
 from airflow_provider_batch.economics.prices import PICODOLLARS, TokenUsage, price_list
 from airflow_provider_batch.results import bodies
-from airflow_provider_batch.results.answers import FAILED, SUCCEEDED, reader
+from airflow_provider_batch.results.answers import FAILED, SUCCEEDED, UNREADABLE, reader
 from airflow_provider_batch.results.raw_body import read_raw_body
-from airflow_provider_batch.results.schema import ALWAYS_RAW, TableSpec, own_columns
+from airflow_provider_batch.results.schema import TableSpec, own_columns
 from airflow_provider_batch.results.structured.parsing import parsing
 from airflow_provider_batch.results.tolerant import read_as
 from airflow_provider_batch.results.vectors import NumberLines
@@ -35,8 +35,6 @@ ENDED_WITH_BATCH: Mapping[str, str] = {
     "batch_cancelled": CANCELLED,
     "batch_canceled": CANCELLED,
 }
-#: The error code of a line that has an id and is otherwise no result line.
-UNREADABLE = "unreadable_line"
 #: More than this is no price of one request but a wrong count; it would not fit the column either.
 _COST_LIMIT = 10 ** (6 + PICODOLLARS)
 #: Characters of an unreadable line, or of a page in place of a body, that an error message shows.
@@ -78,7 +76,7 @@ class LineReader:
         self._line: Any = bodies.Line[body]  # type: ignore[valid-type]
         decode = msgspec.json.Decoder(self._line).decode
         self._decode = NumberLines(decode).decode if spec.endpoint is Endpoint.EMBEDDINGS else decode
-        self._keep_all = spec.raw == "all" or (spec.raw == "errors" and spec.endpoint in ALWAYS_RAW)
+        self._keep_all = spec.raw == "all"
         self._keep_errors = spec.raw != "none"
         own = own_columns(spec)
         self._width = len(own)

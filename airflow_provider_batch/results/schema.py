@@ -57,8 +57,14 @@ COST_COLUMN = "cost_usd"
 PARSED_COLUMN = "parsed"
 RESPONSE_COLUMN = "response"
 
-_CHOICE: Mapping[str, pa.DataType] = {"index": INT64, "text": STRING, "finish_reason": STRING}
-_IMAGES: Mapping[str, pa.DataType] = {"images": _structs(url=STRING, file=STRING, revised_prompt=STRING)}
+_CHOICE: Mapping[str, pa.DataType] = {"index": INT64, "text": STRING, "finish_reason": STRING, "logprobs": LOGPROBS}
+_IMAGES: Mapping[str, pa.DataType] = {
+    "images": _structs(url=STRING, file=STRING, revised_prompt=STRING),  # `file`: a path below the table's folder
+    "output_format": STRING,
+    "size": STRING,
+    "quality": STRING,
+    "background": STRING,
+}
 
 #: What each endpoint adds. `choices`, `results` and `embeddings` are filled where a request has several; then the
 #: columns beside them hold the first, but `embedding` nothing.
@@ -70,7 +76,7 @@ ENDPOINT_COLUMNS: Mapping[Endpoint, Mapping[str, pa.DataType]] = {
         "reasoning": STRING,  # compatible servers only
         "tool_calls": TOOL_CALLS,
         "logprobs": LOGPROBS,
-        "choices": _structs(**_CHOICE, refusal=STRING, tool_calls=TOOL_CALLS),
+        "choices": _structs(**_CHOICE, refusal=STRING, reasoning=STRING, tool_calls=TOOL_CALLS),
     },
     Endpoint.RESPONSES: {
         "text": STRING,
@@ -99,14 +105,20 @@ ENDPOINT_COLUMNS: Mapping[Endpoint, Mapping[str, pa.DataType]] = {
     },
     Endpoint.IMAGES_GENERATIONS: _IMAGES,
     Endpoint.IMAGES_EDITS: _IMAGES,
-    Endpoint.VIDEOS: {"video_id": STRING, "video_status": STRING, "seconds": DOUBLE, "size": STRING},
+    Endpoint.VIDEOS: {
+        "video_id": STRING,
+        "file": STRING,  # a path below the table's folder
+        "video_status": STRING,
+        "seconds": DOUBLE,
+        "size": STRING,
+    },
 }
 
-#: Endpoints whose answer is more than their columns hold: `response` is kept for all rows unless `raw` is "none".
-ALWAYS_RAW = frozenset({Endpoint.IMAGES_GENERATIONS, Endpoint.IMAGES_EDITS})
-
 #: Text with few distinct values: worth a dictionary.
-DICTIONARY_COLUMNS = frozenset({"status", "error_code", "model", "batch_id", "finish_reason", "video_status", "size"})
+DICTIONARY_COLUMNS = frozenset(
+    {"status", "error_code", "model", "batch_id", "finish_reason", "video_status"}
+    | {"output_format", "size", "quality", "background"}
+)
 #: Columns that readers filter or join by: worth statistics.
 STATISTICS_COLUMNS = frozenset({*KEY_COLUMNS, *STATUS_COLUMNS, *USAGE_COLUMNS, COST_COLUMN, "finish_reason", "flagged"})
 

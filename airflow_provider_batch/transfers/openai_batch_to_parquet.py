@@ -30,6 +30,7 @@ class OpenAIBatchToParquetOperator(BaseOperator):
         state_path``, then ``<destination>/_openai_batch``. (templated)
     :param conn_id: Connection of type ``openai_batch`` or ``openai``. (templated)
     :param if_exists: What to do where another job's table stands there: ``error``, ``append`` or ``replace``.
+    :param partition_by: Column or columns of the table whose values become folders ``column=value``, outermost first.
     :param raw: Rows whose response body is kept as JSON: ``errors``, ``all`` or ``none``.
     :param response_model: A Pydantic model class or a JSON Schema that parses the answers into the column ``parsed``;
         by default the one that a batch of ``OpenAIBatchOperator`` was asked by.
@@ -48,6 +49,7 @@ class OpenAIBatchToParquetOperator(BaseOperator):
         state_path: str | None = None,
         conn_id: str = "openai_default",
         if_exists: IfExists = "error",
+        partition_by: str | Sequence[str] = (),
         raw: Raw = "errors",
         on_missing: Literal["fail", "land"] = "fail",
         response_model: type | Mapping[str, Any] | None = None,
@@ -59,6 +61,7 @@ class OpenAIBatchToParquetOperator(BaseOperator):
         self.state_path = state_path
         self.conn_id = conn_id
         self.if_exists = if_exists
+        self.partition_by = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
         self.raw = raw
         self.on_missing = on_missing
         self.response_model = response_model
@@ -79,6 +82,7 @@ class OpenAIBatchToParquetOperator(BaseOperator):
                 batch_ids=batch_ids,
                 destination=self.destination,
                 if_exists=self.if_exists,
+                partition_by=self.partition_by,
                 raw=self.raw,
                 on_missing=self.on_missing,
                 state=resolve_airflow(self._state_path()),

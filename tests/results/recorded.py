@@ -72,6 +72,10 @@ def embeddings_body(*vectors: Any) -> dict[str, Any]:
     }
 
 
+#: Fields of a choice that most have nothing in.
+NOTHING_MORE = {"logprobs": None, "refusal": None, "reasoning": None, "tool_calls": None}
+
+
 def chat(
     name: str, body: Any, status: str, *, typed: bool = True, own_failure: bool = False, **columns: Any
 ) -> Recorded:
@@ -168,12 +172,17 @@ CHAT_LINES = [
     ),
     chat(
         "several choices",
-        chat_body(choices=[chat_choice("a"), chat_choice("b", "length", 1, tool_calls=[TOOL])]),
+        chat_body(
+            choices=[
+                {**chat_choice("a"), "logprobs": {"content": [LOGPROB]}},
+                chat_choice("b", "length", 1, tool_calls=[TOOL]),
+            ]
+        ),
         "succeeded",
         text="a",
         choices=[
-            {"index": 0, "text": "a", "finish_reason": "stop", "refusal": None, "tool_calls": None},
-            {"index": 1, "text": "b", "finish_reason": "length", "refusal": None, "tool_calls": [TOOL_ROW]},
+            {"index": 0, "text": "a", "finish_reason": "stop", **NOTHING_MORE, "logprobs": [LOGPROB_ROW]},
+            {"index": 1, "text": "b", "finish_reason": "length", **NOTHING_MORE, "tool_calls": [TOOL_ROW]},
         ],
     ),
     chat(
@@ -539,7 +548,11 @@ OTHER_LINES = [
                             "text": "Hi",
                             "index": 0,
                             "finish_reason": "length",
-                            "logprobs": {"tokens": ["H", "i"], "token_logprobs": [None, -0.5]},
+                            "logprobs": {
+                                "tokens": ["H", "i"],
+                                "token_logprobs": [None, -0.5],
+                                "top_logprobs": [None, {"i": -0.5, "a": -2.0}],
+                            },
                         }
                     ],
                     "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12},
@@ -552,7 +565,11 @@ OTHER_LINES = [
             "output_tokens": 7,
             "logprobs": [
                 {"token": "H", "logprob": None, "top_logprobs": None},
-                {"token": "i", "logprob": -0.5, "top_logprobs": None},
+                {
+                    "token": "i",
+                    "logprob": -0.5,
+                    "top_logprobs": [{"token": "i", "logprob": -0.5}, {"token": "a", "logprob": -2.0}],
+                },
             ],
         },
     ),
@@ -577,8 +594,21 @@ OTHER_LINES = [
         "succeeded",
         {
             "images": [{"url": None, "file": None, "revised_prompt": "a cat"}],
-            "response": '{"data": [{"b64_json": "AAAA", "revised_prompt": "a cat"}]}',
+            "response": None,
         },
+    ),
+    Recorded(
+        "an image that is neither base64 nor a URL",
+        Endpoint.IMAGES_EDITS,
+        encoded(success("1", {"data": [{"b64_json": "no base64"}], "size": "1024x1024"})),
+        "failed",
+        {
+            "error_code": "unreadable_line",
+            "size": "1024x1024",
+            "response": '{"data": [{"b64_json": null}], "size": "1024x1024"}',
+        },
+        typed=False,
+        own_failure=True,
     ),
     Recorded(
         "a video",

@@ -16,17 +16,19 @@ from airflow_provider_batch.exceptions import ConfigurationError, StorageError
 from airflow_provider_batch.results.manifest import (
     Manifest,
     Part,
-    PartName,
     check_destination,
     encode_manifest,
-    manifest_job,
-    manifest_name,
     manifests,
-    parse_part_name,
-    part_name,
     publish,
     read_manifest,
     summary,
+)
+from airflow_provider_batch.results.names import (
+    PartName,
+    manifest_job,
+    manifest_name,
+    parse_part_name,
+    part_name,
 )
 from airflow_provider_batch.storage import Location, resolve
 

@@ -24,6 +24,7 @@ SHAPES: dict[Endpoint, Any] = {
     Endpoint.EMBEDDINGS: bodies.EmbeddingsBody,
     Endpoint.COMPLETIONS: bodies.CompletionBody,
     Endpoint.MODERATIONS: bodies.ModerationsBody,
+    Endpoint.IMAGES_GENERATIONS: bodies.ImagesBody,
     Endpoint.VIDEOS: bodies.VideoBody,
 }
 

@@ -1,11 +1,16 @@
-"""`POST /v1/videos`: the object of a video job; its file is downloaded elsewhere."""
+"""`POST /v1/videos`: the object of a video job; its file is downloaded by `GET /v1/videos/{id}/content`."""
 
 from __future__ import annotations
+
+import re
+import struct
 
 from airflow_provider_batch.emulator import tokens
 from airflow_provider_batch.emulator.answers.common import Answer, Asked
 from airflow_provider_batch.emulator.records import Tokens
 
+#: What the ids made here look like.
+_ID = re.compile(r"video_[0-9a-f]{48}")
 #: Seconds for which a video can be downloaded.
 _LIFETIME = 86_400
 
@@ -31,3 +36,11 @@ def answer(asked: Asked) -> Answer:
         },
         tokens=Tokens(input=tokens.of_request(asked.endpoint, body)),
     )
+
+
+def content(video_id: str) -> bytes | None:
+    """Return a small file with the head of an MP4, the same for the same id; None for an id that is none of ours."""
+    if _ID.fullmatch(video_id) is None:
+        return None
+    boxes = ((b"ftyp", b"isom\x00\x00\x02\x00isomiso2mp41"), (b"free", video_id.encode()), (b"mdat", b""))
+    return b"".join(struct.pack(">I", 8 + len(data)) + name + data for name, data in boxes)

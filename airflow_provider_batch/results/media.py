@@ -1,0 +1,142 @@
+"""
+Images and videos, put beside the table as files; the table holds where they are.
+
+A reference is a path relative to the table's folder:
+``_files-<job>/<generation, shard, round>/<row>-<which>.<ending>``. That folder's name starts with ``_``, so that Spark,
+Polars, pyarrow and every glob over ``*.parquet`` pass it by. A name follows from the row alone: a repeated landing
+overwrites its own files and adds none.
+
+Files are put while the rows are read, a few at a time, so that memory holds one piece of the result file and the disk
+a few videos; the part that names them is put after them. A video that cannot be fetched is a failed row that says why;
+what was fetched once is not fetched again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.exceptions import ApiError
+from airflow_provider_batch.results.answers import FAILED
+from airflow_provider_batch.results.rows import Row
+from airflow_provider_batch.storage import Location, scratch
+
+#: Streams a video's content to a local path.
+FetchVideo = Callable[[str, Path], object]
+
+#: Endpoints whose answers are files.
+MEDIA = frozenset({Endpoint.IMAGES_GENERATIONS, Endpoint.IMAGES_EDITS, Endpoint.VIDEOS})
+#: The error code of a video that is made and paid for, and could not be fetched.
+NOT_FETCHED = "file_not_fetched"
+#: Files that are put, or fetched and put, at a time.
+AT_ONCE = 4
+#: First bytes → ending of a name.
+_SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
+#: What a name may hold of an id that a server made up.
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+_SHOWN = 500
+
+
+class MediaFiles:
+    """
+    Puts the files of one part's rows.
+
+    :param table: The table's folder.
+    :param folder: Name of the part's own folder of files below it.
+    :param fetch_video: Where it is None, videos are not fetched and have no file.
+    """
+
+    def __init__(self, table: Location, folder: str, endpoint: Endpoint, fetch_video: FetchVideo | None = None) -> None:
+        self.failed = 0
+        self._folder, self._location = folder, table / folder
+        self._endpoint, self._fetch_video = endpoint, fetch_video
+        self._names: set[str] = set()
+        self._standing: frozenset[str] | None = None
+
+    @property
+    def count(self) -> int:
+        """How many files the part names."""
+        return len(self._names)
+
+    def keep(self, rows: Sequence[Row], final: Sequence[int], row_numbers: pa.Array[Any]) -> None:
+        """
+        Put the files of the final rows, and write their references into the rows.
+
+        :param final: 1 for each row that is final, else 0.
+        :raises StorageError: A file cannot be written.
+        """
+        chosen = zip(rows, final, row_numbers.to_pylist(), strict=True)
+        wanted = [(row, number) for row, is_final, number in chosen if is_final and row.values and row.status != FAILED]
+        keep = self._keep_video if self._endpoint is Endpoint.VIDEOS else self._keep_images
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="openai-batch-files") as pool:
+            for _ in pool.map(lambda given: keep(*given), wanted):  # raises what one of them raised
+                pass
+        self.failed += sum(row.error_code == NOT_FETCHED for row, _ in wanted)
+
+    def remove_others(self) -> None:
+        """Remove what an earlier landing of the part left and this one does not name; call it once the part stands."""
+        for name in self._location.list():
+            if name not in self._names:
+                (self._location / name).delete()
+
+    def _keep_images(self, row: Row, number: int) -> None:
+        assert row.values is not None
+        images, output_format = row.values[0], row.values[1]
+        for index, image in enumerate(images):
+            data = image.pop("data")
+            if data:
+                name = f"{number:09d}-{index}.{ending(data, output_format)}"
+                (self._location / name).write(data)
+                image["file"] = self._named(name)
+
+    def _keep_video(self, row: Row, number: int) -> None:
+        assert row.values is not None
+        if self._fetch_video is None:
+            return
+        video_id, *others = row.values
+        name = f"{number:09d}-{_UNSAFE.sub('_', video_id)[:100]}.mp4"
+        try:
+            if name not in self._found():
+                self._fetch(self._fetch_video, video_id, name)
+        except ApiError as error:
+            row.status, row.error_code, row.error_message = FAILED, NOT_FETCHED, _not_fetched(error)
+            return
+        row.values = (video_id, self._named(name), *others[1:])
+
+    def _fetch(self, fetch_video: FetchVideo, video_id: str, name: str) -> None:
+        with scratch(f"video {video_id}", "the videos that are fetched at the same time") as folder:
+            local = folder / name
+            fetch_video(video_id, local)
+            (self._location / name).put(local)
+
+    def _found(self) -> frozenset[str]:
+        if self._standing is None:
+            self._standing = frozenset(self._location.list())
+        return self._standing
+
+    def _named(self, name: str) -> str:
+        self._names.add(name)
+        return f"{self._folder}/{name}"
+
+
+def ending(data: bytes, output_format: str | None) -> str:
+    """Return the ending of an image's name: by its first bytes, else by what the answer says."""
+    for signature, found in _SIGNATURES:
+        if data.startswith(signature):
+            return found
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    return output_format if output_format in ("png", "jpeg", "webp") else "bin"
+
+
+def _not_fetched(error: ApiError) -> str:
+    return (
+        f"The video is made and paid for, and its file could not be fetched: {str(error)[:_SHOWN]} "
+        "Landing again fetches it, as long as the API keeps it."
+    )

@@ -3,7 +3,7 @@ Images and videos, put beside the table as files; the table holds where they are
 
 A reference is a path relative to the table's folder:
 ``_files-<job>/<generation, shard, round>/<row>-<which>.<ending>``. That folder's name starts with ``_``, so that Spark,
-Polars, pyarrow and every glob over ``*.parquet`` pass it by. A name follows from the row alone: a repeated landing
+pyarrow and every glob over ``*.parquet`` pass it by. A name follows from the row alone: a repeated landing
 overwrites its own files and adds none.
 
 Files are put while the rows are read, a few at a time, so that memory holds one piece of the result file and the disk

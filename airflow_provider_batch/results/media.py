@@ -75,8 +75,13 @@ class MediaFiles:
         wanted = [(row, number) for row, is_final, number in chosen if is_final and row.values and row.status != FAILED]
         keep = self._keep_video if self._endpoint is Endpoint.VIDEOS else self._keep_images
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="openai-batch-files") as pool:
-            for _ in pool.map(lambda given: keep(*given), wanted):  # raises what one of them raised
-                pass
+            started = [pool.submit(keep, row, number) for row, number in wanted]
+            try:
+                for future in started:
+                    future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
         self.failed += sum(row.error_code == NOT_FETCHED for row, _ in wanted)
 
     def remove_others(self) -> None:

@@ -79,6 +79,18 @@ def put_if(fs: AbstractFileSystem, path: str, data: bytes, etag: str | None) -> 
     return Put.WRITTEN
 
 
+def lacks_bucket(fs: AbstractFileSystem, path: str) -> bool:
+    """Return whether the store says that a path's bucket does not exist; s3fs itself says only "no such file"."""
+    if not is_s3(fs):
+        return False
+    bucket, *_ = fs.split_path(path)
+    try:
+        fsspec.asyn.sync(fs.loop, fs._call_s3, "list_objects_v2", Bucket=bucket, MaxKeys=1)
+    except Exception as error:
+        return s3_code(error) == "NoSuchBucket"
+    return False
+
+
 def s3_code(error: BaseException) -> str | None:
     """Return the code of S3's answer behind an error of s3fs, None where it has no answer."""
     for link in (error, error.__cause__):

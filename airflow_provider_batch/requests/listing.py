@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_batch import object_stores
 from airflow_provider_batch.exceptions import SourceError, StorageError
 from airflow_provider_batch.storage import Location, Resolver
 
@@ -104,9 +105,11 @@ def _files_of(location: Location) -> list[FoundFile]:
     with reading(location.uri):
         try:
             return _look(location)
-        except OSError:
+        except (FileNotFoundError, SourceError):
+            if object_stores.lacks_bucket(location.fs, location.path):
+                raise SourceError("the bucket does not exist.", file=location.uri) from None
             raise
-        except SourceError:
+        except OSError:
             raise
         except Exception as error:
             raise StorageError(f"{location}: cannot look at it ({type(error).__name__}: {error}).") from error

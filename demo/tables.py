@@ -73,14 +73,8 @@ def show(folder: Path, console: Console) -> None:
         values = table.column(field.name).slice(0, ROWS).to_pylist()
         shown.add_row(field.name, escape(type_name(field.type)), *(escape(value_text(value)) for value in values))
     console.print(shown)
-    if files := sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if is_media(path, folder)):
+    if files := sorted(str(path.relative_to(folder)) for path in folder.glob("_files-*/*/*")):
         console.print(f"  beside it: {', '.join(files)}\n", markup=False)
-
-
-def is_media(path: Path, folder: Path) -> bool:
-    """Return whether a file stands beside the table and is neither part of it nor of the job's records."""
-    inside = path.relative_to(folder)
-    return path.is_file() and path.suffix != ".parquet" and not any(name.startswith("_") for name in inside.parts)
 
 
 def type_name(kind: pa.DataType) -> str:

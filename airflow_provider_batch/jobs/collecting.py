@@ -124,6 +124,7 @@ def fetch_results(client: BatchClient, shard: ShardRecord, rows: Path, folder: P
         batch_status=ending.status,
         round=shard.round,
         refused=refused,
+        model=shard.model,
     )
 
 

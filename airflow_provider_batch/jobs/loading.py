@@ -209,6 +209,7 @@ def _foreign_shard(batch: Batch, number: int) -> ShardRecord:
         sha256="",
         file_id=batch.input_file_id,
         batch_id=batch.id,
+        model=batch.model,
     )
 
 

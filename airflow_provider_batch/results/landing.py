@@ -59,6 +59,7 @@ class ShardResults:
     :param batch_status: The batch's last status; empty where none was made.
     :param round: The round that the results are of, from 1.
     :param refused: Why the API refused lines of the file, by their place in the shard from 0.
+    :param model: The model that was asked, for answers that name none.
     """
 
     rows: Path
@@ -68,6 +69,7 @@ class ShardResults:
     batch_status: str
     round: int
     refused: Mapping[int, FileError] = field(default_factory=dict)
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class _Landing:
     ) -> None:
         self._results, self._spec, self._index = results, spec, index
         self._is_final, self._media = is_final, media
-        self._reader = LineReader(spec)
+        self._reader = LineReader(spec, results.model)
         self._own_columns = own_columns(spec)
         self._decided: dict[tuple[Any, ...], bool] = {}
         self.models: set[str | None] = set()

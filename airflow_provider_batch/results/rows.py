@@ -68,9 +68,14 @@ class Row(Struct, gc=False):
 
 
 class LineReader:
-    """Reads the result lines of one table."""
+    """
+    Reads the result lines of one table.
 
-    def __init__(self, spec: TableSpec) -> None:
+    :param model: The model that was asked: images do not say which one made them.
+    """
+
+    def __init__(self, spec: TableSpec, model: str | None = None) -> None:
+        self._model = model
         body, self._answer = reader(spec.endpoint, spec.embedding_size)
         self._endpoint = spec.endpoint
         self._line: Any = bodies.Line[body]  # type: ignore[valid-type]
@@ -117,7 +122,8 @@ class LineReader:
         if status_code is None and answer.values is None:
             return self._failed(line, raw)
         tokens = _NO_TOKENS if body.usage is None else count_tokens(body.usage)
-        cost = self._cost(body.model, tokens)
+        model = body.model or self._model
+        cost = self._cost(model, tokens)
         keep = self._keep_all or (self._keep_errors and answer.status != SUCCEEDED)
         return Row(
             answer.status,
@@ -125,7 +131,7 @@ class LineReader:
             answer.error_message,
             status_code,
             response.request_id,
-            body.model,
+            model,
             tokens,
             cost,
             answer.values,

@@ -168,15 +168,19 @@ def test_every_endpoint(run: Run, tmp_path: Path) -> None:
         "completions": "logprobs[1].token",
         "embeddings": "embedding",
         "moderations": "flagged",
-        "image_generations": "images",
-        "image_edits": "images",
-        "videos": "video_id",
+        "image_generations": "images[1].file",
+        "image_edits": "images[1].file",
+        "videos": "file",
     }
     assert {path.name for path in tmp_path.iterdir()} == set(answered)
     for table, column in answered.items():
         rows = "count(*), count(*) filter (status = 'succeeded')"
         found = query(tmp_path / table, f"select {rows}, count({column}) from result")
         assert found in ([(2, 2, 2)], [(3, 3, 3)]), table
+        if "file" in column:
+            named = {name for (name,) in query(tmp_path / table, f"select {column} from result")}
+            beside = (tmp_path / table).glob("_files-*/*/*")
+            assert named == {str(path.relative_to(tmp_path / table)) for path in beside}
 
 
 @pytest.mark.system

@@ -182,6 +182,7 @@ class TestImages:
         assert sorted(named) == [name for name in names(tmp_path) if name.startswith("_files")]
         assert all((tmp_path / "table" / name).read_bytes().startswith(b"\x89PNG") for name in named)
         assert table(tmp_path, "distinct response, 0 as row_number") == [(None, 0)]
+        assert table(tmp_path, "distinct model, cost_usd > 0, 0 as row_number") == [("gpt-image-1", True, 0)]
 
     def test_of_an_older_generation_go_and_those_of_another_job_stay(self, emulator: Emulator, tmp_path: Path) -> None:
         """Invariant 9."""

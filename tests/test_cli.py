@@ -53,6 +53,26 @@ def test_a_job_runs_is_shown_and_its_batches_are_landed_again(emulator: Emulator
     assert "sk-secret" not in json.dumps([ran, shown, landed])
 
 
+def test_a_table_is_partitioned_by_run_and_land(emulator: Emulator, rows: Path, tmp_path: Path) -> None:
+    given = ("--body", json.dumps(BODY), "--poll-interval", "0.1", "--json", "--partition-by", "status")
+    ran = as_json(
+        call(
+            "run",
+            str(rows),
+            "--destination",
+            f"{tmp_path}/a",
+            *given,
+            "--partition-by",
+            "key",
+            base_url=emulator.base_url,
+        )
+    )
+    assert len(list((tmp_path / "a").glob("status=succeeded/key=k*/part-*.parquet"))) == ran["parts"] == 5
+    options = ("--destination", f"{tmp_path}/b", "--partition-by", "status", "--json")
+    assert as_json(call("land", *ran["batch_ids"], *options, base_url=emulator.base_url))["parts"] == 1
+    assert len(list((tmp_path / "b").glob("status=succeeded/part-*.parquet"))) == 1
+
+
 def test_an_input_is_checked_without_a_key_or_a_network(rows: Path, tmp_path: Path) -> None:
     body = tmp_path / "body.json"
     body.write_text(json.dumps(BODY))

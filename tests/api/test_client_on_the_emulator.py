@@ -88,3 +88,18 @@ def test_a_batch_is_cancelled_while_it_runs_and_left_alone_afterwards(client: Ba
     done = create(client, upload(client))
     assert ended(client, done).status == "completed"
     assert client.cancel(done).status == "completed"
+
+
+def test_a_video_is_fetched_whole_and_one_that_is_not_there_is_an_error(client: BatchClient, tmp_path: Path) -> None:
+    video_id = f"video_{'0a' * 24}"
+    size = client.download_video(video_id, tmp_path / "a.mp4")
+    assert (tmp_path / "a.mp4").stat().st_size == size
+    assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
+    with pytest.raises(NotFoundError, match="Downloading video nope"):
+        client.download_video("nope", tmp_path / "b.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_video_that_is_cut_off_is_fetched_again(client: BatchClient, emulator: Emulator, tmp_path: Path) -> None:
+    emulator.fault(kind="cut_body", method="GET", path="/v1/videos/*/content", after_bytes=20, times=1)
+    assert client.download_video(f"video_{'0a' * 24}", tmp_path / "a.mp4") > 20

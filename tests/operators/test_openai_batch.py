@@ -76,6 +76,22 @@ class TestDeferring:
         assert "subject" not in everything
         assert len(json.dumps(deferred.value.trigger.serialize())) < 8000
 
+    def test_lands_in_the_partitions_that_the_first_attempt_was_asked_for(
+        self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator], tmp_path: Path
+    ) -> None:
+        """A DAG that is edited while the batches run counts from the next attempt on."""
+        emulator.configure(progress="hold")
+        ti = FakeTaskInstance()
+        with pytest.raises(TaskDeferred) as deferred:
+            operator(deferrable=True, partition_by="status").execute(a_context(ti))
+        emulator.configure(progress="immediate")
+        while {batch["status"] for batch in emulator.state()["batches"]} != {"completed"}:
+            time.sleep(0.05)
+        resumed = operator(deferrable=True, partition_by=["model", "status"])
+        event = {"reason": "ended", "ended": ti.pushed["batch_ids"], "active": 0}
+        assert resumed.execute_complete(a_context(ti), event, **deferred.value.kwargs)["parts"] == 3
+        assert len(list((tmp_path / "table").glob("status=succeeded/part-*.parquet"))) == 3
+
     def test_a_second_attempt_goes_on_with_the_first_ones_batches(
         self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator]
     ) -> None:

@@ -58,6 +58,13 @@ def test_a_batch_of_other_tools_is_landed_with_the_ids_of_its_input_file(api: op
     assert summary["rows"] == 5
 
 
+@pytest.mark.parametrize("partition_by", ["status", ["status"]])
+def test_a_table_is_partitioned_when_asked_for(api: openai.OpenAI, tmp_path: Path, partition_by: Any) -> None:
+    assert load(tmp_path, foreign_batch(api), partition_by=partition_by)["parts"] == 1
+    (part,) = (tmp_path / "table").rglob("*.parquet")
+    assert part.parent.name == "status=succeeded"
+
+
 def test_several_batches_make_one_table_with_rows_that_are_numbered_through(api: openai.OpenAI, tmp_path: Path) -> None:
     load(tmp_path, [foreign_batch(api, 3), foreign_batch(api, 2)])
     assert table(tmp_path, "row_number") == [(n,) for n in range(5)]

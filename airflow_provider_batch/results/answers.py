@@ -8,6 +8,7 @@ its text, one that was withheld is `refused`, and a body without an answer is `f
 
 from __future__ import annotations
 
+import binascii
 import math
 import sys
 from array import array
@@ -162,6 +163,7 @@ def responses(body: bodies.ResponsesBody) -> Answer:
         _output_calls(items),
         _logprobs([token for part in parts for token in part.logprobs or ()]),
         body.id,
+        _made_images(items),
     )
     return _judged_response(body, reason, "".join(refusals), values)
 
@@ -203,6 +205,27 @@ def _output_calls(items: Sequence[bodies.OutputItem]) -> list[Mapping[str, Any]]
         if item.type is not None and item.type.endswith("_call")
     ]
     return calls or None
+
+
+def _made_images(items: Sequence[bodies.OutputItem]) -> list[dict[str, Any]] | None:
+    """Return what the image tool made; what is no base64 stays unnamed."""
+    return [
+        _image(None, item.revised_prompt, _decoded(item.result))
+        for item in items
+        if item.type == "image_generation_call" and item.result
+    ] or None
+
+
+def _decoded(text: str) -> bytes | None:
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        return None
+
+
+def _image(url: str | None, revised_prompt: str | None, data: bytes | None) -> dict[str, Any]:
+    """Return an image as `media.py` takes it: it makes a file of `data`, and names it."""
+    return {"url": url, "file": None, "revised_prompt": revised_prompt, "data": data}
 
 
 # Embeddings
@@ -277,10 +300,7 @@ def images(body: bodies.ImagesBody) -> Answer:
     """Read `/v1/images/generations` and `/v1/images/edits`; `media.py` makes files of what stands under `data`."""
     if not body.data:
         return no_answer(body, "data")
-    listed = [
-        {"url": image.url, "file": None, "revised_prompt": image.revised_prompt, "data": image.b64_json}
-        for image in body.data
-    ]
+    listed = [_image(image.url, image.revised_prompt, image.b64_json) for image in body.data]
     values = (listed, body.output_format, body.size, body.quality, body.background)
     if not all(image["data"] or image["url"] for image in listed):
         return Answer(FAILED, UNREADABLE, "An image of the answer is neither base64 nor a URL.", values)

@@ -201,6 +201,8 @@ class OutputItem(Struct, gc=False):
     input: str | None = None
     content: list[OutputPart] | None = None
     summary: list[OutputPart] | None = None
+    result: str | None = None
+    revised_prompt: str | None = None
 
 
 class IncompleteDetails(Struct, gc=False):

@@ -57,7 +57,10 @@ COMMON: Mapping[str, str] = {
 }
 #: What is different at one endpoint.
 _OWN: Mapping[Endpoint, Mapping[str, str]] = {
-    Endpoint.RESPONSES: {"finish_reason": "completed, or why the response is incomplete"},
+    Endpoint.RESPONSES: {
+        "finish_reason": "completed, or why the response is incomplete",
+        "images": "what the image tool made: `file` is a path below the table's folder",
+    },
 }
 
 

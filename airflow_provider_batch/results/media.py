@@ -25,13 +25,14 @@ from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import ApiError
 from airflow_provider_batch.results.answers import FAILED
 from airflow_provider_batch.results.rows import Row
+from airflow_provider_batch.results.schema import ENDPOINT_COLUMNS
 from airflow_provider_batch.storage import Location, scratch
 
 #: Streams a video's content to a local path.
 FetchVideo = Callable[[str, Path], object]
 
-#: Endpoints whose answers are files.
-MEDIA = frozenset({Endpoint.IMAGES_GENERATIONS, Endpoint.IMAGES_EDITS, Endpoint.VIDEOS})
+#: Endpoints whose answers are files, or may hold some.
+MEDIA = frozenset({Endpoint.IMAGES_GENERATIONS, Endpoint.IMAGES_EDITS, Endpoint.VIDEOS, Endpoint.RESPONSES})
 #: The error code of a video that is made and paid for, and could not be fetched.
 NOT_FETCHED = "file_not_fetched"
 #: Files that are put, or fetched and put, at a time.
@@ -56,6 +57,9 @@ class MediaFiles:
         self.failed = 0
         self._folder, self._location = folder, table / folder
         self._endpoint, self._fetch_video = endpoint, fetch_video
+        own = list(ENDPOINT_COLUMNS[endpoint])
+        self._at = own.index("video_id" if endpoint is Endpoint.VIDEOS else "images")
+        self._format_at = own.index("output_format") if "output_format" in own else None
         self._names: set[str] = set()
         self._standing: frozenset[str] | None = None
 
@@ -71,8 +75,10 @@ class MediaFiles:
         :param final: 1 for each row that is final, else 0.
         :raises StorageError: A file cannot be written.
         """
-        chosen = zip(rows, final, row_numbers.to_pylist(), strict=True)
-        wanted = [(row, number) for row, is_final, number in chosen if is_final and row.values and row.status != FAILED]
+        places = [at for at, row in enumerate(rows) if row.values and row.values[self._at] and final[at]]
+        wanted = [(rows[at], row_numbers[at].as_py()) for at in places if rows[at].status != FAILED]
+        if not wanted:
+            return
         keep = self._keep_video if self._endpoint is Endpoint.VIDEOS else self._keep_images
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="openai-batch-files") as pool:
             started = [pool.submit(keep, row, number) for row, number in wanted]
@@ -92,13 +98,15 @@ class MediaFiles:
 
     def _keep_images(self, row: Row, number: int) -> None:
         assert row.values is not None
-        images, output_format = row.values[0], row.values[1]
-        for index, image in enumerate(images):
+        for index, image in enumerate(row.values[self._at]):
             data = image.pop("data")
             if data:
-                name = f"{number:09d}-{index}.{ending(data, output_format)}"
+                name = f"{number:09d}-{index}.{ending(data, self._said_format(row))}"
                 (self._location / name).write(data)
                 image["file"] = self._named(name)
+
+    def _said_format(self, row: Row) -> str | None:
+        return row.values[self._format_at] if row.values and self._format_at is not None else None
 
     def _keep_video(self, row: Row, number: int) -> None:
         assert row.values is not None

@@ -15,8 +15,11 @@ import msgspec
 from airflow_provider_batch.results.bodies import RawLine
 from airflow_provider_batch.results.tolerant import read_json, scrub
 
-#: The base64 of an image. It cannot match within a JSON string: there its quotes would be escaped.
-_IMAGE = re.compile(rb'("b64_json"\s*:\s*)"[^"\\]*(?:\\.[^"\\]*)*"')
+#: The base64 of an image, and of one that a tool of a response made. Neither can match within a JSON string: there its
+#: quotes would be escaped.
+_IMAGE = re.compile(
+    rb'("b64_json"\s*:\s*)"[^"\\]*(?:\\.[^"\\]*)*"|("result"\s*:\s*)"(?:[A-Za-z0-9+/=]|\\/){64,}"',
+)
 
 _decode = msgspec.json.Decoder(RawLine).decode
 
@@ -39,7 +42,9 @@ def read_raw_body(raw: bytes) -> str | None:
 
 
 def _without_images(body: bytes) -> bytes:
-    return _IMAGE.sub(rb"\1null", body) if b'"b64_json"' in body else body
+    if b'"b64_json"' in body or b'"image_generation_call"' in body:
+        return _IMAGE.sub(rb"\1\2null", body)
+    return body
 
 
 def _parsed(raw: bytes) -> str | None:

@@ -86,6 +86,7 @@ ENDPOINT_COLUMNS: Mapping[Endpoint, Mapping[str, pa.DataType]] = {
         "tool_calls": TOOL_CALLS,
         "logprobs": LOGPROBS,
         "response_id": STRING,
+        "images": _IMAGES["images"],  # what the image tool made
     },
     Endpoint.EMBEDDINGS: {
         "embedding": pa.list_(pa.float32()),  # of fixed size where the size is known

@@ -26,7 +26,7 @@ from tests.results.every_endpoint import lines
 from tests.results.support import chat_body, encoded, http_error, success, write_sidecar
 
 #: What the emulator never says; the recorded lines do.
-NOT_EMULATED = {Endpoint.RESPONSES: {"logprobs"}}
+NOT_EMULATED = {Endpoint.RESPONSES: {"logprobs", "images"}}
 
 ENDPOINTS = pytest.mark.parametrize("endpoint", Endpoint, ids=lambda endpoint: endpoint.value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -108,6 +109,20 @@ class TestImages:
             assert text not in str(row)
             assert (row["response"] is not None) == (raw == "all")
         assert len(table.files) == 2
+
+    def test_that_a_tool_of_a_response_made_become_files_too(self, tmp_path: Path) -> None:
+        table = Table(tmp_path, Endpoint.RESPONSES, "all")
+        text = base64.b64encode(PNG * 3).decode()
+        called = {"type": "image_generation_call", "id": "ig_1", "result": text, "revised_prompt": "a cat"}
+        said = {"type": "message", "content": [{"type": "output_text", "text": 'see "result": "it"'}]}
+        body = {"id": "resp_1", "status": "completed", "model": "gpt-4o", "output": [called, said]}
+        plain = {**body, "output": [said]}
+        _, rows = table.land([success("a", body), success("b", plain)], first_row=7)
+        name = f"{FOLDER}/000000007-0.png"
+        assert [row["images"] for row in rows] == [[{"url": None, "file": name, "revised_prompt": "a cat"}], None]
+        assert rows[0]["text"] == 'see "result": "it"'
+        assert table.files == {name: PNG * 3}
+        assert json.loads(rows[0]["response"])["output"] == [{**called, "result": None}, said]
 
     def test_the_kept_body_keeps_all_but_the_images(self) -> None:
         body = (

@@ -109,7 +109,7 @@ def resume_job(request: JobRequest, tools: Tools, key: str | None = None) -> Job
         )
     # A DAG that was edited meanwhile counts from the next attempt on.
     limits = replace(request.limits, lands=ledger.destination is not None)
-    begun = replace(request, destination=ledger.destination, partition_by=ledger.partition_by, limits=limits)
+    begun = replace(request, destination=ledger.destination, limits=limits)
     return Job(begun, tools, store, _leased(store, ledger, tools))
 
 

@@ -49,7 +49,7 @@ MAX_CARRIED, MAX_FILES = 500, 4_000
 #: Bytes of a folder's name that file systems take.
 MAX_NAME = 255
 #: Files that are written at a time, and the bytes of rows that they hold together before the largest writes its own.
-OPEN_FILES, HELD_BYTES = 64, 48 << 20
+OPEN_FILES, HELD_BYTES = 32, 16 << 20
 #: What Hive escapes in names.
 _ESCAPED = re.compile(r"[\x00-\x1f\x7f\"#%'*/:=?\\{\[\]^]")
 _LIGHTER = "Partition by a column with fewer values; landing again is free."
@@ -153,7 +153,7 @@ def split_part(part: Path, partition_by: Sequence[str], to: Path) -> list[Partit
     :param to: A local folder for the files.
     :raises JobError: There are too many of them.
     """
-    with pq.ParquetFile(part) as file:
+    with pq.ParquetFile(part, pre_buffer=False, buffer_size=1 << 20) as file:
         folders, places = _places(file, partition_by)
         files = [PartitionFile(name, to / f"{at}.parquet", count) for at, (name, count) in enumerate(folders.items())]
         for first in range(0, len(files), OPEN_FILES):
@@ -193,7 +193,7 @@ def _deal(
         heaps = [_Heap(files[place].path, schema, footer, stack) for place in wanted]
         start = 0
         for group in range(file.num_row_groups):
-            table = file.read_row_group(group, columns=schema.names)
+            table = file.read_row_group(group, columns=schema.names, use_threads=False)
             for place, rows in _rows_of(places, start, table.num_rows, wanted).items():
                 heaps[place - wanted.start].add(table.take(column(rows, pa.int64())))
             start += table.num_rows

@@ -120,7 +120,7 @@ def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
         check_destination(destination, table.job, request.if_exists, beside=jobs)
         if request.partition_by:
             carried = pa.schema([]) if table.ledger is None else decode_columns(table.ledger.columns)
-            check_columns(request.partition_by, TableSpec(table.endpoint), carried)
+            check_columns(request.partition_by, _table_spec(table, request), carried)
     with _saying_where_the_money_is():
         for table in tables:
             _land(table, request, tools, destination)

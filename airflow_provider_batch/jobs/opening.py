@@ -398,7 +398,7 @@ def _check_can_land_again(store: LedgerStore, ledger: Ledger) -> None:
 
 
 def _prepare(request: JobRequest, tools: Tools, source: Source, on_shard: Callable[[Shard], None]) -> Prepared:
-    spec = TableSpec(request.spec.endpoint)
+    spec = _asked_spec(request)
 
     def checked(shard: Shard) -> None:
         check_values(shard.rows, request.partition_by, spec)
@@ -413,7 +413,13 @@ def _prepare(request: JobRequest, tools: Tools, source: Source, on_shard: Callab
 
 def _check_partitions(request: JobRequest, carried: pa.Schema) -> None:
     if request.partition_by:
-        check_columns(request.partition_by, TableSpec(request.spec.endpoint), carried)
+        check_columns(request.partition_by, _asked_spec(request), carried)
+
+
+def _asked_spec(request: JobRequest) -> TableSpec:
+    """Return what names the columns of the table that is asked for."""
+    model = request.spec.response_model
+    return TableSpec(request.spec.endpoint, parsed=None if model is None else ParsedColumn.of(model))
 
 
 def _embedding_size(request: JobRequest) -> int | None:

@@ -33,6 +33,7 @@ COMMON: Mapping[str, str] = {
     "response": "the response body as JSON, for the rows that `raw` says; base64 of images left out",
     "text": "the answer",
     "finish_reason": "why the model stopped",
+    "parsed": "the answer as the response model has it, where it validates",
     "refusal": "what the model said in place of an answer",
     "reasoning": "what the model says of its thinking, where it does",
     "tool_calls": "calls of tools that the model asks for; arguments as they came, JSON as a rule",

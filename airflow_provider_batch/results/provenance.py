@@ -9,9 +9,8 @@ DuckDB's ``parquet_kv_metadata(path)``, ``polars.read_parquet_metadata(path)``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import pyarrow as pa
 
@@ -53,11 +52,5 @@ def footer(
         "openai_batch.round": str(round),
         "openai_batch.version": __version__,
         "openai_batch.pyarrow": pa.__version__,
-        "openai_batch.columns": _columns(spec),
+        "openai_batch.columns": json.dumps(describe(spec), ensure_ascii=False),
     }
-
-
-@lru_cache(maxsize=32)
-def _columns(spec: TableSpec) -> str:
-    described: Mapping[str, str] = describe(spec)
-    return json.dumps(described, ensure_ascii=False)

@@ -18,6 +18,7 @@ from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.jobs import placing
 from airflow_provider_batch.jobs.loading import LoadRequest, load_batches
 from airflow_provider_batch.jobs.request import JobRequest
+from airflow_provider_batch.requests.response_models import ResponseModel
 from airflow_provider_batch.storage import Location
 from tests.jobs.support import (
     a_request,
@@ -161,6 +162,22 @@ class TestPartitions:
         with pytest.raises(ConfigurationError, match="partition_by needs a destination"):
             run(a_request(tmp_path, some_rows(2), partition_by=("key",), destination=None), tools_for(emulator))
         assert emulator.calls() == []
+
+    def test_hold_parsed_answers_and_columns_that_made_way_for_them(self, emulator: Emulator, tmp_path: Path) -> None:
+        schema = {
+            "type": "object",
+            "properties": {"n": {"type": "integer"}},
+            "required": ["n"],
+            "additionalProperties": False,
+        }
+        rows = rows_with(6, parsed=["x", "y"])
+        given = {"spec": {"response_model": ResponseModel.of(schema)}, "partition_by": ("input_parsed", "status")}
+        run(a_request(tmp_path, rows, **given), tools_for(emulator))
+        assert table(tmp_path, "row_number, input_parsed, typeof(parsed.n)") == [
+            (n, row["parsed"], "BIGINT") for n, row in enumerate(rows)
+        ]
+        with pytest.raises(ConfigurationError, match=r"expected a carried column .*'input_parsed'.*found 'parsed'"):
+            run(a_request(tmp_path, rows, **{**given, "partition_by": ("parsed",)}, map_index=1), tools_for(emulator))
 
     def test_of_an_empty_table_are_none_and_it_has_all_columns(self, emulator: Emulator, tmp_path: Path) -> None:
         source = tmp_path / "empty.csv"

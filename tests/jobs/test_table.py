@@ -215,6 +215,15 @@ class TestImages:
         assert not (tmp_path / "table" / f"_files-{job}").exists()
         assert not (tmp_path / "table" / f"_files-{other}").exists()
 
+    def test_of_rows_that_are_sent_again_join_those_that_stand(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.fault(kind="http_error", status=400, custom_id="[37]", executions=1)
+        request = images(tmp_path, some_rows(12))
+        assert run(request, tools_for(emulator))["files"] == 20
+        again = run(dataclasses.replace(request, rerun="failed_rows", era=1), tools_for(emulator))
+        assert (again["files"], again["statuses"]) == (24, {"succeeded": 12})
+        named = [image["file"] for (found,) in table(tmp_path, "images") for image in found]
+        assert sorted(named) == [name for name in names(tmp_path) if name.startswith("_files")]
+
     def test_are_put_before_the_part_that_names_them(
         self, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -45,6 +45,7 @@ from fsspec.spec import AbstractFileSystem
 
 from airflow_provider_batch import object_stores
 from airflow_provider_batch.exceptions import ConfigurationError, StorageError
+from airflow_provider_batch.local_disk import free, is_full
 from airflow_provider_batch.object_stores import Put
 
 #: Turns a URI into a file system and a path in it. The Airflow face passes one that knows Airflow's connections.
@@ -54,8 +55,6 @@ Resolver = Callable[[str], "Location"]
 LOCK_PATIENCE = 30.0
 #: Name of what a writer that was killed leaves on a local disk.
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
-#: What a local disk says that has no room left: it is full, a quota is used up, a file is as large as it may be.
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 #: Seconds between tries of a write that met another one.
 _CONFLICT_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
 
@@ -368,44 +367,6 @@ def resolve(uri: str) -> Location:
 
 
 @contextmanager
-def scratch(purpose: str, needs: str) -> Iterator[Path]:
-    """
-    Give a local folder for work files; it goes when the block ends.
-
-    :param purpose: What the files are for, as "landing shard r01-s00001".
-    :param needs: What there has to be room for.
-    :raises StorageError: The local disk has no room for them.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix="openai-batch-") as folder:
-            yield Path(folder)
-    except OSError as error:
-        if not _is_full(error):
-            raise
-        raise StorageError(
-            f"{tempfile.gettempdir()}: no room for {purpose} ({_reason(error)}). It needs room for {needs}; "
-            f"{_free(tempfile.gettempdir())}. Make room, or set TMPDIR to a folder on a larger disk."
-        ) from error
-
-
-def not_written(path: Path, error: OSError) -> StorageError:
-    """Return the error for a local file that could not be written."""
-    room = f"; {_free(path.parent)}: make room, or set TMPDIR to a folder on a larger disk" if _is_full(error) else ""
-    return StorageError(f"{path}: cannot be written ({_reason(error)}){room}.")
-
-
-def _is_full(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in _NO_ROOM
-
-
-def _free(folder: str | Path) -> str:
-    try:
-        return f"{shutil.disk_usage(folder).free:,} bytes are free"
-    except OSError:
-        return "how much is free is not known"
-
-
-@contextmanager
 def _io(where: Location, verb: str) -> Iterator[None]:
     """Turn what a file system raises into StorageError; ours pass."""
     try:
@@ -413,7 +374,8 @@ def _io(where: Location, verb: str) -> Iterator[None]:
     except StorageError:
         raise
     except Exception as error:
-        room = f"; {_free(Path(where.path).parent)}: make room there" if where.is_local and _is_full(error) else ""
+        disk = Path(where.path).parent if where.is_local else tempfile.gettempdir()
+        room = f"; {free(disk)} in {disk}: make room there" if is_full(error) else ""
         raise StorageError(f"{where}: cannot {verb} it ({_reason(error)}){room}.") from error
 
 

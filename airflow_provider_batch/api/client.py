@@ -32,7 +32,7 @@ from airflow_provider_batch.api.transport import (
 )
 from airflow_provider_batch.api.uploads import Readable, replayable
 from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, ConfigurationError
-from airflow_provider_batch.storage import not_written
+from airflow_provider_batch.local_disk import not_written
 
 T = TypeVar("T")
 

@@ -19,11 +19,12 @@ from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.rounds import RETRY_SUFFIX, plan_round
 from airflow_provider_batch.jobs.store import LedgerStore
+from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.landing import LandedShard, RowOutcome, ShardResults
 from airflow_provider_batch.results.names import remove_part
 from airflow_provider_batch.results.trimming import SUCCEEDED, keep_succeeded
-from airflow_provider_batch.storage import Location, scratch
+from airflow_provider_batch.storage import Location
 
 
 def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, shard: ShardRecord) -> Landed:

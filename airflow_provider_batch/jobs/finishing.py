@@ -16,13 +16,14 @@ from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.rounds import LINES_SUFFIX, RETRY_SUFFIX
 from airflow_provider_batch.jobs.store import LEDGER, LedgerStore
+from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.manifest import Manifest, Part, publish, summary
 from airflow_provider_batch.results.names import manifest_name, part_name
 from airflow_provider_batch.results.parts import open_part
 from airflow_provider_batch.results.provenance import Origin, footer
 from airflow_provider_batch.results.schema import result_schema
-from airflow_provider_batch.storage import Location, finished_name, scratch
+from airflow_provider_batch.storage import Location, finished_name
 
 #: Batch ids in a summary; above, only the manifest lists them.
 MAX_LISTED_BATCHES = 200

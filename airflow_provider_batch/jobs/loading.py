@@ -35,6 +35,7 @@ from airflow_provider_batch.jobs.request import IfExists, Raw, Tools
 from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.store import LedgerStore
 from airflow_provider_batch.jobs.submission import INTENT_KEY
+from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests.directives import check_endpoint
 from airflow_provider_batch.requests.response_models import ResponseModel
 from airflow_provider_batch.requests.shards import SIDECAR_ROWS, ShardKey, read_sidecar, sidecar_schema
@@ -51,7 +52,7 @@ from airflow_provider_batch.results.names import manifest_name
 from airflow_provider_batch.results.partitions import check_columns
 from airflow_provider_batch.results.schema import TableSpec
 from airflow_provider_batch.results.structured.shapes import ParsedColumn
-from airflow_provider_batch.storage import Location, scratch
+from airflow_provider_batch.storage import Location
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from airflow_provider_batch.jobs.rounds import plan_rerun, publish_shard
 from airflow_provider_batch.jobs.runner import Job
 from airflow_provider_batch.jobs.store import LedgerStore, job_folder, sibling_folders
 from airflow_provider_batch.jobs.submission import MAX_USER_PAIRS, OWN_KEYS
+from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests.prepare import Prepared, prepare
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.requests.sources import Source, open_source
@@ -47,7 +48,7 @@ from airflow_provider_batch.results.names import manifest_name, standing_files
 from airflow_provider_batch.results.partitions import check_columns, check_values
 from airflow_provider_batch.results.schema import TableSpec, embedding_size
 from airflow_provider_batch.results.structured.shapes import ParsedColumn
-from airflow_provider_batch.storage import Location, scratch
+from airflow_provider_batch.storage import Location
 
 
 def open_job(request: JobRequest, tools: Tools) -> Job:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.jobs.ledger import Ledger, ShardRecord
+from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests.prepare import RequestSpec
 from airflow_provider_batch.requests.shards import (
     Shard,
@@ -19,7 +20,7 @@ from airflow_provider_batch.requests.shards import (
 )
 from airflow_provider_batch.requests.validation import count_inputs
 from airflow_provider_batch.results.trimming import rows_without_success
-from airflow_provider_batch.storage import Location, scratch
+from airflow_provider_batch.storage import Location
 
 #: `ShardWriter.add`.
 Add = Callable[[Sequence[bytes], pa.RecordBatch, Sequence[str | None], Sequence[int]], None]

@@ -23,10 +23,11 @@ import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import ApiError
+from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.results.answers import FAILED
 from airflow_provider_batch.results.rows import Row
 from airflow_provider_batch.results.schema import ENDPOINT_COLUMNS
-from airflow_provider_batch.storage import Location, scratch
+from airflow_provider_batch.storage import Location
 
 #: Streams a video's content to a local path.
 FetchVideo = Callable[[str, Path], object]

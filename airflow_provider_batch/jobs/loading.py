@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +20,6 @@ import msgspec
 import pyarrow as pa
 
 from airflow_provider_batch.api import statuses
-from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import JobFailedError, NotFoundError, OpenAIBatchError, ResultsMissingError
 from airflow_provider_batch.jobs.collecting import fetch_results
@@ -29,8 +27,9 @@ from airflow_provider_batch.jobs.decisions import files_are_late
 from airflow_provider_batch.jobs.finishing import decode_columns
 from airflow_provider_batch.jobs.identity import digest
 from airflow_provider_batch.jobs.ledger import Ending, Ledger, ShardRecord
+from airflow_provider_batch.jobs.loaded_table import LoadedTable
 from airflow_provider_batch.jobs.observing import look_at
-from airflow_provider_batch.jobs.placing import NEEDS, Place, Placed, Placing
+from airflow_provider_batch.jobs.placing import NEEDS, Place, Placing
 from airflow_provider_batch.jobs.request import IfExists, Raw, Tools
 from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.store import LedgerStore
@@ -40,10 +39,8 @@ from airflow_provider_batch.requests.directives import check_endpoint
 from airflow_provider_batch.requests.response_models import ResponseModel
 from airflow_provider_batch.requests.shards import SIDECAR_ROWS, ShardKey, read_sidecar, sidecar_schema
 from airflow_provider_batch.requests.validation import endpoint_of
-from airflow_provider_batch.results.landing import LandedShard, ShardResults
+from airflow_provider_batch.results.landing import ShardResults
 from airflow_provider_batch.results.manifest import (
-    Manifest,
-    Part,
     check_destination,
     publish,
     summary,
@@ -74,27 +71,6 @@ class LoadRequest:
     on_missing: Literal["fail", "land"] = "fail"
     state: Location | None = None
     response_model: ResponseModel | None = None
-
-
-@dataclass
-class _Table:
-    """One manifest in the making: the batches of one ledger, or all foreign ones together."""
-
-    job: str
-    endpoint: Endpoint
-    ledger: Ledger | None = None
-    store: LedgerStore | None = None
-    batches: list[tuple[Batch, ShardRecord]] = field(default_factory=list)
-    parts: list[Part] = field(default_factory=list)
-    landed: list[LandedShard] = field(default_factory=list)
-    files: dict[str, int] = field(default_factory=dict)
-    unreadable: dict[str, int] = field(default_factory=dict)
-    lost: int = 0
-
-    @property
-    def generation(self) -> int:
-        """The generation of the job whose batches they are; 1 for foreign ones."""
-        return 1 if self.ledger is None else self.ledger.generation
 
 
 def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
@@ -161,23 +137,23 @@ def _check_ended(batch: Batch, request: LoadRequest) -> None:
         )
 
 
-def _tables(request: LoadRequest, seen: dict[str, Batch]) -> list[_Table]:
-    tables: dict[str, _Table] = {}
+def _tables(request: LoadRequest, seen: dict[str, Batch]) -> list[LoadedTable]:
+    tables: dict[str, LoadedTable] = {}
     foreign = digest(sorted(seen))[:12]
     for batch in seen.values():
         store, ledger, shard = _find(request.state, batch)
         if ledger is None or shard is None:
-            table = tables.setdefault(foreign, _Table(foreign, endpoint_of(batch.endpoint)))
+            table = tables.setdefault(foreign, LoadedTable(foreign, endpoint_of(batch.endpoint)))
             shard = _foreign_shard(batch, number=len(table.batches) + 1)
         else:
-            table = tables.setdefault(ledger.job, _Table(ledger.job, endpoint_of(batch.endpoint), ledger, store))
+            table = tables.setdefault(ledger.job, LoadedTable(ledger.job, endpoint_of(batch.endpoint), ledger, store))
         table.batches.append((batch, shard))
     for table in tables.values():
         table.job = _job_of(table)
     return list(tables.values())
 
 
-def _job_of(table: _Table) -> str:
+def _job_of(table: LoadedTable) -> str:
     """Return under which name a table stands: a part of a job's batches is no version of that job's whole table."""
     ids = sorted(batch.id for batch, _ in table.batches)
     if table.ledger is None or set(ids) == set(table.ledger.batch_ids):
@@ -214,7 +190,7 @@ def _foreign_shard(batch: Batch, number: int) -> ShardRecord:
     )
 
 
-def _land(table: _Table, request: LoadRequest, tools: Tools, destination: Location) -> None:
+def _land(table: LoadedTable, request: LoadRequest, tools: Tools, destination: Location) -> None:
     row_number, embedding_size = 0, None if table.ledger is None else table.ledger.embedding_size
     sent_again, looks = _rows_sent_again(table), _table_spec(table, request)
     for batch, shard in table.batches:
@@ -230,7 +206,7 @@ def _land(table: _Table, request: LoadRequest, tools: Tools, destination: Locati
                 if later:
                     results = _leave_out(set().union(*later), results, folder / "kept.arrow")
                 landed = placing.land(results, lambda _: True)
-            _note(table, batch, key, landed, placing.put(landed), tools)
+            table.note(batch, key, landed, placing.put(landed), tools)
         row_number += count
         embedding_size = embedding_size or landed.embedding_size
         table.lost += max(0, lost)
@@ -238,7 +214,7 @@ def _land(table: _Table, request: LoadRequest, tools: Tools, destination: Locati
         tools.log.info("Batch %s landed: %s rows.", batch.id, f"{landed.rows:,}")
 
 
-def _table_spec(table: _Table, request: LoadRequest) -> TableSpec:
+def _table_spec(table: LoadedTable, request: LoadRequest) -> TableSpec:
     if request.response_model is not None:
         return TableSpec(table.endpoint, raw=request.raw, parsed=ParsedColumn.of(request.response_model))
     return (
@@ -248,28 +224,7 @@ def _table_spec(table: _Table, request: LoadRequest) -> TableSpec:
     )
 
 
-def _note(table: _Table, batch: Batch, key: ShardKey, landed: LandedShard, placed: Placed, tools: Tools) -> None:
-    """Take down what stands in the table's folder now, for its manifest."""
-    files = {f"{folder}/{placed.part}": rows for folder, rows in placed.folders.items()}
-    if placed.part is not None:
-        for name, rows in (files or {placed.part: landed.rows}).items():
-            table.parts.append(Part(name=name, rows=rows, shard=key.number, round=key.round, batch_id=batch.id))
-    if placed.files_folder is not None:
-        table.files[placed.files_folder] = placed.files
-    if placed.unreadable_file is not None:
-        table.unreadable[placed.unreadable_file] = landed.unreadable
-        tools.log.warning(
-            "Batch %s: %d result lines cannot be read; they are kept as they came: %s.",
-            batch.id, landed.unreadable, placed.unreadable_file,
-        )  # fmt: skip
-    if placed.unfetched:
-        tools.log.warning(
-            "Batch %s: %d videos could not be fetched; land it again while the API keeps them.",
-            batch.id, placed.unfetched,
-        )  # fmt: skip
-
-
-def _rows_sent_again(table: _Table) -> dict[int, set[int]]:
+def _rows_sent_again(table: LoadedTable) -> dict[int, set[int]]:
     """Return the row numbers of each round after the first: a row is landed as its last round has left it."""
     numbers: dict[int, set[int]] = {}
     for _, shard in table.batches:
@@ -310,7 +265,7 @@ def _with_ending(shard: ShardRecord, batch: Batch) -> ShardRecord:
 
 @contextmanager
 def _rows(
-    table: _Table, shard: ShardRecord, tools: Tools, folder: Path, first_row: int
+    table: LoadedTable, shard: ShardRecord, tools: Tools, folder: Path, first_row: int
 ) -> Iterator[tuple[Path, int, int]]:
     """Give the sidecar of a batch: its path, how many rows it has, and how many more are known by count only."""
     if table.store is not None and table.ledger is not None:
@@ -377,8 +332,8 @@ def _write_sidecar(path: Path, custom_ids: Iterator[str], *, first_row: int) -> 
     return count
 
 
-def _summary(request: LoadRequest, tables: list[_Table], tools: Tools, destination: Location) -> dict[str, Any]:
-    manifests = [_manifest(table, request.partition_by, tools.clock()) for table in tables]
+def _summary(request: LoadRequest, tables: list[LoadedTable], tools: Tools, destination: Location) -> dict[str, Any]:
+    manifests = [table.manifest(request.partition_by, tools.clock()) for table in tables]
     jobs = [manifest.job for manifest in manifests]
     for manifest in manifests:
         publish(destination, manifest, request.if_exists, beside=jobs)
@@ -394,31 +349,3 @@ def _summary(request: LoadRequest, tables: list[_Table], tools: Tools, destinati
         for status, count in manifest.statuses.items():
             counts[status] = counts.get(status, 0) + count
     return {**result, "rows": sum(manifest.rows for manifest in manifests), "statuses": counts}
-
-
-def _manifest(table: _Table, partition_by: Sequence[str], now: float) -> Manifest:
-    counts: dict[str, int] = {}
-    usage: dict[str, int] = {}
-    for landed in table.landed:
-        for status, count in landed.statuses.items():
-            counts[status] = counts.get(status, 0) + count
-        for name, count in landed.usage.items():
-            usage[name] = usage.get(name, 0) + count
-    costs = [landed.cost_usd for landed in table.landed if landed.cost_usd is not None]
-    return Manifest(
-        partition_by=list(partition_by),
-        files=table.files,
-        unreadable=table.unreadable,
-        job=table.job,
-        generation=table.generation,
-        endpoint=table.endpoint.value,
-        rows=sum(landed.rows for landed in table.landed),
-        statuses=counts,
-        usage=usage,
-        cost_usd=str(sum(costs, Decimal(0))) if costs else None,
-        unpriced=sum(landed.unpriced for landed in table.landed),
-        parts=table.parts,
-        batch_ids=[batch.id for batch, _ in table.batches],
-        created_at=now,
-        ledger=None if table.store is None else table.store.location.uri,
-    )

@@ -87,18 +87,22 @@ class PriceList:
         """Return the price in 10^-12 dollars, or None where it cannot be known."""
         if self.free:
             return 0
-        count, output, cached, written = (
-            usage.input_tokens,
-            usage.output_tokens,
-            usage.cached_tokens,
-            usage.cache_write_tokens,
-        )
-        if count is None:
+        if usage.input_tokens is None:
             return None
         if usage.input_audio_tokens or usage.output_audio_tokens:
             return _priced_by_table(self.model, self.endpoint, usage) if self.has_audio else None
         if not self.tiers or (self.has_images and self._has_images(usage)):
             return _priced_by_table(self.model, self.endpoint, usage)
+        return self.text_picodollars(
+            usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.cache_write_tokens
+        )
+
+    def text_picodollars(self, count: int, output: int | None, cached: int | None, written: int | None) -> int | None:
+        """
+        Return the price of a request for text, where there are `tiers`.
+
+        :param count: All input tokens, cached and written ones included.
+        """
         tier = self.tiers[0]
         if count <= tier.above:
             tier = next(lower for lower in self.tiers if count > lower.above)

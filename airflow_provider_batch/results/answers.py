@@ -56,7 +56,7 @@ def chat(body: bodies.ChatBody) -> Answer:
         first.finish_reason,
         message.refusal,
         message.reasoning_content or message.reasoning,
-        _tool_calls(message.tool_calls),
+        tool_calls(message.tool_calls),
         None if first.logprobs is None else _logprobs(first.logprobs.content),
         None if len(body.choices) == 1 else [_chat_choice(choice) for choice in body.choices],
     )
@@ -100,11 +100,12 @@ def _chat_choice(choice: bodies.ChatChoice) -> Mapping[str, Any]:
         "logprobs": None if choice.logprobs is None else _logprobs(choice.logprobs.content),
         "refusal": message.refusal,
         "reasoning": message.reasoning_content or message.reasoning,
-        "tool_calls": _tool_calls(message.tool_calls),
+        "tool_calls": tool_calls(message.tool_calls),
     }
 
 
-def _tool_calls(calls: Sequence[bodies.ToolCall] | None) -> list[Mapping[str, Any]] | None:
+def tool_calls(calls: Sequence[bodies.ToolCall] | None) -> list[Mapping[str, Any]] | None:
+    """Return the tool calls of a chat message as the column holds them."""
     if not calls:
         return None
     listed: list[Mapping[str, Any]] = []

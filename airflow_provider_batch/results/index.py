@@ -20,7 +20,7 @@ from typing import BinaryIO
 import msgspec
 
 from airflow_provider_batch.results.bodies import Body, Line, LineId
-from airflow_provider_batch.results.lines import READ_BYTES, lines_with_offsets
+from airflow_provider_batch.results.lines import blocks_of_lines
 from airflow_provider_batch.results.tolerant import read_as
 
 #: `{"id": "…", "custom_id": "…"`, as the API writes it, and without `id`, as Azure does. An id with an escape in it is
@@ -54,13 +54,11 @@ class LineIndex:
         self._stack = ExitStack()
         self._unreadable_path = unreadable
         self._unreadable_file: BinaryIO | None = None
-        self._files: list[BinaryIO] = []
         self._descriptors: list[int] = []
         try:
-            for path in files:
-                self._files.append(self._stack.enter_context(path.open("rb", buffering=READ_BYTES)))
-                self._descriptors.append(self._files[-1].fileno())
-                self._scan(len(self._files) - 1)
+            for number, path in enumerate(files):
+                self._descriptors.append(self._stack.enter_context(path.open("rb", buffering=0)).fileno())
+                self._scan(number)
         except BaseException:
             self._stack.close()
             raise
@@ -113,16 +111,21 @@ class LineIndex:
     def _scan(self, number: int) -> None:
         head, positions, files = _HEAD.match, self._positions, self._file
         offsets, lengths = self._offset, self._length
-        for offset, line in lines_with_offsets(self._files[number]):
-            found = head(line)
-            position = positions.get(found[1]) if found else None
-            if position is None and (position := self._position_of(line)) is None:
-                continue
-            if files[position] >= 0 and not self._replaces(line, position):
-                continue
-            files[position], offsets[position], lengths[position] = number, offset, len(line)
+        for offset, block in blocks_of_lines(self._descriptors[number]):
+            start, find = 0, block.find
+            while (end := find(b"\n", start)) >= 0:
+                found = head(block, start, end)
+                position = positions.get(found[1]) if found else None
+                if position is None or files[position] >= 0:
+                    position = self._position_of(block[start:end].rstrip(b"\r"))
+                if position is not None:
+                    files[position], offsets[position], lengths[position] = number, offset + start, end - start
+                start = end + 1
 
     def _position_of(self, line: bytes) -> int | None:
+        """Return the row whose line this is, None where it has a better one, or none has it; count what is odd."""
+        if not line or line.isspace():
+            return None
         custom_id = _custom_id(line)
         if custom_id is None:
             self.keep_unreadable(line)
@@ -130,6 +133,8 @@ class LineIndex:
         position = self._positions.get(custom_id.encode())
         if position is None:
             self.foreign += 1
+        elif self._file[position] >= 0 and not self._replaces(line, position):
+            return None
         return position
 
     def _replaces(self, line: bytes, position: int) -> bool:

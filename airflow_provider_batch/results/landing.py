@@ -14,7 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from operator import add, attrgetter, itemgetter
+from functools import partial
+from itertools import compress
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +25,19 @@ import pyarrow as pa
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
 from airflow_provider_batch.requests.shards import STATE
-from airflow_provider_batch.results import rows as row_rules
-from airflow_provider_batch.results.answers import UNREADABLE
 from airflow_provider_batch.results.columns import column, mask
 from airflow_provider_batch.results.index import LineIndex
 from airflow_provider_batch.results.media import MediaFiles
 from airflow_provider_batch.results.parts import PartWriter
+from airflow_provider_batch.results.pieces import PieceReader
 from airflow_provider_batch.results.provenance import Origin, footer
-from airflow_provider_batch.results.rows import LineReader, Row
+from airflow_provider_batch.results.rows import ANSWERED, OWN_FAILURE, Columns, LineReader, absent
 from airflow_provider_batch.results.schema import (
     COST_COLUMN,
-    DOLLARS,
     INT16,
     KEY_COLUMNS,
-    STATUS_COLUMNS,
-    STRING,
     USAGE_COLUMNS,
     TableSpec,
-    own_columns,
     result_schema,
 )
 from airflow_provider_batch.results.sidecar import POSITION, RetryWriter, Sidecar
@@ -167,8 +164,8 @@ class _Landing:
     ) -> None:
         self._results, self._spec, self._index = results, spec, index
         self._is_final, self._media = is_final, media
-        self._reader = LineReader(spec, results.model)
-        self._own_columns = own_columns(spec)
+        absent_row = partial(absent, results.batch_status, results.refused)
+        self._reader = PieceReader(spec, index, absent_row, results.model)
         self._decided: dict[tuple[Any, ...], bool] = {}
         self.models: set[str | None] = set()
         self._position = 0
@@ -188,14 +185,15 @@ class _Landing:
     def land(self, batch: pa.RecordBatch, schema: pa.Schema, part: PartWriter, retry: RetryWriter) -> None:
         """Write the next rows of the sidecar, in order."""
         states = batch.column("state").to_pylist() if _has_states(batch) else [None] * batch.num_rows
-        rows = self._rows(states)
+        rows = self._reader.read(self._position, states)
         tried = [state["attempts"] or 0 if state else 0 for state in states]
-        attempts = list(map(add, tried, _attribute("own_failure", rows)))
-        final = bytearray(map(self._is_done, rows, attempts))
+        attempts = list(map(add, tried, rows[OWN_FAILURE]))
+        final = self._final(rows, attempts)
         if self._media is not None:
-            self._media.keep(rows, final, batch.column("row_number"))
-        self.models.update(map(attrgetter("model"), rows))
-        self._statuses.update(row.status for row, done in zip(rows, final, strict=True) if done)
+            self._media.keep(self._reader.apart, final, batch.column("row_number"))
+            rows = self._reader.apart_columns()
+        self.models.update(rows["model"])
+        self._statuses.update(compress(rows["status"], final))
         table = self._table(batch, rows, states, schema)
         self._count(table, rows)
         if all(final):
@@ -222,29 +220,18 @@ class _Landing:
             embedding_size=self._spec.embedding_size,
         )
 
-    def _rows(self, states: Sequence[Mapping[str, Any] | None]) -> list[Row]:
-        rows = []
-        line_of, read = self._index.line, self._reader.read
-        for position, state in enumerate(states, self._position):
-            line = line_of(position)
-            if line is None:
-                rows.append(row_rules.absent(self._results.batch_status, position, self._results.refused, state))
-                continue
-            row = read(line)
-            if row.error_code == UNREADABLE:
-                self._index.keep_unreadable(line)
-            rows.append(row)
-        return rows
+    def _final(self, rows: Columns, attempts: Sequence[int]) -> bytearray:
+        """Return for each row whether it is done; a shard has few distinct outcomes, and each is asked about once."""
+        nothing = [None] * len(attempts)
+        outcomes = list(
+            zip(rows["status"], rows["status_code"], rows.get("error_code", nothing), attempts, strict=True)
+        )
+        for outcome in dict.fromkeys(outcomes):
+            if outcome not in self._decided:
+                self._decided[outcome] = bool(self._is_final(RowOutcome(*outcome)))
+        return bytearray(map(self._decided.__getitem__, outcomes))
 
-    def _is_done(self, row: Row, attempts: int) -> bool:
-        # A shard has few distinct outcomes, and asking about each of them once is a tenth of the landing's time saved.
-        key = (row.status, row.status_code, row.error_code, attempts)
-        decided = self._decided.get(key)
-        if decided is None:
-            decided = self._decided[key] = bool(self._is_final(RowOutcome(*key)))
-        return decided
-
-    def _count(self, table: pa.RecordBatch, rows: Sequence[Row]) -> None:
+    def _count(self, table: pa.RecordBatch, rows: Columns) -> None:
         for name in USAGE_COLUMNS:
             self._usage[name] += table.column(name).sum().as_py() or 0
         costs = table.column(COST_COLUMN)
@@ -253,27 +240,21 @@ class _Landing:
             self._cost += costs.sum().as_py()
             self._priced += priced
         if costs.null_count:
-            self._unpriced += sum(row.answered and row.cost is None for row in rows)
+            self._unpriced += sum(map(_unpriced, rows[ANSWERED], rows[COST_COLUMN]))
 
     def _table(
-        self, batch: pa.RecordBatch, rows: Sequence[Row], states: Sequence[Mapping[str, Any] | None], schema: pa.Schema
+        self, batch: pa.RecordBatch, rows: Columns, states: Sequence[Mapping[str, Any] | None], schema: pa.Schema
     ) -> pa.RecordBatch:
         """Return the rows of the table for one record batch of the sidecar, final or not."""
+        count = batch.num_rows
         carried: Any = batch.column("carried") if "carried" in batch.schema.names else None
         arrays = [] if carried is None else carried.flatten()
         arrays += [batch.column(name) for name in KEY_COLUMNS]
-        status = {name: _attribute(name, rows) for name in STATUS_COLUMNS if name in Row.__struct_fields__}
-        status |= {"batch_id": self._batch_ids(states), "round": [self._results.round] * len(rows)}
-        arrays += [column(status[name], kind) for name, kind in STATUS_COLUMNS.items()]
-        tokens = _attribute("tokens", rows)
-        arrays += [column(_attribute(name, tokens), kind) for name, kind in USAGE_COLUMNS.items()]
-        arrays.append(column(_attribute("cost", rows), DOLLARS))
-        nothing = (None,) * len(self._own_columns)
-        values = [row.values or nothing for row in rows]
+        rows |= {"batch_id": self._batch_ids(states), "round": [self._results.round] * count}
         arrays += [
-            column(list(map(itemgetter(at), values)), kind) for at, kind in enumerate(self._own_columns.values())
+            column(rows[field.name], field.type) if field.name in rows else pa.nulls(count, field.type)
+            for field in list(schema)[len(arrays) :]
         ]
-        arrays.append(column(_attribute("response", rows), STRING))
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def _batch_ids(self, states: Sequence[Mapping[str, Any] | None]) -> list[str | None]:
@@ -298,8 +279,8 @@ class _Landing:
         retry.write(batch.filter(chosen), state.filter(chosen), positions.filter(chosen))
 
 
-def _attribute(name: str, values: Sequence[Any]) -> list[Any]:
-    return list(map(attrgetter(name), values))
+def _unpriced(answered: bool, cost: int | None) -> bool:
+    return answered and cost is None
 
 
 def _has_states(batch: pa.RecordBatch) -> bool:

@@ -7,36 +7,28 @@ stand raw inside a JSON string: a row that was paid for would become two halves 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import IO
+import os
+from collections.abc import Iterator
 
 #: Bytes read at once. Larger blocks are slower: fresh memory costs more than the calls that it saves.
 READ_BYTES = 1 << 20
 
 
-def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def blocks_of_lines(descriptor: int) -> Iterator[tuple[int, bytes]]:
     r"""
-    Yield the lines of a stream of bytes that was cut anywhere, without their `\n`.
+    Yield (offset in bytes, block) of an open file, cut so that each line stands whole in one block.
 
-    The last line may lack its `\n`. Blank lines are yielded too: callers count offsets by them.
+    What follows the last `\n` of a block is the beginning of the next one. The file's last line may lack its `\n`; in
+    the block it has one.
     """
-    pending: list[bytes] = []
-    for chunk in chunks:
-        first, *rest = chunk.split(b"\n")
-        pending.append(first)
-        if rest:
-            yield b"".join(pending)
-            yield from rest[:-1]
-            pending = [rest[-1]]
-    if last := b"".join(pending):
-        yield last
-
-
-def lines_with_offsets(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset in bytes, line without its line end) for the lines of a file that are not blank."""
-    offset = 0
-    for line in file:  # a binary file iterates by b"\n" alone
-        text = line.rstrip(b"\r\n")
-        if text and not text.isspace():
-            yield offset, text
-        offset += len(line)
+    offset, size, seen = 0, READ_BYTES, 0
+    while block := os.pread(descriptor, size, offset):
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield offset, block
+            offset, size, seen = offset + end, READ_BYTES, 0
+        elif len(block) > seen:
+            size, seen = 2 * size, len(block)  # a longer line, or the last one
+        else:
+            yield offset, block + b"\n"
+            return

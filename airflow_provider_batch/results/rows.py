@@ -8,8 +8,9 @@ that says what it was; nothing here raises for what a server may have written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from operator import attrgetter, itemgetter
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -21,7 +22,7 @@ from airflow_provider_batch.economics.prices import PICODOLLARS, TokenUsage, pri
 from airflow_provider_batch.results import bodies
 from airflow_provider_batch.results.answers import FAILED, SUCCEEDED, UNREADABLE, reader
 from airflow_provider_batch.results.raw_body import read_raw_body
-from airflow_provider_batch.results.schema import TableSpec, own_columns
+from airflow_provider_batch.results.schema import COST_COLUMN, USAGE_COLUMNS, TableSpec, own_columns
 from airflow_provider_batch.results.structured.parsing import parsing
 from airflow_provider_batch.results.tolerant import read_as
 from airflow_provider_batch.results.vectors import NumberLines
@@ -36,9 +37,15 @@ ENDED_WITH_BATCH: Mapping[str, str] = {
     "batch_canceled": CANCELLED,
 }
 #: More than this is no price of one request but a wrong count; it would not fit the column either.
-_COST_LIMIT = 10 ** (6 + PICODOLLARS)
+COST_LIMIT = 10 ** (6 + PICODOLLARS)
 #: Characters of an unreadable line, or of a page in place of a body, that an error message shows.
 _SHOWN = 500
+
+#: Values of rows by column; a column that is not there is null in all of them.
+Columns: TypeAlias = dict[str, Sequence[Any]]
+#: Beside the columns: whether a request ran and failed by itself, which counts against its row's attempts, and whether
+#: the API answered it, which is what is priced.
+OWN_FAILURE, ANSWERED = "own_failure", "answered"
 
 _NO_TOKENS = TokenUsage()
 _NO_DETAILS = bodies.TokenDetails()
@@ -61,10 +68,12 @@ class Row(Struct, gc=False):
     cost: int | None
     values: tuple[Any, ...] | None
     response: str | None
-    #: Whether the request ran and failed by itself: what counts against the row's attempts.
     own_failure: bool
-    #: Whether the API answered the request: what is priced.
     answered: bool
+
+
+#: What a row holds under its column's name.
+_PLAIN = tuple(name for name in Row.__struct_fields__ if name not in ("tokens", "cost", "values"))
 
 
 class LineReader:
@@ -123,7 +132,7 @@ class LineReader:
             return self._failed(line, raw)
         tokens = _NO_TOKENS if body.usage is None else count_tokens(body.usage)
         model = body.model or self._model
-        cost = self._cost(model, tokens)
+        price = cost(model, self._endpoint, tokens)
         keep = self._keep_all or (self._keep_errors and answer.status != SUCCEEDED)
         return Row(
             answer.status,
@@ -133,11 +142,11 @@ class LineReader:
             response.request_id,
             model,
             tokens,
-            cost,
+            price,
             answer.values,
             read_raw_body(raw) if keep else None,
             answer.status == FAILED,
-            answer.status != FAILED or cost is not None,
+            answer.status != FAILED or price is not None,
         )
 
     def _failed(self, line: Any, raw: bytes) -> Row:
@@ -152,10 +161,31 @@ class LineReader:
         row.response = read_raw_body(raw) if self._keep_errors else None
         return row
 
-    def _cost(self, model: str | None, tokens: TokenUsage) -> int | None:
-        prices = price_list(model, self._endpoint)
-        cost = None if prices is None else prices.picodollars(tokens)
-        return cost if cost is None or cost < _COST_LIMIT else None
+
+def cost(model: str | None, endpoint: Endpoint, tokens: TokenUsage) -> int | None:
+    """Return what an answer cost in picodollars, None where that is unknown."""
+    prices = price_list(model, endpoint)
+    known = None if prices is None else prices.picodollars(tokens)
+    return known if known is None or known < COST_LIMIT else None
+
+
+def columns_of(rows: Sequence[Row], own: Sequence[str]) -> Columns:
+    """
+    Return the values of rows by column.
+
+    :param own: The endpoint's own columns.
+    """
+    columns: Columns = {name: _each(name, rows) for name in _PLAIN}
+    tokens = _each("tokens", rows)
+    columns |= {name: _each(name, tokens) for name in USAGE_COLUMNS}
+    columns[COST_COLUMN] = _each("cost", rows)
+    nothing = (None,) * len(own)
+    values = [row.values or nothing for row in rows]
+    return columns | {name: list(map(itemgetter(at), values)) for at, name in enumerate(own)}
+
+
+def _each(name: str, values: Sequence[Any]) -> list[Any]:
+    return list(map(attrgetter(name), values))
 
 
 def unanswered(
@@ -165,13 +195,13 @@ def unanswered(
     return Row(status, code, message, status_code, None, None, _NO_TOKENS, None, None, None, own_failure, False)
 
 
-def absent(batch_status: str, position: int, refused: Mapping[int, FileError], state: Mapping[str, Any] | None) -> Row:
+def absent(batch_status: str, refused: Mapping[int, FileError], position: int, state: Mapping[str, Any] | None) -> Row:
     """
     Return the row of a request that has no result line.
 
     :param batch_status: The batch's last status; empty where none was made.
-    :param position: The row's place in the shard, from 0.
     :param refused: Why the API refused lines of the file, by their place.
+    :param position: The row's place in the shard, from 0.
     :param state: What the row's last round ended as, where there was one.
     """
     if batch_status == "":

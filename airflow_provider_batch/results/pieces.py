@@ -1,0 +1,85 @@
+"""The rows of one piece of a shard, by columns: usual lines together, the others and the absent ones one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from airflow_provider_batch.results.answers import UNREADABLE
+from airflow_provider_batch.results.index import LineIndex
+from airflow_provider_batch.results.rows import Columns, LineReader, Row, columns_of
+from airflow_provider_batch.results.schema import TableSpec, own_columns
+from airflow_provider_batch.results.usual import UsualReader
+
+State = Mapping[str, Any] | None
+
+
+class PieceReader:
+    """
+    Reads the rows of one shard.
+
+    :param absent: Returns the row of a request without a result line, by its position and its last state.
+    :param model: The model that was asked.
+    """
+
+    def __init__(
+        self, spec: TableSpec, index: LineIndex, absent: Callable[[int, State], Row], model: str | None = None
+    ) -> None:
+        self._index, self._absent = index, absent
+        self._usual = UsualReader.for_table(spec)
+        self._reader = LineReader(spec, model)
+        self._own = tuple(own_columns(spec))
+        #: Those of the last rows that were read one by one.
+        self.apart: list[Row] = []
+
+    def read(self, start: int, states: Sequence[State]) -> Columns:
+        """
+        Return the values of the next rows.
+
+        :param start: Position of the first of them in the shard.
+        :param states: What the last round of each of them ended as, where there was one.
+        """
+        lines = list(map(self._index.line, range(start, start + len(states))))
+        usual: Columns = {}
+        others: Sequence[int] = range(len(lines))
+        if self._usual is not None:
+            usual, others = self._usual.read(lines)
+            if 2 * sum(lines[at] is not None for at in others) > len(lines):
+                self._usual = None  # not worth a try in this shard
+        self.apart = [self._row(lines[at], start + at, states[at]) for at in others]
+        if not self.apart:
+            return usual
+        columns = self.apart_columns()
+        return _merged(usual, columns, others, len(lines)) if usual else columns
+
+    def apart_columns(self) -> Columns:
+        """Return the values of `apart`."""
+        return columns_of(self.apart, self._own)
+
+    def _row(self, line: bytes | None, position: int, state: State) -> Row:
+        if line is None:
+            return self._absent(position, state)
+        row = self._reader.read(line)
+        if row.error_code == UNREADABLE:
+            self._index.keep_unreadable(line)
+        return row
+
+
+def _merged(first: Columns, second: Columns, seconds: Sequence[int], count: int) -> Columns:
+    """
+    Return the columns of both, in order.
+
+    :param seconds: The places of the second's rows.
+    :param count: The rows of both.
+    """
+    places = range(count - len(seconds))
+    order = list(places)
+    for number, at in enumerate(seconds, len(places)):
+        order.insert(at, number)
+    pick = itemgetter(*order)
+    nothing = [None] * count
+    return {
+        name: pick([*first.get(name, nothing[: len(places)]), *second.get(name, nothing[: len(seconds)])])
+        for name in {**first, **second}
+    }

@@ -1,0 +1,283 @@
+"""
+Result lines as nearly all are, read by columns: a success with one answer that was neither cut off nor withheld.
+
+The types below say what is usual, and the decoder checks it as it reads: it refuses a line that differs in anything,
+which is then read by itself (`rows.py`). Of what is left, columns are taken in a few passes over all lines at once,
+with nothing to decide for a single one. Either way a line gives the same values; a differential test says so.
+
+Endpoints that are not here have all their lines read one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Annotated, Any, Generic, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.economics.prices import TokenUsage, price_list
+from airflow_provider_batch.results import answers
+from airflow_provider_batch.results.answers import SUCCEEDED
+from airflow_provider_batch.results.bodies import BodyT, Count, EmbeddingItem, TokenDetails, ToolCall
+from airflow_provider_batch.results.raw_body import read_raw_body
+from airflow_provider_batch.results.rows import ANSWERED, COST_LIMIT, OWN_FAILURE, Columns, cost
+from airflow_provider_batch.results.schema import COST_COLUMN, RESPONSE_COLUMN, USAGE_COLUMNS, TableSpec
+from airflow_provider_batch.results.vectors import NumberLines
+
+#: What `list | None` fields hold where they say nothing.
+Nothing: TypeAlias = Annotated[list[Any], Meta(max_length=0)] | None
+_NO_DETAILS = TokenDetails()
+#: What the price of a request for text is made of; the others cost something else.
+_PRICED = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
+_NOT_TEXT = ("input_audio_tokens", "output_audio_tokens", "input_image_tokens", "output_image_tokens")
+
+
+class Response(Struct, Generic[BodyT], gc=False):
+    status_code: Literal[200]
+    body: BodyT
+    request_id: str | None = None
+
+
+class Line(Struct, Generic[BodyT], gc=False):
+    response: Response[BodyT]
+    error: None = None
+
+
+class PromptUsage(Struct, gc=False):
+    """`usage` that counts prompts. The other names must be empty: a server that gives both is not usual."""
+
+    input_tokens: Count = field(name="prompt_tokens")
+    output_tokens: Count | None = field(name="completion_tokens", default=None)
+    total_tokens: Count | None = None
+    asked: TokenDetails | None = field(name="prompt_tokens_details", default=None)
+    given: TokenDetails | None = field(name="completion_tokens_details", default=None)
+    other_input: None = field(name="input_tokens", default=None)
+    other_output: None = field(name="output_tokens", default=None)
+    other_asked: None = field(name="input_tokens_details", default=None)
+    other_given: None = field(name="output_tokens_details", default=None)
+
+
+class InputUsage(Struct, gc=False):
+    """`usage` that counts input."""
+
+    input_tokens: Count
+    output_tokens: Count | None = None
+    total_tokens: Count | None = None
+    asked: TokenDetails | None = field(name="input_tokens_details", default=None)
+    given: TokenDetails | None = field(name="output_tokens_details", default=None)
+    other_input: None = field(name="prompt_tokens", default=None)
+    other_output: None = field(name="completion_tokens", default=None)
+    other_asked: None = field(name="prompt_tokens_details", default=None)
+    other_given: None = field(name="completion_tokens_details", default=None)
+
+
+# Chat completions
+
+
+class Message(Struct, gc=False):
+    content: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    refusal: None = None
+    reasoning_content: None = None
+    reasoning: None = None
+
+
+class Choice(Struct, gc=False):
+    message: Message
+    finish_reason: Literal["stop", "tool_calls", "function_call"]
+    logprobs: None = None
+    index: Count | None = None
+
+
+class ChatBody(Struct, gc=False):
+    model: str
+    usage: PromptUsage
+    choices: tuple[Choice]
+    error: None = None
+
+
+def chat(bodies: Sequence[ChatBody]) -> Columns:
+    """Return the columns of `/v1/chat/completions`."""
+    choices = [choice for (choice,) in _each("choices", bodies)]
+    messages = _each("message", choices)
+    columns: Columns = {"text": _each("content", messages), "finish_reason": _each("finish_reason", choices)}
+    calls = _each("tool_calls", messages)
+    if any(calls):
+        columns["tool_calls"] = [called and answers.tool_calls(called) for called in calls]
+    return columns
+
+
+# Responses
+
+
+class OutputText(Struct, tag_field="type", tag="output_text", gc=False):
+    text: str
+    logprobs: Nothing = None
+    refusal: None = None
+
+
+class OutputMessage(Struct, tag_field="type", tag="message", gc=False):
+    content: tuple[OutputText]
+    summary: Nothing = None
+
+
+class Reasoning(Struct, tag_field="type", tag="reasoning", gc=False):
+    content: Nothing = None
+    summary: Nothing = None
+
+
+class ResponsesBody(Struct, gc=False):
+    model: str
+    usage: InputUsage
+    status: Literal["completed"]
+    output: Annotated[list[OutputMessage | Reasoning], Meta(min_length=1)]
+    id: str | None = None
+    incomplete_details: None = None
+    error: None = None
+
+
+def responses(bodies: Sequence[ResponsesBody]) -> Columns:
+    """Return the columns of `/v1/responses`."""
+    return {
+        "text": [_text(output) for output in _each("output", bodies)],
+        "finish_reason": _each("status", bodies),
+        "response_id": _each("id", bodies),
+    }
+
+
+def _text(output: Sequence[OutputMessage | Reasoning]) -> str | None:
+    texts = [item.content[0].text for item in output if item.__class__ is OutputMessage]
+    return texts[0] if len(texts) == 1 else "".join(texts) if texts else None
+
+
+# Embeddings
+
+
+class EmbeddingsBody(Struct, gc=False):
+    model: str
+    usage: PromptUsage
+    data: tuple[EmbeddingItem]
+    error: None = None
+
+
+def embeddings(bodies: Sequence[EmbeddingsBody]) -> Columns:
+    """Return the columns of `/v1/embeddings`."""
+    return {"embedding": [answers.vector_bytes(item.embedding) for (item,) in _each("data", bodies)]}
+
+
+class _VectorLines:
+    """A decoder that refuses a vector of another size than the table's, and gives the others as bytes."""
+
+    def __init__(self, decode: Callable[[bytes], Any], size: int) -> None:
+        self._decode, self._bytes = NumberLines(decode).decode, 4 * size
+
+    def decode(self, raw: bytes) -> Any:
+        line = self._decode(raw)
+        (item,) = line.response.body.data
+        item.embedding = answers.vector_bytes(item.embedding)
+        if item.embedding is None or len(item.embedding) != self._bytes:
+            raise msgspec.ValidationError("The vector has another size than the table's.")
+        return line
+
+
+# All of them
+
+#: Endpoint → what its usual bodies are, and how their columns are taken.
+_USUAL: Mapping[Endpoint, tuple[Any, Callable[[Sequence[Any]], Columns]]] = {
+    Endpoint.CHAT_COMPLETIONS: (ChatBody, chat),
+    Endpoint.RESPONSES: (ResponsesBody, responses),
+    Endpoint.EMBEDDINGS: (EmbeddingsBody, embeddings),
+}
+
+
+class UsualReader:
+    """Reads the usual lines of one table."""
+
+    def __init__(self, spec: TableSpec) -> None:
+        body, self._own = _USUAL[spec.endpoint]
+        line: Any = Line[body]  # type: ignore[valid-type]
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(line).decode
+        if spec.endpoint is Endpoint.EMBEDDINGS:
+            self._decode = _VectorLines(self._decode, spec.embedding_size or 0).decode
+        self._endpoint = spec.endpoint
+        self._keep_raw = spec.raw == "all"
+
+    @classmethod
+    def for_table(cls, spec: TableSpec) -> UsualReader | None:
+        """Return the reader for a table, None where its lines are to be read one by one."""
+        if spec.endpoint not in _USUAL or (spec.endpoint is Endpoint.EMBEDDINGS and spec.embedding_size is None):
+            return None
+        return cls(spec)
+
+    def read(self, lines: Sequence[bytes | None]) -> tuple[Columns, list[int]]:
+        """Return the columns of the lines that are usual, in their order, and the places of those that are not."""
+        read: list[Any] = []
+        raws: list[bytes] = []
+        others: list[int] = []
+        decode = self._decode
+        for at, raw in enumerate(lines):
+            if raw is None:
+                others.append(at)
+                continue
+            try:
+                read.append(decode(raw))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                others.append(at)
+            else:
+                raws.append(raw)
+        return (self._columns(read, raws) if read else {}), others
+
+    def _columns(self, lines: Sequence[Any], raws: Sequence[bytes]) -> Columns:
+        responses = _each("response", lines)
+        bodies = _each("body", responses)
+        models = _each("model", bodies)
+        tokens = _tokens(_each("usage", bodies))
+        columns: Columns = {
+            "status": [SUCCEEDED] * len(lines),
+            "status_code": [200] * len(lines),
+            "request_id": _each("request_id", responses),
+            "model": models,
+            **tokens,
+            COST_COLUMN: self._costs(models, tokens),
+            **self._own(bodies),
+            OWN_FAILURE: [False] * len(lines),
+            ANSWERED: [True] * len(lines),
+        }
+        if self._keep_raw:
+            columns[RESPONSE_COLUMN] = list(map(read_raw_body, raws))
+        return columns
+
+    def _costs(self, models: Sequence[str], tokens: Columns) -> list[int | None]:
+        """Return picodollars; for text of one model without looking at each request apart."""
+        prices = price_list(models[0], self._endpoint) if len(set(models)) == 1 else None
+        if prices is None or not prices.tiers or any(any(tokens[name]) for name in _NOT_TEXT):
+            requests = zip(*(tokens[name] for name in USAGE_COLUMNS), strict=True)
+            return [
+                cost(model, self._endpoint, TokenUsage(*counts)) for model, counts in zip(models, requests, strict=True)
+            ]
+        costs = map(prices.text_picodollars, *(tokens[name] for name in _PRICED))
+        return [one if one is None or one < COST_LIMIT else None for one in costs]
+
+
+def _tokens(usages: Sequence[Any]) -> Columns:
+    asked = [details or _NO_DETAILS for details in _each("asked", usages)]
+    given = [details or _NO_DETAILS for details in _each("given", usages)]
+    return {
+        "input_tokens": _each("input_tokens", usages),
+        "output_tokens": _each("output_tokens", usages),
+        "total_tokens": _each("total_tokens", usages),
+        "cached_tokens": _each("cached_tokens", asked),
+        "cache_write_tokens": _each("cache_write_tokens", asked),
+        "reasoning_tokens": _each("reasoning_tokens", given),
+        "input_audio_tokens": _each("audio_tokens", asked),
+        "output_audio_tokens": _each("audio_tokens", given),
+        "input_image_tokens": _each("image_tokens", asked),
+        "output_image_tokens": _each("image_tokens", given),
+    }
+
+
+def _each(name: str, values: Sequence[Any]) -> list[Any]:
+    return list(map(attrgetter(name), values))

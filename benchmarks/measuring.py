@@ -1,0 +1,206 @@
+"""
+What all benchmarks share: ways to do one job, each run in a process of its own, in turn, and the tables of what they
+took.
+
+All ways of a comparison are run in each round, so that a machine that is busy for a while slows all of them alike.
+Seconds are those of the work alone (imports and file names excluded), memory is the process's peak by the operating
+system's account. A way that cannot run, for one because a rival is not installed, is left out with its reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build" / "bench"
+
+#: Makes the imports, and returns what is timed; that returns the number of rows.
+Prepare = Callable[[Path], Callable[[], int]]
+#: `title`, `columns`, `rows`, `notes`: one table of the report.
+Table = dict[str, Any]
+Figures = Mapping[str, float]
+
+COLUMNS = ("way", "rows", "seconds", "lowest", "highest", "CPU seconds", "rows a second", "peak MB", "ours is, times")
+
+
+@dataclass(frozen=True)
+class Way:
+    """
+    One way to do a job.
+
+    :param rival: Whether it runs in the rivals' environment.
+    """
+
+    name: str
+    prepare: Prepare
+    rival: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """
+    Ways to do the same job; the first is ours.
+
+    :param key: What the command line calls it.
+    """
+
+    key: str
+    title: str
+    ways: Sequence[Way]
+    notes: Sequence[str] = ()
+
+
+def arguments(about: str) -> argparse.ArgumentParser:
+    """Return the arguments that every benchmark takes."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables as JSON too")
+    parser.add_argument("--repeat", type=int, metavar="N", help="rounds (5; 2 with --quick)")
+    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds: to see that all of it works")
+    parser.add_argument("--rival-python", metavar="PATH", default=sys.executable, help="where the rivals are installed")
+    parser.add_argument("--folder", type=Path, help="where the input is made; what stands there is used")
+    parser.add_argument("--only", default="", metavar="TEXT", help="comparisons and ways whose name holds this")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    return parser
+
+
+def given(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Return what the command line says, and what follows from ``--quick``."""
+    options = parser.parse_args()
+    options.repeat = options.repeat or (2 if options.quick else 5)
+    options.folder = (options.folder or BUILD / ("quick" if options.quick else "full")).resolve()
+    return options
+
+
+def compare(module: str, comparisons: Iterable[Comparison], options: argparse.Namespace) -> list[Table]:
+    """Run all ways of all comparisons, and return a table of each."""
+    chosen = [_chosen(comparison, options.only) for comparison in comparisons]
+    return [_compared(module, comparison, options) for comparison in chosen if comparison.ways]
+
+
+def measure(comparisons: Iterable[Comparison], options: argparse.Namespace) -> None:
+    """Run the one way that ``--measure`` names, in this process, and print its figures."""
+    key, _, name = options.measure.partition("/")
+    ways = next(comparison.ways for comparison in comparisons if comparison.key == key)
+    print(json.dumps(timed(next(way for way in ways if way.name == name).prepare(options.folder))))
+
+
+def timed(work: Callable[[], int]) -> Figures:
+    """Return the wall and processor seconds of the work, its rows and the peak memory of this process."""
+    start, before = time.perf_counter(), time.process_time()
+    rows = work()
+    wall, cpu = time.perf_counter() - start, time.process_time() - before
+    return {"wall": wall, "cpu": cpu, "rows": rows, "peak": peak_megabytes()}
+
+
+def peak_megabytes() -> float:
+    """Return the peak memory of this process. Not by `getrusage`: its figure starts from that of the parent process."""
+    status = Path("/proc/self/status").read_text().partition("VmHWM:")[2]
+    return int(status.split(maxsplit=1)[0]) / 1024
+
+
+def run_apart(module: str, key: str, options: argparse.Namespace, python: str = sys.executable) -> Figures | str:
+    """Measure in a process of its own; return the figures, or why there are none."""
+    command = [python, "-m", module, "--measure", key, "--folder", str(options.folder)]
+    command += ["--quick"] if options.quick else []
+    # Airflow's first import writes files where this says.
+    environment = {**os.environ, "AIRFLOW_HOME": str(options.folder / "airflow")}
+    try:
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    except OSError as error:
+        return str(error.strerror)
+    if done.returncode:
+        return re.sub(r"/[^\s'\":]+", "…", done.stderr.strip().rpartition("\n")[2])[:200]
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])  # a rival may log before it
+    return figures
+
+
+def show(table: Table) -> None:
+    """Print a table."""
+    cells = [list(map(str, table["columns"])), *([shown(cell) for cell in row] for row in table["rows"])]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(table["columns"]))]
+    print(f"\n{table['title']}")
+    for row in cells:
+        first, *others = row
+        print(" ", first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)))
+    for note in table.get("notes", ()):
+        print("  -", note)
+
+
+def shown(cell: Any) -> str:
+    """Return a figure as a reader wants it: three digits or so."""
+    if isinstance(cell, float):
+        digits = 2 if abs(cell) < 10 else 1 if abs(cell) < 100 else 0
+        return f"{cell:,.{digits}f}"
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return f"{cell:,}"
+    return "" if cell is None else str(cell)
+
+
+def finish(tables: Sequence[Table], options: argparse.Namespace) -> None:
+    """Print the tables, and write them where ``--json`` says."""
+    for table in tables:
+        show(table)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(tables, indent=1) + "\n")
+
+
+def _chosen(comparison: Comparison, only: str) -> Comparison:
+    if only in comparison.key:
+        return comparison
+    ways = [way for way in comparison.ways if only in way.name]
+    return Comparison(comparison.key, comparison.title, ways, comparison.notes)
+
+
+def _compared(module: str, comparison: Comparison, options: argparse.Namespace) -> Table:
+    runs: dict[str, list[Figures]] = {way.name: [] for way in comparison.ways}
+    missing: dict[str, str] = {}
+    for _ in range(options.repeat):
+        for way in comparison.ways:
+            if way.name in missing:
+                continue
+            python = options.rival_python if way.rival else sys.executable
+            figures = run_apart(module, f"{comparison.key}/{way.name}", options, python)
+            if isinstance(figures, str):
+                missing[way.name] = figures
+            else:
+                runs[way.name].append(figures)
+    measured = {name: done for name, done in runs.items() if name not in missing}
+    rates = {name: statistics.median(run["rows"] / run["wall"] for run in done) for name, done in measured.items()}
+    ours = rates.get(comparison.ways[0].name)
+    rows = [_row(name, done, rates[name], ours) for name, done in measured.items()]
+    notes = [*comparison.notes, *(f"{name}: not measured ({reason})." for name, reason in missing.items())]
+    return {
+        "title": comparison.title,
+        "columns": list(COLUMNS),
+        "rows": rows,
+        "notes": notes,
+        "key": comparison.key,
+        "runs": measured,
+    }
+
+
+def _row(name: str, runs: Sequence[Figures], rate: float, ours: float | None) -> list[Any]:
+    walls = [run["wall"] for run in runs]
+    return [
+        name,
+        int(runs[0]["rows"]),
+        statistics.median(walls),
+        min(walls),
+        max(walls),
+        statistics.median(run["cpu"] for run in runs),
+        round(rate),
+        round(max(run["peak"] for run in runs)),
+        None if ours is None else ours / rate,
+    ]

@@ -23,9 +23,9 @@ from airflow_provider_batch.results.bodies import Body, Line, LineId
 from airflow_provider_batch.results.lines import blocks_of_lines
 from airflow_provider_batch.results.tolerant import read_as
 
-#: `{"id": "…", "custom_id": "…"`, as the API writes it, and without `id`, as Azure does. An id with an escape in it is
-#: left to the decoder.
-_HEAD = re.compile(rb'\s*\{\s*(?:"id"\s*:\s*(?:"[^"\\]*"|null)\s*,\s*)?"custom_id"\s*:\s*"([^"\\]*)"')
+#: `{"id": "…", "custom_id": "…"`, as the API writes it, and without `id`, as Azure does. Other spacing, and an id with
+#: an escape in it, are left to the decoder.
+_HEAD = re.compile(rb'\{(?:"id": ?"[^"\\]*", ?)?"custom_id": ?"([^"\\]*)"')
 
 #: Bytes of result lines that are typed together: what bounds memory where lines are long (images, embeddings).
 PIECE_BYTES = 6 << 20
@@ -47,18 +47,20 @@ class LineIndex:
         self.duplicates = 0
         self.foreign = 0
         self.unreadable = 0
-        self._positions = {custom_id: position for position, custom_id in enumerate(custom_ids)}
-        self._file = array("b", [-1]) * len(custom_ids)
-        self._offset = array("q", [0]) * len(custom_ids)
-        self._length = array("q", [0]) * len(custom_ids)
+        self._positions = dict(zip(custom_ids, range(len(custom_ids)), strict=True))
+        #: Row → its line, numbered over all files; -1 where it has none.
+        self._line = array("q", [-1]) * len(custom_ids)
+        #: Line → its file, its offset there and its bytes. The last one stands for no line: -1 leads to it.
+        self._file, self._start, self._length = array("i"), array("q"), array("q")
         self._stack = ExitStack()
         self._unreadable_path = unreadable
         self._unreadable_file: BinaryIO | None = None
-        self._descriptors: list[int] = []
         try:
-            for number, path in enumerate(files):
-                self._descriptors.append(self._stack.enter_context(path.open("rb", buffering=0)).fileno())
-                self._scan(number)
+            for path in files:
+                self._scan(self._opened(path))
+            self._file.append(self._opened(Path(os.devnull)))
+            self._start.append(0)
+            self._length.append(0)
         except BaseException:
             self._stack.close()
             raise
@@ -72,16 +74,15 @@ class LineIndex:
     ) -> None:
         self._stack.close()
 
-    def line(self, position: int) -> bytes | None:
-        """Return the result line of a row, None where neither file has one."""
-        number = self._file[position]
-        if number < 0:
-            return None
-        return os.pread(self._descriptors[number], self._length[position], self._offset[position])
+    def read(self, start: int, count: int) -> list[bytes]:
+        """Return the result lines of rows; that of a row without one is empty."""
+        lines = self._line[start : start + count]
+        places = (map(of.__getitem__, lines) for of in (self._file, self._length, self._start))
+        return list(map(os.pread, *places))
 
     def pieces(self, start: int, count: int) -> Iterator[int]:
         """Cut rows into runs of about the same bytes, none much over the limit; yield the number of rows of each."""
-        lengths = self._length[start : start + count]
+        lengths = self._lengths(start, count)
         total = sum(lengths)
         share = total / -(-total // PIECE_BYTES) if total else 0
         rows, size = 0, 0
@@ -93,10 +94,14 @@ class LineIndex:
         if rows:
             yield rows
 
+    def _lengths(self, start: int, count: int) -> list[int]:
+        return list(map(self._length.__getitem__, self._line[start : start + count]))
+
     def lines(self) -> Iterator[bytes]:
         """Yield the result lines in row order."""
-        for position in range(len(self._file)):
-            if (line := self.line(position)) is not None:
+        for position in range(len(self._line)):
+            (line,) = self.read(position, 1)
+            if line:
                 yield line
 
     def keep_unreadable(self, line: bytes) -> None:
@@ -108,18 +113,27 @@ class LineIndex:
             self._unreadable_file = self._stack.enter_context(self._unreadable_path.open("wb"))
         self._unreadable_file.write(line + b"\n")
 
-    def _scan(self, number: int) -> None:
-        head, positions, files = _HEAD.match, self._positions, self._file
-        offsets, lengths = self._offset, self._length
-        for offset, block in blocks_of_lines(self._descriptors[number]):
+    def _opened(self, path: Path) -> int:
+        return self._stack.enter_context(path.open("rb", buffering=0)).fileno()
+
+    def _scan(self, descriptor: int) -> None:
+        """Note where the lines of a file stand, and which row each is of."""
+        head, position_of, lines = _HEAD.match, self._positions.get, self._line
+        note_file, note_start, note_length = self._file.append, self._start.append, self._length.append
+        number = len(self._start)
+        for offset, block in blocks_of_lines(descriptor):
             start, find = 0, block.find
             while (end := find(b"\n", start)) >= 0:
                 found = head(block, start, end)
-                position = positions.get(found[1]) if found else None
-                if position is None or files[position] >= 0:
+                position = position_of(found[1]) if found else None
+                note_file(descriptor)
+                note_start(offset + start)
+                note_length(end - start)
+                if position is None or lines[position] >= 0:
                     position = self._position_of(block[start:end].rstrip(b"\r"))
                 if position is not None:
-                    files[position], offsets[position], lengths[position] = number, offset + start, end - start
+                    lines[position] = number
+                number += 1
                 start = end + 1
 
     def _position_of(self, line: bytes) -> int | None:
@@ -133,15 +147,15 @@ class LineIndex:
         position = self._positions.get(custom_id.encode())
         if position is None:
             self.foreign += 1
-        elif self._file[position] >= 0 and not self._replaces(line, position):
+        elif self._line[position] >= 0 and not self._replaces(line, position):
             return None
         return position
 
     def _replaces(self, line: bytes, position: int) -> bool:
         """Count a second line of the same row; return whether it is the better one."""
         self.duplicates += 1
-        known = self.line(position)
-        return known is not None and not is_success(known) and is_success(line)
+        (known,) = self.read(position, 1)
+        return not is_success(known) and is_success(line)
 
 
 def is_success(line: bytes) -> bool:

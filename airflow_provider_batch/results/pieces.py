@@ -40,12 +40,12 @@ class PieceReader:
         :param start: Position of the first of them in the shard.
         :param states: What the last round of each of them ended as, where there was one.
         """
-        lines = list(map(self._index.line, range(start, start + len(states))))
+        lines = self._index.read(start, len(states))
         usual: Columns = {}
         others: Sequence[int] = range(len(lines))
         if self._usual is not None:
             usual, others = self._usual.read(lines)
-            if 2 * sum(lines[at] is not None for at in others) > len(lines):
+            if 2 * sum(bool(lines[at]) for at in others) > len(lines):
                 self._usual = None  # not worth a try in this shard
         self.apart = [self._row(lines[at], start + at, states[at]) for at in others]
         if not self.apart:
@@ -57,8 +57,8 @@ class PieceReader:
         """Return the values of `apart`."""
         return columns_of(self.apart, self._own)
 
-    def _row(self, line: bytes | None, position: int, state: State) -> Row:
-        if line is None:
+    def _row(self, line: bytes, position: int, state: State) -> Row:
+        if not line:
             return self._absent(position, state)
         row = self._reader.read(line)
         if row.error_code == UNREADABLE:

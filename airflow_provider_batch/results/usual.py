@@ -212,30 +212,31 @@ class UsualReader:
             return None
         return cls(spec)
 
-    def read(self, lines: Sequence[bytes | None]) -> tuple[Columns, list[int]]:
+    def read(self, lines: Sequence[bytes]) -> tuple[Columns, list[int]]:
         """Return the columns of the lines that are usual, in their order, and the places of those that are not."""
         read: list[Any] = []
-        raws: list[bytes] = []
         others: list[int] = []
-        decode = self._decode
-        for at, raw in enumerate(lines):
-            if raw is None:
-                others.append(at)
-                continue
+        remaining = iter(lines)
+        while len(read) + len(others) < len(lines):
             try:
-                read.append(decode(raw))
+                # What was read before a line that is refused stays in the list, and the iterator stands behind it.
+                read.extend(map(self._decode, remaining))
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                others.append(at)
-            else:
-                raws.append(raw)
-        return (self._columns(read, raws) if read else {}), others
+                others.append(len(read) + len(others))
+        if not read:
+            return {}, others
+        columns = self._columns(read)
+        if self._keep_raw:
+            apart = set(others)
+            columns[RESPONSE_COLUMN] = [read_raw_body(line) for at, line in enumerate(lines) if at not in apart]
+        return columns, others
 
-    def _columns(self, lines: Sequence[Any], raws: Sequence[bytes]) -> Columns:
+    def _columns(self, lines: Sequence[Any]) -> Columns:
         responses = _each("response", lines)
         bodies = _each("body", responses)
         models = _each("model", bodies)
         tokens = _tokens(_each("usage", bodies))
-        columns: Columns = {
+        return {
             "status": [SUCCEEDED] * len(lines),
             "status_code": [200] * len(lines),
             "request_id": _each("request_id", responses),
@@ -246,9 +247,6 @@ class UsualReader:
             OWN_FAILURE: [False] * len(lines),
             ANSWERED: [True] * len(lines),
         }
-        if self._keep_raw:
-            columns[RESPONSE_COLUMN] = list(map(read_raw_body, raws))
-        return columns
 
     def _costs(self, models: Sequence[str], tokens: Columns) -> list[int | None]:
         """Return picodollars; for text of one model without looking at each request apart."""

@@ -477,7 +477,8 @@ def test_memory_does_not_grow_with_the_results(tmp_path: Path) -> None:
 def test_pieces_hold_all_rows_and_about_the_same_bytes(lengths: list[int], limit: int) -> None:
     class Lines(index.LineIndex):
         def __init__(self) -> None:
-            self._length = array("q", [0, *lengths])
+            self._line = array("q", range(-1, len(lengths)))
+            self._length = array("q", [*lengths, 0])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, "PIECE_BYTES", limit)

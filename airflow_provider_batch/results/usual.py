@@ -43,7 +43,6 @@ class Response(Struct, Generic[BodyT], gc=False):
 
 class Line(Struct, Generic[BodyT], gc=False):
     response: Response[BodyT]
-    error: None = None
 
 
 class PromptUsage(Struct, gc=False):
@@ -96,7 +95,6 @@ class ChatBody(Struct, gc=False):
     model: str
     usage: PromptUsage
     choices: tuple[Choice]
-    error: None = None
 
 
 def chat(bodies: Sequence[ChatBody]) -> Columns:
@@ -106,7 +104,7 @@ def chat(bodies: Sequence[ChatBody]) -> Columns:
     columns: Columns = {"text": _each("content", messages), "finish_reason": _each("finish_reason", choices)}
     calls = _each("tool_calls", messages)
     if any(calls):
-        columns["tool_calls"] = [called and answers.tool_calls(called) for called in calls]
+        columns["tool_calls"] = list(map(answers.tool_calls, calls))
     return columns
 
 
@@ -136,7 +134,6 @@ class ResponsesBody(Struct, gc=False):
     output: Annotated[list[OutputMessage | Reasoning], Meta(min_length=1)]
     id: str | None = None
     incomplete_details: None = None
-    error: None = None
 
 
 def responses(bodies: Sequence[ResponsesBody]) -> Columns:
@@ -160,7 +157,6 @@ class EmbeddingsBody(Struct, gc=False):
     model: str
     usage: PromptUsage
     data: tuple[EmbeddingItem]
-    error: None = None
 
 
 def embeddings(bodies: Sequence[EmbeddingsBody]) -> Columns:

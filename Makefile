@@ -36,8 +36,8 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/.dev ## Measure rows a second and peak memory
-	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
+bench: $(VENV)/.dev ## Measure speed and memory beside other ways; writes docs/benchmarks.md (ARGS=--quick: two minutes)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 faults: $(VENV)/.dev ## Kill jobs at each of their boundaries and check what came of them (ARGS='--every 10')
 	$(BIN)/python -m tests.faults $(ARGS)

@@ -32,8 +32,9 @@ COMPARISONS = (
         ),
         (
             _FAIR,
-            "common.ai writes JSON lines with nine fields, uncompressed; its lines come from the local file, without HTTP.",
+            "common.ai writes uncompressed JSON lines of nine fields; it is fed from the local file, without HTTP.",
         ),
+        base=_DIY,
     ),
     Comparison(
         "raw",
@@ -43,6 +44,7 @@ COMPARISONS = (
             Way(_DIY, diy("chat", raw=True)),
             Way(_DUCKDB, duckdb_copy("chat", raw=True), rival=True),
         ),
+        base=_DIY,
     ),
     Comparison(
         "responses",
@@ -52,6 +54,7 @@ COMPARISONS = (
             Way(_DIY, diy("responses")),
             Way(_DUCKDB, duckdb_copy("responses"), rival=True),
         ),
+        base=_DIY,
     ),
     Comparison(
         "embeddings",
@@ -64,6 +67,7 @@ COMPARISONS = (
             Way(f"{_DUCKDB}, numbers", duckdb_copy("numbers"), rival=True),
         ),
         ("Base64 is the form that this package asks for; the numbers are the same vectors.",),
+        base=f"{_DIY}, numbers",
     ),
 )
 

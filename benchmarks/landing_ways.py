@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.measuring import Prepare
+from benchmarks.result_files import SIZE
 
 BATCH = "batch_1"
 #: Dollars for an input and for an output token of the chat model and the embedding model, at the batch price.
@@ -22,8 +23,16 @@ PRICES = {
 }
 
 
-def ours(kind: str, raw: str = "errors", without: str | None = None) -> Prepare:
-    """Return the way that lands with `land_shard`; ``without`` names a module that is to be absent."""
+def ours(
+    kind: str, raw: str = "errors", without: str | None = None, name: str | None = None, times: int = 1
+) -> Prepare:
+    """
+    Return the way that lands with `land_shard`.
+
+    :param without: A module that is to be absent.
+    :param name: What the files are called, where it is not the kind.
+    :param times: How often the shard is landed, each time into a part of its own.
+    """
 
     def prepare(folder: Path) -> Callable[[], int]:
         if without:
@@ -33,9 +42,11 @@ def ours(kind: str, raw: str = "errors", without: str | None = None) -> Prepare:
 
         spec = _table(kind, raw)
         price_list("gpt-4o-mini-2024-07-18", spec.endpoint)  # loads the price table
-        results = ShardResults(folder / f"{kind}.arrow", folder / f"{kind}.jsonl", None, BATCH, "completed", 1)
-        part, retry = folder / f"{kind}-ours.parquet", folder / "retry.arrow"
-        return lambda: land_shard(results, spec, lambda outcome: True, part, retry).rows
+        called = name or kind
+        results = ShardResults(folder / f"{called}.arrow", folder / f"{called}.jsonl", None, BATCH, "completed", 1)
+        parts = [folder / f"{called}-ours{f'-{number}' if number else ''}.parquet" for number in range(times)]
+        retry = folder / "retry.arrow"
+        return lambda: sum(land_shard(results, spec, lambda outcome: True, part, retry).rows for part in parts)
 
     return prepare
 
@@ -45,7 +56,7 @@ def _table(kind: str, raw: str = "errors") -> Any:
     from airflow_provider_batch.results.schema import TableSpec
 
     endpoint = {"chat": Endpoint.CHAT_COMPLETIONS, "responses": Endpoint.RESPONSES}.get(kind, Endpoint.EMBEDDINGS)
-    return TableSpec(endpoint, raw=raw, embedding_size=1536 if endpoint is Endpoint.EMBEDDINGS else None)  # type: ignore[arg-type]
+    return TableSpec(endpoint, raw=raw, embedding_size=SIZE if endpoint is Endpoint.EMBEDDINGS else None)  # type: ignore[arg-type]
 
 
 def diy(kind: str, chunk: int = 8192, raw: bool = False) -> Prepare:
@@ -156,45 +167,55 @@ def _embedding_columns(body: Mapping[str, Any]) -> dict[str, Any]:
 
 # DuckDB
 
-_DETAILS = "STRUCT(cached_tokens BIGINT, cache_write_tokens BIGINT, reasoning_tokens BIGINT, audio_tokens BIGINT, image_tokens BIGINT)"
-_CALL = "STRUCT(id VARCHAR, type VARCHAR, function STRUCT(name VARCHAR, arguments VARCHAR))"
-_TOP = "STRUCT(token VARCHAR, logprob DOUBLE)"
-_LOGPROBS = f"STRUCT(token VARCHAR, logprob DOUBLE, top_logprobs {_TOP}[])[]"
-_FLAT_CALLS = "STRUCT(id VARCHAR, type VARCHAR, name VARCHAR, arguments VARCHAR)[]"
-_CHOICES = f"STRUCT(index BIGINT, text VARCHAR, finish_reason VARCHAR, refusal VARCHAR, tool_calls {_FLAT_CALLS})[]"
+_TEXT, _COUNT = "VARCHAR", "BIGINT"
+_DETAILS = dict.fromkeys(("cached_tokens", "cache_write_tokens", "reasoning_tokens", "audio_tokens"), _COUNT)
+_DETAILS["image_tokens"] = _COUNT
+_CHANCE = {"token": _TEXT, "logprob": "DOUBLE"}
+_LOGPROBS = [{**_CHANCE, "top_logprobs": [_CHANCE]}]
+_CALL = {"id": _TEXT, "type": _TEXT, "function": {"name": _TEXT, "arguments": _TEXT}}
+_MESSAGE = {"content": _TEXT, "refusal": _TEXT, "tool_calls": [_CALL]}
+_CALLS = [dict.fromkeys(("id", "type", "name", "arguments"), _TEXT)]
+_CHOICE = {"index": _COUNT, "text": _TEXT, "finish_reason": _TEXT, "refusal": _TEXT, "tool_calls": _CALLS}
+_PART = dict.fromkeys(("type", "text", "refusal"), _TEXT)
+_ITEM = {**dict.fromkeys(("type", "call_id", "name", "arguments"), _TEXT), "content": [_PART]}
 
-#: Kind → names of its tokens, the type of its body's own fields, and its own columns.
-_SQL: Mapping[str, tuple[str, str, str, str]] = {
+#: Kind → how its tokens are called, and the fields of its body that only it has.
+_BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "chat": (
         "prompt",
         "completion",
-        "choices STRUCT(finish_reason VARCHAR, "
-        f"message STRUCT(content VARCHAR, refusal VARCHAR, tool_calls {_CALL}[]), logprobs STRUCT(content {_LOGPROBS}))[]",
+        {"choices": [{"finish_reason": _TEXT, "message": _MESSAGE, "logprobs": {"content": _LOGPROBS}}]},
+    ),
+    "responses": ("input", "output", {"id": _TEXT, "status": _TEXT, "output": [_ITEM]}),
+    "numbers": ("prompt", "completion", {"data": [{"embedding": ["FLOAT"]}]}),
+}
+
+
+def _sql_type(shape: Any) -> str:
+    if isinstance(shape, dict):
+        return f"STRUCT({', '.join(f'{name} {_sql_type(kind)}' for name, kind in shape.items())})"
+    return f"{_sql_type(shape[0])}[]" if isinstance(shape, list) else shape
+
+
+#: Kind → its own columns.
+_OWN_SQL: Mapping[str, str] = {
+    "chat": (
         "body.choices[1].message.content AS text, body.choices[1].finish_reason AS finish_reason, "
         "body.choices[1].message.refusal AS refusal, NULL::VARCHAR AS reasoning, "
         "list_transform(body.choices[1].message.tool_calls, lambda call: {'id': call.id, 'type': call.type, "
         "'name': call.function.name, 'arguments': call.function.arguments}) AS tool_calls, "
-        f"body.choices[1].logprobs.content AS logprobs, NULL::{_CHOICES} AS choices",
+        f"body.choices[1].logprobs.content AS logprobs, NULL::{_sql_type([_CHOICE])} AS choices"
     ),
     "responses": (
-        "input",
-        "output",
-        "id VARCHAR, status VARCHAR, output STRUCT(type VARCHAR, call_id VARCHAR, name VARCHAR, arguments VARCHAR, "
-        "content STRUCT(type VARCHAR, text VARCHAR, refusal VARCHAR)[])[]",
         "list_filter(body.output, lambda item: item.type = 'message')[1].content[1].text AS text, "
         "body.status AS finish_reason, "
         "list_filter(body.output, lambda item: item.type = 'message')[1].content[1].refusal AS refusal, "
         "NULL::VARCHAR AS reasoning, "
         "list_transform(list_filter(body.output, lambda item: item.type = 'function_call'), lambda item: "
         "{'id': item.call_id, 'type': item.type, 'name': item.name, 'arguments': item.arguments}) AS tool_calls, "
-        f"NULL::{_LOGPROBS} AS logprobs, body.id AS response_id",
+        f"NULL::{_sql_type(_LOGPROBS)} AS logprobs, body.id AS response_id"
     ),
-    "numbers": (
-        "prompt",
-        "completion",
-        "data STRUCT(embedding FLOAT[])[]",
-        "body.data[1].embedding::FLOAT[1536] AS embedding, NULL::FLOAT[1536][] AS embeddings",
-    ),
+    "numbers": f"body.data[1].embedding::FLOAT[{SIZE}] AS embedding, NULL::FLOAT[{SIZE}][] AS embeddings",
 }
 
 
@@ -207,7 +228,8 @@ def duckdb_copy(kind: str, raw: bool = False) -> Prepare:
         connection = duckdb.connect(config={"threads": 2})
         connection.execute("SELECT 1").fetchall()
         source, target = folder / f"{kind}.jsonl", folder / f"{kind}-duckdb.parquet"
-        sql = f"COPY ({_select(kind, str(source), raw)}) TO '{target}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
+        how = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1"
+        sql = f"COPY ({_select(kind, str(source), raw)}) TO '{target}' ({how})"
 
         def run() -> int:
             written: Any = connection.execute(sql).fetchone()
@@ -219,18 +241,16 @@ def duckdb_copy(kind: str, raw: bool = False) -> Prepare:
 
 
 def _select(kind: str, source: str, raw: bool) -> str:
-    asked, given, fields, own = _SQL[kind]
-    usage = (
-        f"STRUCT({asked}_tokens BIGINT, {given}_tokens BIGINT, total_tokens BIGINT, "
-        f"{asked}_tokens_details {_DETAILS}, {given}_tokens_details {_DETAILS})"
-    )
-    body = f"STRUCT(model VARCHAR, usage {usage}, {fields})"
+    asked, given, own_fields = _BODIES[kind]
+    usage = {f"{asked}_tokens": _COUNT, f"{given}_tokens": _COUNT, "total_tokens": _COUNT}
+    usage |= {f"{asked}_tokens_details": _DETAILS, f"{given}_tokens_details": _DETAILS}
+    body = {"model": _TEXT, "usage": usage, **own_fields}
     # The text of a body can only be kept by reading it as JSON, and that again for its fields.
-    typed = f"response.body::{body}" if raw else "response.body"
+    typed = f"json_transform(response.body, '{json.dumps(body)}')" if raw else "response.body"
+    response = f"STRUCT(status_code SMALLINT, request_id VARCHAR, body {'JSON' if raw else _sql_type(body)})"
     read = (
         f"read_json('{source}', format = 'newline_delimited', maximum_object_size = 33554432, columns = "
-        "{custom_id: 'VARCHAR', error: 'STRUCT(code VARCHAR, message VARCHAR)', "
-        f"response: 'STRUCT(status_code SMALLINT, request_id VARCHAR, body {'JSON' if raw else body})'}})"
+        f"{{custom_id: 'VARCHAR', error: 'STRUCT(code VARCHAR, message VARCHAR)', response: '{response}'}})"
     )
     details = {
         "cached_tokens": f"{asked}_tokens_details.cached_tokens",
@@ -251,7 +271,7 @@ def _select(kind: str, source: str, raw: bool) -> str:
         "body.usage.total_tokens AS total_tokens, "
         + "".join(f"body.usage.{path} AS {name}, " for name, path in details.items())
         + f"(body.usage.{asked}_tokens * {prices[0]:f} + coalesce(body.usage.{given}_tokens, 0) * {prices[1]:f})"
-        f"::DECIMAL(18, 12) AS cost_usd, {own}, {'body_text' if raw else 'NULL::VARCHAR'} AS response "
+        f"::DECIMAL(18, 12) AS cost_usd, {_OWN_SQL[kind]}, {'body_text' if raw else 'NULL::VARCHAR'} AS response "
         f"FROM (SELECT custom_id, error, response, {typed} AS body, "
         f"{'response.body::VARCHAR' if raw else 'NULL'} AS body_text FROM {read})"
     )

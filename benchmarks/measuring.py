@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ Prepare = Callable[[Path], Callable[[], int]]
 Table = dict[str, Any]
 Figures = Mapping[str, float]
 
-COLUMNS = ("way", "rows", "seconds", "lowest", "highest", "CPU seconds", "rows a second", "peak MB", "ours is, times")
+COLUMNS = ("way", "rows", "seconds", "lowest", "highest", "CPU seconds", "rows a second", "peak MB")
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,14 @@ class Comparison:
     Ways to do the same job; the first is ours.
 
     :param key: What the command line calls it.
+    :param base: The way by hand, whose speed is the unit; none where there is nothing to compare.
     """
 
     key: str
     title: str
     ways: Sequence[Way]
     notes: Sequence[str] = ()
+    base: str | None = None
 
 
 def arguments(about: str) -> argparse.ArgumentParser:
@@ -156,14 +158,10 @@ def finish(tables: Sequence[Table], options: argparse.Namespace) -> None:
         options.json.write_text(json.dumps(tables, indent=1) + "\n")
 
 
-def _chosen(comparison: Comparison, only: str) -> Comparison:
-    if only in comparison.key:
-        return comparison
-    ways = [way for way in comparison.ways if only in way.name]
-    return Comparison(comparison.key, comparison.title, ways, comparison.notes)
-
-
-def _compared(module: str, comparison: Comparison, options: argparse.Namespace) -> Table:
+def run_ways(
+    module: str, comparison: Comparison, options: argparse.Namespace
+) -> tuple[dict[str, list[Figures]], dict[str, str]]:
+    """Run all ways in turn; return the figures of each, and why those that are left out are."""
     runs: dict[str, list[Figures]] = {way.name: [] for way in comparison.ways}
     missing: dict[str, str] = {}
     for _ in range(options.repeat):
@@ -174,33 +172,46 @@ def _compared(module: str, comparison: Comparison, options: argparse.Namespace) 
             figures = run_apart(module, f"{comparison.key}/{way.name}", options, python)
             if isinstance(figures, str):
                 missing[way.name] = figures
+                del runs[way.name]
             else:
                 runs[way.name].append(figures)
-    measured = {name: done for name, done in runs.items() if name not in missing}
-    rates = {name: statistics.median(run["rows"] / run["wall"] for run in done) for name, done in measured.items()}
-    ours = rates.get(comparison.ways[0].name)
-    rows = [_row(name, done, rates[name], ours) for name, done in measured.items()]
+    return runs, missing
+
+
+def spread(values: Iterable[float]) -> tuple[float, float, float]:
+    """Return median, lowest and highest."""
+    values = list(values)
+    return statistics.median(values), min(values), max(values)
+
+
+def _chosen(comparison: Comparison, only: str) -> Comparison:
+    ways = [way for way in comparison.ways if only in way.name or only in comparison.key]
+    return replace(comparison, ways=ways)
+
+
+def _compared(module: str, comparison: Comparison, options: argparse.Namespace) -> Table:
+    runs, missing = run_ways(module, comparison, options)
+    rates = {name: statistics.median(run["rows"] / run["wall"] for run in done) for name, done in runs.items()}
+    rows = [_row(name, done, rates[name]) for name, done in runs.items()]
+    columns = list(COLUMNS)
+    ours, base = rates.get(comparison.ways[0].name), rates.get(comparison.base or "")
+    for title, over, under in (("by hand = 1", None, base), ("ours is, times", ours, None)):
+        if comparison.base:
+            columns.append(title)
+            for row, rate in zip(rows, rates.values(), strict=True):
+                row.append(None if (over or under) is None else (over or rate) / (under or rate))
     notes = [*comparison.notes, *(f"{name}: not measured ({reason})." for name, reason in missing.items())]
     return {
         "title": comparison.title,
-        "columns": list(COLUMNS),
+        "columns": columns,
         "rows": rows,
         "notes": notes,
         "key": comparison.key,
-        "runs": measured,
+        "runs": runs,
     }
 
 
-def _row(name: str, runs: Sequence[Figures], rate: float, ours: float | None) -> list[Any]:
-    walls = [run["wall"] for run in runs]
-    return [
-        name,
-        int(runs[0]["rows"]),
-        statistics.median(walls),
-        min(walls),
-        max(walls),
-        statistics.median(run["cpu"] for run in runs),
-        round(rate),
-        round(max(run["peak"] for run in runs)),
-        None if ours is None else ours / rate,
-    ]
+def _row(name: str, runs: Sequence[Figures], rate: float) -> list[Any]:
+    cpu = statistics.median(run["cpu"] for run in runs)
+    peak = max(run["peak"] for run in runs)
+    return [name, int(runs[0]["rows"]), *spread(run["wall"] for run in runs), cpu, round(rate), round(peak)]

@@ -24,15 +24,29 @@ QUICK_ROWS, QUICK_VECTORS = 10_000, 2_000
 def make_files(folder: Path, rows: int = ROWS, vectors: int = VECTORS) -> None:
     """Write result files and sidecars of all kinds, where they do not stand there yet."""
     folder.mkdir(parents=True, exist_ok=True)
-    make_chat(folder, rows)
+    make_chat(folder, "chat", rows)
     write_lines(folder, "responses", rows, lambda i: responses_body(i, text(i)))
     write_lines(folder, "numbers", vectors, lambda i: embedding_body(list(struct.unpack(f"<{SIZE}f", vector(i)))))
     write_lines(folder, "base64", vectors, lambda i: embedding_body(base64.b64encode(vector(i)).decode()))
 
 
-def make_chat(folder: Path, rows: int) -> None:
+def make_chat(folder: Path, name: str, rows: int) -> None:
     """Write chat results of about 2 KB."""
-    write_lines(folder, "chat", rows, lambda i: chat_body(i, text(i)))
+    write_lines(folder, name, rows, lambda i: chat_body(i, text(i)))
+
+
+def make_vectors(folder: Path, name: str, rows: int, size: int) -> None:
+    """Write embeddings as JSON numbers, from a few hundred vectors in turn: gigabytes of them in seconds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / f"{name}.arrow").exists():
+        return
+    rng = random.Random(size)
+    vectors = [json.dumps([rng.random() * 0.08 - 0.04 for _ in range(size)]) for _ in range(300)]
+    with (folder / f"{name}.jsonl").open("w") as file:
+        for i in range(rows):
+            line = json.dumps(result_line(i, embedding_body("vector")))
+            file.write(line.replace('"vector"', vectors[i % 300]) + "\n")
+    write_sidecar(folder / f"{name}.arrow", rows)
 
 
 def text(i: int) -> str:
@@ -56,10 +70,14 @@ def write_lines(folder: Path, kind: str, rows: int, body: Callable[[int], dict[s
     random.Random(rows).shuffle(order)
     with (folder / f"{kind}.jsonl").open("w") as file:
         for i in order:
-            response = {"status_code": 200, "request_id": f"{i:032x}", "body": body(i)}
-            line = {"id": f"batch_req_{i:032x}", "custom_id": custom_id(i), "response": response, "error": None}
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(result_line(i, body(i))) + "\n")
     write_sidecar(sidecar, rows)
+
+
+def result_line(i: int, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the line of a request that succeeded."""
+    response = {"status_code": 200, "request_id": f"{i:032x}", "body": body}
+    return {"id": f"batch_req_{i:032x}", "custom_id": custom_id(i), "response": response, "error": None}
 
 
 def custom_id(i: int) -> str:

@@ -1,0 +1,67 @@
+"""The rivals' environment, made below `build/` from `rivals.txt`: its packages never meet this package's own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.measuring import ROOT
+
+PINNED = Path(__file__).with_name("rivals.txt")
+FOLDER = ROOT / "build" / "rivals"
+
+_VERSIONS = """
+import json, sys
+from importlib.metadata import PackageNotFoundError, version
+found = {}
+for name in sys.argv[1:]:
+    try:
+        found[name] = version(name)
+    except PackageNotFoundError:
+        pass
+print(json.dumps(found))
+"""
+
+
+def rival_python() -> Path:
+    """
+    Return the interpreter of the environment, made where it is not there yet.
+
+    What cannot be installed is left out: the ways that need it are reported as not measured.
+    """
+    python, stamp = FOLDER / "bin" / "python", FOLDER / "installed.txt"
+    pins = PINNED.read_text()
+    if stamp.exists() and stamp.read_text() == pins:
+        return python
+    print(f"Installing the rivals into {FOLDER.relative_to(ROOT)}; a minute or two, once ...", flush=True)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", FOLDER], check=True)
+    if _install(python, ["-r", str(PINNED)]):
+        stamp.write_text(pins)
+        return python
+    for name in pinned():  # one that cannot be had should not cost the others
+        _install(python, [name])
+    return python
+
+
+def pinned() -> list[str]:
+    """Return the lines of `rivals.txt`, as ``name==version``."""
+    return [line for line in PINNED.read_text().splitlines() if line and not line.startswith("#")]
+
+
+def versions(python: str | Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the versions of the packages that an interpreter has."""
+    done = subprocess.run([python, "-c", _VERSIONS, *names], capture_output=True, text=True, check=False)
+    found: dict[str, str] = json.loads(done.stdout) if done.returncode == 0 else {}
+    return found
+
+
+def _install(python: Path, what: Sequence[str]) -> bool:
+    command = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "-c", "constraints.txt", *what]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), "pip failed")
+        print(f"  not installed: {' '.join(what[-1:])} ({reason[:200]})", flush=True)
+    return done.returncode == 0

@@ -37,6 +37,8 @@ def ours(
     def prepare(folder: Path) -> Callable[[], int]:
         if without:
             sys.modules[without] = None  # type: ignore[assignment]
+        import pyarrow.compute  # noqa: F401  by the first landing of a process
+
         from airflow_provider_batch.economics.prices import price_list
         from airflow_provider_batch.results.landing import ShardResults, land_shard
 

@@ -161,7 +161,7 @@ class EmbeddingsBody(Struct, gc=False):
 
 def embeddings(bodies: Sequence[EmbeddingsBody]) -> Columns:
     """Return the columns of `/v1/embeddings`."""
-    return {"embedding": [answers.vector_bytes(item.embedding) for (item,) in _each("data", bodies)]}
+    return {"embedding": [item.embedding for (item,) in _each("data", bodies)]}
 
 
 class _VectorLines:

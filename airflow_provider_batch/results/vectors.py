@@ -16,8 +16,9 @@ from typing import Any
 
 import pyarrow as pa
 
-#: Cannot match within a JSON string: there its quotes would be escaped.
-_VECTOR = re.compile(rb'"embedding"\s*:\s*\[')
+#: Cannot stand within a JSON string: there its quotes would be escaped.
+_NAME = b'"embedding":'
+_LIST = re.compile(rb"\s*\[")
 #: Put in the place of the numbers, as base64, to see that it is there that the decoder looks for a vector.
 _STAND_IN = b"the numbers are read apart!!"
 _STAND_IN_JSON = b'"' + b64encode(_STAND_IN) + b'"'
@@ -36,9 +37,10 @@ class NumberLines:
 
     def decode(self, raw: bytes) -> Any:
         """Return the line as a struct whose `embedding` is bytes; raise what the typed decoder raises."""
-        found = _VECTOR.search(raw) if self._parser is not None else None
+        at = raw.find(_NAME) if self._parser is not None else -1
+        found = _LIST.match(raw, at + len(_NAME)) if at >= 0 else None
         end = raw.find(b"]", found.end()) + 1 if found else 0
-        if found is None or end == 0 or _VECTOR.search(raw, end):
+        if found is None or end == 0 or raw.find(_NAME, end) >= 0:
             return self._whole(raw)
         start = found.end() - 1
         line = self._whole(b"".join((raw[:start], _STAND_IN_JSON, raw[end:])))

@@ -44,9 +44,11 @@ def _bars(tables: list[dict[str, Any]]) -> Any:
             color=[OURS if row[0].startswith("ours") else OTHERS for row in rows],
         )
         axis.bar_label(bars, [f"{row[at]:.1f} ×" for row in rows], padding=3)
-        axis.set_title(f"{table['title']}: rows a second, by hand = 1", loc="left")
-        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_title(table["title"], loc="left")
+        axis.spines[["top", "right", "bottom"]].set_visible(False)
+        axis.set_xticks([])
         axis.margins(x=0.1)
+    figure.suptitle("Rows a second; by hand = 1")
     figure.tight_layout()
     return figure
 

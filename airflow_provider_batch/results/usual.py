@@ -11,6 +11,7 @@ Endpoints that are not here have all their lines read one by one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
 from operator import attrgetter
 from typing import Annotated, Any, Generic, Literal, TypeAlias
 
@@ -24,12 +25,14 @@ from airflow_provider_batch.results.answers import SUCCEEDED
 from airflow_provider_batch.results.bodies import BodyT, Count, EmbeddingItem, TokenDetails, ToolCall
 from airflow_provider_batch.results.raw_body import read_raw_body
 from airflow_provider_batch.results.rows import ANSWERED, COST_LIMIT, OWN_FAILURE, Columns, cost
-from airflow_provider_batch.results.schema import COST_COLUMN, RESPONSE_COLUMN, USAGE_COLUMNS, TableSpec
+from airflow_provider_batch.results.schema import COST_COLUMN, PARSED_COLUMN, RESPONSE_COLUMN, USAGE_COLUMNS, TableSpec
+from airflow_provider_batch.results.structured.judging import InvalidOutputError, judge
 from airflow_provider_batch.results.vectors import NumberLines
 
 #: What `list | None` fields hold where they say nothing.
 Nothing: TypeAlias = Annotated[list[Any], Meta(max_length=0)] | None
 _NO_DETAILS = TokenDetails()
+_INVALID = object()
 #: What the price of a request for text is made of; the others cost something else.
 _PRICED = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
 _NOT_TEXT = ("input_audio_tokens", "output_audio_tokens", "input_image_tokens", "output_image_tokens")
@@ -200,6 +203,7 @@ class UsualReader:
             self._decode = _VectorLines(self._decode, spec.embedding_size or 0).decode
         self._endpoint = spec.endpoint
         self._keep_raw = spec.raw == "all"
+        self._parse = None if spec.parsed is None else judge(spec.parsed.model, spec.parsed.shape)
 
     @classmethod
     def for_table(cls, spec: TableSpec) -> UsualReader | None:
@@ -222,10 +226,25 @@ class UsualReader:
         if not read:
             return {}, others
         columns = self._columns(read)
+        apart = set(others)
+        places = [at for at in range(len(lines)) if at not in apart] if apart else range(len(lines))
         if self._keep_raw:
-            apart = set(others)
-            columns[RESPONSE_COLUMN] = [read_raw_body(line) for at, line in enumerate(lines) if at not in apart]
-        return columns, others
+            columns[RESPONSE_COLUMN] = [read_raw_body(lines[at]) for at in places]
+        if self._parse is None:
+            return columns, others
+        columns[PARSED_COLUMN] = list(map(self._parsed, columns["text"]))
+        fit = [value is not _INVALID for value in columns[PARSED_COLUMN]]
+        if all(fit):
+            return columns, others
+        others = sorted((*others, *(at for at, fits in zip(places, fit, strict=True) if not fits)))
+        return {name: list(compress(values, fit)) for name, values in columns.items()} if any(fit) else {}, others
+
+    def _parsed(self, text: str | None) -> Any:
+        """Return an answer's value, `_INVALID` where it is not what was asked for."""
+        try:
+            return _INVALID if text is None or self._parse is None else self._parse(text)
+        except InvalidOutputError:
+            return _INVALID
 
     def _columns(self, lines: Sequence[Any]) -> Columns:
         responses = _each("response", lines)

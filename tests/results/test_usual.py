@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.requests.response_models import ResponseModel
 from airflow_provider_batch.results.pieces import PieceReader
 from airflow_provider_batch.results.rows import Columns, LineReader, columns_of
 from airflow_provider_batch.results.schema import TableSpec, own_columns
+from airflow_provider_batch.results.structured.shapes import ParsedColumn
 from airflow_provider_batch.results.usual import UsualReader
 from tests.results.recorded import LINES, embeddings_body
 from tests.results.support import chat_body, chat_choice, encoded, http_error, land, success
@@ -102,6 +104,28 @@ def test_any_one_change_makes_a_line_unusual_or_gives_the_same_values(endpoint: 
         found = columns.get(name, [None] * len(usual))
         for at, one, other in zip(usual, found, values, strict=True):
             assert one == other, (name, raws[at])
+
+
+@pytest.mark.parametrize("endpoint", [Endpoint.CHAT_COMPLETIONS, Endpoint.RESPONSES], ids=lambda one: one.value)
+@QUICK
+@given(
+    texts=st.lists(st.sampled_from(['{"n": 1}', '{"n": 2}', '{"n": "a"}', "{", "null", None]), min_size=1, max_size=5)
+)
+def test_an_answer_that_is_not_what_was_asked_for_is_unusual(endpoint: Endpoint, texts: list[str | None]) -> None:
+    model = ResponseModel.of({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
+    spec = TableSpec(endpoint, raw="all", parsed=ParsedColumn.of(model))
+    bodies = [chat_body(text) if endpoint is Endpoint.CHAT_COMPLETIONS else response_of(text) for text in texts]
+    raws = [encoded(success(str(at), body)) for at, body in enumerate(bodies)]
+    columns, others = together(raws, spec)
+    assert others == [at for at, text in enumerate(texts) if text not in ('{"n": 1}', '{"n": 2}')]
+    usual = [raw for at, raw in enumerate(raws) if at not in others]
+    assert_same(columns, apart(usual, spec) if usual else {}, len(usual))
+
+
+def response_of(text: str | None) -> dict[str, Any]:
+    reasoning, message = copy.deepcopy(RESPONSE["output"])  # type: ignore[misc]
+    message["content"][0]["text"] = text
+    return {**RESPONSE, "output": [reasoning] if text is None else [reasoning, message]}
 
 
 def changed(line: Any) -> Iterator[Any]:

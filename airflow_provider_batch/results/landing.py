@@ -3,9 +3,9 @@ Land one shard: its result files become a Parquet part, and the rows that are to
 round.
 
 Memory is bounded by the shard's keys. One pass over the result files notes where each row's line stands (`index.py`);
-then the sidecar is read in order, and each row's line is read, typed and written with it. So the part has the input's
-order, whatever order the results came in, and every row of the sidecar comes out exactly once: in the part or in the
-retry sidecar.
+then the sidecar is read in order, and the lines of a few megabytes of rows at a time are read, typed and written with
+them (`pieces.py`). So the part has the input's order, whatever order the results came in, and every row of the sidecar
+comes out exactly once: in the part or in the retry sidecar.
 """
 
 from __future__ import annotations

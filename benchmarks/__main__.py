@@ -39,6 +39,9 @@ def main() -> int:
         return 2
     about = machine()
     rivals = options.rival_python or str(rival_python())
+    if shutil.which(rivals) is None:
+        print(f"{rivals} is no Python; what rivals this one has are measured.", file=sys.stderr)
+        rivals = sys.executable
     tables: list[Table] = []
     try:
         for name in BENCHMARKS:

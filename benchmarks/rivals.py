@@ -37,7 +37,9 @@ def rival_python() -> Path:
     if stamp.exists() and stamp.read_text() == pins:
         return python
     print(f"Installing the rivals into {FOLDER.relative_to(ROOT)}; a minute or two, once ...", flush=True)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", FOLDER], check=True)
+    made = subprocess.run([sys.executable, "-m", "venv", "--clear", FOLDER], check=False)
+    if made.returncode:
+        return Path(sys.executable)
     if _install(python, ["-r", str(PINNED)]):
         stamp.write_text(pins)
         return python

@@ -177,7 +177,8 @@ _LOGPROBS = [{**_CHANCE, "top_logprobs": [_CHANCE]}]
 _CALL = {"id": _TEXT, "type": _TEXT, "function": {"name": _TEXT, "arguments": _TEXT}}
 _MESSAGE = {"content": _TEXT, "refusal": _TEXT, "tool_calls": [_CALL]}
 _CALLS = [dict.fromkeys(("id", "type", "name", "arguments"), _TEXT)]
-_CHOICE = {"index": _COUNT, "text": _TEXT, "finish_reason": _TEXT, "refusal": _TEXT, "tool_calls": _CALLS}
+_CHOICE = {"index": _COUNT, "text": _TEXT, "finish_reason": _TEXT, "logprobs": _LOGPROBS}
+_CHOICE |= {"refusal": _TEXT, "reasoning": _TEXT, "tool_calls": _CALLS}
 _PART = dict.fromkeys(("type", "text", "refusal"), _TEXT)
 _ITEM = {**dict.fromkeys(("type", "call_id", "name", "arguments"), _TEXT), "content": [_PART]}
 

@@ -35,6 +35,7 @@ from airflow_provider_batch.results.rows import ANSWERED, OWN_FAILURE, Columns, 
 from airflow_provider_batch.results.schema import (
     COST_COLUMN,
     INT16,
+    INT64,
     KEY_COLUMNS,
     USAGE_COLUMNS,
     TableSpec,
@@ -189,9 +190,11 @@ class _Landing:
         tried = [state["attempts"] or 0 if state else 0 for state in states]
         attempts = list(map(add, tried, rows[OWN_FAILURE]))
         final = self._final(rows, attempts)
-        if self._media is not None:
-            self._media.keep(self._reader.apart, final, batch.column("row_number"))
-            rows = self._reader.apart_columns()
+        if self._media is not None and self._reader.apart:
+            places = self._reader.apart_places
+            numbers = batch.column("row_number").take(column(places, INT64))
+            self._media.keep(self._reader.apart, [final[at] for at in places], numbers)
+            rows = self._reader.columns(batch.num_rows)
         self.models.update(rows["model"])
         self._statuses.update(compress(rows["status"], final))
         table = self._table(batch, rows, states, schema)

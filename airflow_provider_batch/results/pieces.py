@@ -30,8 +30,10 @@ class PieceReader:
         self._usual = UsualReader.for_table(spec)
         self._reader = LineReader(spec, model)
         self._own = tuple(own_columns(spec))
-        #: Those of the last rows that were read one by one.
+        #: Those of the last rows that were read one by one, and their places among all of them.
         self.apart: list[Row] = []
+        self.apart_places: Sequence[int] = ()
+        self._usual_columns: Columns = {}
 
     def read(self, start: int, states: Sequence[State]) -> Columns:
         """
@@ -41,21 +43,20 @@ class PieceReader:
         :param states: What the last round of each of them ended as, where there was one.
         """
         lines = self._index.read(start, len(states))
-        usual: Columns = {}
-        others: Sequence[int] = range(len(lines))
+        self._usual_columns, self.apart_places = {}, range(len(lines))
         if self._usual is not None:
-            usual, others = self._usual.read(lines)
-            if 2 * sum(bool(lines[at]) for at in others) > len(lines):
+            self._usual_columns, self.apart_places = self._usual.read(lines)
+            if 2 * sum(bool(lines[at]) for at in self.apart_places) > len(lines):
                 self._usual = None  # not worth a try in this shard
-        self.apart = [self._row(lines[at], start + at, states[at]) for at in others]
-        if not self.apart:
-            return usual
-        columns = self.apart_columns()
-        return _merged(usual, columns, others, len(lines)) if usual else columns
+        self.apart = [self._row(lines[at], start + at, states[at]) for at in self.apart_places]
+        return self.columns(len(lines))
 
-    def apart_columns(self) -> Columns:
-        """Return the values of `apart`."""
-        return columns_of(self.apart, self._own)
+    def columns(self, count: int) -> Columns:
+        """Return the values of the last rows: also once those in `apart` were changed."""
+        if not self.apart:
+            return self._usual_columns
+        apart = columns_of(self.apart, self._own)
+        return _merged(self._usual_columns, apart, self.apart_places, count) if self._usual_columns else apart
 
     def _row(self, line: bytes, position: int, state: State) -> Row:
         if not line:

@@ -95,7 +95,7 @@ class Choice(Struct, gc=False):
 
 
 class ChatBody(Struct, gc=False):
-    model: str
+    model: Annotated[str, Meta(min_length=1)]
     usage: PromptUsage
     choices: tuple[Choice]
 
@@ -131,7 +131,7 @@ class Reasoning(Struct, tag_field="type", tag="reasoning", gc=False):
 
 
 class ResponsesBody(Struct, gc=False):
-    model: str
+    model: Annotated[str, Meta(min_length=1)]
     usage: InputUsage
     status: Literal["completed"]
     output: Annotated[list[OutputMessage | Reasoning], Meta(min_length=1)]
@@ -157,7 +157,7 @@ def _text(output: Sequence[OutputMessage | Reasoning]) -> str | None:
 
 
 class EmbeddingsBody(Struct, gc=False):
-    model: str
+    model: Annotated[str, Meta(min_length=1)]
     usage: PromptUsage
     data: tuple[EmbeddingItem]
 

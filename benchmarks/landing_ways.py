@@ -216,7 +216,8 @@ _OWN_SQL: Mapping[str, str] = {
         "NULL::VARCHAR AS reasoning, "
         "list_transform(list_filter(body.output, lambda item: item.type = 'function_call'), lambda item: "
         "{'id': item.call_id, 'type': item.type, 'name': item.name, 'arguments': item.arguments}) AS tool_calls, "
-        f"NULL::{_sql_type(_LOGPROBS)} AS logprobs, body.id AS response_id"
+        f"NULL::{_sql_type(_LOGPROBS)} AS logprobs, body.id AS response_id, "
+        f"NULL::{_sql_type([dict.fromkeys(('url', 'file', 'revised_prompt'), _TEXT)])} AS images"
     ),
     "numbers": f"body.data[1].embedding::FLOAT[{SIZE}] AS embedding, NULL::FLOAT[{SIZE}][] AS embeddings",
 }

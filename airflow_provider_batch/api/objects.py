@@ -58,10 +58,10 @@ class Batch:
             output_file_id=data.get("output_file_id") or None,
             error_file_id=data.get("error_file_id") or None,
             model=data.get("model") or None,
-            created_at=data.get("created_at"),
-            in_progress_at=data.get("in_progress_at"),
-            finalizing_at=data.get("finalizing_at"),
-            expires_at=data.get("expires_at"),
+            created_at=_moment(data.get("created_at")),
+            in_progress_at=_moment(data.get("in_progress_at")),
+            finalizing_at=_moment(data.get("finalizing_at")),
+            expires_at=_moment(data.get("expires_at")),
             total=int(counts.get("total") or 0),
             completed=int(counts.get("completed") or 0),
             failed=int(counts.get("failed") or 0),
@@ -76,3 +76,8 @@ class Batch:
             ),
             metadata=data.get("metadata") or {},
         )
+
+
+def _moment(value: object) -> float | None:
+    """Return epoch seconds; what is no number, as some compatible servers send, is not known."""
+    return float(value) if isinstance(value, (int, float)) and value > 0 else None

@@ -409,12 +409,17 @@ def _wait(ledger: Ledger, limits: Limits, now: float) -> Wait | GiveUpOnFiles:
     return _wait_until(ledger, min(moments, default=now + limits.timeout), now)
 
 
+def watched(ledger: Ledger) -> tuple[str, ...]:
+    """Return the ids of the batches whose end is waited for."""
+    active = ledger.shards_in("submitted")
+    return tuple(shard.batch_id for shard in active if shard.late_since is None and shard.batch_id is not None)
+
+
 def _wait_until(ledger: Ledger, until: float, now: float) -> Wait:
     """A batch whose files are late has ended already: it is looked at again after a pause, not watched."""
     active = ledger.shards_in("submitted")
-    watched = tuple(shard.batch_id for shard in active if shard.late_since is None and shard.batch_id is not None)
     is_late = any(shard.late_since is not None and not _is_lost(shard, now) for shard in active)
-    return Wait(until=min(until, now + FILES_PAUSE) if is_late else until, batch_ids=watched)
+    return Wait(until=min(until, now + FILES_PAUSE) if is_late else until, batch_ids=watched(ledger))
 
 
 def _is_lost(shard: ShardRecord, now: float) -> bool:

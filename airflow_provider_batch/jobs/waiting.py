@@ -26,6 +26,8 @@ LATENESS = 1 / 60
 WAKE_SHARE = 0.1
 #: Seconds after the first end at which the worker is woken whatever else happens.
 WAKE_PATIENCE = 600.0
+#: Statuses that a batch passes quickly, unless something is wrong at the vendor.
+PASSING = frozenset({"validating", "finalizing"})
 
 
 def poll_delay(age: float, poll_interval: float, *, jitter: float = 0.0, remaining: float | None = None) -> float:
@@ -41,6 +43,42 @@ def poll_delay(age: float, poll_interval: float, *, jitter: float = 0.0, remaini
     if remaining is not None:
         delay = min(delay, remaining / 2)
     return max(delay, poll_interval) * (1 + 0.1 * jitter)
+
+
+def batch_delay(batch: Batch | None, now: float, poll_interval: float, *, since: float, jitter: float = 0.0) -> float:
+    """
+    Return the seconds until the next look at one batch.
+
+    :param batch: What was last seen of it.
+    :param since: When the wait for it began; stands for a time of creation that nobody knows.
+    """
+    if batch is None:
+        return poll_delay(now - since, poll_interval, jitter=jitter)
+    born = since if batch.created_at is None else batch.created_at
+    begun = max(born, batch.finalizing_at or born)  # results are being written: it is as good as new
+    return poll_delay(now - begun, poll_interval, jitter=jitter, remaining=_remaining(batch, now))
+
+
+def is_stalled(batch: Batch, now: float, *, since: float, after: float) -> bool:
+    """
+    Return whether a batch has stood for too long in a status that it should pass quickly.
+
+    :param since: When it was first seen in its status; the API's own times win over it.
+    :param after: Seconds that are too long.
+    """
+    if batch.status not in PASSING:
+        return False
+    known = batch.created_at if batch.status == "validating" else batch.finalizing_at
+    return now - (since if known is None else min(known, since)) >= after
+
+
+def _remaining(batch: Batch, now: float) -> float | None:
+    """Seconds until a batch ends, if it goes on as fast as so far; at the latest it expires."""
+    done = batch.completed + batch.failed
+    moments = [] if batch.expires_at is None or batch.has_ended else [max(0.0, batch.expires_at - now)]
+    if batch.in_progress_at is not None and 0 < done < batch.total and now > batch.in_progress_at:
+        moments.append((now - batch.in_progress_at) * (batch.total - done) / done)
+    return min(moments, default=None)
 
 
 @dataclass(frozen=True)
@@ -130,29 +168,24 @@ class Watch:
 
         :param jitter: 0 to 1, from a random source of the caller.
         """
-        delay = poll_delay(self._age(now), poll_interval, jitter=jitter, remaining=self._remaining(now))
-        moments = (moment for moment in (self.until, self._patience_ends()) if moment is not None)
-        return max(0.0, min([delay, *(moment - now for moment in moments)]))
+        since = now if self._since is None else self._since
+        waits = [
+            batch_delay(self.latest.get(batch_id), now, poll_interval, since=since, jitter=jitter)
+            for batch_id in self.active
+        ]
+        delay = min(waits, default=poll_delay(now - since, poll_interval, jitter=jitter))
+        moment = self.moment
+        return delay if moment is None else max(0.0, min(delay, moment - now))
+
+    @property
+    def moment(self) -> float | None:
+        """Epoch seconds at which the wait is over if nothing more is seen; None while there is no such moment."""
+        return min((moment for moment in (self.until, self._patience_ends()) if moment is not None), default=None)
 
     def _patience_ends(self) -> float | None:
         if not self.ended_at or self.share >= 1:
             return None
         return min(self.ended_at.values()) + WAKE_PATIENCE
-
-    def _age(self, now: float) -> float:
-        """Age of the youngest active batch; clocks differ, so it may come out below zero."""
-        start = now if self._since is None else self._since
-        created = [self.latest[batch_id].created_at for batch_id in self.active if batch_id in self.latest]
-        return now - max((start if moment is None else moment for moment in created), default=start)
-
-    def _remaining(self, now: float) -> float | None:
-        """Seconds until the first of the active batches ends, if each goes on as fast as so far."""
-        expected = []
-        for batch in (self.latest[batch_id] for batch_id in self.active if batch_id in self.latest):
-            done = batch.completed + batch.failed
-            if batch.in_progress_at is not None and 0 < done < batch.total and now > batch.in_progress_at:
-                expected.append((now - batch.in_progress_at) * (batch.total - done) / done)
-        return min(expected, default=None)
 
 
 def progress_line(progress: Mapping[str, Any] | None, batches: Mapping[str, Batch]) -> str:

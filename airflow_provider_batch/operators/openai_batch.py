@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperat
 from airflow_provider_batch.hooks.airflow_errors import airflow_errors
 from airflow_provider_batch.links.openai_batch import OpenAIBatchLink
 from airflow_provider_batch.operators.rows import rows_of, shown
-from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger
+from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger, fitting
 
 if TYPE_CHECKING:
     import jinja2
@@ -270,6 +270,7 @@ class OpenAIBatchOperator(BaseOperator):
             until=wait.until,
             progress=job.progress(),
             cancel_on_kill=self.cancel_on_kill,
+            ledger=None if len(fitting(wait.batch_ids)) == len(wait.batch_ids) else job.store.folder.uri,
         )
         self._job = None
         self.defer(trigger=trigger, method_name="execute_complete", kwargs={"job": job.key})

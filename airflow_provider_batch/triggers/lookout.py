@@ -1,51 +1,31 @@
 """
-Looking at batches from an event loop, whatever the network, the vendor and the connection's owner do meanwhile.
+A connection's client on an event loop, whatever the network, the vendor and the connection's owner do meanwhile.
 
-A look never raises: it returns what was seen and, apart from that, what went wrong. After a refused key the connection
-is read again, since keys are rotated while a batch runs.
+A look never raises: it returns what was seen and, apart from that, what went wrong. After a refused key, and after a
+round without any answer, the connection is read again: keys are rotated and servers move while a batch runs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from airflow_provider_batch.api.async_client import AsyncBatchClient
-from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import (
     ApiUnavailableError,
     AuthenticationError,
     ConfigurationError,
-    NotFoundError,
     OpenAIBatchError,
 )
 from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
+from airflow_provider_batch.jobs.looking import CONCURRENCY, Looker, Sighting
 
-#: Calls at a time: more do not come back sooner, and their bursts hold up the loop.
-CONCURRENCY = 10
 #: Seconds for one look at all batches.
 LOOK_TIMEOUT = 120.0
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """
-    What one look has shown.
-
-    :param batches: By id.
-    :param gone: Ids that the account does not know.
-    :param problem: Why some could not be looked at.
-    """
-
-    batches: dict[str, Batch]
-    gone: tuple[str, ...] = ()
-    problem: OpenAIBatchError | None = None
-
-    @property
-    def retry_after(self) -> float:
-        """Seconds that the vendor asked for."""
-        return getattr(self.problem, "retry_after", None) or 0.0
+#: Seconds for connections to close.
+CLOSE_TIMEOUT = 5.0
 
 
 class Lookout:
@@ -58,27 +38,35 @@ class Lookout:
     def __init__(self, conn_id: str) -> None:
         self._hook = OpenAIBatchHook(conn_id)
         self._client: AsyncBatchClient | None = None
+        self._looker = Looker()
 
     async def close(self) -> None:
         """Close the client; the next look opens another."""
         client, self._client = self._client, None
         if client is not None:
-            await client.close()
+            with suppress(Exception):  # what cannot be closed is dropped
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await client.close()
 
-    async def look(self, batch_ids: Sequence[str], *, patience: float = LOOK_TIMEOUT) -> Sighting:
+    async def look(self, due: Sequence[str], *, wanted: Collection[str] = ()) -> Sighting:
         """
-        Return how the batches are now.
+        Return how batches are now.
 
-        :param patience: Seconds after which the look is given up.
+        :param due: Ids of those to look at; `wanted` are of interest where they are seen anyway.
         """
+        sighting = Sighting()
         try:
-            async with asyncio.timeout(patience):
-                sighting = await self._look(batch_ids)
+            async with asyncio.timeout(LOOK_TIMEOUT):
+                await self._looker.look(await self._connected(), due, sighting, wanted=wanted)
         except OpenAIBatchError as error:
-            sighting = Sighting({}, problem=error)
+            sighting.halt = sighting.halt or error
         except TimeoutError:
-            sighting = Sighting({}, problem=ApiUnavailableError(f"No answer within {patience:,.0f} seconds."))
-        if isinstance(sighting.problem, AuthenticationError):
+            if not sighting.batches:
+                sighting.halt = ApiUnavailableError(f"No answer within {LOOK_TIMEOUT:,.0f} seconds.")
+        except Exception as error:  # a defect here must not fail every task that waits
+            problem = ApiUnavailableError(f"The look failed ({type(error).__name__}: {error}).")
+            sighting.halt = sighting.halt or problem
+        if self._is_worth_reading_again(sighting):
             await self.close()
         return sighting
 
@@ -97,26 +85,13 @@ class Lookout:
 
         return dict(zip(batch_ids, await asyncio.gather(*map(cancel, batch_ids)), strict=True))
 
-    async def _look(self, batch_ids: Sequence[str]) -> Sighting:
-        if not batch_ids:
-            return Sighting({})
-        client = await self._connected()
-        gate = asyncio.Semaphore(CONCURRENCY)
-
-        async def retrieve(batch_id: str) -> Batch | OpenAIBatchError:
-            async with gate:
-                try:
-                    return await client.retrieve(batch_id)
-                except OpenAIBatchError as error:
-                    return error
-
-        answers = await asyncio.gather(*map(retrieve, batch_ids))
-        seen = dict(zip(batch_ids, answers, strict=True))
-        return Sighting(
-            batches={batch_id: answer for batch_id, answer in seen.items() if isinstance(answer, Batch)},
-            gone=tuple(batch_id for batch_id, answer in seen.items() if isinstance(answer, NotFoundError)),
-            problem=_worst(seen.values()),
-        )
+    @staticmethod
+    def _is_worth_reading_again(sighting: Sighting) -> bool:
+        problem = sighting.problem
+        if isinstance(problem, AuthenticationError):
+            return True
+        limited = getattr(problem, "status_code", None) == 429
+        return problem is not None and not limited and not sighting.batches and not sighting.gone
 
     async def _connected(self) -> AsyncBatchClient:
         if self._client is None:
@@ -128,13 +103,6 @@ class Lookout:
                 raise ConfigurationError(
                     f"Connection '{self._hook.conn_id}' could not be read ({type(error).__name__}: {error})."
                 ) from error
-            self._client = await AsyncBatchClient.connect(settings)
+            # The next look is the retry; the SDK's own would come on top of it, for each call by itself.
+            self._client = await AsyncBatchClient.connect(replace(settings, max_retries=0))
         return self._client
-
-
-def _worst(answers: Iterable[Batch | OpenAIBatchError]) -> OpenAIBatchError | None:
-    """Return the problem to act on: a refused key before what waiting mends; a batch that is gone is none."""
-    problems = [
-        error for error in answers if isinstance(error, OpenAIBatchError) and not isinstance(error, NotFoundError)
-    ]
-    return next((error for error in problems if isinstance(error, AuthenticationError)), next(iter(problems), None))

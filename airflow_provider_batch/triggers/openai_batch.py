@@ -5,23 +5,29 @@ Nothing that the network, the vendor or a rotated key does fails a job before it
 by another. A kill cancels the batches; a clear, a redeployment, a paused or replaced triggerer does not, although
 Airflow calls `on_kill` in some of those cases too: so the task instance's state is asked first, and in doubt nothing is
 cancelled. A wrong cancel loses paid work, a batch left running costs money once.
+
+Where Airflow has shared streams (3.3 and later) all triggers of a connection share one `watcher`; elsewhere, and in
+`dag.test()`, each has a watcher of its own. Everything else is the same.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection, Hashable, Sequence
+from contextlib import aclosing, suppress
 from typing import Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+import msgspec
+from airflow.providers.common.compat.triggers import BaseEventTrigger
+from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_batch.api import statuses
 from airflow_provider_batch.hooks.task_state import FINISHED, task_state
-from airflow_provider_batch.jobs.waiting import LONGEST_DELAY, Wake, Watch, progress_line
-from airflow_provider_batch.triggers.lookout import LOOK_TIMEOUT, Lookout, Sighting
+from airflow_provider_batch.jobs.roster import Gone, Seen, Snapshot
+from airflow_provider_batch.jobs.waiting import Wake, Watch
+from airflow_provider_batch.triggers.lookout import Lookout
+from airflow_provider_batch.triggers.reporting import Report
+from airflow_provider_batch.triggers.watcher import Waiting, shared, watch
 
 #: Seconds before the first look. A task that is woken while its worker still reports the deferral can be marked
 #: failed by Airflow 3.3 (apache/airflow#72716); no real batch ends sooner.
@@ -30,12 +36,27 @@ FIRST_LOOK = 5.0
 KILL_TIMEOUT = 25.0
 #: Seconds without one successful look after which a wait without a moment ends, so that a worker fails with the reason.
 PATIENCE = 3600.0
+#: Bytes of batch ids, as JSON, that a trigger's arguments may hold.
+ID_BYTES = 7_000
+#: Seconds for reading ids from a ledger.
+LEDGER_TIMEOUT = 60.0
 
 #: Cancellations that are going on: an event loop alone keeps no task alive.
 _at_work: set[asyncio.Task[None]] = set()
 
 
-class OpenAIBatchTrigger(BaseTrigger):
+def fitting(batch_ids: Sequence[str]) -> list[str]:
+    """Return as many ids, from the first, as a trigger's arguments may hold."""
+    room, fit = ID_BYTES, []
+    for batch_id in batch_ids:
+        room -= len(msgspec.json.encode(batch_id)) + 2
+        if room < 0:
+            break
+        fit.append(batch_id)
+    return fit
+
+
+class OpenAIBatchTrigger(BaseEventTrigger):
     """
     Fire when it pays to wake a worker for a job's batches, or when a moment has come.
 
@@ -49,7 +70,13 @@ class OpenAIBatchTrigger(BaseTrigger):
     :param progress: What the job had done before, for the progress line; see `progress_line`.
     :param cancel_on_kill: Cancel the batches when the task is marked failed or successful while they run.
     :param wait_for_all: Fire only when all batches have ended.
+    :param ledger: Folder URI of the job whose ledger knows the ids, where they are too many for a trigger's arguments.
+    :param unknown: Arguments of another release, which a triggerer that was not updated yet has to live with: they are
+        kept, have no effect, and are named in the log.
     """
+
+    #: Without it a deferred task of a triggerer with queues would be in none (`BaseEventTrigger` says False).
+    supports_triggerer_queue = True
 
     def __init__(
         self,
@@ -60,6 +87,8 @@ class OpenAIBatchTrigger(BaseTrigger):
         progress: dict[str, Any] | None = None,
         cancel_on_kill: bool = True,
         wait_for_all: bool = False,
+        ledger: str | None = None,
+        **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.conn_id = conn_id
@@ -69,41 +98,45 @@ class OpenAIBatchTrigger(BaseTrigger):
         self.progress = progress
         self.cancel_on_kill = cancel_on_kill
         self.wait_for_all = wait_for_all
-        self._watch = Watch(self.batch_ids, until=until, **({"share": 1.0} if wait_for_all else {}))
+        self.ledger = ledger
+        self.unknown = unknown
+        self._watch = self._watch_of(self.batch_ids)
         self._fired = False
-        self._said: set[str] = set()
-        self._last_line = ""
-        self._missed: set[str] = set()
-        self._failures = 0
-        self._last_success: float | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return class path and arguments: ids and numbers, no secret."""
-        return (
-            "airflow_provider_batch.triggers.openai_batch.OpenAIBatchTrigger",
-            {
-                "conn_id": self.conn_id,
-                "batch_ids": self.batch_ids,
-                "poll_interval": self.poll_interval,
-                "until": self.until,
-                "progress": self.progress,
-                "cancel_on_kill": self.cancel_on_kill,
-                "wait_for_all": self.wait_for_all,
-            },
-        )
+        """Return class path and arguments: ids and numbers, no secret; no more ids than fit where a ledger has them."""
+        few = fitting(self.batch_ids) if self.ledger else self.batch_ids
+        known = {
+            "conn_id": self.conn_id,
+            "batch_ids": few,
+            "poll_interval": self.poll_interval,
+            "until": self.until,
+            "progress": self.progress,
+            "cancel_on_kill": self.cancel_on_kill,
+            "wait_for_all": self.wait_for_all,
+        }
+        if self.ledger:
+            known["ledger"] = self.ledger
+        return "airflow_provider_batch.triggers.openai_batch.OpenAIBatchTrigger", {**self.unknown, **known}
+
+    def shared_stream_key(self) -> Hashable | None:
+        """Return what those who share a watcher have in common; a wait for a moment alone needs none."""
+        return ("openai_batch", self.conn_id) if self.batch_ids else None
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Snapshot]:
+        """Yield what is new about all batches that are waited for through a connection."""
+        async with aclosing(watch(shared(kwargs["conn_id"]))) as snapshots:
+            async for snapshot in snapshots:
+                yield snapshot
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Snapshot]) -> AsyncIterator[TriggerEvent]:
+        """Fire once it pays, by what the watcher of the connection shows."""
+        yield await self._event(shared(self.conn_id), shared_stream)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look until it is time to fire, and fire once."""
-        lookout = Lookout(self.conn_id)
-        try:
-            if self.task_instance is not None:  # it is None in `dag.test()`, where nobody reports anything
-                await asyncio.sleep(FIRST_LOOK)
-            wake = await self._wait(lookout)
-        finally:
-            await lookout.close()
-        # Set before, with nothing after: a trigger that is still busy once it has fired is taken for a killed one.
-        self._fired = True
-        yield TriggerEvent(wake.payload())  # type: ignore[no-untyped-call]
+        """Fire once it pays, with a watcher of this trigger's own."""
+        yield await self._event(Waiting(self.conn_id), None)
 
     async def on_kill(self) -> None:
         """
@@ -121,6 +154,107 @@ class OpenAIBatchTrigger(BaseTrigger):
             with suppress(asyncio.CancelledError):
                 await asyncio.shield(work)
 
+    async def _event(self, waiting: Waiting, snapshots: AsyncIterator[Snapshot] | None) -> TriggerEvent:
+        if self.task_instance is not None:  # it is None in `dag.test()`, where nobody reports anything
+            await asyncio.sleep(FIRST_LOOK)
+        await self._read_ledger()
+        if self.unknown:
+            self.log.warning("Arguments of another release have no effect: %s", ", ".join(sorted(self.unknown)))
+        wake = await self._wait(waiting, snapshots)
+        # Set before, with nothing after: a trigger that is still busy once it has fired is taken for a killed one.
+        self._fired = True
+        return TriggerEvent(wake.payload())  # type: ignore[no-untyped-call]
+
+    async def _wait(self, waiting: Waiting, snapshots: AsyncIterator[Snapshot] | None) -> Wake:
+        if snapshots is not None:
+            try:
+                return await self._follow(waiting, snapshots)
+            except Exception as error:  # the others' trouble is none of ours
+                self.log.warning("The shared watcher ended (%s: %s); watching on alone.", type(error).__name__, error)
+                waiting = Waiting(self.conn_id)
+        async with aclosing(watch(waiting)) as own:
+            return await self._follow(waiting, own)
+
+    async def _follow(self, waiting: Waiting, snapshots: AsyncIterator[Snapshot]) -> Wake:
+        """Take in what the watcher shows until the wait is over, or its moment has come."""
+        ids = frozenset(self._watch.active)
+        report = Report(self.conn_id, self.progress, self.log)
+        waiting.join(ids, self.poll_interval)
+        try:
+            async with asyncio.timeout(None) as limit:
+                while True:
+                    if (wake := self._over(report)) is not None:
+                        return wake
+                    limit.reschedule(self._loop_moment(report))
+                    snapshot = await anext(snapshots)
+                    if news := {batch_id: snapshot[batch_id] for batch_id in snapshot.keys() & ids}:
+                        async with waiting.turn:
+                            await asyncio.sleep(0)
+                            self._take_in(news, report)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return await self._wake_at_the_moment(report)
+        finally:
+            waiting.leave(ids, self.poll_interval)
+
+    def _take_in(self, news: Snapshot, report: Report) -> None:
+        now = time.time()
+        for batch_id, sight in news.items():
+            if isinstance(sight, Gone):
+                self._watch.lost(batch_id, now=now)
+        seen = {batch_id: sight.batch for batch_id, sight in news.items() if isinstance(sight, Seen)}
+        self._watch.observe(seen, now=now)
+        report.take_in(news, self._watch, now=now)
+
+    def _over(self, report: Report) -> Wake | None:
+        """Return why the wait is over: by the rule, or since nothing could be seen for too long without a moment."""
+        now = time.time()
+        wake = self._watch.wake(now)
+        given_up = self._gives_up_at(report)
+        if wake is None and given_up is not None and now >= given_up:
+            return Wake("due", self._watch.ended, len(self._watch.active))
+        return wake
+
+    def _gives_up_at(self, report: Report) -> float | None:
+        if self.until is not None or report.troubled_since is None:
+            return None
+        return report.troubled_since + PATIENCE
+
+    def _moment(self, report: Report) -> float | None:
+        moments = (self._watch.moment, self._gives_up_at(report))
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _loop_moment(self, report: Report) -> float | None:
+        moment = self._moment(report)
+        return None if moment is None else asyncio.get_running_loop().time() + moment - time.time()
+
+    async def _wake_at_the_moment(self, report: Report) -> Wake:
+        """Return the wake that is due; a wall clock that was set back may let it come later."""
+        while (wake := self._over(report)) is None:  # noqa: ASYNC110
+            await asyncio.sleep(max(0.0, (self._moment(report) or 0.0) - time.time()))
+        return wake
+
+    def _watch_of(self, batch_ids: Collection[str]) -> Watch:
+        return Watch(list(batch_ids), until=self.until, **({"share": 1.0} if self.wait_for_all else {}))
+
+    async def _read_ledger(self) -> None:
+        """Learn the ids that did not fit into the arguments; those that did are enough to go on with."""
+        if self.ledger is None:
+            return
+        from asgiref.sync import sync_to_async
+
+        try:
+            async with asyncio.timeout(LEDGER_TIMEOUT):
+                known = await sync_to_async(_watched, thread_sensitive=False)(self.ledger)
+        except Exception as error:
+            self.log.warning(
+                "The ledger %s cannot be read (%s: %s); %d batches are watched, the others when one of these ends.",
+                self.ledger, type(error).__name__, error, len(self.batch_ids),
+            )  # fmt: skip
+            return
+        self._watch = self._watch_of(dict.fromkeys([*self.batch_ids, *known]))
+
     async def _cancel_if_killed(self) -> None:
         active = self._watch.active
         ids = ", ".join(active)
@@ -135,69 +269,6 @@ class OpenAIBatchTrigger(BaseTrigger):
             self.log.error(
                 "Not known to be cancelled (%s: %s), and billed if they go on: %s", type(error).__name__, error, ids
             )
-
-    async def _wait(self, lookout: Lookout) -> Wake:
-        while True:
-            now = time.time()
-            left = LOOK_TIMEOUT if self.until is None else self.until - now
-            sighting = await lookout.look(self._watch.active, patience=min(max(left, 5.0), LOOK_TIMEOUT))
-            now = time.time()
-            wake = self._take_in(sighting, now)
-            if wake is not None:
-                return wake
-            await asyncio.sleep(self._pause(sighting, now))
-
-    def _take_in(self, sighting: Sighting, now: float) -> Wake | None:
-        """Note and log what a look has shown; return why the wait is over, if it is."""
-        for batch_id in sighting.gone:
-            if batch_id in self._missed:  # seen twice: a list that lags behind is no reason to fail a job
-                self.log.warning("Batch %s is unknown to the account of connection %s.", batch_id, self.conn_id)
-                self._watch.lost(batch_id, now=now)
-        self._missed = set(sighting.gone)
-        wake = self._watch.observe(sighting.batches, now=now)
-        self._say_unknown_statuses(sighting)
-        self._say_progress()
-        has_lasted_too_long = self._note_problem(sighting, now)
-        if wake is None and has_lasted_too_long:
-            return Wake("due", self._watch.ended, len(self._watch.active))
-        return wake
-
-    def _say_unknown_statuses(self, sighting: Sighting) -> None:
-        for batch in sighting.batches.values():
-            if batch.status not in statuses.TERMINAL | statuses.RUNNING and batch.status not in self._said:
-                self._said.add(batch.status)
-                self.log.warning("Batch %s has the status %r, taken for still running.", batch.id, batch.status)
-
-    def _say_progress(self) -> None:
-        line = progress_line(self.progress, self._watch.latest) if self._watch.latest else ""
-        if line != self._last_line:
-            self.log.info("%s", line)
-            self._last_line = line
-
-    def _note_problem(self, sighting: Sighting, now: float) -> bool:
-        """Log a problem once while it lasts; return whether a wait that has no moment has had it for too long."""
-        if self._last_success is None:
-            self._last_success = now
-        if sighting.problem is None:
-            if self._failures:
-                self.log.info("The batches can be looked at again.")
-            self._failures, self._last_success = 0, now
-            return False
-        self._failures += 1
-        if self._failures == 1:
-            self.log.warning("The batches cannot be looked at, trying on: %s", sighting.problem)
-        else:
-            self.log.debug("Look failed %s times in a row: %s", self._failures, sighting.problem)
-        return self.until is None and now - self._last_success >= PATIENCE
-
-    def _pause(self, sighting: Sighting, now: float) -> float:
-        """Return the seconds until the next look: by age, longer after failures, never past a moment of the wait."""
-        pause = self._watch.delay(now, self.poll_interval, jitter=random.random())
-        if sighting.problem is None:
-            return pause
-        backoff = min(self.poll_interval * 2.0 ** min(self._failures - 1, 16), max(self.poll_interval, LONGEST_DELAY))
-        wanted = max(backoff, sighting.retry_after)
-        return wanted if self.until is None else max(0.0, min(wanted, self.until - now))
 
     async def _task_state(self) -> str | None:
         """Return the task instance's state, `removed` when it is gone."""
@@ -222,3 +293,13 @@ class OpenAIBatchTrigger(BaseTrigger):
                     )
         finally:
             await lookout.close()
+
+
+def _watched(folder: str) -> Sequence[str]:
+    """Return the ids that a job's ledger says to wait for; blocks."""
+    from airflow_provider_batch.hooks.object_storage import resolve_airflow
+    from airflow_provider_batch.jobs.decisions import watched
+    from airflow_provider_batch.jobs.store import LedgerStore
+
+    ledger = LedgerStore(resolve_airflow(folder)).load()
+    return () if ledger is None else watched(ledger)

@@ -104,9 +104,8 @@ class TestFiring:
         assert stub.requests == []
 
     async def test_a_server_that_never_answers_does_not_keep_it_from_its_moment(
-        self, stub: StubApi, conn_id: str, monkeypatch: pytest.MonkeyPatch
+        self, stub: StubApi, conn_id: str
     ) -> None:
-        monkeypatch.setattr(openai_batch, "LOOK_TIMEOUT", 0.3)
         stub.on("GET", "/batches/b1", Reply(body=ENDED, delay=3))
         assert (await event(OpenAIBatchTrigger(conn_id, ["b1"], 0.01, until=time.time() + 0.5)))["reason"] == "due"
 
@@ -192,12 +191,12 @@ class TestTrouble:
         assert len(stub.requests) == 2
 
     async def test_a_missing_connection_is_waited_out_too(
-        self, stub: StubApi, connection: Callable[..., str], airflow_db: None
+        self, stub: StubApi, connection: Callable[..., str], airflow_db: None, caplog: pytest.LogCaptureFixture
     ) -> None:
         stub.on("GET", "/batches/b1", ENDED)
         trigger = OpenAIBatchTrigger("late", ["b1"], 0.05, until=time.time() + 30)
         waiting = asyncio.create_task(event(trigger))
-        await until(lambda: trigger._failures > 0)
+        await until(lambda: bool(lines(caplog, logging.WARNING)))
         connection("late", host=stub.base_url)
         assert (await waiting)["ended"] == ["b1"]
 

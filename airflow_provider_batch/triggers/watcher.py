@@ -1,0 +1,106 @@
+"""
+One watcher for all batches of a connection in a triggerer process.
+
+Triggers enter what they wait for in a roster that the event loop holds for their connection; one task looks at whatever
+is due and hands out what is new. Rules:
+
+- It never raises and never ends by itself: either would fail every task that waits.
+- It does not log: its context is that of the task that came first. Each trigger says what concerns it.
+- The loop is never held up: a client is built in a thread, and of many triggers with news one speaks at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import suppress
+from weakref import WeakKeyDictionary
+
+from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_batch.exceptions import ApiUnavailableError
+from airflow_provider_batch.hooks import metrics
+from airflow_provider_batch.jobs.looking import Sighting
+from airflow_provider_batch.jobs.roster import Roster, Snapshot
+from airflow_provider_batch.triggers.lookout import Lookout
+
+#: Seconds between two rounds, at the least: triggers come in waves, and one round serves a wave.
+SHORTEST_PAUSE = 1.0
+
+
+class Waiting:
+    """
+    What the triggers of one connection share in one event loop.
+
+    :param conn_id: Id of the Airflow connection.
+    """
+
+    def __init__(self, conn_id: str) -> None:
+        self.conn_id = conn_id
+        self.roster = Roster(
+            stalled_after=conf.getfloat("openai_batch", "stalled_after", fallback=3600.0),
+        )
+        #: Set when somebody has come.
+        self.changed = asyncio.Event()
+        #: Held by the one trigger that takes in its news: a thousand at once would hold up the loop.
+        self.turn = asyncio.Lock()
+
+    def join(self, batch_ids: Collection[str], poll_interval: float) -> None:
+        """Begin to wait for batches."""
+        self.roster.add(batch_ids, poll_interval, now=time.time(), tick=time.monotonic())
+        self.changed.set()
+
+    def leave(self, batch_ids: Collection[str], poll_interval: float) -> None:
+        """Wait no longer."""
+        self.roster.remove(batch_ids, poll_interval)
+
+
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Waiting]] = WeakKeyDictionary()
+
+
+def shared(conn_id: str) -> Waiting:
+    """Return what the triggers of a connection share in the running event loop."""
+    waits = _shared.setdefault(asyncio.get_running_loop(), {})
+    return waits.setdefault(conn_id, Waiting(conn_id))
+
+
+async def watch(waiting: Waiting) -> AsyncGenerator[Snapshot, None]:
+    """Yield what is new about the batches that are waited for, for ever."""
+    lookout = Lookout(waiting.conn_id)
+    roster, begun = waiting.roster, float("-inf")
+    try:
+        while True:
+            if told := roster.standing_trouble():
+                yield told
+            await _until_due(waiting, begun + min(SHORTEST_PAUSE, roster.shortest_interval))
+            begun = time.monotonic()
+            if (due := roster.due(begun)) and (news := await _round(waiting, lookout, due)):
+                yield news
+    finally:
+        await lookout.close()
+
+
+async def _round(waiting: Waiting, lookout: Lookout, due: Sequence[str]) -> Snapshot:
+    """Look at what is due, and return what is new."""
+    roster = waiting.roster
+    sighting = await lookout.look(due, wanted=roster.ids)
+    metrics.batches_active(waiting.conn_id, len(roster))
+    try:
+        return roster.take_in(due, sighting, now=time.time(), tick=time.monotonic())
+    except Exception as error:  # an answer that nobody thought of must not fail every task that waits
+        problem = ApiUnavailableError(f"The answers were not understood ({type(error).__name__}: {error}).")
+        return roster.take_in(due, Sighting(halt=problem), now=time.time(), tick=time.monotonic())
+
+
+async def _until_due(waiting: Waiting, not_before: float) -> None:
+    """Sleep until something is due, or somebody has come; short of that, until `not_before`."""
+    waiting.changed.clear()
+    moment = waiting.roster.next_moment()
+    if moment is not None and moment <= time.monotonic():
+        await asyncio.sleep(max(0.0, not_before - time.monotonic()))
+        return
+    left = None if moment is None else max(moment, not_before) - time.monotonic()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(left):
+            await waiting.changed.wait()

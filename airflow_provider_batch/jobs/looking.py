@@ -209,7 +209,7 @@ class Pages:
         self.is_broken = self.is_refused = self.has_denied_twice = False
 
     async def read(self, due: Sequence[str]) -> None:
-        """Look for batches where they stood last time; for many that are missing, from the top and behind their kind."""
+        """Look for batches where they stood last time; if many are missing, from the top and behind their kind."""
         await self._read_known_places(due)
         if len(self._left(due)) > FEW and not self._is_done:
             await self._scan(due)

@@ -261,9 +261,9 @@ class Pages:
         except OpenAIBatchError as error:
             self._note_failure(error, after)
             return None
-        first = page.batches[0].id if page.batches else ""
-        self.is_broken = self.is_broken or first in self._begun_with  # a server that takes no `after`
-        self._begun_with.add(first)
+        first = {batch.id for batch in page.batches[:1]}
+        self.is_broken = self.is_broken or bool(first & self._begun_with)  # a server that takes no `after`
+        self._begun_with |= first
         for batch in page.batches:
             if batch.id in self._wanted:
                 self._note(batch, after)

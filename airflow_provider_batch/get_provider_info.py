@@ -95,6 +95,13 @@ def _config_section() -> dict[str, Any]:
                 example="30",
                 default="60",
             ),
+            "stalled_after": _option(
+                "Seconds after which a batch that is still ``validating`` or ``finalizing`` is named in a warning, in\n"
+                "the log of the task that waits for it. It is waited for all the same.",
+                "float",
+                example="7200",
+                default="3600",
+            ),
         },
     }
 

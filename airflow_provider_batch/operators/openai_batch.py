@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
+from airflow_provider_batch.hooks import metrics
 from airflow_provider_batch.hooks.airflow_errors import airflow_errors
 from airflow_provider_batch.links.openai_batch import OpenAIBatchLink
 from airflow_provider_batch.operators.rows import rows_of, shown
@@ -247,15 +248,18 @@ class OpenAIBatchOperator(BaseOperator):
 
     def _advance(self, job: Job, context: Context) -> dict[str, Any]:
         self._job = job
+        rows_before = job.ledger.totals().rows
         if self.deferrable:
             wait = job.advance()
             self._push(job, context)
+            self._tell_metrics(job, rows_before)
             if wait is not None:
                 self._wait_deferred(job, wait)
         else:
             job.advance()
             self._push(job, context)
             job.run()
+            self._tell_metrics(job, rows_before)
         assert job.outcome is not None
         if job.outcome.skipped:
             raise AirflowSkipException("The source has no rows, and on_empty='skip'.")
@@ -289,6 +293,16 @@ class OpenAIBatchOperator(BaseOperator):
             known["manifest"] = job.outcome.summary["manifest"]
         for key, value in known.items():
             ti.xcom_push(key=key, value=value)
+
+    def _tell_metrics(self, job: Job, rows_before: int) -> None:
+        totals = job.ledger.totals()
+        metrics.job(
+            self.dag_id,
+            self.task_id,
+            rows_done=totals.rows - rows_before,
+            tokens_enqueued=sum(shard.tokens for shard in job.ledger.shards_in("submitted")),
+            cost_usd=None if totals.cost_usd is None else float(totals.cost_usd),
+        )
 
     def _tools(self) -> Tools:
         from airflow_provider_batch.hooks.object_storage import resolve_airflow

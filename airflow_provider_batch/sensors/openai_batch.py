@@ -25,9 +25,10 @@ from airflow_provider_batch.hooks.airflow_errors import airflow_errors
 from airflow_provider_batch.hooks.batch_ids import batch_ids_of
 from airflow_provider_batch.hooks.object_storage import resolve_airflow
 from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
+from airflow_provider_batch.jobs.observing import look_at
 from airflow_provider_batch.jobs.waiting import progress_line
 from airflow_provider_batch.links.openai_batch import BATCH_IDS_KEY, OpenAIBatchLink
-from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger
+from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger, fitting
 
 #: Seconds that Airflow's own time-out of a deferral leaves the trigger to say "due" first.
 SLACK = 300.0
@@ -36,6 +37,11 @@ SLACK = 300.0
 class OpenAIBatchSensor(BaseSensorOperator):
     """
     Wait until batches have ended, then succeed if all of them ended well. The return value is the list of their ids.
+
+    It keeps Airflow's contract for sensors: ``timeout`` counts from the first look, whatever the mode; ``soft_fail``
+    turns a time-out or a bad end into a skip; ``mode``, ``exponential_backoff`` and ``max_wait`` say when to look
+    without ``deferrable``. Deferred, the time between two looks grows with the batches' age by itself, and one watcher
+    looks at the batches of all tasks that wait through the same connection.
 
     :param batch_id: An id, a list of ids, a job's summary, a manifest or the path of one. Templated.
     :param conn_id: Id of the Airflow connection. Templated.
@@ -67,6 +73,8 @@ class OpenAIBatchSensor(BaseSensorOperator):
         self.poll_interval = poll_interval
         self.deferrable = deferrable
         self._batch_ids: list[str] = []
+        #: Those that had not ended at the last look.
+        self._active: list[str] | None = None
 
     @cached_property
     def hook(self) -> OpenAIBatchHook:
@@ -104,7 +112,8 @@ class OpenAIBatchSensor(BaseSensorOperator):
 
     def _have_ended(self, ids: Sequence[str]) -> bool:
         """Return whether all have; raise when one of them has ended in a way that is no success."""
-        batches = {batch_id: self.hook.client.retrieve(batch_id) for batch_id in ids}
+        batches = look_at(self.hook.client, ids)
+        self._active = [batch_id for batch_id in ids if not batches[batch_id].has_ended]
         self.log.info("%s", progress_line(None, batches))
         if not all(batch.has_ended for batch in batches.values()):
             return False
@@ -131,7 +140,8 @@ class OpenAIBatchSensor(BaseSensorOperator):
         self.defer(
             trigger=OpenAIBatchTrigger(
                 conn_id=self.conn_id,
-                batch_ids=ids,
+                # Those that do not fit are waited for afterwards: the wait is for the last of all.
+                batch_ids=fitting(ids if self._active is None else self._active),
                 poll_interval=self.poll_interval,
                 until=deadline,
                 cancel_on_kill=False,

@@ -91,8 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if figures.is_good else 1
 
 
-def run(emulator: Emulator, folder: Path, tasks: int, batches: int) -> Figures:
-    """Let all tasks wait at the same time, then let them end."""
+def run(emulator: Emulator, folder: Path, tasks: int, batches: int, watched: float = WATCHED) -> Figures:
+    """Let all tasks wait at the same time, for a while, then let them end."""
     connection = {"conn_type": "openai_batch", "host": emulator.base_url, "password": "waiting-key"}
     with AirflowProcesses(
         Path(__file__).parent / "dags",
@@ -102,7 +102,7 @@ def run(emulator: Emulator, folder: Path, tasks: int, batches: int) -> Figures:
         parallelism=4,
     ) as airflow:
         airflow.wait_for_dags([DAG])
-        return _Course(emulator, airflow, folder, Figures(tasks, batches)).run()
+        return _Course(emulator, airflow, folder, Figures(tasks, batches, watched=watched)).run()
 
 
 @dataclass
@@ -138,7 +138,7 @@ class _Course:
         figures.triggerers = len(holders)
         figures.least_deferred = figures.tasks
         since, calls, processor = time.monotonic(), len(self.emulator.calls()), _processor(triggerer)
-        while time.monotonic() < since + WATCHED:
+        while time.monotonic() < since + figures.watched:
             pool = self.airflow.api.pool()
             figures.samples += 1
             figures.most_slots = max(figures.most_slots, pool.running + pool.queued)

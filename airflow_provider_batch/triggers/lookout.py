@@ -20,10 +20,12 @@ from airflow_provider_batch.exceptions import (
     OpenAIBatchError,
 )
 from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
-from airflow_provider_batch.jobs.looking import CONCURRENCY, Looker, Sighting
+from airflow_provider_batch.jobs.looking import Looker, Sighting
 
 #: Seconds for one look at all batches.
 LOOK_TIMEOUT = 120.0
+#: A kill has seconds, and a job may have a thousand batches.
+CANCELS_AT_A_TIME = 32
 #: Seconds for connections to close.
 CLOSE_TIMEOUT = 5.0
 
@@ -73,7 +75,7 @@ class Lookout:
     async def cancel(self, batch_ids: Sequence[str]) -> dict[str, OpenAIBatchError | None]:
         """Ask that batches be cancelled; return by id None, or why it could not be asked."""
         client = await self._connected()
-        gate = asyncio.Semaphore(CONCURRENCY)
+        gate = asyncio.Semaphore(CANCELS_AT_A_TIME)
 
         async def cancel(batch_id: str) -> OpenAIBatchError | None:
             async with gate:

@@ -101,6 +101,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
         self.ledger = ledger
         self.unknown = unknown
         self._watch = self._watch_of(self.batch_ids)
+        self._has_read_ledger = False
         self._fired = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -240,7 +241,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
 
     async def _read_ledger(self) -> None:
         """Learn the ids that did not fit into the arguments; those that did are enough to go on with."""
-        if self.ledger is None:
+        if self.ledger is None or self._has_read_ledger:
             return
         from asgiref.sync import sync_to_async
 
@@ -253,6 +254,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
                 self.ledger, type(error).__name__, error, len(self.batch_ids),
             )  # fmt: skip
             return
+        self._has_read_ledger = True
         self._watch = self._watch_of(dict.fromkeys([*self.batch_ids, *known]))
 
     async def _cancel_if_killed(self) -> None:
@@ -264,6 +266,8 @@ class OpenAIBatchTrigger(BaseEventTrigger):
                 if state not in FINISHED:
                     self.log.info("Not cancelled, since the task instance is %s: %s", state, ids)
                     return
+                await self._read_ledger()
+                active = self._watch.active
                 await self._cancel(active)
         except Exception as error:  # time-outs included
             self.log.error(

@@ -39,12 +39,14 @@ format: $(VENV)/.dev ## Format the code
 bench: $(VENV)/.dev ## Measure speed and memory beside other ways; writes docs/benchmarks.md (ARGS=--quick: two minutes)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-faults: $(VENV)/.dev ## Kill jobs at each of their boundaries and check what came of them (ARGS='--every 10')
+faults: $(VENV)/.dev ## Disturb waits at each call, kill jobs at each boundary, check what came of them (ARGS='--every 10')
+	$(BIN)/python -m tests.faults.waiting $(ARGS)
 	$(BIN)/python -m tests.faults $(ARGS)
 
-soak: $(VENV)/.dev ## Run 200,000 rows with failures, expiry, a full queue and kills; print time and memory
+soak: $(VENV)/.dev ## Run 200,000 rows with failures and kills, then 200 tasks that wait together; print time and memory
 	$(BIN)/python -m tests.faults.soak $(ARGS)
 	$(BIN)/python -m tests.system.soak $(ARGS)
+	$(BIN)/python -m tests.system.waiting
 
 independent: $(VENV)/.dev ## Run the job against servers that others wrote (installs them below build/)
 	$(BIN)/python -m tests.independent

@@ -90,6 +90,7 @@ def report(given: argparse.Namespace, count: int) -> None:
         if python is None or not can_import(name, str(python)):
             notes.append(f"{NAMES[name]}: not measured (not installed)")
             continue
+        print(f"{NAMES[name]} ...", file=sys.stderr, flush=True)
         runs = [measure(name, str(python), count) for _ in range(given.repeat)]
         figures[name] = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
     base = figures.get("ours", {}).get("round")

@@ -137,13 +137,12 @@ class Roster:
 
     def take_in(self, asked: Iterable[str], sighting: Sighting, *, now: float, tick: float) -> dict[str, Sight]:
         """
-        Take in what a round has shown, set the next looks, and return what is new.
+        Take in what a round, to be told to `hold` first, has shown; set the next looks, and return what is new.
 
-        :param asked: The ids that were due.
+        :param asked: Ids that were due, or were seen anyway.
         """
-        self._hold(sighting, tick)
         news: dict[str, Sight] = {}
-        for batch_id in dict.fromkeys([*asked, *sighting.batches]):
+        for batch_id in asked:
             entry = self._entries.get(batch_id)
             if entry is None:  # nobody waits for it any more
                 continue
@@ -171,7 +170,7 @@ class Roster:
         entry.failures += 1
         return trouble_of(error)
 
-    def _hold(self, sighting: Sighting, tick: float) -> None:
+    def hold(self, sighting: Sighting, *, tick: float) -> None:
         """Hold up all calls after a round in which none succeeded, or for as long as the vendor asks."""
         problem = sighting.problem
         nothing_seen = problem is not None and not sighting.batches and not sighting.gone

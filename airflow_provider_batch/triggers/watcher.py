@@ -22,11 +22,13 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_batch.exceptions import ApiUnavailableError
 from airflow_provider_batch.hooks import metrics
 from airflow_provider_batch.jobs.looking import Sighting
-from airflow_provider_batch.jobs.roster import Roster, Snapshot
+from airflow_provider_batch.jobs.roster import Roster, Sight, Snapshot
 from airflow_provider_batch.triggers.lookout import Lookout
 
 #: Seconds between two rounds, at the least: triggers come in waves, and one round serves a wave.
 SHORTEST_PAUSE = 1.0
+#: Batches that are taken in at a time.
+AT_ONCE = 250
 
 
 class Waiting:
@@ -83,14 +85,25 @@ async def watch(waiting: Waiting) -> AsyncGenerator[Snapshot, None]:
 
 async def _round(waiting: Waiting, lookout: Lookout, due: Sequence[str]) -> Snapshot:
     """Look at what is due, and return what is new."""
-    roster = waiting.roster
-    sighting = await lookout.look(due, wanted=roster.ids)
-    metrics.batches_active(waiting.conn_id, len(roster))
+    sighting = await lookout.look(due, wanted=waiting.roster.ids)
+    metrics.batches_active(waiting.conn_id, len(waiting.roster))
     try:
-        return roster.take_in(due, sighting, now=time.time(), tick=time.monotonic())
+        return await _take_in(waiting.roster, due, sighting)
     except Exception as error:  # an answer that nobody thought of must not fail every task that waits
         problem = ApiUnavailableError(f"The answers were not understood ({type(error).__name__}: {error}).")
-        return roster.take_in(due, Sighting(halt=problem), now=time.time(), tick=time.monotonic())
+        return await _take_in(waiting.roster, due, Sighting(halt=problem))
+
+
+async def _take_in(roster: Roster, due: Sequence[str], sighting: Sighting) -> Snapshot:
+    """Take in a round, some batches at a time: thousands at once would hold up the loop."""
+    roster.hold(sighting, tick=time.monotonic())
+    ids = list(dict.fromkeys([*due, *sighting.batches]))
+    news: dict[str, Sight] = {}
+    for begin in range(0, len(ids), AT_ONCE):
+        asked = ids[begin : begin + AT_ONCE]
+        news.update(roster.take_in(asked, sighting, now=time.time(), tick=time.monotonic()))
+        await asyncio.sleep(0)
+    return news
 
 
 async def _until_due(waiting: Waiting, not_before: float) -> None:

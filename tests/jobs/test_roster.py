@@ -34,11 +34,17 @@ class Time:
 
     def look(self, *batches: Batch, **seen: Any) -> Mapping[str, Sight]:
         sighting = Sighting({batch.id: batch for batch in batches}, **seen)
-        return self.roster.take_in(self.due(), sighting, now=NOW + self.tick, tick=self.tick)
+        due = self.due()
+        self.roster.hold(sighting, tick=self.tick)
+        return self.roster.take_in([*due, *batches_of(sighting, due)], sighting, now=NOW + self.tick, tick=self.tick)
 
     def next(self) -> float:
         moment = self.roster.next_moment()
         return math.inf if moment is None else moment
+
+
+def batches_of(sighting: Sighting, due: list[str]) -> list[str]:
+    return [batch_id for batch_id in sighting.batches if batch_id not in due]
 
 
 def running(batch_id: str, age: float = 0.0, **fields: Any) -> Batch:

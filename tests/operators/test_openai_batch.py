@@ -12,6 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_batch.emulator.testing import Emulator
+from airflow_provider_batch.hooks import metrics
 from airflow_provider_batch.operators.openai_batch import STATE_KEY, OpenAIBatchOperator
 from tests.conftest import SECRET
 from tests.jobs.support import BODY, check_table, some_rows, statuses
@@ -41,6 +42,13 @@ def operator(emulator: Emulator, connection: Define, tmp_path: Path) -> Callable
     return make
 
 
+def finish(emulator: Emulator) -> None:
+    """Let all batches that were held complete."""
+    emulator.configure(progress="immediate")
+    while {batch["status"] for batch in emulator.state()["batches"]} != {"completed"}:
+        time.sleep(0.05)
+
+
 class TestDeferring:
     def test_submits_defers_and_lands_when_it_is_woken(
         self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator], tmp_path: Path
@@ -53,15 +61,54 @@ class TestDeferring:
         _, kwargs = deferred.value.trigger.serialize()
         assert kwargs["batch_ids"] == ti.pushed["batch_ids"] == [b["id"] for b in emulator.state()["batches"]]
         assert ti.pushed["destination"] == str(tmp_path / "table")
-        emulator.configure(progress="immediate")
-        while {batch["status"] for batch in emulator.state()["batches"]} != {"completed"}:
-            time.sleep(0.05)
+        finish(emulator)
         event = {"reason": "ended", "ended": kwargs["batch_ids"], "active": 0}
         resumed = operator(deferrable=True, source="this is not read again")
         summary = resumed.execute_complete(a_context(ti), event, **deferred.value.kwargs)
         check_table(tmp_path, some_rows(25))
         assert summary["statuses"] == {"succeeded": 25}
         assert ti.pushed["manifest"] == summary["manifest"]
+
+    def test_a_second_event_of_the_same_end_changes_nothing(
+        self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator], tmp_path: Path
+    ) -> None:
+        """Two triggerers may fire for one wait. Invariants 2 and 9."""
+        emulator.configure(progress="hold")
+        with pytest.raises(TaskDeferred) as deferred:
+            operator(deferrable=True).execute(a_context())
+        finish(emulator)
+        ids = deferred.value.trigger.serialize()[1]["batch_ids"]
+        event = {"reason": "ended", "ended": ids, "active": 0}
+        first = operator(deferrable=True).execute_complete(a_context(), event, **deferred.value.kwargs)
+        again = operator(deferrable=True).execute_complete(a_context(), event, **deferred.value.kwargs)
+        assert again["statuses"] == first["statuses"]
+        check_table(tmp_path, some_rows(25))
+        assert [b["id"] for b in emulator.state()["batches"]] == ids
+
+    def test_an_event_that_came_too_early_is_waited_on_from(
+        self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator]
+    ) -> None:
+        emulator.configure(progress="hold")
+        with pytest.raises(TaskDeferred) as deferred:
+            operator(deferrable=True).execute(a_context())
+        event = {"reason": "ended", "ended": deferred.value.trigger.serialize()[1]["batch_ids"], "active": 0}
+        with pytest.raises(TaskDeferred) as again:
+            operator(deferrable=True).execute_complete(a_context(), event, **deferred.value.kwargs)
+        assert again.value.trigger.serialize()[1]["batch_ids"] == event["ended"]
+
+    def test_metrics_are_told_what_waits_and_what_was_done(
+        self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told: list[dict[str, Any]] = []
+        monkeypatch.setattr(metrics, "job", lambda dag_id, task_id, **values: told.append(values))
+        emulator.configure(progress="hold")
+        with pytest.raises(TaskDeferred) as deferred:
+            operator(deferrable=True).execute(a_context())
+        finish(emulator)
+        operator(deferrable=True).execute_complete(a_context(), {}, **deferred.value.kwargs)
+        assert [values["rows_done"] for values in told] == [0, 25]
+        assert told[0]["tokens_enqueued"] > 0
+        assert told[1]["tokens_enqueued"] == 0
 
     def test_keeps_secrets_and_rows_out_of_trigger_and_xcom(
         self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator]

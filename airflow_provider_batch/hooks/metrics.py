@@ -3,7 +3,7 @@ What is told to Airflow's metrics, where they are switched on; otherwise these c
 
 | metric | kind | means | tags |
 |---|---|---|---|
-| `openai_batch.batches_active` | gauge | batches that a triggerer waits for | `conn_id` |
+| `openai_batch.batches_active` | gauge | batches that a triggerer waits for (Airflow 3.3 and later) | `conn_id` |
 | `openai_batch.queue_seconds` | timer | from a batch's creation until the vendor began to work on it | `conn_id` |
 | `openai_batch.batch_seconds` | timer | from a batch's creation until its end was seen | `conn_id`, `status` |
 | `openai_batch.rows_done` | counter | rows that were landed with their final result | `dag_id`, `task_id` |

@@ -36,10 +36,11 @@ class Waiting:
     What the triggers of one connection share in one event loop.
 
     :param conn_id: Id of the Airflow connection.
+    :param is_shared: Whether it stands for all of a process; only then does the number of batches say something.
     """
 
-    def __init__(self, conn_id: str) -> None:
-        self.conn_id = conn_id
+    def __init__(self, conn_id: str, *, is_shared: bool = False) -> None:
+        self.conn_id, self.is_shared = conn_id, is_shared
         self.roster = Roster(
             stalled_after=conf.getfloat("openai_batch", "stalled_after", fallback=3600.0),
         )
@@ -57,6 +58,11 @@ class Waiting:
         """Wait no longer."""
         self.roster.remove(batch_ids, poll_interval)
 
+    def tell_metrics(self) -> None:
+        """Tell how many batches are waited for."""
+        if self.is_shared:
+            metrics.batches_active(self.conn_id, len(self.roster))
+
 
 _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Waiting]] = WeakKeyDictionary()
 
@@ -64,7 +70,7 @@ _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Waiting]] = Weak
 def shared(conn_id: str) -> Waiting:
     """Return what the triggers of a connection share in the running event loop."""
     waits = _shared.setdefault(asyncio.get_running_loop(), {})
-    return waits.setdefault(conn_id, Waiting(conn_id))
+    return waits.setdefault(conn_id, Waiting(conn_id, is_shared=True))
 
 
 async def watch(waiting: Waiting) -> AsyncGenerator[Snapshot, None]:
@@ -80,13 +86,14 @@ async def watch(waiting: Waiting) -> AsyncGenerator[Snapshot, None]:
             if (due := roster.due(begun)) and (news := await _round(waiting, lookout, due)):
                 yield news
     finally:
+        waiting.tell_metrics()
         await lookout.close()
 
 
 async def _round(waiting: Waiting, lookout: Lookout, due: Sequence[str]) -> Snapshot:
     """Look at what is due, and return what is new."""
     sighting = await lookout.look(due, wanted=waiting.roster.ids)
-    metrics.batches_active(waiting.conn_id, len(waiting.roster))
+    waiting.tell_metrics()
     try:
         return await _take_in(waiting.roster, due, sighting)
     except Exception as error:  # an answer that nobody thought of must not fail every task that waits

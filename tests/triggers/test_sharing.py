@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from airflow.triggers.shared_stream import SharedStreamManager
 
+from airflow_provider_batch.hooks import metrics
 from airflow_provider_batch.jobs import waiting
 from airflow_provider_batch.jobs.ledger import ShardRecord
 from airflow_provider_batch.jobs.store import LedgerStore
@@ -173,6 +174,24 @@ class TestSharing:
         for lines in triggerer.logs.values():
             assert sum("trying on" in line for line in lines) == 1
             assert lines[-1] == "INFO The batches can be looked at again."
+
+    async def test_metrics_say_how_many_batches_are_waited_for(
+        self, stub: StubApi, conn_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        counts: list[int] = []
+        times: list[str] = []
+        monkeypatch.setattr(metrics, "batches_active", lambda conn_id, count: counts.append(count))
+        monkeypatch.setattr(metrics, "queue_seconds", lambda conn_id, seconds: times.append(f"queued {seconds:.0f}"))
+        monkeypatch.setattr(metrics, "batch_seconds", lambda conn_id, status, seconds: times.append(status))
+        server, triggerer = Server(stub, ["b0", "b1"]), Triggerer()
+        now = int(time.time())
+        server.fields = {"created_at": now - 7, "in_progress_at": now}
+        tasks = [triggerer.start(OpenAIBatchTrigger(conn_id, [i], 0.02)) for i in server.ids]
+        await until(lambda: 2 in counts)
+        server.ended.update(server.ids)
+        await fired(*tasks)
+        assert counts[-1] == 0
+        assert sorted(times) == ["completed", "completed", "queued 7", "queued 7"]
 
     async def test_connections_do_not_share(self, stub: StubApi, connection: Callable[..., str]) -> None:
         Server(stub, ["b0"])

@@ -128,7 +128,8 @@ class Looker:
         asked = dict.fromkeys(i for i in [*due, *listed] if i not in running)
         asked.update(dict.fromkeys(self._to_check(running)))
         await self._one_by_one(client, list(asked), sighting)
-        self._denied = {i for i in running if (seen := sighting.batches.get(i)) is not None and seen.has_ended}
+        if listed:
+            self._denied = {i for i in running if (seen := sighting.batches.get(i)) is not None and seen.has_ended}
 
     def distrust(self) -> None:
         """Do not read the list for a while."""

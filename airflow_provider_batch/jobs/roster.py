@@ -90,9 +90,9 @@ class Roster:
         return len(self._entries)
 
     @property
-    def ids(self) -> set[str]:
-        """All that are waited for."""
-        return set(self._entries)
+    def open_ids(self) -> set[str]:
+        """Those that have not ended, or whose end somebody has still to be told."""
+        return {batch_id for batch_id, entry in self._entries.items() if entry.due_at < math.inf}
 
     def add(self, batch_ids: Iterable[str], poll_interval: float, *, now: float, tick: float) -> None:
         """Begin to wait; what is known already is told again at the next round, which is due at once."""

@@ -92,7 +92,7 @@ async def watch(waiting: Waiting) -> AsyncGenerator[Snapshot, None]:
 
 async def _round(waiting: Waiting, lookout: Lookout, due: Sequence[str]) -> Snapshot:
     """Look at what is due, and return what is new."""
-    sighting = await lookout.look(due, wanted=waiting.roster.ids)
+    sighting = await lookout.look(due, wanted=waiting.roster.open_ids)
     waiting.tell_metrics()
     try:
         return await _take_in(waiting.roster, due, sighting)

@@ -106,6 +106,7 @@ class TestSchedule:
         time = Time()
         time.add("b0", "b1")
         time.look(ended("b0"), running("b1"))
+        assert time.roster.open_ids == {"b1"}
         time.tick = time.next()
         assert time.due() == ["b1"]
 
@@ -127,7 +128,7 @@ class TestSchedule:
         time.add("b0")
         time.add("b0")
         time.roster.remove(["b0"], 60)
-        assert time.roster.ids == {"b0"}
+        assert time.roster.open_ids == {"b0"}
 
     @settings(max_examples=50, deadline=None)
     @given(

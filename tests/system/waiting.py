@@ -73,7 +73,8 @@ class Figures:
         )
         print(f"  calls in {self.watched:.0f} s of waiting: {self.pages} pages, {self.retrieves} retrieves")
         print(f"  triggerer meanwhile: {self.processor:.1f} s of processor time, {self.memory / MEGABYTE:,.0f} MB")
-        print(f"  warnings that the async thread was blocked: {len(self.blocked)}")
+        load = f"load average {os.getloadavg()[2]:.1f} on {os.cpu_count()} processors"
+        print(f"  warnings that the async thread was blocked: {len(self.blocked)} ({load})")
         for line in self.blocked:
             print(f"    {line}")
 

@@ -147,6 +147,17 @@ class TestSharing:
         await fired(second)
         assert triggerer.logs == {1: ["INFO shard 0/7", "INFO shard 1/7"], 2: ["INFO shard 0/9", "INFO shard 1/9"]}
 
+    async def test_one_that_has_ended_is_not_looked_at_again_while_the_others_run(
+        self, stub: StubApi, conn_id: str
+    ) -> None:
+        server, triggerer = Server(stub, names(30)), Triggerer()
+        server.ended.update(names(10))
+        task = triggerer.start(OpenAIBatchTrigger(conn_id, names(30), 0.02, wait_for_all=True))
+        await until(lambda: stub.count("GET", "/v1/batches") >= 6)
+        assert all(stub.count("GET", f"/v1/batches/{batch_id}") == 1 for batch_id in names(10))
+        server.ended.update(names(30))
+        await fired(task)
+
     async def test_one_that_comes_later_for_the_same_batch_is_told_too(self, stub: StubApi, conn_id: str) -> None:
         server, triggerer = Server(stub, ["b0", "b1"]), Triggerer()
         server.ended.add("b0")

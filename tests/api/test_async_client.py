@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -55,3 +57,21 @@ async def test_errors_are_those_of_the_table(
     with pytest.raises(expected) as caught:
         await client.retrieve("b")
     assert SECRET not in f"{caught.value!r}{caught.value.__cause__!r}"
+
+
+def test_the_import_of_the_sdk_does_not_have_the_collector_look_through_the_process() -> None:
+    """Invariant 6: in a triggerer that takes 100 to 200 ms each time, in whatever thread."""
+    code = """
+import asyncio, gc, sys
+from airflow_provider_batch.api.async_client import AsyncBatchClient
+from airflow_provider_batch.api.settings import ClientSettings
+assert "openai" not in sys.modules
+full = []
+gc.callbacks.append(lambda phase, info: full.append(info) if info["generation"] == 2 else None)
+async def main():
+    await AsyncBatchClient.connect(ClientSettings(api_key="k"))
+asyncio.run(main())
+print("openai" in sys.modules, len(full), gc.isenabled(), gc.get_freeze_count() > 10_000)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["True", "0", "True", "True"], done.stderr

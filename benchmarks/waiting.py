@@ -39,7 +39,8 @@ from typing import Any
 LATENCY = 0.2
 #: Seconds between two looks, at the least, of all candidates.
 INTERVAL = 2.0
-#: Triggers that begin at a time: what a triggerer takes up in one turn of its loop.
+#: Triggers of ours that begin at a time: what a triggerer takes up in one turn of its loop. The others begin all at
+#: once, which is kinder to them: a look that blocks the loop lets the first ones look again before the last have begun.
 WAVE = 50
 #: Seconds after the first round in which a second one is waited for.
 SECOND_ROUND = 45.0
@@ -299,7 +300,7 @@ async def ours(triggers: list[Any], heart: Heart, told: Told) -> None:
         async for _ in trigger.filter_shared_stream(stream):
             raise AssertionError("no batch ends")
 
-    await together([run(number, trigger) for number, trigger in enumerate(triggers)], heart)
+    await together([run(number, trigger) for number, trigger in enumerate(triggers)], heart, WAVE)
 
 
 async def rivals(triggers: list[Any], heart: Heart) -> None:
@@ -309,15 +310,15 @@ async def rivals(triggers: list[Any], heart: Heart) -> None:
         async for event in trigger.run():
             raise AssertionError(f"no batch ends: {event}")
 
-    await together([run(trigger) for trigger in triggers], heart)
+    await together([run(trigger) for trigger in triggers], heart, len(triggers))
 
 
-async def together(works: list[Any], heart: Heart) -> None:
-    """Run all with the heart beside them."""
+async def together(works: list[Any], heart: Heart, wave: int) -> None:
+    """Run all with the heart beside them, so many more in each turn of the loop."""
     beating = asyncio.create_task(heart.beat())
     tasks = []
     for number, work in enumerate(works):
-        if number % WAVE == 0:
+        if number % wave == 0:
             await asyncio.sleep(0.01)
         tasks.append(asyncio.create_task(work))
     await asyncio.gather(*tasks, beating)

@@ -13,6 +13,7 @@ What is told to Airflow's metrics, where they are switched on; otherwise these c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -22,17 +23,17 @@ PREFIX = "openai_batch"
 
 def batches_active(conn_id: str, count: int) -> None:
     """Tell how many batches are waited for in this process."""
-    _tell("gauge", "batches_active", count, conn_id=conn_id)
+    _tell(_of_the_triggerer, "gauge", "batches_active", count, conn_id=conn_id)
 
 
 def queue_seconds(conn_id: str, seconds: float) -> None:
     """Tell how long a batch stood in the vendor's queue."""
-    _tell("timing", "queue_seconds", timedelta(seconds=seconds), conn_id=conn_id)
+    _tell(_of_the_triggerer, "timing", "queue_seconds", timedelta(seconds=seconds), conn_id=conn_id)
 
 
 def batch_seconds(conn_id: str, status: str, seconds: float) -> None:
     """Tell how long a batch took, and how it ended."""
-    _tell("timing", "batch_seconds", timedelta(seconds=seconds), conn_id=conn_id, status=status)
+    _tell(_of_the_triggerer, "timing", "batch_seconds", timedelta(seconds=seconds), conn_id=conn_id, status=status)
 
 
 def job(dag_id: str, task_id: str, *, rows_done: int, tokens_enqueued: int, cost_usd: float | None) -> None:
@@ -42,15 +43,28 @@ def job(dag_id: str, task_id: str, *, rows_done: int, tokens_enqueued: int, cost
     :param rows_done: Rows that have become final since it was last told.
     """
     if rows_done > 0:
-        _tell("incr", "rows_done", rows_done, dag_id=dag_id, task_id=task_id)
-    _tell("gauge", "tokens_enqueued", tokens_enqueued, dag_id=dag_id, task_id=task_id)
+        _tell(_of_the_worker, "incr", "rows_done", rows_done, dag_id=dag_id, task_id=task_id)
+    _tell(_of_the_worker, "gauge", "tokens_enqueued", tokens_enqueued, dag_id=dag_id, task_id=task_id)
     if cost_usd is not None:
-        _tell("gauge", "cost_usd", cost_usd, dag_id=dag_id, task_id=task_id)
+        _tell(_of_the_worker, "gauge", "cost_usd", cost_usd, dag_id=dag_id, task_id=task_id)
 
 
-def _tell(kind: str, name: str, value: Any, **tags: str) -> None:
+def _tell(stats: Callable[[], Any], kind: str, name: str, value: Any, **tags: str) -> None:
     """A metric that cannot be told is no reason to fail anything."""
     with suppress(Exception):
-        from airflow.providers.common.compat.sdk import Stats
+        getattr(stats(), kind)(f"{PREFIX}.{name}", value, tags=tags)
 
-        getattr(Stats, kind)(f"{PREFIX}.{name}", value, tags=tags)
+
+def _of_the_worker() -> Any:
+    from airflow.providers.common.compat.sdk import Stats
+
+    return Stats
+
+
+def _of_the_triggerer() -> Any:
+    """Airflow 3.3 has the module twice: a triggerer sets up the core's, a worker the task SDK's."""
+    try:
+        from airflow.observability.stats import Stats
+    except ImportError:
+        return _of_the_worker()
+    return Stats

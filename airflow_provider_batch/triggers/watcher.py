@@ -78,6 +78,7 @@ async def watch(waiting: Waiting) -> AsyncGenerator[Snapshot, None]:
     lookout = Lookout(waiting.conn_id)
     roster, begun = waiting.roster, float("-inf")
     try:
+        await asyncio.to_thread(waiting.tell_metrics)  # the first metric reads files
         while True:
             if told := roster.standing_trouble():
                 yield told

@@ -35,13 +35,7 @@ def test_each_has_its_name_kind_and_tags(told: list[tuple[Any, ...]]) -> None:
     assert told == [
         ("triggerer", "gauge", "openai_batch.batches_active", 3, {"conn_id": "c"}),
         ("triggerer", "timing", "openai_batch.queue_seconds", timedelta(seconds=1.5), {"conn_id": "c"}),
-        (
-            "triggerer",
-            "timing",
-            "openai_batch.batch_seconds",
-            timedelta(seconds=60),
-            {"conn_id": "c", "status": "completed"},
-        ),
+        ("triggerer", "timing", "openai_batch.batch_seconds", timedelta(seconds=60), ended),
         ("worker", "incr", "openai_batch.rows_done", 7, task),
         ("worker", "gauge", "openai_batch.tokens_enqueued", 100, task),
         ("worker", "gauge", "openai_batch.cost_usd", 0.25, task),

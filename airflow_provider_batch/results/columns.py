@@ -29,6 +29,11 @@ _CODES = {
     pa.timestamp("us", tz="UTC"): "q",
 }
 
+#: Rows of the arrays that are kept for values that a whole column has: a record batch of a sidecar has no more.
+_REPEATED = 2048
+#: Characters up to which a text is looked for in all rows of a column.
+_SHORT = 64
+
 
 def column(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
     """
@@ -41,6 +46,8 @@ def column(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
     if count == 0 or (values[0] is None and values.count(None) == count):
         nothing: pa.Array[Any] = pa.nulls(count, kind)
         return nothing
+    if (kind in _CODES or pa.types.is_string(kind)) and _is_one_value(values):
+        return _repeated(values[0], kind).slice(0, count) if count <= _REPEATED else laid_out(values, kind)
     if pa.types.is_decimal(kind):
         return _decimals(values, kind)
     if pa.types.is_fixed_size_list(kind):
@@ -49,6 +56,19 @@ def column(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
         converted: pa.Array[Any] = pa.array(values, kind)
         return converted
     return laid_out(values, kind)
+
+
+def _is_one_value(values: Sequence[Any]) -> bool:
+    """Return whether all are the same short text or number: as status, model, round and many counts are."""
+    first, count = values[0], len(values)
+    if not first == values[-1] == values[count // 2] or (type(first) is str and len(first) > _SHORT):
+        return False
+    return type(first) in (str, int) and values.count(first) == count
+
+
+@lru_cache(maxsize=128)
+def _repeated(value: str | int, kind: pa.DataType) -> pa.Array[Any]:
+    return laid_out([value] * _REPEATED, kind)
 
 
 def laid_out(values: Sequence[Any], kind: Any) -> pa.Array[Any]:

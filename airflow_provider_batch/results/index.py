@@ -8,6 +8,7 @@ success is preferred to a failure, else the first line stays. Lines that nobody 
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 from array import array
@@ -15,20 +16,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_provider_batch.results.bodies import Body, Line, LineId
-from airflow_provider_batch.results.lines import blocks_of_lines
+from airflow_provider_batch.results.heads import HEAD, HeadReader
+from airflow_provider_batch.results.lines import ResultLine, blocks_of_lines
 from airflow_provider_batch.results.tolerant import read_as
 
-#: `{"id": "…", "custom_id": "…"`, as the API writes it, and without `id`, as Azure does. Other spacing, and an id with
-#: an escape in it, are left to the decoder.
-_HEAD = re.compile(rb'\{(?:"id": ?"[^"\\]*", ?)?"custom_id": ?"([^"\\]*)"')
+_HEAD = re.compile(HEAD.encode())
 
 #: Bytes of result lines that are typed together: what bounds memory where lines are long (images, embeddings).
 PIECE_BYTES = 6 << 20
+
+#: Bytes of result files, and of a line on average, up to which lines are read in place rather than copied out one by
+#: one. A mapped page counts as the process's memory, and long lines gain nothing.
+MAPPED_BYTES, MAPPED_LINE_BYTES = 112 << 20, 4096
 
 _read_id = msgspec.json.Decoder(LineId).decode
 _read_status = msgspec.json.Decoder(Line[Body]).decode
@@ -38,33 +44,35 @@ class LineIndex:
     """
     The result lines of one shard by the position of their row.
 
-    :param custom_ids: The shard's ids as UTF-8, in row order.
+    :param custom_ids: The shard's ids as UTF-8, in row order; each stands there once.
     :param files: The result files, in the order in which they are believed.
     :param unreadable: Where lines without a readable id are written; they are counted only when it is None.
     """
 
-    def __init__(self, custom_ids: Sequence[bytes], files: Iterable[Path], unreadable: Path | None = None) -> None:
+    def __init__(self, custom_ids: pa.Array[Any], files: Iterable[Path], unreadable: Path | None = None) -> None:
         self.duplicates = 0
         self.foreign = 0
         self.unreadable = 0
-        self._positions = dict(zip(custom_ids, range(len(custom_ids)), strict=True))
         #: Row → its line, numbered over all files; -1 where it has none.
-        self._line = array("q", [-1]) * len(custom_ids)
+        self._line = array("q")
         #: Line → its file, its offset there and its bytes. The last one stands for no line: -1 leads to it.
         self._file, self._start, self._length = array("i"), array("q"), array("q")
+        self._positions: dict[bytes, int] = {}
         self._stack = ExitStack()
+        self._mapped: dict[int, memoryview] = {}
         self._unreadable_path = unreadable
         self._unreadable_file: BinaryIO | None = None
         try:
-            for path in files:
-                self._scan(self._opened(path))
+            descriptors = [self._opened(path) for path in files]
+            if not self._reads_heads(descriptors, custom_ids):
+                self._scan_all(descriptors, custom_ids)
             self._file.append(self._opened(Path(os.devnull)))
             self._start.append(0)
             self._length.append(0)
+            self._mapped = self._map()
         except BaseException:
             self._stack.close()
             raise
-        self._positions.clear()
 
     def __enter__(self) -> LineIndex:
         return self
@@ -74,9 +82,12 @@ class LineIndex:
     ) -> None:
         self._stack.close()
 
-    def read(self, start: int, count: int) -> list[bytes]:
+    def read(self, start: int, count: int) -> Sequence[ResultLine]:
         """Return the result lines of rows; that of a row without one is empty."""
         lines = self._line[start : start + count]
+        if self._mapped:
+            views, starts, lengths = self._mapped, self._start, self._length
+            return [views[self._file[at]][starts[at] : starts[at] + lengths[at]] for at in lines]
         places = (map(of.__getitem__, lines) for of in (self._file, self._length, self._start))
         return list(map(os.pread, *places))
 
@@ -102,7 +113,7 @@ class LineIndex:
         for position in range(len(self._line)):
             (line,) = self.read(position, 1)
             if line:
-                yield line
+                yield bytes(line)
 
     def keep_unreadable(self, line: bytes) -> None:
         """Count a line that nobody can read, and write it to the side file."""
@@ -115,6 +126,39 @@ class LineIndex:
 
     def _opened(self, path: Path) -> int:
         return self._stack.enter_context(path.open("rb", buffering=0)).fileno()
+
+    def _reads_heads(self, descriptors: Sequence[int], custom_ids: pa.Array[Any]) -> bool:
+        """Note the lines if each of them is usual and of a row of its own; return whether that is so."""
+        with HeadReader() as reader:
+            for descriptor in descriptors:
+                reader.read(descriptor)
+            heads = reader.heads()
+        lines = pc.index_in(custom_ids, value_set=heads.custom_ids)
+        if heads.custom_ids.null_count or len(lines) - lines.null_count != len(heads.custom_ids):
+            return False
+        self._file, self._start, self._length = heads.files, heads.starts, heads.lengths
+        numbers = pc.fill_null(lines, -1).cast(pa.int64())
+        self._line.frombytes(memoryview(numbers.buffers()[1])[: 8 * len(numbers)])
+        return True
+
+    def _scan_all(self, descriptors: Sequence[int], custom_ids: pa.Array[Any]) -> None:
+        """Note the lines one by one, whatever they hold."""
+        self._positions = dict(zip(custom_ids.to_pylist(), range(len(custom_ids)), strict=True))
+        self._line = array("q", [-1]) * len(custom_ids)
+        for descriptor in descriptors:
+            self._scan(descriptor)
+        self._positions.clear()
+
+    def _map(self) -> dict[int, memoryview]:
+        """Return a view of each file by its descriptor; nothing where they are too large for that."""
+        sizes = {descriptor: os.fstat(descriptor).st_size for descriptor in dict.fromkeys(self._file)}
+        if sum(sizes.values()) > min(MAPPED_BYTES, MAPPED_LINE_BYTES * len(self._start)):
+            return {}
+        views = {}
+        for descriptor, size in sizes.items():
+            mapped = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ) if size else b""
+            views[descriptor] = self._stack.enter_context(memoryview(mapped))
+        return views
 
     def _scan(self, descriptor: int) -> None:
         """Note where the lines of a file stand, and which row each is of."""
@@ -155,7 +199,7 @@ class LineIndex:
         """Count a second line of the same row; return whether it is the better one."""
         self.duplicates += 1
         (known,) = self.read(position, 1)
-        return not is_success(known) and is_success(line)
+        return not is_success(bytes(known)) and is_success(line)
 
 
 def is_success(line: bytes) -> bool:

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import TypeAlias
+
+#: A result line; a view where its file is mapped.
+ResultLine: TypeAlias = bytes | memoryview
 
 #: Bytes read at once. Larger blocks are slower: fresh memory costs more than the calls that it saves.
 READ_BYTES = 1 << 20

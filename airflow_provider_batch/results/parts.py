@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from airflow_provider_batch.results.schema import DICTIONARY_COLUMNS, KEY_COLUMNS, STATISTICS_COLUMNS
 
 #: Bytes of Arrow data in a row group. Readers skip and parallelise by row group; smaller ones compress worse.
-ROW_GROUP_BYTES = 16 << 20
+ROW_GROUP_BYTES = 8 << 20
 #: Level 1 is within a tenth of level 3 in size and a fifth faster; encoding is what limits the landing.
 ZSTD_LEVEL = 1
 #: Written by the writer itself.

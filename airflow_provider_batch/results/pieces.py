@@ -48,7 +48,7 @@ class PieceReader:
             self._usual_columns, self.apart_places = self._usual.read(lines)
             if 2 * sum(bool(lines[at]) for at in self.apart_places) > len(lines):
                 self._usual = None  # not worth a try in this shard
-        self.apart = [self._row(lines[at], start + at, states[at]) for at in self.apart_places]
+        self.apart = [self._row(bytes(lines[at]), start + at, states[at]) for at in self.apart_places]
         return self.columns(len(lines))
 
     def columns(self, count: int) -> Columns:

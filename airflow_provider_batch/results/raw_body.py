@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_batch.results.bodies import RawLine
+from airflow_provider_batch.results.lines import ResultLine
 from airflow_provider_batch.results.tolerant import read_json, scrub
 
 #: The base64 of an image, and of one that a tool of a response made. Neither can match within a JSON string: there its
@@ -24,7 +25,7 @@ _IMAGE = re.compile(
 _decode = msgspec.json.Decoder(RawLine).decode
 
 
-def read_raw_body(raw: bytes) -> str | None:
+def read_raw_body(raw: ResultLine) -> str | None:
     """
     Return the body as it stands in the line, or None where the line has none or is no JSON.
 
@@ -34,11 +35,11 @@ def read_raw_body(raw: bytes) -> str | None:
         response = _decode(raw).response
         body = b"" if response is None else bytes(response.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _parsed(raw)
+        return _parsed(bytes(raw))
     if body in (b"", b"null"):
         return None
     # The decoder does not look into what it skips: bytes that are no UTF-8 can stand there.
-    return _parsed(raw) if body.startswith(b'"') else _without_images(body).decode("utf-8", "replace")
+    return _parsed(bytes(raw)) if body.startswith(b'"') else _without_images(body).decode("utf-8", "replace")
 
 
 def _without_images(body: bytes) -> bytes:

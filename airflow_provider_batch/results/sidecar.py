@@ -48,15 +48,14 @@ class Sidecar:
             return pa.schema([])
         return pa.schema(list(self.schema.field("carried").type))
 
-    def custom_ids(self) -> list[bytes]:
+    def custom_ids(self) -> pa.Array[Any]:
         """Return the ids of all rows as UTF-8, in order, without reading the other columns."""
         index = self.schema.get_field_index("custom_id")
         options = pa.ipc.IpcReadOptions(included_fields=[index])
         with pa.OSFile(str(self._path), "rb") as file, pa.ipc.open_file(file, options=options) as reader:
-            ids: list[Any] = []
-            for number in range(reader.num_record_batches):
-                ids += reader.get_batch(number).column(0).cast(pa.binary()).to_pylist()
-            return ids
+            batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
+            ids: Any = pa.concat_arrays([pa.nulls(0, pa.string()), *(batch.column(0) for batch in batches)])
+            return ids.cast(pa.binary())
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the record batches in order."""

@@ -23,6 +23,7 @@ from airflow_provider_batch.economics.prices import TokenUsage, price_list
 from airflow_provider_batch.results import answers
 from airflow_provider_batch.results.answers import SUCCEEDED
 from airflow_provider_batch.results.bodies import BodyT, Count, EmbeddingItem, TokenDetails, ToolCall
+from airflow_provider_batch.results.lines import ResultLine
 from airflow_provider_batch.results.raw_body import read_raw_body
 from airflow_provider_batch.results.rows import ANSWERED, COST_LIMIT, OWN_FAILURE, Columns, cost
 from airflow_provider_batch.results.schema import COST_COLUMN, PARSED_COLUMN, RESPONSE_COLUMN, USAGE_COLUMNS, TableSpec
@@ -149,6 +150,9 @@ def responses(bodies: Sequence[ResponsesBody]) -> Columns:
 
 
 def _text(output: Sequence[OutputMessage | Reasoning]) -> str | None:
+    first = output[-1]
+    if len(output) == 1 and first.__class__ is OutputMessage:
+        return first.content[0].text
     texts = [item.content[0].text for item in output if item.__class__ is OutputMessage]
     return texts[0] if len(texts) == 1 else "".join(texts) if texts else None
 
@@ -173,8 +177,8 @@ class _VectorLines:
     def __init__(self, decode: Callable[[bytes], Any], size: int) -> None:
         self._decode, self._bytes = NumberLines(decode).decode, 4 * size
 
-    def decode(self, raw: bytes) -> Any:
-        line = self._decode(raw)
+    def decode(self, raw: ResultLine) -> Any:
+        line = self._decode(bytes(raw))
         (item,) = line.response.body.data
         item.embedding = answers.vector_bytes(item.embedding)
         if item.embedding is None or len(item.embedding) != self._bytes:
@@ -198,7 +202,7 @@ class UsualReader:
     def __init__(self, spec: TableSpec) -> None:
         body, self._own = _USUAL[spec.endpoint]
         line: Any = Line[body]  # type: ignore[valid-type]
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(line).decode
+        self._decode: Callable[[ResultLine], Any] = msgspec.json.Decoder(line).decode
         if spec.endpoint is Endpoint.EMBEDDINGS:
             self._decode = _VectorLines(self._decode, spec.embedding_size or 0).decode
         self._endpoint = spec.endpoint
@@ -212,7 +216,7 @@ class UsualReader:
             return None
         return cls(spec)
 
-    def read(self, lines: Sequence[bytes]) -> tuple[Columns, list[int]]:
+    def read(self, lines: Sequence[ResultLine]) -> tuple[Columns, list[int]]:
         """Return the columns of the lines that are usual, in their order, and the places of those that are not."""
         read: list[Any] = []
         others: list[int] = []

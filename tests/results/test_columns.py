@@ -51,6 +51,17 @@ def test_every_type_of_the_schema_is_laid_out_as_pyarrow_does_it(kind: pa.DataTy
     assert array.type == kind
 
 
+@pytest.mark.parametrize("kind", [kind for kind in TYPES if not pa.types.is_nested(kind)], ids=str)
+@settings(max_examples=30)
+@given(data=st.data())
+def test_a_column_of_few_values_is_what_pyarrow_makes(kind: pa.DataType, data: st.DataObject) -> None:
+    values = data.draw(st.lists(values_of(kind), min_size=1, max_size=2))
+    values += values[:1] * data.draw(st.sampled_from([0, 1, 2, 5, 2047, 2049]))
+    array = column(values, kind)
+    array.validate(full=True)
+    assert array.to_pylist() == pa.array(values, kind).to_pylist()
+
+
 def test_decimals_are_given_as_their_last_digits() -> None:
     array = column([None, 0, 7, 10**18 - 1, -5], DOLLARS)
     array.validate(full=True)

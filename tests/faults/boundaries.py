@@ -23,7 +23,7 @@ from typing import Any
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.storage import Location
 
-API_CALLS = ("upload", "create", "retrieve", "list_page", "cancel", "download", "delete_file")
+API_CALLS = ("upload", "create", "retrieve", "list_page", "cancel", "download", "download_video", "delete_file")
 LEDGER = "ledger.json"
 
 

@@ -13,6 +13,7 @@ from tests.faults.scenarios import Scenario
 
 STRAY_STATE = "the state folder holds"
 MANIFEST = "_manifest-*.json"
+BESIDE = ("_files-", "_unreadable-")
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class EndState:
     """
     What a course of a scenario left behind. It has to be that of the undisturbed course.
 
+    :param beside: Images, videos, and unreadable lines.
+    :param named: The images and videos that the rows name.
     :param batches: At the emulator, those that it let in.
     :param refused: Batches that it refused as a whole.
     """
@@ -28,6 +31,8 @@ class EndState:
     statuses: dict[str, int]
     manifest_statuses: dict[str, int]
     parts: list[str]
+    beside: list[str]
+    named: list[str]
     manifest_cost: str | None
     batches: int
     refused: int
@@ -40,10 +45,14 @@ class EndState:
         """Read what is there; to be called in a process of its own, for the engine that reads the table has threads."""
         import duckdb
 
-        table, parts = folder / "table", sorted(path.name for path in (folder / "table").glob("*.parquet"))
-        columns = "row_number, key, input_text, status, round"
-        query = f"select {columns} from read_parquet('{table}/*.parquet') order by row_number, round"
-        rows = [list(row) for row in duckdb.sql(query).fetchall()] if parts else []
+        table = folder / "table"
+        standing = _files(table)
+        parts = [name for name in standing if name.endswith(".parquet")]
+        read = f"read_parquet('{table}/**/*.parquet', union_by_name = true, hive_partitioning = true)"
+        found = duckdb.sql(f"select * from {read} order by row_number, round").fetchall() if parts else []
+        names = duckdb.sql(f"select * from {read} limit 0").columns if parts else []
+        kept = ["row_number", "key", "input_text" if "input_text" in names else "text", "status", "round"]
+        rows = [[row[names.index(name)] for name in kept] for row in found]
         manifests = list(table.glob(MANIFEST))
         manifest = json.loads(manifests[0].read_text()) if manifests else {}
         return cls(
@@ -51,6 +60,8 @@ class EndState:
             statuses=dict(Counter(row[3] for row in rows)),
             manifest_statuses=manifest.get("statuses", {}),
             parts=parts,
+            beside=[name for name in standing if name.startswith(BESIDE)],
+            named=[one for row in found for one in _named(dict(zip(names, row, strict=True)))],
             manifest_cost=manifest.get("cost_usd"),
             batches=sum(batch["status"] != "failed" for batch in emulator["batches"]),
             refused=sum(batch["status"] == "failed" for batch in emulator["batches"]),
@@ -60,9 +71,20 @@ class EndState:
         )
 
 
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def _named(row: dict[str, Any]) -> list[str]:
+    """The files that a row names."""
+    named = [row.get("file"), *(image["file"] for image in row.get("images") or ())]
+    return [name for name in named if name is not None]
+
+
 def _cost(emulator: dict[str, Any]) -> str:
-    """The cost of what was executed: a batch that nothing was done for has no price, and costs nothing."""
-    return str(sum((Decimal(batch["cost_usd"]) for batch in emulator["batches"] if batch["executed"]), Decimal(0)))
+    """The cost of what was executed: a batch that nothing was done for has no price, and costs nothing; nor has a video."""
+    executed = (batch for batch in emulator["batches"] if batch["executed"])
+    return str(sum((Decimal(batch["cost_usd"] or 0) for batch in executed), Decimal(0)))
 
 
 def observe(folder: Path, emulator: dict[str, Any]) -> dict[str, Any]:
@@ -77,9 +99,15 @@ def _wrong(folder: Path, emulator: dict[str, Any]) -> list[str]:
     if len(manifests) != 1:
         return [f"expected one manifest, found {len(manifests)}"]
     manifest = json.loads(manifests[0].read_text())
-    listed = {part["name"] for part in manifest["parts"]} | {manifests[0].name}
-    standing = {path.name for path in table.iterdir()}
-    wrong = [f"the destination holds {name}" for name in sorted(standing - listed)]
+    standing = set(_files(table))
+    in_folders = {name for name in standing if name.rpartition("/")[0] in manifest["files"]}
+    listed = {part["name"] for part in manifest["parts"]} | {manifests[0].name, *manifest["unreadable"]} | in_folders
+    wrong = [
+        f"the manifest counts {count} files in {folder}"
+        for folder, count in manifest["files"].items()
+        if count != sum(name.startswith(f"{folder}/") for name in standing)
+    ]
+    wrong += [f"the destination holds {name}" for name in sorted(standing - listed)]
     wrong += [f"the manifest lists {name}" for name in sorted(listed - standing)]
     wrong += [f"{STRAY_STATE} {name}" for name in _stray(folder / "state")]
     at_work = ("validating", "in_progress", "finalizing")
@@ -101,6 +129,8 @@ def wrong_with_rows(scenario: Scenario, state: EndState, given: list[dict[str, A
         twice = [number for number, count in numbers.items() if count > 1]
         lost = [row[0] for row in expected if row[0] not in numbers]
         wrong.append(f"rows in: {len(expected)}, rows out: {len(state.rows)}; lost {lost}, twice {twice}")
+    if sorted(state.named) != [name for name in state.beside if name.startswith("_files-")]:
+        wrong.append(f"files: {state.beside} stand there, {state.named} are named")
     if not state.statuses == state.manifest_statuses == dict(scenario.statuses):
         wrong.append(f"statuses: {state.statuses} in the table, {state.manifest_statuses} in the manifest")
     return wrong
@@ -108,7 +138,7 @@ def wrong_with_rows(scenario: Scenario, state: EndState, given: list[dict[str, A
 
 def differences(scenario: Scenario, state: EndState, undisturbed: EndState) -> list[str]:
     """What differs from the course that nothing disturbed."""
-    names = ["parts", "manifest_cost", "batches", "cost", "executed", "billed_again"]
+    names = ["parts", "beside", "manifest_cost", "batches", "cost", "executed", "billed_again"]
     names += [] if scenario.refused_creates else ["refused"]
     pairs = ((name, getattr(undisturbed, name), getattr(state, name)) for name in names)
     return [f"{name}: {found} where {due} is due" for name, due, found in pairs if found != due]

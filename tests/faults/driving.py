@@ -42,7 +42,8 @@ MAX_ATTEMPTS, MAX_WAKES = 6, 60
 
 def rows_of(count: int) -> list[dict[str, Any]]:
     """The input table."""
-    return [{"key": f"k{number}", "text": f"subject {number}"} for number in range(count)]
+    sides = ("left", "right/wrong", None)
+    return [{"key": f"k{n}", "text": f"subject {n}", "side": sides[n % 3]} for n in range(count)]
 
 
 @dataclass(frozen=True)
@@ -151,13 +152,14 @@ class Run:
         source: Any = rows_of(changes.pop("rows", self.scenario.rows))
         given = {"destination": str(self.folder / "table"), "poll_interval": POLL_INTERVAL, **changes}
         map_index = given.pop("map_index", -1)
-        spec = {"body": BODY, "max_shard_rows": 10, "limit": None}
+        spec = {"endpoint": Endpoint.CHAT_COMPLETIONS, "body": BODY, "max_shard_rows": 10, "limit": None}
+        spec |= self.scenario.spec
         if not source:  # no rows have no columns: they are all those behind the first none
             source, spec["limit"] = rows_of(1), 0
         return JobRequest(
             identity=Identity(IDENTITY.dag_id, IDENTITY.task_id, IDENTITY.run_id, map_index),
             source=source,
-            spec=RequestSpec(endpoint=Endpoint.CHAT_COMPLETIONS, **spec),
+            spec=RequestSpec(**spec),
             state=storage.resolve(str(self.folder / "state")),
             limits=Limits(**{"quiet_period": self.quiet_period, **self.scenario.limits}),
             **given,

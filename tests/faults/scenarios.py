@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.jobs.identity import Identity
 from airflow_provider_batch.jobs.submission import INTENT_KEY
+from airflow_provider_batch.requests.response_models import ResponseModel
 
 #: Whose job it is.
 IDENTITY = Identity("dag", "task", "run")
@@ -40,6 +42,7 @@ class Scenario:
     A job, what goes wrong at the API meanwhile, and what has to come out.
 
     :param phases: The last is the one that is killed; those before it are what it finds.
+    :param spec: What differs from the other scenarios' `RequestSpec`.
     :param late: Seconds by which the clock is ahead from the moment on when the job first waits.
     :param statuses: Rows of the table by status.
     :param batches: Batches that the API lets in.
@@ -53,6 +56,7 @@ class Scenario:
     rows: int = 25
     faults: Sequence[Mapping[str, Any]] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    spec: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, Any] = field(default_factory=dict)
     late: float = 0.0
     refused_creates: bool = False
@@ -74,6 +78,11 @@ def _remove_table(folder: Path) -> None:
             path.unlink()
 
 
+def _remove_parts(folder: Path) -> None:
+    for path in (folder / "table").rglob("*.parquet"):
+        path.unlink()
+
+
 def _for_shard(number: int, **rule: Any) -> list[dict[str, Any]]:
     """A rule for one shard of the first round, whichever of its first POSTs makes the batch: their order may change."""
     names = (f"{IDENTITY.run_key}-{IDENTITY.job}-g1-r01-s{number:05d}-n{post}" for post in (1, 2))
@@ -82,7 +91,19 @@ def _for_shard(number: int, **rule: Any) -> list[dict[str, Any]]:
 
 _PASSING = {"kind": "http_error", "status": 503, "fraction": 0.3, "executions": 1}
 _WRONG = {"kind": "http_error", "status": 400, "executions": 1}
+_NO_JSON = {"kind": "answer", "message": "Sorry, no JSON."}
 _NEVER = {"progress": "seconds:3600"}
+
+_MODEL = {
+    "type": "object",
+    "properties": {"mood": {"type": "string"}, "score": {"type": "integer"}},
+    "required": ["mood", "score"],
+    "additionalProperties": False,
+}
+_PARSED = {"response_model": ResponseModel.of(_MODEL)}
+_IMAGES = {"endpoint": Endpoint.IMAGES_GENERATIONS, "body": {"model": "gpt-image-1", "prompt": "{text}", "n": 2}}
+_VIDEOS = {"endpoint": Endpoint.VIDEOS, "body": {"model": "sora-2", "prompt": "{text}"}}
+_NO_VIDEO = {"kind": "route_error", "status": 404, "method": "GET", "path": "/v1/videos/*/content"}
 
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario("three shards, two rounds", [Phase()], {"succeeded": 25}, 4, faults=[_PASSING]),
@@ -196,6 +217,74 @@ SCENARIOS: tuple[Scenario, ...] = (
         {"succeeded": 15},
         3,
         rows=15,
+    ),
+    Scenario(
+        "partitions and a response model",
+        [Phase(request={"partition_by": ("side", "status")})],
+        {"succeeded": 23, "invalid_output": 2},
+        4,
+        spec=_PARSED,
+        faults=[{**_NO_JSON, "custom_id": "[37]"}, {**_PASSING, "custom_id": "1*"}],
+    ),
+    Scenario(
+        "partitions that rows move between",
+        [
+            Phase(request={"partition_by": ("status", "side")}),
+            Phase(request={"partition_by": ("status", "side"), "rerun": "failed_rows", "era": 1}),
+        ],
+        {"succeeded": 25},
+        4,
+        spec=_PARSED,
+        faults=[{**_NO_JSON, "custom_id": "[37]", "executions": 1}, {**_WRONG, "custom_id": "2[0-4]"}],
+    ),
+    Scenario(
+        "other partitions of a finished job",
+        [Phase(request={"partition_by": ("side",)}), Phase(request={"partition_by": ("status",)})],
+        {"succeeded": 13, "failed": 2},
+        2,
+        rows=15,
+        faults=[{**_WRONG, "custom_id": "[37]"}],
+    ),
+    Scenario(
+        "images, and a line that nobody can read",
+        [Phase()],
+        {"succeeded": 11, "failed": 1},
+        3,
+        rows=12,
+        spec=_IMAGES,
+        faults=[{**_PASSING, "custom_id": "[25]", "fraction": 1.0}, {"kind": "broken_line", "custom_id": "7"}],
+    ),
+    Scenario(
+        "images of rows that are sent again",
+        [Phase(), Phase(request={"rerun": "failed_rows", "era": 1})],
+        {"succeeded": 12},
+        3,
+        rows=12,
+        spec=_IMAGES,
+        faults=[{**_WRONG, "custom_id": "[37]"}],
+    ),
+    Scenario(
+        "images in partitions, parts gone",
+        [
+            Phase(request={"partition_by": ("side",)}),
+            Phase(before=_remove_parts, request={"partition_by": ("side",), "era": 1}),
+        ],
+        {"succeeded": 8},
+        1,
+        rows=8,
+        spec=_IMAGES,
+    ),
+    Scenario(
+        "videos that are not there at first",
+        [
+            Phase(request={"partition_by": ("status",)}),
+            Phase(request={"partition_by": ("status",), "era": 1}),
+        ],
+        {"succeeded": 12},
+        2,
+        rows=12,
+        spec=_VIDEOS,
+        faults=[{**_NO_VIDEO, "times": 2}],
     ),
     Scenario("no rows", [Phase()], {}, 0, rows=0),
 )

@@ -58,7 +58,7 @@ class ParquetReader:
             wanted = [name for name in columns if name in present] or parquet.schema_arrow.names[:1]
             size = _batch_rows(parquet.metadata)
             schema = pa.schema([self.schema.field(name) for name in columns])
-            for row, groups in _runs(parquet, selection):
+            for row, groups in _runs(parquet, selection, self.schema):
                 for batch in parquet.iter_batches(size, groups, columns=wanted, use_threads=False):
                     yield SourceBatch(_aligned(batch, schema, file.uri), first_row=row, file=file.uri)
                     row += batch.num_rows
@@ -108,10 +108,10 @@ def _batch_rows(metadata: pq.FileMetaData) -> int:
     return max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(1, widest))))
 
 
-def _runs(parquet: pq.ParquetFile, selection: Selection) -> Iterator[tuple[int, list[int]]]:
+def _runs(parquet: pq.ParquetFile, selection: Selection, table: pa.Schema) -> Iterator[tuple[int, list[int]]]:
     """Give the row groups to read as runs of neighbours, each with the number of its first row within the file."""
     metadata = parquet.metadata
-    chunks = _chunks(parquet, selection)
+    chunks = _chunks(parquet, selection, table)
     row, first, run = 0, 0, list[int]()
     for index in range(metadata.num_row_groups):
         group = metadata.row_group(index)
@@ -126,18 +126,23 @@ def _runs(parquet: pq.ParquetFile, selection: Selection) -> Iterator[tuple[int, 
         yield first, run
 
 
-def _chunks(parquet: pq.ParquetFile, selection: Selection) -> Mapping[str, _Chunk]:
-    """Return where a row group has the column that a filter names."""
+def _chunks(parquet: pq.ParquetFile, selection: Selection, table: pa.Schema) -> Mapping[str, _Chunk]:
+    """
+    Return where a row group has the column that a filter names.
+
+    :param table: The columns of all files: what a name means does not depend on the file.
+    """
     if not selection.groups:
         return {}
-    schema, columns = parquet.schema, Columns(parquet.schema_arrow)
-    leaves = {schema.column(index).path: index for index in range(len(schema))}
-    paths = {name: columns.find(name) for name in selection.names}
-    return {
-        name: (leaves[".".join(path)], plain_type(columns.type_of(path)))
-        for name, path in paths.items()
-        if path and ".".join(path) in leaves
-    }
+    schema, own, columns = parquet.schema, Columns(parquet.schema_arrow), Columns(table)
+    leaves = [schema.column(index).path for index in range(len(schema))]
+    chunks = {}
+    for name in selection.names:
+        path = columns.find(name)
+        # A column `a.b` and the member `b` of a struct `a` have one path here: their statistics are left alone.
+        if path and leaves.count(".".join(path)) == 1 and own.find(name) == path:
+            chunks[name] = (leaves.index(".".join(path)), plain_type(own.type_of(path)))
+    return chunks
 
 
 def _may_be_true(condition: Condition, *, group: Any, chunks: Mapping[str, _Chunk]) -> bool:

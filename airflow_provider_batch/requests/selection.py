@@ -13,6 +13,7 @@ import datetime as dt
 import decimal
 from array import array as numbers
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, reduce
 from typing import Any
@@ -82,12 +83,18 @@ class Condition:
     def _compared(self, column: pa.Array, scalars: Sequence[pa.Scalar]) -> pa.Array:
         if self.operator in _COMPARE:
             return _COMPARE[self.operator](column, scalars[0])
-        if len(scalars) > _MANY:
-            found = pc.is_in(column, pa.array([scalar.as_py() for scalar in scalars], column.type))
-            return found if self.operator == "in" else pc.and_(pc.is_valid(column), pc.invert(found))
-        nothing = pc.and_(pc.is_null(column), pc.is_valid(column))
-        found = reduce(pc.or_, (pc.equal(column, scalar) for scalar in scalars), nothing)
+        found = self._looked_up(column, scalars) if len(scalars) > _MANY else None
+        if found is None:
+            nothing = pc.and_(pc.is_null(column), pc.is_valid(column))
+            found = reduce(pc.or_, (pc.equal(column, scalar) for scalar in scalars), nothing)
         return found if self.operator == "in" else pc.and_(pc.is_valid(column), pc.invert(found))
+
+    def _looked_up(self, column: pa.Array, scalars: Sequence[pa.Scalar]) -> pa.Array | None:
+        """Return whether each value is one of many; None where the column's type does not hold all of those."""
+        try:
+            return pc.is_in(column, pa.array([scalar.as_py() for scalar in scalars], column.type))
+        except (OverflowError, pa.ArrowInvalid, pa.ArrowTypeError):
+            return None
 
     def comparable(self, column: pa.Array) -> tuple[pa.Array, list[pa.Scalar]]:
         """Return the column and the values as types that can be compared."""
@@ -99,10 +106,16 @@ class Condition:
         types = {type(value) for value in self.values}
         if types <= {str}:
             return column, [pa.scalar(value, kind) for value in self.values]
-        return _read_as(column, types), [pa.scalar(value) for value in self.values]
+        try:
+            found = _read_as(column, types)
+        except pa.ArrowNotImplementedError as error:
+            raise self.incomparable(kind) from error
+        return found, [self._whole(one, found.type) if type(one) is int else pa.scalar(one) for one in self.values]
 
     def _scalar(self, value: Any, kind: pa.DataType) -> pa.Scalar:
         """Return a value as what a column that is no text can be compared with."""
+        if type(value) is int or (type(value) is float and value.is_integer() and pa.types.is_integer(kind)):
+            return self._whole(int(value), kind)
         if type(value) is not str:
             if (type(value) is bool) != pa.types.is_boolean(kind):
                 raise self.incomparable(kind)
@@ -113,6 +126,17 @@ class Condition:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
             if pa.types.is_timestamp(kind) and kind.tz is not None:
                 return self._scalar_of(text, pa.timestamp(kind.unit), kind)
+            raise self.incomparable(kind) from error
+
+    def _whole(self, value: int, kind: pa.DataType) -> pa.Scalar:
+        """Return a whole number as the column's type or 64 bits, and as a decimal where these are too small."""
+        if pa.types.is_boolean(kind):
+            raise self.incomparable(kind)
+        try:
+            with suppress(OverflowError, pa.ArrowInvalid):
+                return pa.scalar(value, kind if pa.types.is_integer(kind) else pa.int64())
+            return pa.scalar(decimal.Decimal(value))
+        except pa.ArrowInvalid as error:
             raise self.incomparable(kind) from error
 
     def _scalar_of(self, text: pa.Scalar, *kinds: pa.DataType) -> pa.Scalar:

@@ -40,6 +40,8 @@ def may_be_true(condition: Condition, statistics: Any, kind: pa.DataType, rows: 
     try:
         low, high = statistics.min, statistics.max
         _, values = condition.comparable(pa.nulls(0, kind))
+        if low != low or high != high:
+            return True  # some writers take NaN for the lowest or highest value
         if any(type(value.as_py()) is str for value in values) != isinstance(low, str):
             return True  # text that is compared as a number has another order
         return any(_WITHIN[condition.operator](low, high, value.as_py()) for value in values)

@@ -20,6 +20,7 @@ from airflow_provider_batch.exceptions import ConfigurationError, SourceError
 from airflow_provider_batch.requests import csv_files, jsonl_files, parquet_files
 from airflow_provider_batch.requests.selection import Selection
 from airflow_provider_batch.requests.sources import Source, open_source
+from airflow_provider_batch.requests.statistics import may_be_true
 from tests.requests.test_sources import write_csv, write_jsonl
 
 ROWS = [
@@ -166,6 +167,36 @@ class TestKindsOfValues:
         assert ids(source, [("day", ">", dt.date(2026, 1, 9))]) == [1]
         assert ids(source, [("day", "=", "2026-01-09")]) == [0]
 
+    @pytest.mark.parametrize(
+        ("values", "kind", "filters", "expected"),
+        [
+            ([1, 2**63, 2**64 - 1], pa.uint64(), [("x", ">", 5)], [1, 2]),
+            ([1, 2**63, 2**64 - 1], pa.uint64(), [("x", "=", 2**64 - 1)], [2]),
+            ([1, 2**63, 2**64 - 1], pa.uint64(), [("x", ">", -1)], [0, 1, 2]),
+            ([1, 2**63, 2**64 - 1], pa.uint64(), [("x", "in", [2**63, 2**64])], [1]),
+            ([1, -(2**63)], pa.int64(), [("x", "<", 2**64)], [0, 1]),
+            ([1, -(2**63)], pa.int64(), [("x", "=", 10**30)], []),
+            ([1.5, 1e30], pa.float64(), [("x", ">", 10**20)], [1]),
+            (["1", "99999999999999999999"], pa.string(), [("x", ">", 10**19)], [1]),
+            ([1, 2], pa.int8(), [("x", "<", 1000)], [0, 1]),
+            ([1, 2**60 + 1], pa.int64(), [("x", ">", 5.0)], [1]),
+            ([1, 2], pa.int8(), [("x", "in", list(range(2, 1000)))], [1]),
+            ([1, 2], pa.int8(), [("x", "not in", [1, *range(300, 400)])], [1]),
+        ],
+    )
+    def test_whole_numbers_may_be_of_any_size(
+        self, tmp_path: Path, values: list[Any], kind: pa.DataType, filters: Any, expected: list[int]
+    ) -> None:
+        column = pa.array(values, kind)
+        pq.write_table(pa.table({"x": column, "id": range(len(values))}), tmp_path / "a.parquet", row_group_size=1)
+        assert ids(open_source(str(tmp_path / "a.parquet")), filters) == expected
+
+    @pytest.mark.parametrize("value", [10**80, -(10**400), dt.time(1)])
+    def test_that_cannot_be_compared_are_one_clear_error(self, tmp_path: Path, value: Any) -> None:
+        pq.write_table(pa.table({"x": ["a"], "id": [0]}), tmp_path / "a.parquet")
+        with pytest.raises(ConfigurationError, match="can be compared with column 'x'"):
+            ids(open_source(str(tmp_path / "a.parquet")), [("x", "=", value)])
+
     def test_text_that_is_no_number_is_named_with_its_row(self, tmp_path: Path) -> None:
         write_csv(tmp_path / "a.csv", [{"id": "0", "n": "9"}, {"id": "1", "n": "nine"}])
         with pytest.raises(SourceError, match=r"a\.csv, line 3, row 1, column 'n': filters: n > 1: .*found 'nine'"):
@@ -233,6 +264,31 @@ def test_the_ends_of_a_row_group_belong_to_it(tmp_path: Path, operator_: str, va
     filters = [("id", operator_, [value] if operator_ == "in" else value)]
     expected = [number for number in range(1, 7) if compare(number, value)]
     assert ids(open_source(str(tmp_path / "a.parquet")), filters) == expected
+
+
+@pytest.mark.parametrize("order", [["a", "a.b", "id"], ["a.b", "a", "id"]])
+def test_statistics_of_a_column_are_not_those_of_a_struct_that_is_spelled_alike(
+    tmp_path: Path, order: list[str]
+) -> None:
+    columns = {"a": [{"b": n} for n in range(8)], "a.b": [100 + n for n in range(8)], "id": list(range(8))}
+    pq.write_table(pa.table(columns).select(order), tmp_path / "a.parquet", row_group_size=2)
+    assert ids(open_source(str(tmp_path / "a.parquet")), [("a.b", ">=", 106)]) == [6, 7]
+
+
+def test_statistics_of_a_file_that_lacks_a_column_are_not_those_of_a_struct_in_its_place(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": [0, 1], "a.b": [None, 5]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"id": [2, 3], "a": [{"b": 5}, {"b": 6}]}), tmp_path / "b.parquet")
+    assert ids(open_source(str(tmp_path)), [("a.b", "is null")]) == [0, 2, 3]
+
+
+def test_statistics_that_hold_no_numbers_hide_no_row() -> None:
+    """Some writers let NaN be the lowest or the highest value."""
+
+    class Statistics:
+        has_null_count, null_count, has_min_max, min, max = True, 0, True, float("nan"), 5.0
+
+    ((condition,),) = Selection.of([("x", "=", 3.0)]).groups
+    assert may_be_true(condition, Statistics(), pa.float64(), 10)
 
 
 class Reads:

@@ -82,7 +82,7 @@ def _named(row: dict[str, Any]) -> list[str]:
 
 
 def _cost(emulator: dict[str, Any]) -> str:
-    """The cost of what was executed: a batch that nothing was done for has no price, and costs nothing; nor has a video."""
+    """The cost of what was executed: a batch that nothing was done for, or one of videos, has no price."""
     executed = (batch for batch in emulator["batches"] if batch["executed"])
     return str(sum((Decimal(batch["cost_usd"] or 0) for batch in executed), Decimal(0)))
 

@@ -27,7 +27,7 @@ _PART = re.compile(rf"part-{_JOB}-(\d{{5,}})-(\d{{2,}})\.parquet")
 _UNREADABLE = re.compile(rf"_unreadable-{_JOB}-\d{{5,}}-\d{{2,}}\.txt")
 _MANIFEST = re.compile(rf"_manifest-{_JOB}\.json")
 #: Folders within each other that are looked into: more than anybody partitions by.
-_DEPTH = 8
+PARTITION_DEPTH = 8
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def files_folder(job: str, generation: int, shard: int, round: int) -> str:  # n
 
 def standing_files(table: Location) -> set[str]:
     """Return the files in a table's folder and in folders ``column=value`` below it, relative to it."""
-    return {*table.list(), *_in_partitions(table, "", _DEPTH)}
+    return {*table.list(), *_in_partitions(table, "", PARTITION_DEPTH)}
 
 
 def _in_partitions(folder: Location, path: str, depth: int) -> Iterator[str]:

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from airflow_provider_batch.exceptions import ConfigurationError, JobError
 from airflow_provider_batch.results.columns import column
+from airflow_provider_batch.results.names import PARTITION_DEPTH
 from airflow_provider_batch.results.parts import ROW_GROUP_BYTES, footer_of, open_part
 from airflow_provider_batch.results.schema import TableSpec, carried_names, result_columns
 
@@ -46,8 +47,8 @@ RESULT_COLUMNS = (
 #: Sets of carried values in one shard, checked before anything is sent; and files of one part, which result columns
 #: multiply.
 MAX_CARRIED, MAX_FILES = 500, 4_000
-#: Bytes of a folder's name that file systems take.
-MAX_NAME = 255
+#: Bytes of a folder's name that file systems take, and folders within each other that a job looks into.
+MAX_NAME, MAX_COLUMNS = 255, PARTITION_DEPTH
 #: Files that are written at a time, and the bytes of rows that they hold together before the largest writes its own.
 OPEN_FILES, HELD_BYTES = 32, 16 << 20
 #: What Hive escapes in names.
@@ -90,6 +91,8 @@ def check_columns(partition_by: Sequence[str], spec: TableSpec, carried: pa.Sche
     """
     kinds = dict(zip(carried_names(carried.names, spec), carried.types, strict=True))
     allowed = [name for name in RESULT_COLUMNS if name in result_columns(spec)]
+    if len(partition_by) > MAX_COLUMNS:
+        raise ConfigurationError(f"partition_by: expected at most {MAX_COLUMNS} columns, found {len(partition_by)}.")
     for number, name in enumerate(partition_by):
         if name in partition_by[:number]:
             raise ConfigurationError(f"partition_by: expected each column once, found {name!r} twice.")
@@ -97,6 +100,11 @@ def check_columns(partition_by: Sequence[str], spec: TableSpec, carried: pa.Sche
             raise ConfigurationError(
                 f"partition_by: expected a carried column ({', '.join(map(repr, kinds)) or 'there is none'}) or one of "
                 f"{', '.join(allowed)}, found {name!r}."
+            )
+        if name.startswith(("_", ".")):
+            raise ConfigurationError(
+                f"partition_by: readers pass by folders whose names begin as that of column {name!r} does. Rename the "
+                "column in the source."
             )
         if name in kinds and not _makes_folders(kinds[name]):
             raise ConfigurationError(
@@ -137,12 +145,19 @@ def check_values(sidecar: Path, partition_by: Sequence[str], spec: TableSpec) ->
             f"{MAX_CARRIED} are the most. Partition by a column with fewer values."
         )
     for values in seen:
-        for name, value in zip(places, values, strict=True):
-            if len(folder_name(name, value).encode()) > MAX_NAME:
-                raise ConfigurationError(
-                    f"partition_by: column {name!r} has a value of {len(str(value)):,} characters ({str(value)[:40]!r}…"
-                    f"); a folder's name has at most {MAX_NAME} bytes."
-                )
+        if (problem := _too_long(tuple(places), values)) is not None:
+            raise ConfigurationError(f"{problem}.")
+
+
+def _too_long(names: Sequence[str], values: Sequence[Any]) -> str | None:
+    """Return what is wrong with values that make no folder's name, None for those that do."""
+    for name, value in zip(names, values, strict=True):
+        if len(folder_name(name, value).encode()) > MAX_NAME:
+            return (
+                f"partition_by: column {name!r} has a value of {len(str(value)):,} characters ({str(value)[:40]!r}…); "
+                f"a folder's name has at most {MAX_NAME} bytes"
+            )
+    return None
 
 
 def split_part(part: Path, partition_by: Sequence[str], to: Path) -> list[PartitionFile]:
@@ -151,7 +166,7 @@ def split_part(part: Path, partition_by: Sequence[str], to: Path) -> list[Partit
 
     :param part: A part as it was landed.
     :param to: A local folder for the files.
-    :raises JobError: There are too many of them.
+    :raises JobError: There are too many of them, or a value is too long for a folder's name.
     """
     with pq.ParquetFile(part, pre_buffer=False, buffer_size=1 << 20) as file:
         folders, places = _places(file, partition_by)
@@ -171,6 +186,8 @@ def _places(file: pq.ParquetFile, partition_by: Sequence[str]) -> tuple[dict[str
         for values in zip(*(batch.column(name).to_pylist() for name in partition_by), strict=True):
             place = known.get(values)
             if place is None:
+                if (problem := _too_long(partition_by, values)) is not None:
+                    raise JobError(f"{problem}. {_LIGHTER}")
                 folder = "/".join(map(folder_name, partition_by, values))
                 place = known[values] = numbers.setdefault(folder, len(numbers))
                 if len(numbers) > MAX_FILES:

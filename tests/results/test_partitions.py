@@ -36,6 +36,8 @@ CARRIED = pa.schema(
         ("score", pa.float64()),
         ("tags", pa.list_(pa.string())),
         ("status", pa.string()),
+        ("_hidden", pa.string()),
+        (".dotted", pa.string()),
     ]
 )
 
@@ -94,6 +96,9 @@ class TestChecks:
             (["tags"], "column 'tags' is of type list"),
             (["day", "day"], "found 'day' twice"),
             (["video_status"], "found 'video_status'"),
+            (["_hidden"], "readers pass by folders whose names begin as that of column '_hidden'"),
+            ([".dotted"], "column '.dotted'"),
+            ([f"c{number}" for number in range(9)], "at most 8 columns, found 9"),
         ],
     )
     def test_a_column_that_makes_no_folders_is_named(self, partition_by: list[str], message: str) -> None:
@@ -206,6 +211,13 @@ class TestSplitting:
         landed = land(tmp_path, list("01234"), [], carried=[{"k": n} for n in range(5)])
         with pytest.raises(JobError, match="k have more than 3 different sets of values in one part"):
             split_part(landed.part, ["k"], tmp_path)
+
+    def test_a_value_of_the_answer_that_is_too_long_is_an_error_that_says_what_to_do(self, tmp_path: Path) -> None:
+        landed = land(tmp_path, ["0"], [http_error("0", 400, "x" * 300)])
+        with pytest.raises(
+            JobError, match=r"'error_code' has a value of 300 .*; landing again is free"
+        ):
+            split_part(landed.part, ["status", "error_code"], tmp_path)
 
 
 class TestTrimming:

@@ -44,7 +44,10 @@ class UnfitError(ValueError):
 
 def shown(value: Any) -> str:
     """Return a value as a message shows it."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return f"a {type(value).__name__} of very many digits"
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 

@@ -147,6 +147,22 @@ class TestAClass:
         assert (row["status"], row["error_code"]) == ("invalid_output", "value_out_of_range")
         assert row["error_message"].startswith("n: expected a whole number of at most 64 bits, found ")
 
+    def test_that_makes_a_number_of_thousands_of_digits_costs_no_other_row(self, tmp_path: Path) -> None:
+        """Python cannot write such a number in an error message."""
+
+        class Grown(BaseModel):
+            x: int
+
+            @field_validator("x")
+            @classmethod
+            def _grow(cls, x: int) -> int:
+                return 10**5000 if x else x
+
+        bad, good = land_texts(tmp_path, Grown, ['{"x": 1}', '{"x": 0}']).rows
+        assert (bad["status"], bad["error_code"]) == ("invalid_output", "value_out_of_range")
+        assert "found a int of very many digits" in bad["error_message"]
+        assert good["parsed"] == {"x": 0}
+
 
 class TestASchema:
     @pytest.mark.parametrize(

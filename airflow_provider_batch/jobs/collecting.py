@@ -97,15 +97,20 @@ def withdraw(request: JobRequest, tools: Tools, ledger: Ledger, landed: Landed) 
     """
     Put a part right that was written although a later attempt had taken the job over.
 
-    Where that one has sent the rows without success again, they would stand in the table twice.
+    Where that one has sent the rows without success again, or has landed the part with other partitions, rows would
+    stand in the table twice.
 
     :param ledger: The later attempt's.
     :param landed: What was written.
     """
     shard = ledger.shard(landed.shard)
-    is_theirs = shard.landing is None or shard.untrimmed or shard.landing.statuses == landed.landing.statuses
-    if landed.landing.part is not None and not is_theirs:
+    if shard.landing is None or shard.untrimmed or landed.landing.part is None:
+        return
+    if shard.landing.statuses != landed.landing.statuses:
         trim(request, tools, msgspec.structs.replace(shard, landing=landed.landing))
+    if ledger.destination == request.destination:
+        for name in landed.landing.part_files.keys() - shard.landing.part_files.keys():
+            remove_part(tools.resolve(_destination(request)), name)
 
 
 def fetch_results(client: BatchClient, shard: ShardRecord, rows: Path, folder: Path) -> ShardResults:

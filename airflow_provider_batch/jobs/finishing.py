@@ -140,7 +140,7 @@ def _empty_part(destination: Location, request: JobRequest, ledger: Ledger) -> P
 
 def _tidy(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> None:
     """Remove the shards, and our files at the API where asked; what cannot be removed costs nothing and is logged."""
-    if request.destination is None:
+    if request.destination is None or ledger.unfetched:  # a clear needs all of it, to fetch what is missing
         return
     if not request.keep_shards:
         _remove_shards(store, ledger)
@@ -219,11 +219,16 @@ def _too_many_failed(request: JobRequest, ledger: Ledger, landed: str) -> JobErr
     if succeeded and without <= allowed:
         return None
     why = "no row succeeded" if not succeeded else f"{without:,} rows without success are more than max_failed={limit}"
+    unfetched = (
+        f" {ledger.unfetched:,} videos are paid for and could not be fetched: clear the task without a rerun to fetch "
+        "them for free."
+        if ledger.unfetched
+        else ""
+    )
     return JobFailedError(
         f"{why[0].upper()}{why[1:]}: {landed}. The table is landed at {request.destination}: its columns "
-        f"status, error_code and "
-        "error_message say why. Nothing is sent again by a retry; clear the task with rerun='failed_rows' to "
-        "send those rows again."
+        f"status, error_code and error_message say why.{unfetched} Nothing is sent again by a retry; clear the task "
+        "with rerun='failed_rows' to send those rows again."
     )
 
 

@@ -224,6 +224,11 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
         return [shard.batch_id for shard in self.shards_in("submitted") if shard.batch_id is not None]
 
     @property
+    def unfetched(self) -> int:
+        """Videos that are paid for and could not be fetched when they were landed."""
+        return sum(shard.landing.unfetched for shard in self.shards if shard.landing is not None)
+
+    @property
     def unplanned_rows(self) -> int:
         """Rows of the latest round that wait for another one."""
         latest = self.round

@@ -311,7 +311,7 @@ def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger
         return Job(request, tools, store, ledger)
     destination = tools.resolve(request.destination)
     with store.holding(ledger):
-        if ledger.lands_again or _lands_anew(ledger, request, destination):
+        if ledger.lands_again or _lands_anew(store, ledger, request, destination):
             ledger = _land_again(request, tools, store, ledger, source, wholly=again)
         if again:
             _restore_shards(request, tools, store, ledger, source)
@@ -340,10 +340,11 @@ def _land_again(
     return job.ledger
 
 
-def _lands_anew(ledger: Ledger, request: JobRequest, destination: Location) -> bool:
+def _lands_anew(store: LedgerStore, ledger: Ledger, request: JobRequest, destination: Location) -> bool:
     """Whether a finished job's table is not where it is asked for, or a clear can complete it."""
     landings = [shard.landing for shard in ledger.shards if shard.landing is not None]
-    if request.era != ledger.era and any(landing.unfetched for landing in landings):
+    is_whole = not (request.delete_files and ledger.first_round > 1) and _can_land_again(store, ledger)
+    if request.era != ledger.era and ledger.unfetched and is_whole:
         return True
     there = standing_files(destination)
     parts = {name for landing in landings for name in landing.part_files}
@@ -386,11 +387,15 @@ def _restore_shards(request: JobRequest, tools: Tools, store: LedgerStore, ledge
         raise error
 
 
-def _check_can_land_again(store: LedgerStore, ledger: Ledger) -> None:
-    """Raise JobError where shards of a rerun are gone: which rows they held, only the table has told."""
+def _can_land_again(store: LedgerStore, ledger: Ledger) -> bool:
+    """Whether no shard of a rerun is gone: which rows they held, only the table has told."""
     folder = store.shards(ledger.generation)
     rerun = [record for record in ledger.shards if 1 < ledger.first_round <= record.round]
-    if any(not (folder / f"{record.key}.arrow").exists() for record in rerun):
+    return all((folder / f"{record.key}.arrow").exists() for record in rerun)
+
+
+def _check_can_land_again(store: LedgerStore, ledger: Ledger) -> None:
+    if not _can_land_again(store, ledger):
         raise JobError(
             f"{store.location}: this job sent some rows again (rerun), its shards were removed after landing, and the "
             "table is gone: it cannot be put together again from the ledger alone. rerun='all' begins anew, and pays "

@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_batch import storage
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.emulator.testing import Emulator
-from airflow_provider_batch.exceptions import ConfigurationError
+from airflow_provider_batch.exceptions import ConfigurationError, JobFailedError, JobTakenError
 from airflow_provider_batch.jobs import placing
 from airflow_provider_batch.jobs.loading import LoadRequest, load_batches
 from airflow_provider_batch.jobs.request import JobRequest
@@ -135,6 +135,29 @@ class TestPartitions:
         assert {Path(name).parent.name for name in names(tmp_path) if name.endswith(".parquet")} == {"status=succeeded"}
         assert len(table(tmp_path, "row_number")) == 25
         check_paid_once(emulator)
+
+    @pytest.mark.parametrize(("before", "after"), [(("day",), ()), ((), ("day",)), (("day",), ("status", "day"))])
+    def test_of_an_attempt_that_was_overtaken_are_taken_back(
+        self,
+        emulator: Emulator,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        before: tuple[str, ...],
+        after: tuple[str, ...],
+    ) -> None:
+        """Invariant 9: the attempt is held right before it puts its part, and another one finishes meanwhile."""
+        request = a_request(tmp_path, rows_with(6, day=["a", "b"]), partition_by=before)
+        put, other = placing.Placing.put, [dataclasses.replace(request, partition_by=after)]
+
+        def held(self: placing.Placing, landed: Any) -> Any:
+            if other:
+                run(other.pop(), tools_for(emulator))
+            return put(self, landed)
+
+        monkeypatch.setattr(placing.Placing, "put", held)
+        with pytest.raises(JobTakenError):
+            run(request, tools_for(emulator))
+        assert [number for (number,) in table(tmp_path, "row_number")] == list(range(6))
 
     def test_are_appended_and_replaced_like_any_table(self, emulator: Emulator, tmp_path: Path) -> None:
         """Invariant 9."""
@@ -283,6 +306,43 @@ class TestVideos:
             call for call in emulator.calls("GET") if call["path"].endswith("/content") and "video" in call["path"]
         ]
         assert len(fetched) == 4
+
+    def test_of_rows_that_were_sent_again_are_fetched_by_a_clear_too(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.fault(kind="http_error", status=400, custom_id="1", executions=1)
+        request, tools = videos(tmp_path, some_rows(3)), tools_for(emulator)
+        run(request, tools)
+        emulator.fault(kind="route_error", status=404, method="GET", path="/v1/videos/*/content", times=1)
+        again = run(dataclasses.replace(request, rerun="failed_rows", era=1), tools)
+        assert again["statuses"] == {"failed": 1, "succeeded": 2}
+        assert run(dataclasses.replace(request, era=2), tools)["statuses"] == {"succeeded": 3}
+        assert not list((tmp_path / "state").rglob("*.arrow"))
+        assert run(dataclasses.replace(request, era=3), tools)["statuses"] == {"succeeded": 3}
+
+    def test_are_fetched_by_a_clear_before_what_that_needs_is_deleted(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.fault(kind="route_error", status=404, method="GET", path="/v1/videos/*/content", times=1)
+        request, tools = videos(tmp_path, some_rows(3), delete_files=True), tools_for(emulator)
+        assert run(request, tools)["statuses"] == {"failed": 1, "succeeded": 2}
+        assert run(dataclasses.replace(request, era=1), tools)["statuses"] == {"succeeded": 3}
+        assert len(emulator.calls("DELETE")) == 2
+
+    @pytest.mark.parametrize("gone", ["*.arrow", "files of the API"])
+    def test_that_can_never_be_fetched_do_not_fail_a_clear(self, emulator: Emulator, tmp_path: Path, gone: str) -> None:
+        """What a landing needs may be gone, and the table stands."""
+        emulator.fault(kind="http_error", status=400, custom_id="1", executions=1)
+        request, tools = videos(tmp_path, some_rows(3), delete_files=gone != "*.arrow"), tools_for(emulator)
+        run(request, tools)
+        emulator.fault(kind="route_error", status=404, method="GET", path="/v1/videos/*/content", times=1)
+        run(dataclasses.replace(request, rerun="failed_rows", era=1), tools)
+        for path in (tmp_path / "state").rglob(gone):
+            path.unlink()
+        assert run(dataclasses.replace(request, era=2), tools)["statuses"] == {"failed": 1, "succeeded": 2}
+
+    def test_that_all_cannot_be_fetched_fail_the_task_and_say_how_to_get_them(
+        self, emulator: Emulator, tmp_path: Path
+    ) -> None:
+        emulator.fault(kind="route_error", status=404, method="GET", path="/v1/videos/*/content")
+        with pytest.raises(JobFailedError, match=r"2 videos are paid for .* clear the task without a rerun"):
+            run(videos(tmp_path, some_rows(2)), tools_for(emulator))
 
     def test_wait_out_an_api_that_is_busy(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.fault(kind="route_error", status=503, method="GET", path="/v1/videos/*/content", times=1)

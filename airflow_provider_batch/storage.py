@@ -358,11 +358,18 @@ def finished_name(name: str) -> str | None:
 
 
 def resolve(uri: str) -> Location:
-    """Resolve a URI or a plain path by fsspec alone: what the command line and the tests use."""
+    """
+    Resolve a URI or a plain path by fsspec alone: what the command line and the tests use.
+
+    :raises ConfigurationError: No file system is known or installed for it, or it lacks something.
+    :raises StorageError: Its file system cannot be reached.
+    """
     try:
         fs, path = fsspec.core.url_to_fs(uri)
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, TypeError) as error:
         raise ConfigurationError(f"{uri}: no file system for this address ({error}).") from error
+    except Exception as error:  # some connect at once, and raise what their client raises
+        raise StorageError(f"{uri}: its file system cannot be reached ({_reason(error)}).") from error
     return Location(uri, fs, path)
 
 

@@ -31,6 +31,7 @@ MAX_BYTES = 36_000_000
 #: Files that are fetched at a time, and bytes of data URLs that a piece of rows should have.
 FETCHED_AT_ONCE, PIECE_BYTES = 8, 8 << 20
 _UNTOUCHED = ("http://", "https://", "data:")
+_LONGEST = max(map(len, _UNTOUCHED))
 #: First bytes → type.
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -95,15 +96,17 @@ class DataUrls:
         return urls
 
     def _place(self, batch: SourceBatch, index: int, path: Sequence[str], value: Any) -> Location | None:
-        if value is None or isinstance(value, bytes) or (isinstance(value, str) and value.startswith(_UNTOUCHED)):
+        if value is None or isinstance(value, bytes):
+            return None
+        if isinstance(value, str) and value[:_LONGEST].lower().startswith(_UNTOUCHED):
             return None
         if not isinstance(value, str) or not value.strip():
             problem = f"expected bytes or the URI of a file for a data URL, found {value!r}."
             raise SourceError(problem, **batch.place(index), column=".".join(path))
         try:
             return self._resolve(value)
-        except ConfigurationError as error:
-            raise SourceError(str(error), **batch.place(index), column=".".join(path)) from error
+        except (ConfigurationError, StorageError) as error:
+            raise _explained(error, batch, index, path, None) from error
 
 
 def media_type(data: bytes, name: str = "") -> str | None:
@@ -158,5 +161,5 @@ def _explained(
     at: Mapping[str, Any] = {**batch.place(index), "column": ".".join(path)}
     if isinstance(error, StorageError):
         return StorageError(f"row {at['row']}, column '{at['column']}': {error}")
-    problem = error.problem if isinstance(error, SourceError) else f"{error}."
+    problem = error.problem if isinstance(error, SourceError) else f"{str(error).removesuffix('.')}."
     return SourceError(f"{place}: {problem}" if place is not None else problem, **at)

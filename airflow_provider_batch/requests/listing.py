@@ -1,9 +1,9 @@
 """
 Which files a source is made of.
 
-A folder means all files of one supported format in it, at any depth, without names that start with ``_`` or ``.``; a
-glob means what it matches, folders among it included. The order is that of the paths, so that row numbers are the
-same at every reading.
+A folder means all files of one supported format in it, at any depth, without names that start with ``_`` or ``.`` (but
+partitions such as ``_dt=1`` count); a glob means what it matches, folders among it included. The order is that of the
+paths, so that row numbers are the same at every reading.
 """
 
 from __future__ import annotations
@@ -186,4 +186,5 @@ def _kind(path: str) -> tuple[str | None, str | None]:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(("_", "."))
+    """Return whether readers pass by a name: as for Spark, `_dt=2026-11-01` is a partition all the same."""
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)

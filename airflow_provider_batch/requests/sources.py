@@ -265,7 +265,8 @@ def open_source(
     text; a template still sees each row's own value.
 
     :param source: A file, a folder or a glob, several of them, rows as mappings, or a query. A folder means all its
-        files at any depth, of one format; names that start with ``_`` or ``.`` are left out.
+        files at any depth, of one format; names that start with ``_`` or ``.`` are left out, but
+        for partitions such as ``_dt=1``.
     :param resolve: Turns a URI into a place on a file system.
     :raises SourceError: Nothing is there, or it cannot be read as a table.
     """

@@ -80,7 +80,7 @@ class TestWhatIsShown:
         assert (lines[0]["custom_id"], shown(lines)) == ("a.png", [url(PNG)])
         assert pa.Table.from_batches(read_sidecar(shards[0].rows))["carried"].to_pylist() == [{"photo": "a.png"}]
 
-    @pytest.mark.parametrize("value", ["https://example.org/a.png", "http://example.org/a", url(PNG), None])
+    @pytest.mark.parametrize("value", ["https://example.org/a.png", "HTTP://example.org/a", url(PNG), None])
     def test_what_stays_as_it_is(self, tmp_path: Path, value: str | None) -> None:
         lines, _ = run(tmp_path, [{"photo": value}, {"photo": url(JPEG)}], resolve=lambda uri: pytest.fail("resolved"))
         assert shown(lines)[0] == value
@@ -124,6 +124,7 @@ class TestBadInput:
         [
             ("/nowhere/a.png", r"row 1, column 'photo': /nowhere/a\.png: no such file"),
             ("nosuch://a/b.png", r"row 1, column 'photo': nosuch://a/b\.png: no file system for this address"),
+            ("ftp://", r"row 1, column 'photo': ftp://: no file system for this address"),
             ("", r"row 1, column 'photo': expected bytes or the URI of a file for a data URL, found ''"),
             (b"", r"row 1, column 'photo': expected a file for a data URL, found no bytes"),
             (b"\x00\x01 what is this", r"row 1, column 'photo': cannot tell what kind of file this is: .* 00 01 20"),
@@ -142,6 +143,16 @@ class TestBadInput:
         assert len(data_urls._fetched(storage.resolve(str(tmp_path / "a.png")))) == 11
         with pytest.raises(SourceError, match=r"row 0, column 'photo': .*a\.png: expected at most 10 bytes .* smaller"):
             run(tmp_path, [{"photo": str(tmp_path / "a.png")}])
+
+    def test_a_store_that_cannot_be_reached_is_named_with_the_row(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*args: Any, **options: Any) -> Any:
+            raise ConnectionRefusedError("nobody there")
+
+        monkeypatch.setattr(fsspec.core, "url_to_fs", fail)
+        with pytest.raises(StorageError, match=r"row 0, column 'photo': sftp://host/a.png: .*nobody there"):
+            run(tmp_path, [{"photo": "sftp://host/a.png"}])
 
     def test_a_store_that_is_down_is_worth_another_try(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(*args: Any, **options: Any) -> Any:

@@ -46,6 +46,11 @@ class TestEveryFormat:
         assert keys(tmp_path / "t" / "dt=2026-11-01" / "lang=en" / f"a.{ending}", "dt", "lang") == expected[1:2]
         assert open_source(str(tmp_path / "t")).names == ["text", "dt", "lang"]
 
+    def test_a_key_may_begin_with_an_underscore(self, tmp_path: Path, ending: str) -> None:
+        lay_out(tmp_path / "t", ending, below=["_loaded=2026-11-01/_run=1", "_loaded=2026-11-02/_run=2", "_old/_run=3"])
+        expected = [(dt.date(2026, 11, 1), 1), (dt.date(2026, 11, 2), 2)]
+        assert keys(tmp_path / "t", "_loaded", "_run") == expected
+
     def test_they_fill_templates_ids_and_carried_columns(self, tmp_path: Path, ending: str) -> None:
         lay_out(tmp_path / "t", ending, below=["dt=2026-11-01/n=7", "dt=2026-11-02/n=8"])
         spec = RequestSpec(

@@ -214,9 +214,7 @@ class TestSplitting:
 
     def test_a_value_of_the_answer_that_is_too_long_is_an_error_that_says_what_to_do(self, tmp_path: Path) -> None:
         landed = land(tmp_path, ["0"], [http_error("0", 400, "x" * 300)])
-        with pytest.raises(
-            JobError, match=r"'error_code' has a value of 300 .*; landing again is free"
-        ):
+        with pytest.raises(JobError, match=r"'error_code' has a value of 300 .*; landing again is free"):
             split_part(landed.part, ["status", "error_code"], tmp_path)
 
 

@@ -86,10 +86,19 @@ def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path) -> None:
         storage.resolve(str(path)).read_or_none()
 
 
-@pytest.mark.parametrize("uri", ["nowhere://a/b", "s3x://bucket/key"])
+@pytest.mark.parametrize("uri", ["nowhere://a/b", "s3x://bucket/key", "ftp://"])
 def test_an_address_that_no_file_system_knows_is_named(uri: str) -> None:
     with pytest.raises(ConfigurationError, match="no file system for this address"):
         storage.resolve(uri)
+
+
+def test_a_file_system_that_cannot_be_reached_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(uri: str) -> Any:
+        raise OSError("unable to load its library")
+
+    monkeypatch.setattr(storage.fsspec.core, "url_to_fs", fail)
+    with pytest.raises(StorageError, match=r"hdfs://host/a: its file system cannot be reached .*unable to load"):
+        storage.resolve("hdfs://host/a")
 
 
 def check(call: Callable[[Location], Any], location: Location, reason: str) -> None:

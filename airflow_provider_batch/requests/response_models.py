@@ -12,17 +12,19 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_batch.exceptions import ConfigurationError
-from airflow_provider_batch.requests.strict_schemas import loose_form, strict_form, strict_problem
+from airflow_provider_batch.requests.strict_schemas import loose_form, resolved, strict_form, strict_problem
 
 _NO_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _MAX_NAME = 64
+#: Keywords that hold values, not schemas.
+_VALUES = frozenset({"enum", "const", "default", "examples"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +183,13 @@ def _check(schema: dict[str, Any]) -> None:
         raise ConfigurationError(
             f"response_model: no valid JSON Schema{' at ' + where.removeprefix('.') if where else ''}: {error.message}"
         ) from error
+    except RecursionError as error:
+        raise ConfigurationError("response_model: the schema is nested too deeply. Make it flatter.") from error
+    for ref, place in _references(schema, "response"):
+        if resolved(ref, schema) is None:
+            raise ConfigurationError(
+                f"response_model: {place}: {ref} leads nowhere in the schema. Put what it names under $defs."
+            )
     for pattern in _patterns(schema):
         if not _can_read(pattern):
             raise ConfigurationError(f"response_model: the pattern {pattern!r} cannot be read.")
@@ -194,6 +203,23 @@ def _patterns(node: Any) -> list[str]:
     own = [node["pattern"]] if isinstance(node.get("pattern"), str) else []
     keys = node.get("patternProperties")
     return own + list(keys if isinstance(keys, dict) else ()) + _patterns(list(node.values()))
+
+
+def _references(node: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Yield all references of a schema, each with its place; what stands in values is none."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _references(item, place)
+    if not isinstance(node, dict):
+        return
+    for key, value in node.items():
+        if key in ("$ref", "$dynamicRef") and isinstance(value, str):
+            yield value, place
+        elif key == "properties" and isinstance(value, dict):
+            for name, inner in value.items():
+                yield from _references(inner, f"{place}.{name}")
+        elif key not in _VALUES:
+            yield from _references(value, f"{place}[]" if key == "items" else place)
 
 
 def _readable(node: Any) -> Any:

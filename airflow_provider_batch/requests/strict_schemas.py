@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 #: The vendor's limits: https://platform.openai.com/docs/guides/structured-outputs (supported schemas).
 MAX_DEPTH = 10
@@ -136,7 +137,7 @@ def resolved(ref: str, root: Mapping[str, Any]) -> Any:
         return None
     found: Any = root
     for part in ref[2:].split("/") if ref != "#" else ():
-        key = part.replace("~1", "/").replace("~0", "~")
+        key = unquote(part).replace("~1", "/").replace("~0", "~")
         found = found.get(key) if isinstance(found, Mapping) else None
     return found
 

@@ -20,6 +20,11 @@ from airflow_provider_batch.requests.response_models import ResponseModel, load_
 from airflow_provider_batch.requests.strict_schemas import strict_problem
 
 
+def nested(levels: int) -> dict[str, Any]:
+    inner = {"type": "string"} if levels == 0 else nested(levels - 1)
+    return {"type": "object", "properties": {"a": inner}, "required": ["a"], "additionalProperties": False}
+
+
 class Line(BaseModel):
     sku: str
     amount: int = 1
@@ -173,10 +178,6 @@ class TestADictionary:
         assert model.asked == {**CLOSED, **changes}
 
     def test_with_too_many_levels_is_not_strict(self) -> None:
-        def nested(levels: int) -> dict[str, Any]:
-            inner = {"type": "string"} if levels == 0 else nested(levels - 1)
-            return {"type": "object", "properties": {"a": inner}, "required": ["a"], "additionalProperties": False}
-
         assert strict_problem(nested(9)) is None
         assert strict_problem(nested(10)) == "11 levels, and strict mode takes 10"
         behind = {f"d{n}": {**nested(0), "properties": {"a": {"$ref": f"#/$defs/d{n + 1}"}}} for n in range(9)}
@@ -191,6 +192,12 @@ class TestADictionary:
             ({"type": "object", "default": float("nan")}, "no JSON form"),
             ({"type": "object", "title": "\ud83d"}, "no JSON form"),
             ({"type": "object", "default": object()}, "no JSON form"),
+            ({"type": "object", "not": {"$ref": "#/$defs/none"}}, "response: #/.defs/none leads nowhere"),
+            (
+                {"type": "object", "properties": {"a": {"if": {"$ref": "http://127.0.0.1:9/a"}}}},
+                "response.a: http://127.0.0.1:9/a leads nowhere",
+            ),
+            (nested(300), "nested too deeply"),
             ("Order", "found str"),
             (Line(sku="s"), "Give the class itself"),
             (int, "found type"),
@@ -202,6 +209,11 @@ class TestADictionary:
 
 
 class TestTheDirective:
+    def test_of_a_schema_whose_values_look_like_references(self) -> None:
+        schema = {"properties": {"$ref": {"type": "string"}, "a": {"$ref": "#/$defs/a%20b"}}}
+        schema |= {"$defs": {"a b": {"enum": ["x"], "examples": [{"$ref": "nowhere"}]}}}
+        assert ResponseModel.of(schema).schema == schema
+
     def test_of_chat_and_of_responses(self) -> None:
         model = ResponseModel.of(CLOSED)
         form = {"name": "A_thing", "strict": True, "schema": CLOSED}

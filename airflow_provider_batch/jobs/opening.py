@@ -398,8 +398,8 @@ def _check_can_land_again(store: LedgerStore, ledger: Ledger) -> None:
     if not _can_land_again(store, ledger):
         raise JobError(
             f"{store.location}: this job sent some rows again (rerun), its shards were removed after landing, and the "
-            "table is gone: it cannot be put together again from the ledger alone. rerun='all' begins anew, and pays "
-            "again; keep_shards=True avoids this."
+            "table is gone, or is wanted in another place or with other partitions: it cannot be put together again "
+            "from the ledger alone. rerun='all' begins anew, and pays again; keep_shards=True avoids this."
         )
 
 

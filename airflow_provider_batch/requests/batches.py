@@ -121,7 +121,7 @@ class SourceBatch:
             array = self.array(path)
             try:
                 return python_values(array)
-            except (ValueError, OverflowError, pa.ArrowException) as error:
+            except (ValueError, OverflowError, LookupError, pa.ArrowException) as error:
                 raise self._unreadable(array, path, error) from error
         values: list[Any] = [row.get(path[0]) for row in self.objects]
         for name in path[1:]:
@@ -133,7 +133,7 @@ class SourceBatch:
         for index in range(len(array)):
             try:
                 python_values(array.slice(index, 1))
-            except (ValueError, OverflowError, pa.ArrowException) as own:
+            except (ValueError, OverflowError, LookupError, pa.ArrowException) as own:
                 problem = (
                     f"expected a value that can be written as JSON, found one of {array.type} that cannot ({own})."
                 )

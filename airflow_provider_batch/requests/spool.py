@@ -227,6 +227,8 @@ def _array(values: list[Any]) -> pa.Array:
         if len(zones) > 1:
             raise TypeError("times with and without a zone")
         return pa.array(values, pa.timestamp("us", None if True in zones else "UTC"))
+    if kinds == {dt.time} and any(value is not None and value.tzinfo is not None for value in values):
+        raise TypeError("times of day with a zone")  # Arrow would leave it out
     return pa.array(values, _TYPES.get(next(iter(kinds), type(None))))
 
 

@@ -156,6 +156,13 @@ def test_a_value_past_the_calendar_is_named(tmp_path: Path, array: pa.Array) -> 
         renderer.render(SourceBatch(batch, first_row=7))
 
 
+def test_a_zone_that_nobody_knows_is_named(tmp_path: Path) -> None:
+    batch = pa.record_batch([pa.array([None, 0], pa.timestamp("us", "Nowhere/Zone"))], ["x"])
+    renderer = TemplateRenderer(Endpoint.RESPONSES, BODY, Columns(batch.schema))
+    with pytest.raises(SourceError, match=r"row 1, column 'x': expected a value .* timestamp\[us, tz=Nowhere/Zone\]"):
+        renderer.render(SourceBatch(batch))
+
+
 UNION = pa.UnionArray.from_sparse(pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["a", "b"])])
 
 

@@ -93,6 +93,11 @@ class TestTypes:
             ([dt.date(2026, 1, 1), "2026"], 1, r"expected date32\[day\], .* found str '2026'"),
             ([MOMENT, MOMENT.replace(tzinfo=dt.UTC)], 1, r"expected timestamp\[us\], .* found datetime"),
             ([None, b"a", "a"], 2, "expected binary, .* found str"),
+            (
+                [None, dt.time(9, tzinfo=dt.UTC)],
+                1,
+                "expected a value of a type that Arrow knows, .* found time '09:00:00.0",
+            ),
             ([1, object()], 1, "a object is no value of a table. Give it as text: CAST"),
         ],
     )

@@ -123,21 +123,21 @@ def _makes_folders(kind: Any) -> bool:
 
 def check_values(sidecar: Path, partition_by: Sequence[str], spec: TableSpec) -> None:
     """
-    Check before anything is sent that a shard's carried values make few enough folders, with names that are possible.
+    Check before anything is sent that a shard's columns make folders, few enough and with names that are possible.
 
     :raises ConfigurationError: They do not; the message names the columns.
     """
     with pa.OSFile(str(sidecar), "rb") as file:
         reader = pa.ipc.open_file(file)
-        if "carried" not in reader.schema.names:
-            return
-        own = list(reader.schema.field("carried").type)
+        is_carried = "carried" in reader.schema.names
+        own = list(reader.schema.field("carried").type) if is_carried else []
+        check_columns(partition_by, spec, pa.schema(own))
         landed = carried_names([field.name for field in own], spec)
         places = {name: place for place, name in enumerate(landed) if name in partition_by}
         seen: set[tuple[Any, ...]] = set()
         for number in range(reader.num_record_batches if places else 0):
             carried: Any = reader.get_batch(number).column("carried")
-            columns = [carried.field(place).to_pylist() for place in places.values()]
+            columns = [_values(carried.field(place), name) for name, place in places.items()]
             seen.update(zip(*columns, strict=True))
     if len(seen) > MAX_CARRIED:
         raise ConfigurationError(
@@ -147,6 +147,16 @@ def check_values(sidecar: Path, partition_by: Sequence[str], spec: TableSpec) ->
     for values in seen:
         if (problem := _too_long(tuple(places), values)) is not None:
             raise ConfigurationError(f"{problem}.")
+
+
+def _values(array: Any, name: str) -> list[Any]:
+    try:
+        values: list[Any] = array.to_pylist()
+    except (ValueError, OverflowError) as error:
+        raise ConfigurationError(
+            f"partition_by: column {name!r} has a value that makes no folder ({error}). Carry it as text."
+        ) from error
+    return values
 
 
 def _too_long(names: Sequence[str], values: Sequence[Any]) -> str | None:

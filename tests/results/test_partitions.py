@@ -121,6 +121,20 @@ class TestChecks:
         with pytest.raises(ConfigurationError, match="column 'k' has a value of 130 characters"):
             check_values(rows, ["k"], CHAT)
 
+    def test_columns_are_looked_at_before_their_values(self, tmp_path: Path) -> None:
+        at = pa.array([1], pa.timestamp("ns"))
+        rows = write_sidecar(tmp_path / "a", ["0"], carried=[{"at": at[0], "time": datetime.time(1)}])
+        for name in ("at", "time"):
+            with pytest.raises(ConfigurationError, match=f"column '{name}' is of type"):
+                check_values(rows, [name], CHAT)
+
+    def test_a_date_that_python_cannot_hold_is_named(self, tmp_path: Path) -> None:
+        rows = write_sidecar(
+            tmp_path / "a", ["0"], carried=[{"day": pa.array([2**30], pa.int32()).view(pa.date32())[0]}]
+        )
+        with pytest.raises(ConfigurationError, match="column 'day' has a value that makes no folder"):
+            check_values(rows, ["day"], CHAT)
+
     def test_a_shard_without_carried_columns_is_fine(self, tmp_path: Path) -> None:
         check_values(write_sidecar(tmp_path / "a", ["0"]), ["status"], CHAT)
 

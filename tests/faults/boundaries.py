@@ -92,7 +92,7 @@ def _around(call: Callable[..., Any], name: str, boundaries: Boundaries) -> Call
 
 
 def _watch_writes(boundaries: Boundaries) -> None:
-    writing, publish, delete = Location.writing, Location._publish, Location.delete
+    writing, publish = Location.writing, Location._publish
 
     @contextmanager
     def counted_writing(self: Location) -> Iterator[Path]:
@@ -105,14 +105,19 @@ def _watch_writes(boundaries: Boundaries) -> None:
         publish(self, temporary)
         boundaries.passed(f"write {self.name}: visible")
 
-    def counted_delete(self: Location) -> None:
-        boundaries.passed(f"delete {self.name}: before")
-        delete(self)
-        boundaries.passed(f"delete {self.name}: after")
-
     Location.writing = counted_writing  # type: ignore[method-assign]
     Location._publish = counted_publish  # type: ignore[method-assign]
-    Location.delete = counted_delete  # type: ignore[method-assign]
+    for name in ("delete", "remove_folder"):
+        setattr(Location, name, _removing(getattr(Location, name), boundaries))
+
+
+def _removing(remove: Callable[[Location], None], boundaries: Boundaries) -> Callable[[Location], None]:
+    def counted(self: Location) -> None:
+        boundaries.passed(f"delete {self.name}: before")
+        remove(self)
+        boundaries.passed(f"delete {self.name}: after")
+
+    return counted
 
 
 def _watch_reads(boundaries: Boundaries) -> None:

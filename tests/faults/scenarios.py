@@ -264,6 +264,28 @@ SCENARIOS: tuple[Scenario, ...] = (
         faults=[{**_WRONG, "custom_id": "[37]"}],
     ),
     Scenario(
+        "images, everything again with other partitions",
+        [
+            Phase(request={"partition_by": ("side",)}),
+            Phase(request={"partition_by": ("status",), "rerun": "all", "era": 1}),
+        ],
+        {"succeeded": 5},
+        2,
+        rows=5,
+        spec=_IMAGES,
+    ),
+    Scenario(
+        "images and partitions of another job, replaced",
+        [
+            Phase(request={"map_index": 7, "rows": 4, "partition_by": ("side",)}),
+            Phase(request={"if_exists": "replace", "partition_by": ("side",)}),
+        ],
+        {"succeeded": 5},
+        2,
+        rows=5,
+        spec=_IMAGES,
+    ),
+    Scenario(
         "images in partitions, parts gone",
         [
             Phase(request={"partition_by": ("side",)}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import shutil
 import signal
 import socket
@@ -22,6 +23,8 @@ from airflow_provider_batch.storage import Location
 KEY, SECRET = "test-key", "test-secret"
 PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
 START_PATIENCE = 60.0
+#: Each bucket takes volumes of its own, and keeps them.
+VOLUMES = 10_000
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ def _start(folder: Path, tries: int = 3) -> tuple[subprocess.Popen[bytes], S3Ser
             process = subprocess.Popen(
                 _command(folder, dict(zip(PORTS, others, strict=True)), s3, s3_grpc),
                 stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent,
+                env=os.environ | {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},  # volumes a bucket begins with
             )  # fmt: skip
         server = S3Server(f"http://127.0.0.1:{s3}")
         try:
@@ -105,7 +109,7 @@ def _command(folder: Path, ports: dict[str, int], s3: int, s3_grpc: int) -> list
     return [
         program, "server", f"-dir={folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false",
         *(f"-{name}={port}" for name, port in ports.items()),
-        "-filer", f"-filer.localSocket={folder}/filer.sock", "-volume.max=200", "-volume.preStopSeconds=0",
+        "-filer", f"-filer.localSocket={folder}/filer.sock", f"-volume.max={VOLUMES}", "-volume.preStopSeconds=0",
         "-master.volumeSizeLimitMB=64",
         "-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", f"-s3.config={config}", "-s3.iam=false",
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false", f"-s3.localSocket={folder}/s3.sock",

@@ -196,7 +196,7 @@ def test_files_are_fetched_side_by_side(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 MEMORY = """
-import resource, sys
+import sys
 from pathlib import Path
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.requests.prepare import RequestSpec, prepare
@@ -205,7 +205,7 @@ from airflow_provider_batch.requests.sources import open_source
 rows, photo, out = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 spec = RequestSpec(Endpoint.RESPONSES, {"model": "m", "input": "{photo}"}, data_urls=["photo"])
 prepare(open_source([{"photo": photo}] * rows), spec, out, lambda shard: (shard.lines.unlink(), shard.rows.unlink()))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) // 1024)
 """
 
 

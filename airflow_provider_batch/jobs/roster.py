@@ -24,6 +24,10 @@ from airflow_provider_batch.jobs.waiting import LONGEST_DELAY, batch_delay, is_s
 GONE_AFTER = 2
 #: Share of its delay after which a batch joins a round that others have asked for.
 JOINS_AFTER = 0.75
+#: Seconds that calls are held up at the most, whatever the vendor asks for: one odd answer must not stop a wait.
+LONGEST_PAUSE = 3600.0
+#: Seconds between two looks where somebody asks for none.
+LEAST_INTERVAL = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class _Entry:
     failures: int = 0
     joins_at: float = 0.0
     due_at: float = 0.0
+    looked_at: float = -math.inf
     told: tuple[object, ...] | None = None
 
 
@@ -98,7 +103,7 @@ class Roster:
         """Begin to wait; what is known already is told again at the next round, which is due at once."""
         for batch_id in batch_ids:
             entry = self._entries.setdefault(batch_id, _Entry(since=now))
-            entry.intervals.append(poll_interval)
+            entry.intervals.append(_interval(poll_interval))
             entry.told, entry.due_at, entry.joins_at = None, tick, tick
 
     def remove(self, batch_ids: Iterable[str], poll_interval: float) -> None:
@@ -107,8 +112,8 @@ class Roster:
             entry = self._entries.get(batch_id)
             if entry is None:
                 continue
-            if poll_interval in entry.intervals:
-                entry.intervals.remove(poll_interval)
+            if _interval(poll_interval) in entry.intervals:
+                entry.intervals.remove(_interval(poll_interval))
             if not entry.intervals:
                 del self._entries[batch_id]
 
@@ -123,11 +128,16 @@ class Roster:
         return None if first == math.inf else max(self._held_until, first)
 
     def due(self, tick: float) -> list[str]:
-        """Those to look at now; none while the connection is held up or nothing is due."""
+        """
+        Those to look at now, none while the connection is held up or nothing is due.
+
+        Those not seen for the longest come first: where a round is cut short, each has its turn.
+        """
         moment = self.next_moment()
         if moment is None or tick < moment:
             return []
-        return [batch_id for batch_id, entry in self._entries.items() if entry.joins_at <= tick]
+        joining = [batch_id for batch_id, entry in self._entries.items() if entry.joins_at <= tick]
+        return sorted(joining, key=lambda batch_id: self._entries[batch_id].looked_at)
 
     def standing_trouble(self) -> dict[str, Sight]:
         """What to tell those who came while the connection is held up."""
@@ -147,6 +157,8 @@ class Roster:
             if entry is None:  # nobody waits for it any more
                 continue
             sight = self._sight(batch_id, entry, sighting, now)
+            if batch_id in sighting.batches or batch_id in sighting.gone or batch_id in sighting.problems:
+                entry.looked_at = tick
             self._schedule(entry, sight, now, tick)
             if sight is not None and self._is_news(entry, sight):
                 news[batch_id] = sight
@@ -180,7 +192,7 @@ class Roster:
         self._failures += 1
         self._trouble = trouble_of(problem)
         pause = self._backoff(self.shortest_interval, self._failures)
-        self._held_until = tick + max(pause, sighting.retry_after)
+        self._held_until = tick + min(max(pause, sighting.retry_after), max(pause, LONGEST_PAUSE))
 
     def _backoff(self, interval: float, failures: int) -> float:
         longest = max(interval, LONGEST_DELAY)
@@ -205,6 +217,10 @@ class Roster:
             return False
         entry.told = mark
         return True
+
+
+def _interval(poll_interval: float) -> float:
+    return poll_interval if poll_interval > 0 else LEAST_INTERVAL
 
 
 def trouble_of(error: OpenAIBatchError) -> Trouble:

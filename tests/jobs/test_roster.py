@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import ApiUnavailableError, AuthenticationError, OpenAIBatchError
 from airflow_provider_batch.jobs.looking import Sighting
-from airflow_provider_batch.jobs.roster import Gone, Roster, Seen, Sight, Trouble
+from airflow_provider_batch.jobs.roster import LONGEST_PAUSE, Gone, Roster, Seen, Sight, Trouble
 from airflow_provider_batch.jobs.waiting import LONGEST_DELAY
 
 NOW = 1_800_000_000.0
@@ -284,6 +284,31 @@ class TestTrouble:
         assert set(time.look(running("b0"))) == {"b0"}
         time.tick = time.next()
         assert "b1" in time.due()
+
+    def test_those_whose_turn_did_not_come_are_first_the_next_time(self) -> None:
+        time, seen = Time(), set()
+        time.add(*(f"b{number}" for number in range(50)))
+        for _ in range(10):  # the vendor answers ten calls, and then says 429
+            turn = time.due()[:10]
+            seen.update(turn)
+            time.look(*(running(batch_id, age=time.tick) for batch_id in turn), halt=limited())
+            time.tick = time.next()
+        assert len(seen) == 50
+
+    def test_a_pause_without_end_is_cut(self) -> None:
+        time = Time()
+        time.add("b0")
+        time.look(halt=limited(math.inf))
+        assert time.next() == LONGEST_PAUSE
+
+    @pytest.mark.parametrize("interval", [0.0, -1.0])
+    def test_an_interval_of_nothing_is_no_loop_without_a_pause(self, interval: float) -> None:
+        time = Time()
+        time.add("b0", interval=interval)
+        time.look(running("b0"))
+        assert time.next() >= 1
+        time.roster.remove(["b0"], interval)
+        assert len(time.roster) == 0
 
     def test_nobody_waits_for_what_was_left_meanwhile(self) -> None:
         time = Time()

@@ -41,6 +41,10 @@ UNLISTED_ROUNDS = 3
 CHECKED_SHARE, CHECKED_LEAST = 0.01, 2
 #: Seconds in which a list that is wrong, or is not there, is not read.
 DISTRUST = 600.0
+#: Seconds for all pages of a round: a list that hangs must leave time for asking one by one.
+PAGES_TIMEOUT = 45.0
+#: Seconds after which a call that got no answer is not made again in the same round.
+SLOW = 5.0
 #: Failures in a row, with no answer before them, after which the others need not be tried.
 STRIKES = 4
 
@@ -84,8 +88,9 @@ class Sighting:
         return max((getattr(error, "retry_after", None) or 0.0 for error in every), default=0.0)
 
     def failed(self, error: OpenAIBatchError) -> None:
-        """Note a failure; one that all calls would share ends the round."""
-        if isinstance(error, AuthenticationError) or getattr(error, "status_code", None) == 429:
+        """Note a failure; one that all calls would share ends the round. A 403 may concern one batch."""
+        status = getattr(error, "status_code", None)
+        if status == 429 or (isinstance(error, AuthenticationError) and status != 403):
             self.halt = self.halt or error
         elif not self.batches and not self.gone:
             self.strikes += 1
@@ -141,7 +146,11 @@ class Looker:
         if len(due) <= FEW or self._clock() < self._no_list_until:
             return {}
         pages = Pages(client, sighting, frozenset({*due, *wanted}), self._places, self._denied)
-        await pages.read([batch_id for batch_id in due if not self._is_unlisted(batch_id)])
+        try:
+            async with asyncio.timeout(PAGES_TIMEOUT):
+                await pages.read([batch_id for batch_id in due if not self._is_unlisted(batch_id)])
+        except Exception:  # the list is a hint: what is wrong with it shows when each batch is asked for
+            pages.is_broken = pages.is_refused = True
         if pages.is_refused or pages.has_denied_twice:
             self.distrust()
         if pages.has_denied_twice:
@@ -306,16 +315,21 @@ async def retrieve(client: Client, batch_id: str, sighting: Sighting) -> None:
         if batch_id not in sighting.batches:  # a page may have shown it
             sighting.problems[batch_id] = error
         sighting.failed(error)
+    except Exception as error:  # an answer that nobody thought of must not keep the others
+        problem = ApiUnavailableError(f"Batch {batch_id} cannot be looked at ({type(error).__name__}: {error}).")
+        sighting.problems[batch_id] = problem
+        sighting.failed(problem)
     else:
         sighting.batches[batch_id] = batch
 
 
 async def once_more(call: Callable[[], Awaitable[T]]) -> T:
     """Repeat a call that got no answer: a connection that stood idle for minutes is often closed by the other side."""
+    begun = time.monotonic()
     try:
         return await call()
     except ApiUnavailableError as error:
-        if error.status_code is not None:
+        if error.status_code is not None or time.monotonic() - begun > SLOW:
             raise
         return await call()
 

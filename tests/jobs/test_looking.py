@@ -279,6 +279,63 @@ class TestTrouble:
         seen = look(api, names(6))
         assert (set(seen.batches), set(seen.problems), seen.halt) == (set(names(5)), {"b5"}, None)
 
+    def test_a_batch_that_the_key_may_not_see_does_not_keep_the_others(self) -> None:
+        api = Api(names(6))
+        api.errors["b1"] = [AuthenticationError("403", status_code=403)]
+        seen = look(api, names(6))
+        assert (set(seen.batches), set(seen.problems), seen.halt) == (set(names(6)) - {"b1"}, {"b1"}, None)
+
+    def test_a_key_that_may_see_nothing_ends_the_round_for_all(self) -> None:
+        api = Api(names(300))
+        api.list_error = AuthenticationError("403", status_code=403)
+        api.errors = {i: [AuthenticationError("403", status_code=403)] for i in names(300)}
+        assert isinstance(look(api, names(300)).halt, AuthenticationError)
+        assert api.calls < 20
+
+    def test_an_answer_that_nobody_thought_of_concerns_its_batch_alone(self) -> None:
+        api = Api(names(6))
+        api.errors["b1"] = [ValueError("Expected a non-empty value")]  # type: ignore[list-item]
+        seen = look(api, names(6))
+        assert set(seen.batches) == set(names(6)) - {"b1"}
+        assert "ValueError" in str(seen.problems["b1"])
+
+    def test_a_list_that_hangs_does_not_hide_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(looking, "PAGES_TIMEOUT", 0.05)
+        api, looker = Api(names(60)), Looker()
+        api.end("b3")
+
+        async def hang(*, after: str | None = None, limit: int = 100) -> Page:
+            api.pages.append(after)
+            await asyncio.sleep(60)
+            raise AssertionError
+
+        api.list_page = hang  # type: ignore[method-assign]
+        seen = look(api, names(60), looker)
+        assert len(seen.batches) == 60
+        assert seen.batches["b3"].has_ended
+        look(api, names(60), looker)
+        assert api.pages == []  # it is left alone for a while
+
+    def test_a_list_that_nobody_thought_of_is_left_alone(self) -> None:
+        api = Api(names(60))
+        api.list_error = ValueError("odd")  # type: ignore[assignment]
+        seen = look(api, names(60))
+        assert (len(seen.batches), seen.problem) == (60, None)
+
+    def test_a_call_that_took_long_is_not_made_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(looking, "SLOW", 0.01)
+        calls = 0
+
+        async def call() -> None:
+            nonlocal calls
+            calls += 1
+            await asyncio.sleep(0.05)
+            raise ApiUnavailableError("timed out")
+
+        with pytest.raises(ApiUnavailableError):
+            asyncio.run(looking.once_more(call))
+        assert calls == 1
+
     def test_a_round_that_is_given_up_has_shown_something(self) -> None:
         api = Api(names(200))
 

@@ -111,6 +111,7 @@ class Watch:
 
     def __init__(self, batch_ids: Sequence[str], *, until: float | None = None, share: float = WAKE_SHARE) -> None:
         self.batch_ids = tuple(dict.fromkeys(batch_ids))
+        self._known = frozenset(self.batch_ids)
         self.until = until
         self.share = share
         #: What was last seen of each batch.
@@ -146,7 +147,7 @@ class Watch:
 
     def lost(self, batch_id: str, *, now: float) -> None:
         """Take in that the account has no such batch: nothing more will be seen of it."""
-        if batch_id in self.batch_ids:
+        if batch_id in self._known:
             self.ended_at.setdefault(batch_id, now)
 
     def wake(self, now: float) -> Wake | None:

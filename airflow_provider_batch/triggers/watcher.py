@@ -70,7 +70,9 @@ _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Waiting]] = Weak
 def shared(conn_id: str) -> Waiting:
     """Return what the triggers of a connection share in the running event loop."""
     waits = _shared.setdefault(asyncio.get_running_loop(), {})
-    return waits.setdefault(conn_id, Waiting(conn_id, is_shared=True))
+    if conn_id not in waits:
+        waits[conn_id] = Waiting(conn_id, is_shared=True)
+    return waits[conn_id]
 
 
 async def watch(waiting: Waiting) -> AsyncGenerator[Snapshot, None]:
@@ -115,13 +117,12 @@ async def _take_in(roster: Roster, due: Sequence[str], sighting: Sighting) -> Sn
 
 
 async def _until_due(waiting: Waiting, not_before: float) -> None:
-    """Sleep until something is due, or somebody has come; short of that, until `not_before`."""
+    """Sleep until something is due, or somebody has come; in any case until `not_before`."""
     waiting.changed.clear()
     moment = waiting.roster.next_moment()
-    if moment is not None and moment <= time.monotonic():
-        await asyncio.sleep(max(0.0, not_before - time.monotonic()))
-        return
-    left = None if moment is None else max(moment, not_before) - time.monotonic()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(left):
-            await waiting.changed.wait()
+    now = time.monotonic()
+    if moment is None or moment > now:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if moment is None else moment - now):
+                await waiting.changed.wait()
+    await asyncio.sleep(max(0.0, not_before - time.monotonic()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -101,6 +102,12 @@ class TestWake:
         watch = Watch(["b0"])
         watch.lost("b0", now=NOW)
         assert watch.wake(NOW) == Wake("ended", ("b0",), 0)
+
+    def test_thousands_that_are_gone_at_once_do_not_hold_up_a_loop(self) -> None:
+        watch, begun = Watch([f"b{number}" for number in range(20_000)]), time.perf_counter()
+        for batch_id in watch.batch_ids:
+            watch.lost(batch_id, now=1.0)
+        assert time.perf_counter() - begun < 1
 
     def test_without_batches_the_wait_is_for_the_moment(self) -> None:
         watch = Watch([], until=NOW + 5)

@@ -228,6 +228,19 @@ class TestSharing:
         await asyncio.sleep(0.1)  # the point is that nothing happens
         assert server.calls == before
 
+    async def test_those_who_come_one_after_the_other_share_rounds(self, stub: StubApi, conn_id: str) -> None:
+        server, triggerer = Server(stub, names(20)), Triggerer()
+        tasks = [triggerer.start(OpenAIBatchTrigger(conn_id, ["b0"], 60))]
+        await until(lambda: server.calls == 1)
+        begun = time.monotonic()
+        while time.monotonic() - begun < 0.5:
+            tasks.append(triggerer.start(OpenAIBatchTrigger(conn_id, ["b0"], 60)))
+            await asyncio.sleep(0.02)
+        assert server.calls <= 2
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def test_a_stream_that_dies_is_gone_on_without(self, conn_id: str, stub: StubApi) -> None:
         Server(stub, ["b0"]).ended.add("b0")
 

@@ -73,7 +73,7 @@ class OpenAIBatchSensor(BaseSensorOperator):
         self.poll_interval = poll_interval
         self.deferrable = deferrable
         self._batch_ids: list[str] = []
-        #: Those that had not ended at the last look.
+        #: Those that had not ended at the last look; None where it has shown nothing.
         self._active: list[str] | None = None
 
     @cached_property
@@ -112,6 +112,7 @@ class OpenAIBatchSensor(BaseSensorOperator):
 
     def _have_ended(self, ids: Sequence[str]) -> bool:
         """Return whether all have; raise when one of them has ended in a way that is no success."""
+        self._active = None
         batches = look_at(self.hook.client, ids)
         self._active = [batch_id for batch_id in ids if not batches[batch_id].has_ended]
         self.log.info("%s", progress_line(None, batches))
@@ -126,30 +127,28 @@ class OpenAIBatchSensor(BaseSensorOperator):
         return True
 
     def _finish_or_defer(self, context: Context, deadline: float, *, has_waited: bool = False) -> Any:
-        ids = self._ids(context)
-        with airflow_errors():
-            # After a wait the trigger has just seen the end: to tolerate errors here would make the two spin.
-            is_done = self._have_ended(ids) if has_waited else self.poke(context).is_done
-        if is_done:
-            return ids
-        left = deadline - time.time()
-        if left <= 0:
+        if self.poke(context).is_done:
+            return self._batch_ids
+        now = time.time()
+        if now >= deadline:
             raise AirflowSensorTimeout(
-                f"The batches have not ended within {self.timeout:,.0f} seconds: {', '.join(ids)}"
+                f"The batches have not ended within {self.timeout:,.0f} seconds: {', '.join(self._batch_ids)}"
             )
+        # The trigger may have seen an end that this worker cannot: waiting for it again, the two would spin.
+        is_cut_off = has_waited and self._active is None
         self.defer(
             trigger=OpenAIBatchTrigger(
                 conn_id=self.conn_id,
                 # Those that do not fit are waited for afterwards: the wait is for the last of all.
-                batch_ids=fitting(ids if self._active is None else self._active),
+                batch_ids=[] if is_cut_off else fitting(self._batch_ids if self._active is None else self._active),
                 poll_interval=self.poll_interval,
-                until=deadline,
+                until=min(deadline, now + self.poll_interval) if is_cut_off else deadline,
                 cancel_on_kill=False,
                 wait_for_all=True,
             ),
             method_name="execute_complete",
             kwargs={"deadline": deadline},
-            timeout=timedelta(seconds=left + SLACK),
+            timeout=timedelta(seconds=deadline - now + SLACK),
         )
         return None
 

@@ -17,7 +17,6 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk.exceptions import AirflowRescheduleException
 
-from airflow_provider_batch.hooks.airflow_errors import OpenAIBatchTaskError
 from airflow_provider_batch.sensors.openai_batch import OpenAIBatchSensor
 from tests.api.stub import Reply, StubApi, batch, error
 
@@ -162,13 +161,23 @@ class TestDeferring:
         with pytest.raises(AirflowSkipException):
             self.resume(sensor(deferrable=True, soft_fail=True), deferred, context)
 
-    def test_a_server_that_the_worker_cannot_reach_does_not_make_it_spin(
+    def test_a_server_that_the_worker_cannot_reach_is_waited_for_without_spinning(
         self, stub: StubApi, sensor: Make, context: Any
     ) -> None:
-        stub.on("GET", "/batches/b1", batch("b1"), Reply(503, {}))
-        deferred = self.defer(sensor(deferrable=True), context)
-        with pytest.raises(OpenAIBatchTaskError):
-            self.resume(sensor(deferrable=True), deferred, context)
+        stub.on("GET", "/batches/b1", batch("b1"), Reply(503, {}), batch("b1", "completed"))
+        first = self.defer(sensor(deferrable=True, poll_interval=30, timeout=1000), context)
+        with pytest.raises(TaskDeferred) as caught:
+            self.resume(sensor(deferrable=True, poll_interval=30, timeout=1000), first, context)
+        _, kwargs = caught.value.trigger.serialize()
+        assert kwargs["batch_ids"] == []  # the triggerer may reach it, and would fire at once
+        assert kwargs["until"] == pytest.approx(time.time() + 30, abs=5)
+        assert caught.value.kwargs == first.kwargs
+        assert self.resume(sensor(deferrable=True), caught.value, context) == ["b1"]
+
+    def test_a_server_that_stays_away_is_a_timeout(self, stub: StubApi, sensor: Make, context: Any) -> None:
+        stub.on("GET", "/batches/b1", Reply(503, {}))
+        with pytest.raises(AirflowSensorTimeout):
+            sensor().execute_complete(context, {"reason": "due"}, deadline=time.time() - 1)
 
 
 def test_its_arguments_are_templated() -> None:

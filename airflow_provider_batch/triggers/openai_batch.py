@@ -40,6 +40,8 @@ PATIENCE = 3600.0
 ID_BYTES = 7_000
 #: Seconds for reading ids from a ledger.
 LEDGER_TIMEOUT = 60.0
+#: Seconds after which a moment is reckoned anew: a machine that sleeps stops the loop's clock, and not the wall's.
+CLOCK_CHECK = 60.0
 
 #: Cancellations that are going on: an event loop alone keeps no task alive.
 _at_work: set[asyncio.Task[None]] = set()
@@ -103,6 +105,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
         self._watch = self._watch_of(self.batch_ids)
         self._has_read_ledger = False
         self._fired = False
+        self._clock: asyncio.TimerHandle | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments: ids and numbers, no secret; no more ids than fit where a ledger has them."""
@@ -183,6 +186,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
         waiting.join(ids, self.poll_interval)
         try:
             async with asyncio.timeout(None) as limit:
+                self._keep_time(limit, report)
                 while True:
                     if (wake := self._over(report)) is not None:
                         return wake
@@ -197,7 +201,15 @@ class OpenAIBatchTrigger(BaseEventTrigger):
                 raise
             return await self._wake_at_the_moment(report)
         finally:
+            if self._clock is not None:
+                self._clock.cancel()
             waiting.leave(ids, self.poll_interval)
+
+    def _keep_time(self, limit: asyncio.Timeout, report: Report) -> None:
+        """Set the limit to the moment again and again, as wall clocks are set and machines sleep."""
+        if not limit.expired():
+            limit.reschedule(self._loop_moment(report))
+            self._clock = asyncio.get_running_loop().call_later(CLOCK_CHECK, self._keep_time, limit, report)
 
     def _take_in(self, news: Snapshot, report: Report) -> None:
         now = time.time()
@@ -233,7 +245,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
     async def _wake_at_the_moment(self, report: Report) -> Wake:
         """Return the wake that is due; a wall clock that was set back may let it come later."""
         while (wake := self._over(report)) is None:  # noqa: ASYNC110
-            await asyncio.sleep(max(0.0, (self._moment(report) or 0.0) - time.time()))
+            await asyncio.sleep(min(CLOCK_CHECK, max(0.0, (self._moment(report) or 0.0) - time.time())))
         return wake
 
     def _watch_of(self, batch_ids: Collection[str]) -> Watch:

@@ -96,6 +96,24 @@ class TestFiring:
         assert (await event(OpenAIBatchTrigger(conn_id, ["b1"], 60, until=until)))["reason"] == "due"
         assert until <= time.time() < until + 2
 
+    async def test_a_wall_clock_that_leaps_forward_brings_its_moment(
+        self, stub: StubApi, conn_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A machine that slept for an hour: the loop's clock stood still."""
+        monkeypatch.setattr(openai_batch, "CLOCK_CHECK", 0.02)
+        leap, clock = [0.0], SimpleNamespace(time=lambda: time.time() + leap[0])
+        monkeypatch.setattr(openai_batch, "time", clock)
+        for batch_ids in ([], ["b1"]):
+            leap[0] = 0.0
+            stub.on("GET", "/batches/b1", batch("b1"))
+            trigger = OpenAIBatchTrigger(conn_id, batch_ids, 60, until=time.time() + 600)
+            waits = asyncio.create_task(event(trigger))
+            await asyncio.sleep(0.1)
+            assert not waits.done()
+            leap[0] = 3600.0
+            async with asyncio.timeout(10):
+                assert (await waits)["reason"] == "due"
+
     async def test_without_batches_it_waits_for_its_moment_and_asks_nobody(self, stub: StubApi, conn_id: str) -> None:
         until = time.time() + 0.3
         fired = await event(OpenAIBatchTrigger(conn_id, [], 60, until=until))

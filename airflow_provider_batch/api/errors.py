@@ -170,11 +170,9 @@ def retry_after_of(headers: Mapping[str, str]) -> float | None:
         except ValueError:
             pass
         try:
-            until = parsedate_to_datetime(value)
-        except (TypeError, ValueError):
+            return max(0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])).total_seconds())
+        except (KeyError, TypeError, ValueError):
             continue
-        sent = headers.get("date")
-        return max(0.0, (until - parsedate_to_datetime(sent)).total_seconds()) if sent else None
     return None
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_batch.api.client import BatchClient
+from airflow_provider_batch.api.errors import retry_after_of
 from airflow_provider_batch.api.outcomes import Accepted, Refused, Unknown
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import (
@@ -236,6 +237,20 @@ class TestReading:
         with pytest.raises(ApiUnavailableError) as caught:
             client.retrieve("b")
         assert caught.value.retry_after == 900
+
+    @pytest.mark.parametrize(
+        ("retry_after", "date", "seconds"),
+        [
+            ("Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:27:00 GMT", 60),
+            ("Wed, 21 Oct 2026 07:28:00 GMT", "some day", None),
+            ("Wed, 21 Oct 2026 07:28:00 -0000", "Wed, 21 Oct 2026 07:27:00 GMT", None),
+            ("soon", "Wed, 21 Oct 2026 07:27:00 GMT", None),
+        ],
+    )
+    def test_an_odd_date_to_come_back_at_is_passed_over(
+        self, retry_after: str, date: str, seconds: float | None
+    ) -> None:
+        assert retry_after_of({"retry-after": retry_after, "date": date}) == seconds
 
     def test_organization_and_project_are_those_of_the_settings_and_not_of_the_environment(
         self, stub: StubApi, monkeypatch: pytest.MonkeyPatch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from airflow_provider_batch.api import statuses
@@ -10,6 +10,9 @@ from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.hooks import metrics
 from airflow_provider_batch.jobs.roster import Gone, Seen, Snapshot, Trouble
 from airflow_provider_batch.jobs.waiting import Watch, progress_line
+
+#: Batches that one line of the log names.
+MOST_NAMED = 10
 
 
 class Report:
@@ -26,6 +29,8 @@ class Report:
         self._odd_statuses: set[str] = set()
         self._stalled: set[tuple[str, str]] = set()
         self._queued: set[str] = set()
+        self._ended: set[str] = set()
+        self._gone: set[str] = set()
         self._troubled: set[str] = set()
         self._kinds: set[str] = set()
         #: Epoch seconds since when no look has succeeded; None while all is well.
@@ -33,17 +38,16 @@ class Report:
 
     def take_in(self, news: Snapshot, watch: Watch, *, now: float) -> None:
         """Say what is new; `watch` knows it already."""
-        for batch_id, sight in news.items():
+        for sight in news.values():
             match sight:
                 case Seen(batch=batch, is_stalled=is_stalled):
                     self._say_odd_status(batch)
                     self._time(batch, now)
                     if is_stalled:
                         self._say_stalled(batch, now)
-                case Gone():
-                    self._log.warning("Batch %s is unknown to the account of connection %s.", batch_id, self._conn_id)
-                case Trouble():
+                case Gone() | Trouble():
                     pass
+        self._say_gone([batch_id for batch_id, sight in news.items() if isinstance(sight, Gone)])
         self._say_progress(watch)
         self._say_trouble(news, now)
 
@@ -52,6 +56,16 @@ class Report:
             return
         self._odd_statuses.add(batch.status)
         self._log.warning("Batch %s has the status %r, taken for still running.", batch.id, batch.status)
+
+    def _say_gone(self, batch_ids: Collection[str]) -> None:
+        new = [batch_id for batch_id in batch_ids if batch_id not in self._gone]
+        if not new:
+            return
+        self._gone.update(new)
+        more = f" and {len(new) - MOST_NAMED:,} more" if len(new) > MOST_NAMED else ""
+        self._log.warning(
+            "Batch %s%s: unknown to the account of connection %s.", ", ".join(new[:MOST_NAMED]), more, self._conn_id
+        )
 
     def _say_stalled(self, batch: Batch, now: float) -> None:
         if (batch.id, batch.status) in self._stalled:
@@ -93,5 +107,6 @@ class Report:
         if batch.in_progress_at is not None and batch.id not in self._queued:
             self._queued.add(batch.id)
             metrics.queue_seconds(self._conn_id, max(0.0, batch.in_progress_at - batch.created_at))
-        if batch.has_ended:
+        if batch.has_ended and batch.id not in self._ended:
+            self._ended.add(batch.id)
             metrics.batch_seconds(self._conn_id, batch.status, max(0.0, now - batch.created_at))

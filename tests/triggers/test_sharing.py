@@ -204,6 +204,31 @@ class TestSharing:
         assert counts[-1] == 0
         assert sorted(times) == ["completed", "completed", "queued 7", "queued 7"]
 
+    async def test_what_another_is_told_anew_is_not_said_again(
+        self, stub: StubApi, conn_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told: list[str] = []
+        monkeypatch.setattr(metrics, "batch_seconds", lambda *given: told.append(given[1]))
+        server, triggerer = Server(stub, names(3)), Triggerer()
+        stub.on("GET", "/batches/b1", error(404, "No batch found with id 'b1'."))
+        server.ended.add("b0")
+        first = triggerer.start(OpenAIBatchTrigger(conn_id, names(3), 0.02, wait_for_all=True))
+        await until(lambda: any("unknown" in line for line in triggerer.logs[1]))
+        second = triggerer.start(OpenAIBatchTrigger(conn_id, ["b0", "b1"], 0.02, wait_for_all=True))
+        await fired(second)
+        server.ended.add("b2")
+        await fired(first)
+        assert len([line for line in triggerer.logs[1] if "unknown" in line]) == 1
+        assert len(told) == 3  # b0 once for each, b2 for the first
+
+    async def test_many_that_are_gone_are_one_line(self, stub: StubApi, conn_id: str) -> None:
+        triggerer = Triggerer()
+        for batch_id in names(40):
+            stub.on("GET", f"/batches/{batch_id}", error(404, "No batch found"))
+        await fired(triggerer.start(OpenAIBatchTrigger(conn_id, names(40), 0.02, wait_for_all=True)))
+        (line,) = [line for line in triggerer.logs[1] if "unknown" in line]
+        assert " and 30 more: " in line
+
     async def test_connections_do_not_share(self, stub: StubApi, connection: Callable[..., str]) -> None:
         Server(stub, ["b0"])
         connection("one", host=stub.base_url)

@@ -90,7 +90,7 @@ class Lookout:
     @staticmethod
     def _is_worth_reading_again(sighting: Sighting) -> bool:
         problem = sighting.problem
-        if isinstance(problem, AuthenticationError):
+        if isinstance(problem, AuthenticationError) and problem.status_code != 403:  # a 403 may concern one batch
             return True
         limited = getattr(problem, "status_code", None) == 429
         return problem is not None and not limited and not sighting.batches and not sighting.gone

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.system
 
 def test_mapped_tasks_wait_together_hold_no_slot_and_all_finish(emulator: Emulator, tmp_path: Path) -> None:
     """Invariant 6."""
-    figures = waiting.run(emulator, tmp_path, tasks=6, batches=3, watched=10)
+    figures = waiting.run(emulator, tmp_path, tasks=6, batches=3, watched=20)
     assert figures.states == {"success": 6}
     assert (figures.triggerers, figures.most_slots, figures.least_deferred, figures.cancelled) == (1, 0, 6, 0)
-    # 18 batches, looked at every ten seconds: a page and two that are checked, and little more.
-    assert figures.pages + figures.retrieves <= 15
+    # 18 batches, looked at every ten seconds: a page and two that are checked, and little more; alone, 18 each time.
+    assert figures.pages + figures.retrieves < 2 * 18

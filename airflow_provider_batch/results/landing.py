@@ -10,8 +10,10 @@ comes out exactly once: in the part or in the retry sidecar.
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
@@ -136,7 +138,11 @@ def land_shard(
     :raises StorageError: The sidecar cannot be read.
     """
     files = [path for path in (results.output, results.error) if path is not None]
-    with Sidecar(results.rows) as sidecar, LineIndex(sidecar.custom_ids(), files, unreadable) as index:
+    with (
+        _few_collections(),
+        Sidecar(results.rows) as sidecar,
+        LineIndex(sidecar.custom_ids(), files, unreadable) as index,
+    ):
         spec = _with_embedding_size(spec, index)
         schema = result_schema(spec, sidecar.carried)
         metadata: dict[str, str] = {}
@@ -150,6 +156,22 @@ def land_shard(
                     landing.land(piece, schema, part_writer, retry_writer)
             metadata |= footer(spec, origin, results.batch_id, landing.models, results.round)
         return landing.summary(part_writer.rows, retry_writer.rows)
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """
+    Let the garbage collector look at new objects alone, and seldom: a landing makes many lists and few cycles.
+
+    A full collection looks at every object of the process, and an Airflow worker has a million of them.
+    """
+    before = gc.get_threshold()
+    if before[0]:
+        gc.set_threshold(50_000, 1_000, 1_000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class _Landing:

@@ -16,6 +16,7 @@ model; requests with audio or image tokens go through the table itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -113,6 +114,19 @@ class PriceList:
                 return None  # counts that contradict each other have no price
             cost += cached * (tier.cached - tier.input) + written * (tier.cache_write - tier.input)
         return cost + output * tier.output if output else cost
+
+    def text_costs(
+        self,
+        counts: Sequence[int],
+        outputs: Sequence[int | None],
+        cached: Sequence[int | None],
+        written: Sequence[int | None],
+    ) -> Sequence[int | None]:
+        """Return `text_picodollars` of many requests."""
+        if len(self.tiers) > 1 or any(cached) or any(written) or None in outputs:
+            return list(map(self.text_picodollars, counts, outputs, cached, written))
+        into, out = self.tiers[0].input, self.tiers[0].output
+        return [count * into + output * out for count, output in zip(counts, outputs, strict=True)]  # type: ignore[operator]
 
     def _has_images(self, usage: TokenUsage) -> bool:
         return bool(usage.input_image_tokens or usage.output_image_tokens or self.endpoint in _IMAGE_ENDPOINTS)

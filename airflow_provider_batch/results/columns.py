@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
-from itertools import accumulate, chain
+from itertools import accumulate, chain, repeat
 from typing import Any
 
 import pyarrow as pa
@@ -35,6 +35,42 @@ _REPEATED = 2048
 _SHORT = 64
 
 
+class Same(Sequence[Any]):
+    """A column of one value, as status, model, round and many counts are: nothing is done for each of its rows."""
+
+    __slots__ = ("_length", "value")
+
+    def __init__(self, value: Any, length: int) -> None:
+        self.value, self._length = value, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Any]:
+        return repeat(self.value, self._length)
+
+    def __getitem__(self, at: Any) -> Any:
+        picked = range(self._length)[at]
+        return Same(self.value, len(picked)) if isinstance(picked, range) else self.value
+
+    def count(self, value: Any) -> int:
+        return self._length if value == self.value else 0
+
+
+def same(values: Sequence[Any]) -> Sequence[Any]:
+    """Return a column, as `Same` where all its values are equal. Floats are left alone: -0.0 equals 0.0."""
+    if isinstance(values, Same) or not values:
+        return values
+    first, count = values[0], len(values)
+    is_same = first == values[-1] == values[count // 2] and type(first) is not float and values.count(first) == count
+    return Same(first, count) if is_same else values
+
+
+def distinct(values: Sequence[Any]) -> set[Any]:
+    """Return the values that a column has."""
+    return {values.value} if isinstance(values, Same) else set(values)
+
+
 def column(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
     """
     Return an Arrow array of Python values; None is null.
@@ -46,8 +82,21 @@ def column(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
     if count == 0 or (values[0] is None and values.count(None) == count):
         nothing: pa.Array[Any] = pa.nulls(count, kind)
         return nothing
-    if (kind in _CODES or pa.types.is_string(kind)) and _is_one_value(values):
-        return _repeated(values[0], kind).slice(0, count) if count <= _REPEATED else laid_out(values, kind)
+    if kind in _CODES or pa.types.is_string(kind):
+        values = same(values)
+    if isinstance(values, Same):
+        if count <= _REPEATED and len(str(values.value)) <= _SHORT and not pa.types.is_nested(kind):
+            return _repeated(values.value, kind).slice(0, count)
+        values = list(values)
+    return _converted(values, kind)
+
+
+@lru_cache(maxsize=128)
+def _repeated(value: Any, kind: pa.DataType) -> pa.Array[Any]:
+    return _converted([value] * _REPEATED, kind)
+
+
+def _converted(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
     if pa.types.is_decimal(kind):
         return _decimals(values, kind)
     if pa.types.is_fixed_size_list(kind):
@@ -56,19 +105,6 @@ def column(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
         converted: pa.Array[Any] = pa.array(values, kind)
         return converted
     return laid_out(values, kind)
-
-
-def _is_one_value(values: Sequence[Any]) -> bool:
-    """Return whether all are the same short text or number: as status, model, round and many counts are."""
-    first, count = values[0], len(values)
-    if not first == values[-1] == values[count // 2] or (type(first) is str and len(first) > _SHORT):
-        return False
-    return type(first) in (str, int) and values.count(first) == count
-
-
-@lru_cache(maxsize=128)
-def _repeated(value: str | int, kind: pa.DataType) -> pa.Array[Any]:
-    return laid_out([value] * _REPEATED, kind)
 
 
 def laid_out(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
@@ -113,6 +149,11 @@ def _pandas_installed() -> bool:
     return find_spec("pandas") is not None and find_spec("numpy") is not None
 
 
+def whole_number(value: int) -> Any:
+    """Return an Arrow scalar: `pa.scalar`, and a number given to `pyarrow.compute`, would import pandas."""
+    return pa.Array.from_buffers(pa.int64(), 1, [None, pa.py_buffer(array("q", [value]))])[0]
+
+
 def _pandas_is_no_cost() -> bool:
     return "pandas" in sys.modules or not _pandas_installed()
 
@@ -132,15 +173,17 @@ def _bits(flags: bytes) -> pa.Buffer:
 
 
 def _numbers(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
-    bitmap = validity(values)
-    filled = values if bitmap is None else [0 if value is None else value for value in values]
-    return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(array(_CODES[kind], filled))])
+    try:
+        numbers, bitmap = array(_CODES[kind], values), None
+    except TypeError:
+        numbers, bitmap = array(_CODES[kind], [0 if value is None else value for value in values]), validity(values)
+    return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(numbers)])
 
 
 def _strings(values: Sequence[str | None]) -> pa.Array[Any]:
-    encoded = [b"" if value is None else value.encode() for value in values]
+    encoded = [value.encode() if value else b"" for value in values]
     data = pa.py_buffer(b"".join(encoded))
-    return pa.Array.from_buffers(pa.string(), len(values), [validity(values), _offsets(encoded), data])
+    return pa.Array.from_buffers(pa.string(), len(values), [validity(values), _ends(map(len, encoded)), data])
 
 
 def _structs(values: Sequence[Any], kind: pa.StructType) -> pa.Array[Any]:
@@ -151,21 +194,26 @@ def _structs(values: Sequence[Any], kind: pa.StructType) -> pa.Array[Any]:
 
 
 def _offsets(values: Sequence[Any]) -> pa.Buffer:
-    lengths = (0 if value is None else len(value) for value in values)
+    return _ends(0 if value is None else len(value) for value in values)
+
+
+def _ends(lengths: Iterable[int]) -> pa.Buffer:
     return pa.py_buffer(array("i", accumulate(lengths, initial=0)))
 
 
-def _decimals(values: Sequence[int | None], kind: pa.DataType) -> pa.Array[Any]:
+def _decimals(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
     """Lay out 128-bit decimals: the value, then its sign, where all of them fit 64 bits."""
-    filled = [value or 0 for value in values]
+    bitmap = validity(values)
+    filled = values if bitmap is None else [value or 0 for value in values]
     halves = array("q", bytes(16 * len(values)))
     try:
         halves[::2] = array("q", filled)
     except OverflowError:
         data = b"".join(value.to_bytes(16, "little", signed=True) for value in filled)
-        return pa.Array.from_buffers(kind, len(values), [validity(values), pa.py_buffer(data)])
-    halves[1::2] = array("q", [-1 if value is not None and value < 0 else 0 for value in values])
-    return pa.Array.from_buffers(kind, len(values), [validity(values), pa.py_buffer(halves)])
+        return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(data)])
+    if min(filled) < 0:
+        halves[1::2] = array("q", [-1 if value < 0 else 0 for value in filled])
+    return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(halves)])
 
 
 def _vectors(values: Sequence[bytes | None], kind: Any) -> pa.Array[Any]:

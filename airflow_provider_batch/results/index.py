@@ -8,12 +8,14 @@ success is preferred to a failure, else the first line stays. Lines that nobody 
 
 from __future__ import annotations
 
-import mmap
 import os
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import repeat
+from mmap import PROT_READ, mmap
+from operator import sub
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -23,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_provider_batch.results.bodies import Body, Line, LineId
+from airflow_provider_batch.results.columns import whole_number
 from airflow_provider_batch.results.heads import HEAD, HeadReader
 from airflow_provider_batch.results.lines import ResultLine, blocks_of_lines
 from airflow_provider_batch.results.tolerant import read_as
@@ -35,6 +38,8 @@ PIECE_BYTES = 6 << 20
 #: Bytes of result files, and of a line on average, up to which lines are read in place rather than copied out one by
 #: one. A mapped page counts as the process's memory, and long lines gain nothing.
 MAPPED_BYTES, MAPPED_LINE_BYTES = 112 << 20, 4096
+
+_NO_LINE = memoryview(b"")
 
 _read_id = msgspec.json.Decoder(LineId).decode
 _read_status = msgspec.json.Decoder(Line[Body]).decode
@@ -53,23 +58,20 @@ class LineIndex:
         self.duplicates = 0
         self.foreign = 0
         self.unreadable = 0
-        #: Row → its line, numbered over all files; -1 where it has none.
-        self._line = array("q")
-        #: Line → its file, its offset there and its bytes. The last one stands for no line: -1 leads to it.
-        self._file, self._start, self._length = array("i"), array("q"), array("q")
-        self._positions: dict[bytes, int] = {}
+        #: Row → its line's file, its offset there and its end; a row without a line has an empty one.
+        self._files, self._starts, self._ends = array("i"), array("q"), array("q")
         self._stack = ExitStack()
-        self._mapped: dict[int, memoryview] = {}
+        self._views: dict[int, memoryview] = {}
         self._unreadable_path = unreadable
         self._unreadable_file: BinaryIO | None = None
         try:
             descriptors = [self._opened(path) for path in files]
-            if not self._reads_heads(descriptors, custom_ids):
+            self._nothing = self._opened(Path(os.devnull))
+            maps = _maps(descriptors)
+            if not self._reads_heads(descriptors, maps, custom_ids):
                 self._scan_all(descriptors, custom_ids)
-            self._file.append(self._opened(Path(os.devnull)))
-            self._start.append(0)
-            self._length.append(0)
-            self._mapped = self._map()
+            if sum(self._ends) - sum(self._starts) <= MAPPED_LINE_BYTES * len(self._ends):
+                self._views = {at: self._stack.enter_context(memoryview(mapped)) for at, mapped in maps.items()}
         except BaseException:
             self._stack.close()
             raise
@@ -84,20 +86,23 @@ class LineIndex:
 
     def read(self, start: int, count: int) -> Sequence[ResultLine]:
         """Return the result lines of rows; that of a row without one is empty."""
-        lines = self._line[start : start + count]
-        if self._mapped:
-            views, starts, lengths = self._mapped, self._start, self._length
-            return [views[self._file[at]][starts[at] : starts[at] + lengths[at]] for at in lines]
-        places = (map(of.__getitem__, lines) for of in (self._file, self._length, self._start))
-        return list(map(os.pread, *places))
+        rows = slice(start, start + count)
+        files, starts, ends = self._files[rows], self._starts[rows], self._ends[rows]
+        if self._views:
+            views = map(self._views.get, files, repeat(_NO_LINE))
+            return list(map(memoryview.__getitem__, views, map(slice, starts, ends)))
+        return list(map(os.pread, files, map(sub, ends, starts), starts))
 
     def pieces(self, start: int, count: int) -> Iterator[int]:
         """Cut rows into runs of about the same bytes, none much over the limit; yield the number of rows of each."""
-        lengths = self._lengths(start, count)
-        total = sum(lengths)
+        starts, ends = self._starts[start : start + count], self._ends[start : start + count]
+        total = sum(ends) - sum(starts)
         share = total / -(-total // PIECE_BYTES) if total else 0
+        if total <= PIECE_BYTES and count:
+            yield count
+            return
         rows, size = 0, 0
-        for length in lengths:
+        for length in map(sub, ends, starts):
             if rows and size + length / 2 > share:
                 yield rows
                 rows, size = 0, 0
@@ -105,12 +110,9 @@ class LineIndex:
         if rows:
             yield rows
 
-    def _lengths(self, start: int, count: int) -> list[int]:
-        return list(map(self._length.__getitem__, self._line[start : start + count]))
-
     def lines(self) -> Iterator[bytes]:
         """Yield the result lines in row order."""
-        for position in range(len(self._line)):
+        for position in range(len(self._starts)):
             (line,) = self.read(position, 1)
             if line:
                 yield bytes(line)
@@ -127,60 +129,47 @@ class LineIndex:
     def _opened(self, path: Path) -> int:
         return self._stack.enter_context(path.open("rb", buffering=0)).fileno()
 
-    def _reads_heads(self, descriptors: Sequence[int], custom_ids: pa.Array[Any]) -> bool:
+    def _reads_heads(self, descriptors: Sequence[int], maps: Mapping[int, mmap], custom_ids: pa.Array[Any]) -> bool:
         """Note the lines if each of them is usual and of a row of its own; return whether that is so."""
         with HeadReader() as reader:
             for descriptor in descriptors:
-                reader.read(descriptor)
+                reader.read(descriptor, maps.get(descriptor))
             heads = reader.heads()
         lines = pc.index_in(custom_ids, value_set=heads.custom_ids)
         if heads.custom_ids.null_count or len(lines) - lines.null_count != len(heads.custom_ids):
             return False
-        self._file, self._start, self._length = heads.files, heads.starts, heads.lengths
-        numbers = pc.fill_null(lines, -1).cast(pa.int64())
-        self._line.frombytes(memoryview(numbers.buffers()[1])[: 8 * len(numbers)])
+        # The last one stands for no line.
+        order = pc.fill_null(lines.cast(pa.int64()), whole_number(len(heads.starts)))
+        self._files = _taken(heads.files, self._nothing, order)
+        self._starts = _taken(heads.starts, 0, order)
+        self._ends = _taken(heads.ends, 0, order)
         return True
 
     def _scan_all(self, descriptors: Sequence[int], custom_ids: pa.Array[Any]) -> None:
         """Note the lines one by one, whatever they hold."""
-        self._positions = dict(zip(custom_ids.to_pylist(), range(len(custom_ids)), strict=True))
-        self._line = array("q", [-1]) * len(custom_ids)
+        count = len(custom_ids)
+        self._files = array("i", [self._nothing]) * count
+        self._starts, self._ends = array("q", bytes(8 * count)), array("q", bytes(8 * count))
+        positions = dict(zip(custom_ids.to_pylist(), range(count), strict=True))
         for descriptor in descriptors:
-            self._scan(descriptor)
-        self._positions.clear()
+            self._scan(descriptor, positions)
 
-    def _map(self) -> dict[int, memoryview]:
-        """Return a view of each file by its descriptor; nothing where they are too large for that."""
-        sizes = {descriptor: os.fstat(descriptor).st_size for descriptor in dict.fromkeys(self._file)}
-        if sum(sizes.values()) > min(MAPPED_BYTES, MAPPED_LINE_BYTES * len(self._start)):
-            return {}
-        views = {}
-        for descriptor, size in sizes.items():
-            mapped = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ) if size else b""
-            views[descriptor] = self._stack.enter_context(memoryview(mapped))
-        return views
-
-    def _scan(self, descriptor: int) -> None:
+    def _scan(self, descriptor: int, positions: Mapping[bytes, int]) -> None:
         """Note where the lines of a file stand, and which row each is of."""
-        head, position_of, lines = _HEAD.match, self._positions.get, self._line
-        note_file, note_start, note_length = self._file.append, self._start.append, self._length.append
-        number = len(self._start)
+        head, position_of = _HEAD.match, positions.get
+        files, starts, ends = self._files, self._starts, self._ends
         for offset, block in blocks_of_lines(descriptor):
             start, find = 0, block.find
             while (end := find(b"\n", start)) >= 0:
                 found = head(block, start, end)
                 position = position_of(found[1]) if found else None
-                note_file(descriptor)
-                note_start(offset + start)
-                note_length(end - start)
-                if position is None or lines[position] >= 0:
-                    position = self._position_of(block[start:end].rstrip(b"\r"))
+                if position is None or ends[position]:
+                    position = self._position_of(block[start:end].rstrip(b"\r"), positions)
                 if position is not None:
-                    lines[position] = number
-                number += 1
+                    files[position], starts[position], ends[position] = descriptor, offset + start, offset + end
                 start = end + 1
 
-    def _position_of(self, line: bytes) -> int | None:
+    def _position_of(self, line: bytes, positions: Mapping[bytes, int]) -> int | None:
         """Return the row whose line this is, None where it has a better one, or none has it; count what is odd."""
         if not line or line.isspace():
             return None
@@ -188,10 +177,10 @@ class LineIndex:
         if custom_id is None:
             self.keep_unreadable(line)
             return None
-        position = self._positions.get(custom_id.encode())
+        position = positions.get(custom_id.encode())
         if position is None:
             self.foreign += 1
-        elif self._line[position] >= 0 and not self._replaces(line, position):
+        elif self._ends[position] and not self._replaces(line, position):
             return None
         return position
 
@@ -200,6 +189,22 @@ class LineIndex:
         self.duplicates += 1
         (known,) = self.read(position, 1)
         return not is_success(bytes(known)) and is_success(line)
+
+
+def _maps(descriptors: Sequence[int]) -> dict[int, mmap]:
+    """Map files; none of them where they are too large for that."""
+    sizes = {descriptor: os.fstat(descriptor).st_size for descriptor in descriptors}
+    if sum(sizes.values()) > MAPPED_BYTES:
+        return {}
+    return {descriptor: mmap(descriptor, 0, prot=PROT_READ) for descriptor, size in sizes.items() if size}
+
+
+def _taken(values: array[int], last: int, order: pa.Array[Any]) -> array[int]:
+    """Return the values at some places; at the place behind all of them stands another value."""
+    values.append(last)
+    kind = pa.int32() if values.typecode == "i" else pa.int64()
+    taken = pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)]).take(order)
+    return array(values.typecode, memoryview(taken.buffers()[1])[: values.itemsize * len(order)].tobytes())
 
 
 def is_success(line: bytes) -> bool:

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from itertools import compress
-from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ import pyarrow as pa
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
 from airflow_provider_batch.requests.shards import STATE
-from airflow_provider_batch.results.columns import column, mask
+from airflow_provider_batch.results.columns import Same, column, distinct, mask
 from airflow_provider_batch.results.index import LineIndex
 from airflow_provider_batch.results.media import MediaFiles
 from airflow_provider_batch.results.parts import PartWriter
@@ -207,23 +206,23 @@ class _Landing:
 
     def land(self, batch: pa.RecordBatch, schema: pa.Schema, part: PartWriter, retry: RetryWriter) -> None:
         """Write the next rows of the sidecar, in order."""
-        states = batch.column("state").to_pylist() if _has_states(batch) else [None] * batch.num_rows
+        states = batch.column("state").to_pylist() if _has_states(batch) else Same(None, batch.num_rows)
         rows = self._reader.read(self._position, states)
-        tried = [state["attempts"] or 0 if state else 0 for state in states]
-        attempts = list(map(add, tried, rows[OWN_FAILURE]))
+        attempts = _attempts(states, rows[OWN_FAILURE])
         final = self._final(rows, attempts)
         if self._media is not None and self._reader.apart:
             places = self._reader.apart_places
             numbers = batch.column("row_number").take(column(places, INT64))
             self._media.keep(self._reader.apart, [final[at] for at in places], numbers)
             rows = self._reader.columns(batch.num_rows)
-        self.models.update(rows["model"])
-        self._statuses.update(compress(rows["status"], final))
+        self.models |= distinct(rows["model"])
         table = self._table(batch, rows, states, schema)
         self._count(table, rows)
-        if all(final):
+        if 0 not in final:
+            self._note_statuses(rows["status"])
             part.write(table)
         else:
+            self._note_statuses(list(compress(rows["status"], final)))
             if any(final):
                 part.write(table.filter(mask(final)))
             again = bytearray(not done for done in final)
@@ -247,18 +246,29 @@ class _Landing:
 
     def _final(self, rows: Columns, attempts: Sequence[int]) -> bytearray:
         """Return for each row whether it is done; a shard has few distinct outcomes, and each is asked about once."""
-        nothing = [None] * len(attempts)
-        outcomes = list(
-            zip(rows["status"], rows["status_code"], rows.get("error_code", nothing), attempts, strict=True)
-        )
-        for outcome in dict.fromkeys(outcomes):
-            if outcome not in self._decided:
-                self._decided[outcome] = bool(self._is_final(RowOutcome(*outcome)))
-        return bytearray(map(self._decided.__getitem__, outcomes))
+        nothing = Same(None, len(attempts))
+        columns = (rows["status"], rows["status_code"], rows.get("error_code", nothing), attempts)
+        if all(isinstance(values, Same) for values in columns):
+            return bytearray([self._decide(tuple(values[0] for values in columns))]) * len(attempts)
+        outcomes = list(zip(*columns, strict=True))
+        decided = {outcome: self._decide(outcome) for outcome in dict.fromkeys(outcomes)}
+        return bytearray(map(decided.__getitem__, outcomes))
+
+    def _decide(self, outcome: tuple[Any, ...]) -> bool:
+        if outcome not in self._decided:
+            self._decided[outcome] = bool(self._is_final(RowOutcome(*outcome)))
+        return self._decided[outcome]
+
+    def _note_statuses(self, statuses: Sequence[str]) -> None:
+        self._statuses.update({statuses.value: len(statuses)} if isinstance(statuses, Same) else statuses)
 
     def _count(self, table: pa.RecordBatch, rows: Columns) -> None:
         for name in USAGE_COLUMNS:
-            self._usage[name] += table.column(name).sum().as_py() or 0
+            values = rows.get(name)
+            if isinstance(values, Same):
+                self._usage[name] += (values.value or 0) * len(values)
+            elif values:
+                self._usage[name] += table.column(name).sum().as_py() or 0
         costs = table.column(COST_COLUMN)
         priced = len(costs) - costs.null_count
         if priced:
@@ -275,17 +285,17 @@ class _Landing:
         carried: Any = batch.column("carried") if "carried" in batch.schema.names else None
         arrays = [] if carried is None else carried.flatten()
         arrays += [batch.column(name) for name in KEY_COLUMNS]
-        rows |= {"batch_id": self._batch_ids(states), "round": [self._results.round] * count}
+        rows |= {"batch_id": self._batch_ids(states), "round": Same(self._results.round, count)}
         arrays += [
             column(rows[field.name], field.type) if field.name in rows else pa.nulls(count, field.type)
             for field in list(schema)[len(arrays) :]
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
-    def _batch_ids(self, states: Sequence[Mapping[str, Any] | None]) -> list[str | None]:
+    def _batch_ids(self, states: Sequence[Mapping[str, Any] | None]) -> Sequence[str | None]:
         if self._results.batch_status == "" and self._results.batch_id is None:
             return [state["batch_id"] if state else None for state in states]
-        return [self._results.batch_id] * len(states)
+        return Same(self._results.batch_id, len(states))
 
     def _write_retry(
         self,
@@ -302,6 +312,13 @@ class _Landing:
         state = pa.StructArray.from_arrays([ended[field.name] for field in STATE], fields=list(STATE))
         positions = column(range(self._position, self._position + batch.num_rows), POSITION.type)
         retry.write(batch.filter(chosen), state.filter(chosen), positions.filter(chosen))
+
+
+def _attempts(states: Sequence[Mapping[str, Any] | None], failures: Sequence[bool]) -> Sequence[int]:
+    """Return each row's failed executions, the last round's included."""
+    if isinstance(states, Same) and isinstance(failures, Same):
+        return Same(int(failures.value), len(states))
+    return [(state["attempts"] or 0 if state else 0) + fails for state, fails in zip(states, failures, strict=True)]
 
 
 def _unpriced(answered: bool, cost: int | None) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from mmap import mmap
 from typing import TypeAlias
 
 #: A result line; a view where its file is mapped.
@@ -18,14 +19,19 @@ ResultLine: TypeAlias = bytes | memoryview
 READ_BYTES = 1 << 20
 
 
-def blocks_of_lines(descriptor: int) -> Iterator[tuple[int, bytes]]:
+def blocks_of_lines(descriptor: int, mapped: mmap | None = None) -> Iterator[tuple[int, bytes | mmap]]:
     r"""
     Yield (offset in bytes, block) of an open file, cut so that each line stands whole in one block.
 
     What follows the last `\n` of a block is the beginning of the next one. The file's last line may lack its `\n`; in
     the block it has one.
+
+    :param mapped: The file, where it is mapped: then it is one block, but for a last line without `\n`.
     """
     offset, size, seen = 0, READ_BYTES, 0
+    if mapped is not None:
+        yield 0, mapped
+        offset = mapped.rfind(b"\n") + 1
     while block := os.pread(descriptor, size, offset):
         end = block.rfind(b"\n") + 1
         if end:

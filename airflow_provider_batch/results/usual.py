@@ -23,6 +23,7 @@ from airflow_provider_batch.economics.prices import TokenUsage, price_list
 from airflow_provider_batch.results import answers
 from airflow_provider_batch.results.answers import SUCCEEDED
 from airflow_provider_batch.results.bodies import BodyT, Count, EmbeddingItem, TokenDetails, ToolCall
+from airflow_provider_batch.results.columns import Same, same
 from airflow_provider_batch.results.lines import ResultLine
 from airflow_provider_batch.results.raw_body import read_raw_body
 from airflow_provider_batch.results.rows import ANSWERED, COST_LIMIT, OWN_FAILURE, Columns, cost
@@ -105,7 +106,7 @@ def chat(bodies: Sequence[ChatBody]) -> Columns:
     """Return the columns of `/v1/chat/completions`."""
     choices = [choice for (choice,) in _each("choices", bodies)]
     messages = _each("message", choices)
-    columns: Columns = {"text": _each("content", messages), "finish_reason": _each("finish_reason", choices)}
+    columns: Columns = {"text": _each("content", messages), "finish_reason": same(_each("finish_reason", choices))}
     calls = _each("tool_calls", messages)
     if any(calls):
         columns["tool_calls"] = list(map(answers.tool_calls, calls))
@@ -144,7 +145,7 @@ def responses(bodies: Sequence[ResponsesBody]) -> Columns:
     """Return the columns of `/v1/responses`."""
     return {
         "text": [_text(output) for output in _each("output", bodies)],
-        "finish_reason": _each("status", bodies),
+        "finish_reason": Same("completed", len(bodies)),
         "response_id": _each("id", bodies),
     }
 
@@ -253,47 +254,56 @@ class UsualReader:
     def _columns(self, lines: Sequence[Any]) -> Columns:
         responses = _each("response", lines)
         bodies = _each("body", responses)
-        models = _each("model", bodies)
+        models = same(_each("model", bodies))
         tokens = _tokens(_each("usage", bodies))
         return {
-            "status": [SUCCEEDED] * len(lines),
-            "status_code": [200] * len(lines),
+            "status": Same(SUCCEEDED, len(lines)),
+            "status_code": Same(200, len(lines)),
             "request_id": _each("request_id", responses),
             "model": models,
             **tokens,
             COST_COLUMN: self._costs(models, tokens),
             **self._own(bodies),
-            OWN_FAILURE: [False] * len(lines),
-            ANSWERED: [True] * len(lines),
+            OWN_FAILURE: Same(False, len(lines)),
+            ANSWERED: Same(True, len(lines)),
         }
 
-    def _costs(self, models: Sequence[str], tokens: Columns) -> list[int | None]:
+    def _costs(self, models: Sequence[str], tokens: Columns) -> Sequence[int | None]:
         """Return picodollars; for text of one model without looking at each request apart."""
-        prices = price_list(models[0], self._endpoint) if len(set(models)) == 1 else None
+        prices = price_list(models[0], self._endpoint) if isinstance(models, Same) else None
         if prices is None or not prices.tiers or any(any(tokens[name]) for name in _NOT_TEXT):
             requests = zip(*(tokens[name] for name in USAGE_COLUMNS), strict=True)
             return [
                 cost(model, self._endpoint, TokenUsage(*counts)) for model, counts in zip(models, requests, strict=True)
             ]
-        costs = map(prices.text_picodollars, *(tokens[name] for name in _PRICED))
+        costs = prices.text_costs(*(tokens[name] for name in _PRICED))
+        if max(filter(None, costs), default=0) < COST_LIMIT:
+            return costs
         return [one if one is None or one < COST_LIMIT else None for one in costs]
 
 
+#: Column → the field of `usage` whose details hold it, and its name there.
+_DETAILS = {
+    "cached_tokens": ("asked", "cached_tokens"),
+    "cache_write_tokens": ("asked", "cache_write_tokens"),
+    "reasoning_tokens": ("given", "reasoning_tokens"),
+    "input_audio_tokens": ("asked", "audio_tokens"),
+    "output_audio_tokens": ("given", "audio_tokens"),
+    "input_image_tokens": ("asked", "image_tokens"),
+    "output_image_tokens": ("given", "image_tokens"),
+}
+
+
 def _tokens(usages: Sequence[Any]) -> Columns:
-    asked = [details or _NO_DETAILS for details in _each("asked", usages)]
-    given = [details or _NO_DETAILS for details in _each("given", usages)]
-    return {
-        "input_tokens": _each("input_tokens", usages),
-        "output_tokens": _each("output_tokens", usages),
-        "total_tokens": _each("total_tokens", usages),
-        "cached_tokens": _each("cached_tokens", asked),
-        "cache_write_tokens": _each("cache_write_tokens", asked),
-        "reasoning_tokens": _each("reasoning_tokens", given),
-        "input_audio_tokens": _each("audio_tokens", asked),
-        "output_audio_tokens": _each("audio_tokens", given),
-        "input_image_tokens": _each("image_tokens", asked),
-        "output_image_tokens": _each("image_tokens", given),
-    }
+    details = {name: same(_each(name, usages)) for name in ("asked", "given")}
+    columns: Columns = {name: _each(name, usages) for name in ("input_tokens", "output_tokens", "total_tokens")}
+    return columns | {column: _detail(name, details[of]) for column, (of, name) in _DETAILS.items()}
+
+
+def _detail(name: str, details: Sequence[TokenDetails | None]) -> Sequence[int | None]:
+    if isinstance(details, Same):
+        return Same(getattr(details.value or _NO_DETAILS, name), len(details))
+    return same([getattr(one, name) if one else None for one in details])
 
 
 def _each(name: str, values: Sequence[Any]) -> list[Any]:

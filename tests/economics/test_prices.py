@@ -120,3 +120,20 @@ def test_output_of_an_image_endpoint_is_images_where_it_does_not_say() -> None:
 def test_the_price_table_is_loaded_only_when_asked() -> None:
     code = "import sys, airflow_provider_batch.economics.prices; assert 'genai_prices' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+tokens = st.none() | st.sampled_from([0, 0, 1, 500, 300_000])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([MODELS[0], *(model for model in MODELS if len(price_list(model, CHAT).tiers) > 1)]),  # type: ignore[union-attr]
+    st.lists(st.tuples(st.sampled_from([0, 1, 100, 300_000]), tokens, tokens, tokens), max_size=4),
+)
+def test_many_requests_cost_what_each_does(
+    model: str, usages: list[tuple[int, int | None, int | None, int | None]]
+) -> None:
+    prices = price_list(model, CHAT)
+    assert prices is not None
+    columns = list(zip(*usages, strict=True)) or [()] * 4
+    assert list(prices.text_costs(*columns)) == [prices.text_picodollars(*usage) for usage in usages]  # type: ignore[arg-type]

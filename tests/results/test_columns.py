@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_batch.results.columns import column, laid_out, mask
+from airflow_provider_batch.results.columns import Same, column, distinct, laid_out, mask, same
 from airflow_provider_batch.results.schema import DOLLARS, ENDPOINT_COLUMNS, LOGPROBS
 
 TYPES = sorted(
@@ -101,3 +101,25 @@ def test_pandas_is_not_imported_for_a_column() -> None:
 def test_absent_fields_of_a_struct_are_null() -> None:
     array = laid_out([[{"token": "a"}]], LOGPROBS)
     assert array.to_pylist() == [[{"token": "a", "logprob": None, "top_logprobs": None}]]
+
+
+@given(st.lists(st.sampled_from([None, 0, 1, "a", "b" * 70, 1.5, 0.0, -0.0]), max_size=6), st.integers(0, 3))
+def test_a_column_of_one_value_is_that_list(values: list[Any], more: int) -> None:
+    values = values + values[-1:] * more
+    found = same(values)
+    assert list(map(repr, found)) == list(map(repr, values))
+    assert len(found) == len(values)
+    assert [found[at] for at in range(len(values))] == values
+    assert list(found[1:]) == values[1:]
+    assert found.count("a") == values.count("a")
+    assert distinct(found) == set(values)
+
+
+def test_only_a_column_of_one_value_is_kept_as_one() -> None:
+    assert isinstance(same(["a"] * 3), Same)
+    assert not isinstance(same(["a", "b", "a", "a", "a"]), Same)
+    assert not isinstance(same([0.0, 0.0]), Same)
+    for kind in (pa.string(), pa.bool_(), pa.int64(), DOLLARS):
+        value = {pa.string(): "x" * 99, pa.bool_(): True}.get(kind, 7)
+        assert column(Same(value, 3000), kind).equals(column([value] * 3000, kind))
+        assert column(Same(value, 3), kind).equals(column([value] * 3, kind))

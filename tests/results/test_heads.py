@@ -85,7 +85,7 @@ def test_only_what_is_odd_is_looked_at_line_by_line(
 ) -> None:
     (tmp_path / "output").write_bytes(b"".join(line + b"\n" for line in content))
     looked: list[int] = []
-    monkeypatch.setattr(LineIndex, "_scan", lambda _, descriptor: looked.append(descriptor))
+    monkeypatch.setattr(LineIndex, "_scan", lambda _, descriptor, positions: looked.append(descriptor))
     with LineIndex(pa.array(ROWS, pa.binary()), [tmp_path / "output"]):
         assert (looked == []) is is_quick
 

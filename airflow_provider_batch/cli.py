@@ -69,7 +69,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Read and check a whole input as a job would, and send nothing."""
-    from airflow_provider_batch.jobs.opening import check_input
+    from airflow_provider_batch.jobs.preparing import check_input
 
     rows: dict[str, Any] = {"filters": filters, "sample": sample, "limit": limit, "data_urls": data_url or ()}
     spec = _spec(endpoint, body, response_model, **rows)

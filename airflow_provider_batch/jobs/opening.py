@@ -13,42 +13,36 @@ A woken task does not read its source again: `resume_job` goes by the ledger alo
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any
 
 import msgspec
-import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import Endpoint
-from airflow_provider_batch.exceptions import (
-    ChangedInputError,
-    ConfigurationError,
-    InputError,
-    JobError,
-    StorageError,
-)
+from airflow_provider_batch.exceptions import ChangedInputError, ConfigurationError, InputError, StorageError
 from airflow_provider_batch.jobs.entries import Leased, Relanding, Reopened, RerunPlanned
 from airflow_provider_batch.jobs.finishing import decode_columns, encode_columns, where_the_money_is
-from airflow_provider_batch.jobs.identity import Fingerprint, digest, fingerprint
+from airflow_provider_batch.jobs.identity import Fingerprint
 from airflow_provider_batch.jobs.ledger import Lease, Ledger, ShardRecord
+from airflow_provider_batch.jobs.preparing import (
+    asked_fingerprint,
+    check_arguments,
+    check_partitions,
+    content_digest,
+    discard,
+    prepare_shards,
+)
+from airflow_provider_batch.jobs.relanding import check_can_land_again, land_again, lands_anew, restore_shards
 from airflow_provider_batch.jobs.request import JobRequest, Tools
-from airflow_provider_batch.jobs.responses import check_response_model
+from airflow_provider_batch.jobs.responses import recorded_schema
 from airflow_provider_batch.jobs.rounds import plan_rerun, publish_shard
 from airflow_provider_batch.jobs.runner import Job
 from airflow_provider_batch.jobs.store import LedgerStore, job_folder, sibling_folders
-from airflow_provider_batch.jobs.submission import MAX_USER_PAIRS, OWN_KEYS
-from airflow_provider_batch.local_disk import scratch
-from airflow_provider_batch.requests.prepare import Prepared, prepare
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.requests.sources import Source, open_source
 from airflow_provider_batch.results.manifest import check_destination
-from airflow_provider_batch.results.names import manifest_name, standing_files
-from airflow_provider_batch.results.partitions import check_columns, check_values
-from airflow_provider_batch.results.schema import TableSpec, embedding_size
-from airflow_provider_batch.results.structured.shapes import ParsedColumn
-from airflow_provider_batch.storage import Location
+from airflow_provider_batch.results.schema import embedding_size
 
 
 def open_job(request: JobRequest, tools: Tools) -> Job:
@@ -67,7 +61,7 @@ def open_job(request: JobRequest, tools: Tools) -> Job:
 
 def _open(request: JobRequest, tools: Tools, source: Source) -> Job:
     with _saying_what_runs(request):
-        asked = _fingerprint(request, tools, source)
+        asked = asked_fingerprint(request, tools, source)
         store, ledger, changes = _find(request, tools, source, asked)
     if ledger is None:
         with store.holding(None):
@@ -114,66 +108,6 @@ def resume_job(request: JobRequest, tools: Tools, key: str | None = None) -> Job
     return Job(begun, tools, store, _leased(store, ledger, tools))
 
 
-def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
-    """Read and check the whole input as a job would, send and keep nothing, and say what would be sent."""
-    check_arguments(request)
-    with open_source(request.source, resolve=tools.resolve) as source:
-        prepared = _prepare(request, tools, source, _discard)
-    model = request.spec.response_model
-    parsed = {} if model is None else {"parsed": str(ParsedColumn.of(model).type), "strict": model.not_strict is None}
-    return {
-        "rows": prepared.row_count,
-        "shards": len(prepared.shards),
-        "bytes": prepared.byte_count,
-        "input_tokens_estimate": prepared.token_estimate,
-        "models": list(prepared.models),
-        "carried": list(prepared.carried.names),
-        **parsed,
-    }
-
-
-def check_arguments(request: JobRequest) -> None:
-    """Check what needs no input: metadata and limits; raise ConfigurationError."""
-    taken = sorted(set(request.metadata) & set(OWN_KEYS))
-    if taken:
-        raise ConfigurationError(f"metadata: {', '.join(taken)} belong to the provider; use other keys.")
-    if len(request.metadata) > MAX_USER_PAIRS:
-        raise ConfigurationError(f"metadata: expected at most {MAX_USER_PAIRS} pairs, found {len(request.metadata)}.")
-    for key, value in request.metadata.items():
-        if not isinstance(value, str) or len(key) > 64 or len(value) > 512:
-            raise ConfigurationError(
-                f"metadata: {key!r} has to be text of at most 512 characters under a key of at most 64."
-            )
-    check_response_model(request.spec)
-    if request.partition_by and request.destination is None:
-        raise ConfigurationError("partition_by needs a destination: without one nothing is landed here.")
-    limits = request.limits
-    if limits.timeout <= 0 or request.poll_interval <= 0:
-        raise ConfigurationError("timeout and poll_interval have to be above 0 seconds.")
-    if min(limits.max_attempts, limits.max_rounds, limits.max_active_batches) < 1:
-        raise ConfigurationError("max_attempts, max_rounds and max_active_batches have to be at least 1.")
-
-
-def _fingerprint(request: JobRequest, tools: Tools, source: Source) -> Fingerprint:
-    spec = request.spec
-    options: dict[str, Any] = {
-        "custom_id": spec.custom_id,
-        "carry": spec.carry,
-        "null_text": spec.null_text,
-        "limit": spec.limit,
-    }
-    if spec.filters or spec.sample is not None or spec.data_urls:
-        options["rows"] = [str(spec.selection.groups), spec.sample, list(spec.data_urls)]
-    return fingerprint(
-        endpoint=spec.endpoint.value,
-        body=spec.body,
-        response_model=None if spec.response_model is None else spec.response_model.text,
-        options=options,
-        account=tools.client.settings.account,
-        listing=source.listing,
-    )
-
-
 def _find(
     request: JobRequest, tools: Tools, source: Source, asked: Fingerprint
 ) -> tuple[LedgerStore, Ledger | None, list[str]]:
@@ -182,7 +116,7 @@ def _find(
     ledger = store.load()
     changes = ledger.fingerprint.changes(asked) if ledger is not None else []
     if ledger is not None and changes == ["source"]:
-        content = _content(_prepare(request, tools, source, _discard).shards)
+        content = content_digest(prepare_shards(request, tools, source, discard).shards)
         changes = [] if content == ledger.fingerprint.content else changes
     if request.identity.map_index >= 0 and (ledger is None or changes):
         for folder in sibling_folders(request.state, request.identity):
@@ -211,7 +145,7 @@ def _begin(
         records.append(ShardRecord.of(shard))
         publish_shard(shard, folder)
 
-    prepared = _prepare(request, tools, source, keep)
+    prepared = prepare_shards(request, tools, source, keep)
     records.sort(key=lambda record: record.key)
     if not request.limits.waits and len(records) > request.limits.max_active_batches:
         raise ConfigurationError(
@@ -221,7 +155,7 @@ def _begin(
     now = tools.clock()
     ledger = Ledger(
         identity=identity,
-        fingerprint=_with_content(asked, _content(prepared.shards)),
+        fingerprint=msgspec.structs.replace(asked, content=content_digest(prepared.shards)),
         endpoint=request.spec.endpoint.value,
         rows=prepared.row_count,
         created_at=now,
@@ -232,7 +166,7 @@ def _begin(
         destination=request.destination,
         partition_by=request.partition_by,
         embedding_size=_embedding_size(request),
-        response_schema=_response_schema(request, tools),
+        response_schema=recorded_schema(request.spec, tools.log),
         era=request.era,
     )
     ledger = store.begin(ledger, after)
@@ -249,10 +183,10 @@ def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger
     asked_for = (request.destination, request.partition_by)
     is_moved = request.destination is not None and asked_for != (ledger.destination, ledger.partition_by)
     if is_moved:
-        _check_partitions(request, decode_columns(ledger.columns))
-        _check_can_land_again(store, ledger)
+        check_partitions(request, decode_columns(ledger.columns))
+        check_can_land_again(store, ledger)
     if is_moved or any(shard.round == 1 for shard in ledger.shards_in("planned")):
-        _restore_shards(request, tools, store, ledger, source)
+        restore_shards(request, tools, store, ledger, source)
     if ledger.closing is not None and not ledger.closing.final:
         ledger = store.record(ledger, Reopened())
     elif is_clear and _timed_out(ledger) and ledger.cancel_asked_at is None:
@@ -311,45 +245,15 @@ def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger
         return Job(request, tools, store, ledger)
     destination = tools.resolve(request.destination)
     with store.holding(ledger):
-        if ledger.lands_again or _lands_anew(store, ledger, request, destination):
-            ledger = _land_again(request, tools, store, ledger, source, wholly=again)
+        if ledger.lands_again or lands_anew(store, ledger, request, destination):
+            ledger = land_again(request, tools, store, ledger, source, wholly=again)
         if again:
-            _restore_shards(request, tools, store, ledger, source)
+            restore_shards(request, tools, store, ledger, source)
             shards = plan_rerun(ledger, request.spec, store.shards(ledger.generation), destination)
             if shards:
                 ledger = store.record(ledger, RerunPlanned(shards, request.era))
                 tools.log.info("%s rows without success go again.", f"{sum(shard.rows for shard in shards):,}")
     return Job(request, tools, store, ledger)
-
-
-def _land_again(
-    request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source, *, wholly: bool
-) -> Ledger:
-    """Plan to land a finished job's table once more, and do it at once where the whole of it is needed now."""
-    assert request.destination is not None
-    check_destination(tools.resolve(request.destination), ledger.job, request.if_exists)
-    _check_can_land_again(store, ledger)
-    _check_partitions(request, decode_columns(ledger.columns))
-    _restore_shards(request, tools, store, ledger, source)
-    tools.log.info("The job is finished; its table is landed again from the batches that were paid for.")
-    ledger = store.record(ledger, Relanding(request.destination, request.partition_by))
-    if not wholly:
-        return ledger
-    job = Job(request, tools, store, ledger)
-    job.land_all()
-    return job.ledger
-
-
-def _lands_anew(store: LedgerStore, ledger: Ledger, request: JobRequest, destination: Location) -> bool:
-    """Whether a finished job's table is not where it is asked for, or a clear can complete it."""
-    landings = [shard.landing for shard in ledger.shards if shard.landing is not None]
-    is_whole = not (request.delete_files and ledger.first_round > 1) and _can_land_again(store, ledger)
-    if request.era != ledger.era and ledger.unfetched and is_whole:
-        return True
-    there = standing_files(destination)
-    parts = {name for landing in landings for name in landing.part_files}
-    is_standing = manifest_name(ledger.job) in there and parts <= there
-    return not is_standing or request.partition_by != ledger.partition_by
 
 
 def _wants_again(request: JobRequest, ledger: Ledger, which: str) -> bool:
@@ -366,95 +270,9 @@ def _begins_anew_after_time(request: JobRequest, ledger: Ledger) -> bool:
     return request.destination is None and _timed_out(ledger) and request.era != ledger.era
 
 
-def _restore_shards(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> None:
-    """Write the first round's shards again, where they were removed; later rounds follow from the landings."""
-    first = [record for record in ledger.shards if record.round == 1]
-    folder = store.shards(ledger.generation)
-    if all((folder / f"{record.key}.jsonl").exists() for record in first):
-        return
-    error = ChangedInputError(
-        "The shards of this job were removed, and source and max_shard_rows do not give the same ones any more: its "
-        "results cannot be joined to their rows. rerun='all' begins anew, and pays again; keep_shards=True avoids this."
-    )
-    known = {record.key: record.sha256 for record in first}
-
-    def keep(shard: Shard) -> None:
-        if known.get(str(shard.key)) != ShardRecord.of(shard).sha256:  # another one in its place would lose rows
-            raise error
-        publish_shard(shard, folder)
-
-    if len(_prepare(request, tools, source, keep).shards) != len(first):
-        raise error
-
-
-def _can_land_again(store: LedgerStore, ledger: Ledger) -> bool:
-    """Whether no shard of a rerun is gone: which rows they held, only the table has told."""
-    folder = store.shards(ledger.generation)
-    rerun = [record for record in ledger.shards if 1 < ledger.first_round <= record.round]
-    return all((folder / f"{record.key}.arrow").exists() for record in rerun)
-
-
-def _check_can_land_again(store: LedgerStore, ledger: Ledger) -> None:
-    if not _can_land_again(store, ledger):
-        raise JobError(
-            f"{store.location}: this job sent some rows again (rerun), its shards were removed after landing, and the "
-            "table is gone, or is wanted in another place or with other partitions: it cannot be put together again "
-            "from the ledger alone. rerun='all' begins anew, and pays again; keep_shards=True avoids this."
-        )
-
-
-def _prepare(request: JobRequest, tools: Tools, source: Source, on_shard: Callable[[Shard], None]) -> Prepared:
-    spec = _asked_spec(request)
-
-    def checked(shard: Shard) -> None:
-        check_values(shard.rows, request.partition_by, spec)
-        on_shard(shard)
-
-    with scratch("the shards of the input", "one shard of each model, and its rows") as local:
-        given = checked if request.partition_by else on_shard
-        prepared = prepare(source, request.spec, local, given, resolve=tools.resolve)
-    _check_partitions(request, prepared.carried)
-    return prepared
-
-
-def _check_partitions(request: JobRequest, carried: pa.Schema) -> None:
-    if request.partition_by:
-        check_columns(request.partition_by, _asked_spec(request), carried)
-
-
-def _asked_spec(request: JobRequest) -> TableSpec:
-    """Return what names the columns of the table that is asked for."""
-    model = request.spec.response_model
-    return TableSpec(request.spec.endpoint, parsed=None if model is None else ParsedColumn.of(model))
-
-
 def _embedding_size(request: JobRequest) -> int | None:
     body = request.spec.body
     return embedding_size(body) if body is not None and request.spec.endpoint is Endpoint.EMBEDDINGS else None
-
-
-def _response_schema(request: JobRequest, tools: Tools) -> dict[str, Any] | None:
-    model = request.spec.response_model
-    if model is None:
-        return None
-    if request.spec.body is not None and model.not_strict is not None:
-        tools.log.warning(
-            "The response model is sent without strict mode, and checked on landing: %s.", model.not_strict
-        )
-    return dict(model.schema)
-
-
-def _content(shards: Sequence[Shard]) -> str:
-    return digest([ShardRecord.of(shard).sha256 for shard in shards])
-
-
-def _with_content(asked: Fingerprint, content: str) -> Fingerprint:
-    return msgspec.structs.replace(asked, content=content)
-
-
-def _discard(shard: Shard) -> None:
-    shard.lines.unlink()
-    shard.rows.unlink()
 
 
 def _leased(store: LedgerStore, ledger: Ledger, tools: Tools, era: int | None = None) -> Ledger:

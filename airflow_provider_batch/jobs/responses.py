@@ -7,7 +7,9 @@ judges as long as it has that schema; one that was edited meanwhile does not, an
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
+from typing import Any
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.jobs.ledger import Ledger
@@ -46,3 +48,13 @@ def _parsed(ledger: Ledger, model: ResponseModel | None) -> ParsedColumn | None:
     if model is not None and model.schema == schema:
         return ParsedColumn.of(replace(model, schema=schema))
     return ParsedColumn.of(ResponseModel.recorded(schema))
+
+
+def recorded_schema(spec: RequestSpec, log: logging.Logger) -> dict[str, Any] | None:
+    """Return the schema that a new ledger keeps; say so where the API does not hold its answers to it."""
+    model = spec.response_model
+    if model is None:
+        return None
+    if spec.body is not None and model.not_strict is not None:
+        log.warning("The response model is sent without strict mode, and checked on landing: %s.", model.not_strict)
+    return dict(model.schema)

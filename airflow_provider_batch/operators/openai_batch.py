@@ -217,7 +217,8 @@ class OpenAIBatchOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin or re-attach to this task instance's job, and advance it until it waits or is over."""
-        from airflow_provider_batch.jobs.opening import check_input, open_job
+        from airflow_provider_batch.jobs.opening import open_job
+        from airflow_provider_batch.jobs.preparing import check_input
 
         with airflow_errors():
             request, tools = self._request(context), self._tools()

@@ -16,7 +16,8 @@ from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import ChangedInputError, ConfigurationError, JobFailedError
 from airflow_provider_batch.jobs.loading import LoadRequest, load_batches
-from airflow_provider_batch.jobs.opening import check_input, open_job, resume_job
+from airflow_provider_batch.jobs.opening import open_job, resume_job
+from airflow_provider_batch.jobs.preparing import check_input
 from airflow_provider_batch.jobs.request import JobRequest
 from airflow_provider_batch.requests.response_models import ResponseModel
 from tests.jobs.support import BODY, LIMITS, a_request, run, some_rows, statuses, step_until_waiting, table, tools_for

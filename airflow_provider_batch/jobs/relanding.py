@@ -1,0 +1,91 @@
+"""
+Landing again what was paid for: the table is gone, or is wanted in another place or with other partitions.
+
+Results are joined to the rows of the shards they were asked with. The first round's shards follow from the source, and
+are written again where they were removed; those of a rerun followed from the table, and cannot be.
+"""
+
+from __future__ import annotations
+
+from airflow_provider_batch.exceptions import ChangedInputError, JobError
+from airflow_provider_batch.jobs.entries import Relanding
+from airflow_provider_batch.jobs.finishing import decode_columns
+from airflow_provider_batch.jobs.ledger import Ledger, ShardRecord
+from airflow_provider_batch.jobs.preparing import check_partitions, prepare_shards
+from airflow_provider_batch.jobs.request import JobRequest, Tools
+from airflow_provider_batch.jobs.rounds import publish_shard
+from airflow_provider_batch.jobs.runner import Job
+from airflow_provider_batch.jobs.store import LedgerStore
+from airflow_provider_batch.requests.shards import Shard
+from airflow_provider_batch.requests.sources import Source
+from airflow_provider_batch.results.manifest import check_destination
+from airflow_provider_batch.results.names import manifest_name, standing_files
+from airflow_provider_batch.storage import Location
+
+
+def lands_anew(store: LedgerStore, ledger: Ledger, request: JobRequest, destination: Location) -> bool:
+    """Whether a finished job's table is not where it is asked for, or a clear can complete it."""
+    landings = [shard.landing for shard in ledger.shards if shard.landing is not None]
+    is_whole = not (request.delete_files and ledger.first_round > 1) and _can_land_again(store, ledger)
+    if request.era != ledger.era and ledger.unfetched and is_whole:
+        return True
+    there = standing_files(destination)
+    parts = {name for landing in landings for name in landing.part_files}
+    is_standing = manifest_name(ledger.job) in there and parts <= there
+    return not is_standing or request.partition_by != ledger.partition_by
+
+
+def land_again(
+    request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source, *, wholly: bool
+) -> Ledger:
+    """Plan to land a finished job's table once more, and do it at once where the whole of it is needed now."""
+    assert request.destination is not None
+    check_destination(tools.resolve(request.destination), ledger.job, request.if_exists)
+    check_can_land_again(store, ledger)
+    check_partitions(request, decode_columns(ledger.columns))
+    restore_shards(request, tools, store, ledger, source)
+    tools.log.info("The job is finished; its table is landed again from the batches that were paid for.")
+    ledger = store.record(ledger, Relanding(request.destination, request.partition_by))
+    if not wholly:
+        return ledger
+    job = Job(request, tools, store, ledger)
+    job.land_all()
+    return job.ledger
+
+
+def restore_shards(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> None:
+    """Write the first round's shards again, where they were removed; later rounds follow from the landings."""
+    first = [record for record in ledger.shards if record.round == 1]
+    folder = store.shards(ledger.generation)
+    if all((folder / f"{record.key}.jsonl").exists() for record in first):
+        return
+    error = ChangedInputError(
+        "The shards of this job were removed, and source and max_shard_rows do not give the same ones any more: its "
+        "results cannot be joined to their rows. rerun='all' begins anew, and pays again; keep_shards=True avoids this."
+    )
+    known = {record.key: record.sha256 for record in first}
+
+    def keep(shard: Shard) -> None:
+        if known.get(str(shard.key)) != ShardRecord.of(shard).sha256:  # another one in its place would lose rows
+            raise error
+        publish_shard(shard, folder)
+
+    if len(prepare_shards(request, tools, source, keep).shards) != len(first):
+        raise error
+
+
+def _can_land_again(store: LedgerStore, ledger: Ledger) -> bool:
+    """Whether no shard of a rerun is gone: which rows they held, only the table has told."""
+    folder = store.shards(ledger.generation)
+    rerun = [record for record in ledger.shards if 1 < ledger.first_round <= record.round]
+    return all((folder / f"{record.key}.arrow").exists() for record in rerun)
+
+
+def check_can_land_again(store: LedgerStore, ledger: Ledger) -> None:
+    """Raise JobError where the shards of a rerun are gone."""
+    if not _can_land_again(store, ledger):
+        raise JobError(
+            f"{store.location}: this job sent some rows again (rerun), its shards were removed after landing, and the "
+            "table is gone, or is wanted in another place or with other partitions: it cannot be put together again "
+            "from the ledger alone. rerun='all' begins anew, and pays again; keep_shards=True avoids this."
+        )

@@ -1,7 +1,7 @@
 """
 Waiting, measured: a thousand deferred batches held by one triggerer's event loop, beside two official triggers.
 
-    python benchmarks/waiting.py [--rival-python PATH] [--batches 1000] [--repeat 1] [--quick] [--json FILE]
+    python -m benchmarks.waiting [--rival-python PATH] [--batches 1000] [--repeat 1] [--quick] [--json FILE]
 
 A server in a process of its own answers each call after 200 ms; it knows 1,000 batches, all of which get on at every
 look. Each candidate is a process of its own with 1,000 triggers of one batch each: ours through Airflow's own
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import json
 import os
@@ -31,12 +30,13 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-LATENCY = 0.2
+from benchmarks.measuring import ROOT
+from benchmarks.waiting_server import LATENCY, SILENCE, ask, batch_id, server
+
 #: Seconds between two looks, at the least, of all candidates.
 INTERVAL = 2.0
 #: Triggers of ours that begin at a time: what a triggerer takes up in one turn of its loop. The others begin all at
@@ -44,8 +44,6 @@ INTERVAL = 2.0
 WAVE = 50
 #: Seconds after the first round in which a second one is waited for.
 SECOND_ROUND = 45.0
-#: Seconds without a call after which a round that shows everything is over.
-SILENCE = 0.6
 RIVALS = {"openai": "OpenAIBatchTrigger, openai provider", "common-ai": "LLMBatchTrigger, common-ai"}
 NAMES = {"ours": "OpenAIBatchTrigger, this package", **RIVALS}
 COLUMNS = [
@@ -71,12 +69,9 @@ def main() -> None:
     parser.add_argument("--only", choices=list(NAMES), action="append")
     parser.add_argument("--hold", help=argparse.SUPPRESS)
     parser.add_argument("--base-url", help=argparse.SUPPRESS)
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     count = max(20, given.batches // 10) if given.quick else given.batches
-    if given.serve:
-        asyncio.run(serve(count))
-    elif given.hold:
+    if given.hold:
         hold(given.hold, count, given.base_url)
     else:
         report(given, count)
@@ -129,12 +124,12 @@ def can_import(name: str, python: str) -> bool:
 
 def measure(name: str, python: str, count: int) -> dict[str, float]:
     """Let one candidate wait, and return its figures."""
-    size = ["--batches", str(count)]
-    with tempfile.TemporaryDirectory(prefix="waiting-") as home, server(size) as base_url:
-        command = [python, __file__, "--hold", name, "--base-url", base_url, *size]
+    with tempfile.TemporaryDirectory(prefix="waiting-") as home, server(count) as base_url:
+        hold_them = ["--hold", name, "--base-url", base_url, "--batches", str(count)]
         holder = subprocess.Popen(
-            command, env=environment(home, base_url), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+            [python, "-m", "benchmarks.waiting", *hold_them],
+            cwd=ROOT, env=environment(home, base_url), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
         try:
             assert holder.stdin is not None
             assert holder.stdout is not None
@@ -330,144 +325,6 @@ def resident() -> int:
         if entry.startswith("VmRSS"):
             return int(entry.split()[1]) * 1024
     return 0
-
-
-# The server
-
-
-def batch_id(number: int) -> str:
-    """Return an id as long as the API's."""
-    return f"batch_{number:032x}"
-
-
-class Records:
-    """
-    What was asked, round by round.
-
-    A round is complete when every batch was looked at once in it. It ends with the pause that follows; where none
-    follows, when every batch has been looked at once more.
-    """
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.looks = [0] * count
-        self.rounds: list[dict[str, float]] = []
-        self.looks_since = 0
-        self.last_answer = 0.0
-        self._begin(0.0, set(), 0)
-
-    def _begin(self, moment: float, seen: set[int], calls: int) -> None:
-        self.began, self.calls, self.complete = moment, calls, {}
-        self.seen, self.again = seen, set[int]()
-
-    def called(self) -> None:
-        now = time.time()
-        if self.complete and now - self.last_answer > SILENCE:
-            self.rounds.append({"began": self.began, "ended": self.last_answer, "calls": self.calls})
-            self._begin(now, set(), 0)
-        self.began = self.began or now
-        self.calls += 1
-
-    def looked(self, number: int) -> None:
-        self.looks[number] += 1
-        self.looks_since += bool(self.rounds or self.complete)
-        (self.again if self.complete else self.seen).add(number)
-        if not self.complete and len(self.seen) == self.count:
-            self.complete = {"began": self.began, "ended": time.time(), "calls": self.calls}
-        elif len(self.again) == self.count:
-            self.rounds.append(self.complete)
-            self._begin(self.complete["ended"], self.again, self.calls - int(self.complete["calls"]))
-            self.complete = {"began": self.began, "ended": time.time(), "calls": self.calls}
-
-    def answered(self) -> None:
-        self.last_answer = time.time()
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the rounds; one that is complete and followed by a pause is over."""
-        now = time.time()
-        rounds = list(self.rounds)
-        if self.complete and now - self.last_answer > SILENCE:
-            rounds.append({"began": self.began, "ended": self.last_answer, "calls": self.calls})
-        elif self.complete:
-            rounds.append(self.complete)
-        return {"now": now, "rounds": rounds, "looks_since": self.looks_since, "last_answer": self.last_answer}
-
-
-async def serve(count: int) -> None:
-    """Serve the batches, print the base URL, and stay."""
-    records = Records(count)
-    numbers = {batch_id(number): number for number in range(count)}
-
-    def batch(number: int) -> dict[str, Any]:
-        records.looked(number)
-        now = int(time.time())
-        done = records.looks[number]
-        return {
-            "id": batch_id(number), "object": "batch", "endpoint": "/v1/chat/completions", "errors": None,
-            "input_file_id": f"file-{number:024x}", "completion_window": "24h", "status": "in_progress",
-            "output_file_id": None, "error_file_id": None, "created_at": now - 60, "in_progress_at": now - 50,
-            "expires_at": now + 86_340, "request_counts": {"total": 50_000, "completed": done, "failed": 0},
-            "metadata": {"airflow_dag_id": "nightly", "airflow_run_id": "scheduled__2026-11-22T00:00:00+00:00"},
-        }  # fmt: skip
-
-    def answer(path: str, query: str) -> tuple[int, dict[str, Any]]:
-        if path.endswith("/seen"):
-            return 200, records.as_json()
-        name = path.rpartition("/batches")[2].strip("/")
-        if not name:
-            given = dict(part.partition("=")[::2] for part in query.split("&"))
-            after = given.get("after")
-            begin = numbers[after] + 1 if after else 0
-            end = begin + int(given.get("limit", 20))
-            page = [batch(number) for number in range(begin, min(end, count))]
-            return 200, {"object": "list", "data": page, "has_more": end < count, "last_id": page and page[-1]["id"]}
-        if name in numbers:
-            return 200, batch(numbers[name])
-        return 404, {"error": {"message": f"No batch found with id '{name}'.", "type": "invalid_request_error"}}
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                target = head.split(" ", 2)[1]
-                path, _, query = target.partition("?")
-                is_call = not path.endswith("/seen")
-                if is_call:
-                    records.called()
-                    await asyncio.sleep(LATENCY)
-                status, body = answer(path, query)
-                content = json.dumps(body).encode()
-                start = (
-                    f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-                )
-                writer.write(start.encode() + content)
-                await writer.drain()
-                if is_call:
-                    records.answered()
-        writer.close()
-
-    listening = await asyncio.start_server(connected, "127.0.0.1", 0, limit=1 << 20, backlog=4096)
-    print(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1", flush=True)
-    await listening.serve_forever()
-
-
-@contextlib.contextmanager
-def server(size: list[str]) -> Iterator[str]:
-    """Run the server in a process of its own, and give its base URL."""
-    process = subprocess.Popen([sys.executable, __file__, "--serve", *size], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.wait()
-
-
-def ask(url: str) -> Any:
-    """Return the JSON that a URL answers with."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=30) as response:
-        return json.loads(response.read())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,167 @@
+"""
+The server that the benchmark of waiting asks: so many batches that never end, each answer late, every look counted.
+
+    python -m benchmarks.waiting_server --batches 1000
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.measuring import ROOT
+
+#: Seconds before each answer.
+LATENCY = 0.2
+#: Seconds without a call after which a round that shows everything is over.
+SILENCE = 0.6
+
+
+def batch_id(number: int) -> str:
+    """Return an id as long as the API's."""
+    return f"batch_{number:032x}"
+
+
+class Records:
+    """
+    What was asked, round by round.
+
+    A round is complete when every batch was looked at once in it. It ends with the pause that follows; where none
+    follows, when every batch has been looked at once more.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.looks = [0] * count
+        self.rounds: list[dict[str, float]] = []
+        self.looks_since = 0
+        self.last_answer = 0.0
+        self._begin(0.0, set(), 0)
+
+    def _begin(self, moment: float, seen: set[int], calls: int) -> None:
+        self.began, self.calls, self.complete = moment, calls, {}
+        self.seen, self.again = seen, set[int]()
+
+    def called(self) -> None:
+        now = time.time()
+        if self.complete and now - self.last_answer > SILENCE:
+            self.rounds.append({"began": self.began, "ended": self.last_answer, "calls": self.calls})
+            self._begin(now, set(), 0)
+        self.began = self.began or now
+        self.calls += 1
+
+    def looked(self, number: int) -> None:
+        self.looks[number] += 1
+        self.looks_since += bool(self.rounds or self.complete)
+        (self.again if self.complete else self.seen).add(number)
+        if not self.complete and len(self.seen) == self.count:
+            self.complete = {"began": self.began, "ended": time.time(), "calls": self.calls}
+        elif len(self.again) == self.count:
+            self.rounds.append(self.complete)
+            self._begin(self.complete["ended"], self.again, self.calls - int(self.complete["calls"]))
+            self.complete = {"began": self.began, "ended": time.time(), "calls": self.calls}
+
+    def answered(self) -> None:
+        self.last_answer = time.time()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the rounds; one that is complete and followed by a pause is over."""
+        now = time.time()
+        rounds = list(self.rounds)
+        if self.complete and now - self.last_answer > SILENCE:
+            rounds.append({"began": self.began, "ended": self.last_answer, "calls": self.calls})
+        elif self.complete:
+            rounds.append(self.complete)
+        return {"now": now, "rounds": rounds, "looks_since": self.looks_since, "last_answer": self.last_answer}
+
+
+async def serve(count: int) -> None:
+    """Serve the batches, print the base URL, and stay."""
+    records = Records(count)
+    numbers = {batch_id(number): number for number in range(count)}
+
+    def batch(number: int) -> dict[str, Any]:
+        records.looked(number)
+        now = int(time.time())
+        done = records.looks[number]
+        return {
+            "id": batch_id(number), "object": "batch", "endpoint": "/v1/chat/completions", "errors": None,
+            "input_file_id": f"file-{number:024x}", "completion_window": "24h", "status": "in_progress",
+            "output_file_id": None, "error_file_id": None, "created_at": now - 60, "in_progress_at": now - 50,
+            "expires_at": now + 86_340, "request_counts": {"total": 50_000, "completed": done, "failed": 0},
+            "metadata": {"airflow_dag_id": "nightly", "airflow_run_id": "scheduled__2026-11-22T00:00:00+00:00"},
+        }  # fmt: skip
+
+    def answer(path: str, query: str) -> tuple[int, dict[str, Any]]:
+        if path.endswith("/seen"):
+            return 200, records.as_json()
+        name = path.rpartition("/batches")[2].strip("/")
+        if not name:
+            given = dict(part.partition("=")[::2] for part in query.split("&"))
+            after = given.get("after")
+            begin = numbers[after] + 1 if after else 0
+            end = begin + int(given.get("limit", 20))
+            page = [batch(number) for number in range(begin, min(end, count))]
+            return 200, {"object": "list", "data": page, "has_more": end < count, "last_id": page and page[-1]["id"]}
+        if name in numbers:
+            return 200, batch(numbers[name])
+        return 404, {"error": {"message": f"No batch found with id '{name}'.", "type": "invalid_request_error"}}
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                target = head.split(" ", 2)[1]
+                path, _, query = target.partition("?")
+                is_call = not path.endswith("/seen")
+                if is_call:
+                    records.called()
+                    await asyncio.sleep(LATENCY)
+                status, body = answer(path, query)
+                content = json.dumps(body).encode()
+                start = (
+                    f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+                )
+                writer.write(start.encode() + content)
+                await writer.drain()
+                if is_call:
+                    records.answered()
+        writer.close()
+
+    listening = await asyncio.start_server(connected, "127.0.0.1", 0, limit=1 << 20, backlog=4096)
+    print(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1", flush=True)
+    await listening.serve_forever()
+
+
+@contextlib.contextmanager
+def server(count: int) -> Iterator[str]:
+    """Run the server in a process of its own, and give its base URL."""
+    command = [sys.executable, "-m", "benchmarks.waiting_server", "--batches", str(count)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ask(url: str) -> Any:
+    """Return the JSON that a URL answers with."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=30) as response:
+        return json.loads(response.read())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("--batches", type=int, default=1000)
+    asyncio.run(serve(parser.parse_args().batches))

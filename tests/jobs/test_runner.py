@@ -416,9 +416,9 @@ class TestMissingFiles:
         """Invariant 5."""
         emulator.fault(kind="missing_output")
         request, tools = a_request(tmp_path, some_rows(5)), tools_for(emulator)
-        job = open_job(request, tools)
-        job.advance()
-        job.advance()
+        job = step_until_waiting(request, tools)
+        while job.ledger.shards[0].late_since is None:
+            job.advance()
         late = resume_job(request, faster(tools, decisions.FILES_PATIENCE + 1), job.key)
         with pytest.raises(ResultsMissingError, match=r"batch_[0-9a-f]{32} is completed"):
             late.run()

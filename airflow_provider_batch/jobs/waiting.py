@@ -4,14 +4,15 @@ Waiting for batches: when to look again, when to wake the worker, what to say me
 Pure: no clock, no network. The trigger and the blocking path hold a `Watch`, show it what they saw, and ask it.
 
 A worker is woken when it pays: all batches have ended, or a tenth of them (at least one), or ten minutes have passed
-since the first end, or the moment `until` has come. A status that nobody knows is "still running"; a batch that the
-account does not have counts as ended, so that the worker looks and says what is wrong.
+since the first end, or the moment `until` has come; where there is no such moment, an hour of trouble ends the wait. A
+status that nobody knows is "still running"; a batch that the account does not have counts as ended, so that the worker
+looks and says what is wrong.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
@@ -26,6 +27,8 @@ LATENESS = 1 / 60
 WAKE_SHARE = 0.1
 #: Seconds after the first end at which the worker is woken whatever else happens.
 WAKE_PATIENCE = 600.0
+#: Seconds of trouble after which a wait without a moment ends, so that a worker fails with the reason.
+TROUBLE_PATIENCE = 3600.0
 #: Statuses that a batch passes quickly, unless something is wrong at the vendor.
 PASSING = frozenset({"validating", "finalizing"})
 
@@ -86,7 +89,7 @@ class Wake:
     """
     Why a wait is over.
 
-    :param reason: ``ended``: enough batches ended; ``due``: the moment has come.
+    :param reason: ``ended``: enough batches ended; ``due``: the moment has come, or the wait was given up.
     :param ended: Ids of the batches that ended during the wait, in the order they were given.
     :param active: How many have not.
     """
@@ -118,6 +121,9 @@ class Watch:
         self.latest: dict[str, Batch] = {}
         #: When each ended batch was first seen to have ended.
         self.ended_at: dict[str, float] = {}
+        #: Epoch seconds since when one or the other batch could not be looked at; None while all can.
+        self.troubled_since: float | None = None
+        self._troubled: set[str] = set()
         self._since: float | None = None
 
     @property
@@ -143,12 +149,25 @@ class Watch:
                 self.latest[batch_id] = batches[batch_id]
                 if batches[batch_id].has_ended:
                     self.ended_at.setdefault(batch_id, now)
+        self._can_see(batches)
         return self.wake(now)
 
     def lost(self, batch_id: str, *, now: float) -> None:
         """Take in that the account has no such batch: nothing more will be seen of it."""
         if batch_id in self._known:
             self.ended_at.setdefault(batch_id, now)
+            self._can_see([batch_id])
+
+    def troubled(self, batch_ids: Iterable[str], *, now: float) -> None:
+        """Take in that these batches cannot be looked at, until they are seen, or known to be lost."""
+        self._troubled.update(self._known.intersection(batch_ids))
+        if self._troubled and self.troubled_since is None:
+            self.troubled_since = now
+
+    def _can_see(self, batch_ids: Iterable[str]) -> None:
+        self._troubled.difference_update(batch_ids)
+        if not self._troubled:
+            self.troubled_since = None
 
     def wake(self, now: float) -> Wake | None:
         """Return why the wait is over, or None while it pays to wait on."""
@@ -159,9 +178,8 @@ class Watch:
         out_of_patience = patience_ends is not None and now >= patience_ends
         if len(self.ended_at) >= enough or out_of_patience:
             return Wake("ended", self.ended, len(self.active))
-        if self.until is not None and now >= self.until:
-            return Wake("due", self.ended, len(self.active))
-        return None
+        last = self._last_moment()
+        return Wake("due", self.ended, len(self.active)) if last is not None and now >= last else None
 
     def delay(self, now: float, poll_interval: float, *, jitter: float = 0.0) -> float:
         """
@@ -181,7 +199,14 @@ class Watch:
     @property
     def moment(self) -> float | None:
         """Epoch seconds at which the wait is over if nothing more is seen; None while there is no such moment."""
-        return min((moment for moment in (self.until, self._patience_ends()) if moment is not None), default=None)
+        moments = (self._last_moment(), self._patience_ends())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _last_moment(self) -> float | None:
+        """When the wait is over whatever ends: `until`, else when trouble has lasted too long."""
+        if self.until is not None or self.troubled_since is None:
+            return self.until
+        return self.troubled_since + TROUBLE_PATIENCE
 
     def _patience_ends(self) -> float | None:
         if not self.ended_at or self.share >= 1:

@@ -23,7 +23,7 @@ from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_batch.hooks.task_state import FINISHED, task_state
-from airflow_provider_batch.jobs.roster import Gone, Seen, Snapshot
+from airflow_provider_batch.jobs.roster import Gone, Seen, Snapshot, Trouble
 from airflow_provider_batch.jobs.waiting import Wake, Watch
 from airflow_provider_batch.triggers.lookout import Lookout
 from airflow_provider_batch.triggers.reporting import Report
@@ -34,8 +34,6 @@ from airflow_provider_batch.triggers.watcher import Waiting, shared, watch
 FIRST_LOOK = 5.0
 #: Seconds. Airflow gives `on_kill` 30.
 KILL_TIMEOUT = 25.0
-#: Seconds without one successful look after which a wait without a moment ends, so that a worker fails with the reason.
-PATIENCE = 3600.0
 #: Bytes of batch ids, as JSON, that a trigger's arguments may hold.
 ID_BYTES = 7_000
 #: Seconds for reading ids from a ledger.
@@ -186,11 +184,11 @@ class OpenAIBatchTrigger(BaseEventTrigger):
         waiting.join(ids, self.poll_interval)
         try:
             async with asyncio.timeout(None) as limit:
-                self._keep_time(limit, report)
+                self._keep_time(limit)
                 while True:
-                    if (wake := self._over(report)) is not None:
+                    if (wake := self._watch.wake(time.time())) is not None:
                         return wake
-                    limit.reschedule(self._loop_moment(report))
+                    limit.reschedule(self._loop_moment())
                     snapshot = await anext(snapshots)
                     if news := {batch_id: snapshot[batch_id] for batch_id in snapshot.keys() & ids}:
                         async with waiting.turn:
@@ -199,20 +197,21 @@ class OpenAIBatchTrigger(BaseEventTrigger):
         except TimeoutError:
             if not limit.expired():
                 raise
-            return await self._wake_at_the_moment(report)
+            return await self._wake_at_the_moment()
         finally:
             if self._clock is not None:
                 self._clock.cancel()
             waiting.leave(ids, self.poll_interval)
 
-    def _keep_time(self, limit: asyncio.Timeout, report: Report) -> None:
+    def _keep_time(self, limit: asyncio.Timeout) -> None:
         """Set the limit to the moment again and again, as wall clocks are set and machines sleep."""
         if not limit.expired():
-            limit.reschedule(self._loop_moment(report))
-            self._clock = asyncio.get_running_loop().call_later(CLOCK_CHECK, self._keep_time, limit, report)
+            limit.reschedule(self._loop_moment())
+            self._clock = asyncio.get_running_loop().call_later(CLOCK_CHECK, self._keep_time, limit)
 
     def _take_in(self, news: Snapshot, report: Report) -> None:
         now = time.time()
+        self._watch.troubled([batch_id for batch_id, sight in news.items() if isinstance(sight, Trouble)], now=now)
         for batch_id, sight in news.items():
             if isinstance(sight, Gone):
                 self._watch.lost(batch_id, now=now)
@@ -220,32 +219,14 @@ class OpenAIBatchTrigger(BaseEventTrigger):
         self._watch.observe(seen, now=now)
         report.take_in(news, self._watch, now=now)
 
-    def _over(self, report: Report) -> Wake | None:
-        """Return why the wait is over: by the rule, or since nothing could be seen for too long without a moment."""
-        now = time.time()
-        wake = self._watch.wake(now)
-        given_up = self._gives_up_at(report)
-        if wake is None and given_up is not None and now >= given_up:
-            return Wake("due", self._watch.ended, len(self._watch.active))
-        return wake
-
-    def _gives_up_at(self, report: Report) -> float | None:
-        if self.until is not None or report.troubled_since is None:
-            return None
-        return report.troubled_since + PATIENCE
-
-    def _moment(self, report: Report) -> float | None:
-        moments = (self._watch.moment, self._gives_up_at(report))
-        return min((moment for moment in moments if moment is not None), default=None)
-
-    def _loop_moment(self, report: Report) -> float | None:
-        moment = self._moment(report)
+    def _loop_moment(self) -> float | None:
+        moment = self._watch.moment
         return None if moment is None else asyncio.get_running_loop().time() + moment - time.time()
 
-    async def _wake_at_the_moment(self, report: Report) -> Wake:
+    async def _wake_at_the_moment(self) -> Wake:
         """Return the wake that is due; a wall clock that was set back may let it come later."""
-        while (wake := self._over(report)) is None:  # noqa: ASYNC110
-            await asyncio.sleep(min(CLOCK_CHECK, max(0.0, (self._moment(report) or 0.0) - time.time())))
+        while (wake := self._watch.wake(time.time())) is None:  # noqa: ASYNC110
+            await asyncio.sleep(min(CLOCK_CHECK, max(0.0, (self._watch.moment or 0.0) - time.time())))
         return wake
 
     def _watch_of(self, batch_ids: Collection[str]) -> Watch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from airflow_provider_batch.api import statuses
@@ -31,10 +31,7 @@ class Report:
         self._queued: set[str] = set()
         self._ended: set[str] = set()
         self._gone: set[str] = set()
-        self._troubled: set[str] = set()
         self._kinds: set[str] = set()
-        #: Epoch seconds since when no look has succeeded; None while all is well.
-        self.troubled_since: float | None = None
 
     def take_in(self, news: Snapshot, watch: Watch, *, now: float) -> None:
         """Say what is new; `watch` knows it already."""
@@ -49,7 +46,7 @@ class Report:
                     pass
         self._say_gone([batch_id for batch_id, sight in news.items() if isinstance(sight, Gone)])
         self._say_progress(watch)
-        self._say_trouble(news, now)
+        self._say_trouble([sight for sight in news.values() if isinstance(sight, Trouble)], watch)
 
     def _say_odd_status(self, batch: Batch) -> None:
         if batch.status in statuses.TERMINAL | statuses.RUNNING or batch.status in self._odd_statuses:
@@ -84,21 +81,14 @@ class Report:
             self._log.info("%s", line)
             self._line = line
 
-    def _say_trouble(self, news: Snapshot, now: float) -> None:
+    def _say_trouble(self, troubles: Iterable[Trouble], watch: Watch) -> None:
         """Each kind of problem once while it lasts, and that it is over."""
-        for batch_id, sight in news.items():
-            if not isinstance(sight, Trouble):
-                self._troubled.discard(batch_id)
-                continue
-            self._troubled.add(batch_id)
-            if self.troubled_since is None:
-                self.troubled_since = now
-            if sight.kind not in self._kinds:
-                self._kinds.add(sight.kind)
-                self._log.warning("The batches cannot be looked at, trying on: %s", sight.text)
-        if self._kinds and not self._troubled:
+        for trouble in troubles:
+            if trouble.kind not in self._kinds:
+                self._kinds.add(trouble.kind)
+                self._log.warning("The batches cannot be looked at, trying on: %s", trouble.text)
+        if self._kinds and watch.troubled_since is None:
             self._kinds.clear()
-            self.troubled_since = None
             self._log.info("The batches can be looked at again.")
 
     def _time(self, batch: Batch, now: float) -> None:

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_batch.api.objects import Batch
-from airflow_provider_batch.jobs.waiting import LONGEST_DELAY, WAKE_PATIENCE, Wake, Watch, poll_delay, progress_line
+from airflow_provider_batch.jobs.waiting import (
+    LONGEST_DELAY,
+    TROUBLE_PATIENCE,
+    WAKE_PATIENCE,
+    Wake,
+    Watch,
+    poll_delay,
+    progress_line,
+)
 
 NOW = 1_800_000_000.0
 
@@ -133,6 +141,58 @@ class TestWake:
         assert wake is not None
         assert len(wake.ended) + wake.active == 30
         assert now <= NOW + length
+
+
+class TestTrouble:
+    def test_without_end_ends_a_wait_that_has_no_moment(self) -> None:
+        watch = Watch(names(3), share=1.0)
+        watch.observe(ended("b0"), now=NOW)
+        watch.troubled(["b1", "b2"], now=NOW)
+        watch.troubled(["b1"], now=NOW + 60)
+        assert watch.wake(NOW + TROUBLE_PATIENCE - 1) is None
+        assert watch.moment == NOW + TROUBLE_PATIENCE
+        assert watch.wake(NOW + TROUBLE_PATIENCE) == Wake("due", ("b0",), 2)
+
+    def test_that_is_over_is_forgotten(self) -> None:
+        watch = Watch(names(3), share=1.0)
+        watch.troubled(["b1", "b2"], now=NOW)
+        watch.observe({"b1": running("b1")}, now=NOW + 1)
+        assert watch.troubled_since == NOW
+        watch.lost("b2", now=NOW + 2)
+        assert watch.moment is None
+        assert watch.wake(NOW + 2 * TROUBLE_PATIENCE) is None
+
+    def test_with_the_batches_of_others_is_none(self) -> None:
+        watch = Watch(names(3))
+        watch.troubled(["c0"], now=NOW)
+        assert watch.moment is None
+
+    @given(st.lists(st.tuples(st.sets(st.integers(0, 4)), st.booleans()), max_size=20), st.floats(0, 2 * 3600))
+    def test_never_ends_a_wait_before_its_moment(self, looks: list[tuple[set[int], bool]], length: float) -> None:
+        watch = Watch(names(5), until=NOW + length)
+        for number, (which, is_seen) in enumerate(looks):
+            ids = [f"b{n}" for n in which]
+            if is_seen:
+                watch.observe({batch_id: running(batch_id) for batch_id in ids}, now=NOW + number)
+            else:
+                watch.troubled(ids, now=NOW + number)
+        assert watch.moment == NOW + length
+        assert watch.wake(NOW + length) == Wake("due", (), 5)
+        assert length < 1 or watch.wake(NOW + length - 1) is None
+
+    @given(st.lists(st.tuples(st.sets(st.integers(0, 4)), st.booleans()), max_size=20))
+    def test_lasts_from_its_first_look_until_all_are_seen_again(self, looks: list[tuple[set[int], bool]]) -> None:
+        watch, out_of_sight, since = Watch(names(5)), set[int](), None
+        for number, (which, is_seen) in enumerate(looks):
+            ids = [f"b{n}" for n in which]
+            if is_seen:
+                watch.observe({batch_id: running(batch_id) for batch_id in ids}, now=NOW + number)
+                out_of_sight -= which
+            else:
+                watch.troubled(ids, now=NOW + number)
+                out_of_sight |= which
+            since = None if not out_of_sight else NOW + number if since is None else since
+            assert watch.moment == (None if since is None else since + TROUBLE_PATIENCE)
 
 
 class TestDelay:

@@ -32,6 +32,8 @@ DAG, TASK = "waiting", "answer"
 WATCHED = 45.0
 #: Seconds for one task, twice run by a worker, on a small machine.
 PER_TASK = 15.0
+#: Seconds in which a triggerer that runs takes up new triggers.
+TAKE_UP = 60.0
 MEGABYTE = 1 << 20
 
 
@@ -134,9 +136,7 @@ class _Course:
     def _watch_waiting(self, run_id: str) -> None:
         """All wait: nothing may hold a slot, and hardly anything may happen."""
         figures, triggerer = self.figures, self._triggerer()
-        time.sleep(15)  # until the trigger of the last one is at work
-        holders = self._query("select distinct triggerer_id from trigger where triggerer_id is not null")
-        figures.triggerers = len(holders)
+        figures.triggerers = self._wait_for_triggerers()
         figures.least_deferred = figures.tasks
         since, calls, processor = time.monotonic(), len(self.emulator.calls()), _processor(triggerer)
         while time.monotonic() < since + figures.watched:
@@ -161,6 +161,16 @@ class _Course:
                 said = states[state]
                 print(f"{said} of {self.figures.tasks} tasks are {state} ...", flush=True)
             time.sleep(1)
+
+    def _wait_for_triggerers(self) -> int:
+        """Wait until every trigger is held, and return by how many triggerers."""
+        deadline = time.monotonic() + TAKE_UP
+        while (held := self._query("select triggerer_id, count(*) from trigger group by 1")) and None in dict(held):
+            self.airflow.require_running()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not all triggers are held: {dict(held)}")
+            time.sleep(0.2)
+        return len(held)
 
     def _states(self, run_id: str) -> Counter[str]:
         found = self._query(

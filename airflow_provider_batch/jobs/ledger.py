@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.jobs.identity import Fingerprint, Identity
 from airflow_provider_batch.requests.shards import Shard, ShardKey
 
@@ -47,6 +48,23 @@ class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
     completed: int = 0
     failed: int = 0
     at: float = 0.0
+
+    @classmethod
+    def of(cls, batch: Batch, at: float = 0.0) -> Ending:
+        """
+        Return the end of a batch that was seen to have ended.
+
+        :param at: Epoch seconds of that look; 0 where it does not matter.
+        """
+        return cls(
+            status=batch.status,
+            output_file_id=batch.output_file_id,
+            error_file_id=batch.error_file_id,
+            total=batch.total,
+            completed=batch.completed,
+            failed=batch.failed,
+            at=at,
+        )
 
 
 class Landing(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -194,7 +194,7 @@ def _land(table: LoadedTable, request: LoadRequest, tools: Tools, destination: L
     row_number, embedding_size = 0, None if table.ledger is None else table.ledger.embedding_size
     sent_again, looks = _rows_sent_again(table), _table_spec(table, request)
     for batch, shard in table.batches:
-        ended = _with_ending(shard, batch)
+        ended = msgspec.structs.replace(shard, ending=Ending.of(batch))
         key = ShardKey.parse(shard.key)
         place = Place(destination, table.job, table.generation, key, request.partition_by)
         spec = replace(looks, embedding_size=embedding_size)
@@ -249,18 +249,6 @@ def _leave_out(numbers: set[int], results: ShardResults, to: Path) -> ShardResul
             writer.write_batch(batch.filter(pa.array(kept)))
     refused = {at: results.refused[place] for at, place in enumerate(places) if place in results.refused}
     return replace(results, rows=to, refused=refused)
-
-
-def _with_ending(shard: ShardRecord, batch: Batch) -> ShardRecord:
-    ending = Ending(
-        status=batch.status,
-        output_file_id=batch.output_file_id,
-        error_file_id=batch.error_file_id,
-        total=batch.total,
-        completed=batch.completed,
-        failed=batch.failed,
-    )
-    return msgspec.structs.replace(shard, ending=ending)
 
 
 @contextmanager

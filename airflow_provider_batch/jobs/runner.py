@@ -151,7 +151,7 @@ class Job:
             case decisions.Resolve(shard=key):
                 self._resolve(self.ledger.shard(key))
             case decisions.RecordEnd(shard=key, batch=batch):
-                self._record(entries.Ended(key, _ending(batch, now)))
+                self._record(entries.Ended(key, Ending.of(batch, now)))
                 self.tools.log.info(
                     "Shard %s: batch %s is %s (%s of %s rows, %s failed).",
                     key, batch.id, batch.status, f"{batch.completed:,}", f"{batch.total:,}", f"{batch.failed:,}",
@@ -320,18 +320,6 @@ class Job:
             if wake:
                 return
             self.tools.sleep(watch.delay(now, self.request.poll_interval))
-
-
-def _ending(batch: Batch, now: float) -> Ending:
-    return Ending(
-        status=batch.status,
-        output_file_id=batch.output_file_id,
-        error_file_id=batch.error_file_id,
-        total=batch.total,
-        completed=batch.completed,
-        failed=batch.failed,
-        at=now,
-    )
 
 
 def _file_is_lost(shard: ShardRecord) -> bool:

@@ -11,7 +11,7 @@ from tests.faults.boundaries import LEDGER, Boundaries
 from tests.faults.checking import STRAY_STATE, EndState, differences, observe, wrong_with_rows
 from tests.faults.driving import LONG_QUIET_PERIOD, End, Run, end_of, rows_of
 from tests.faults.points import Point
-from tests.faults.processes import in_a_process
+from tests.faults.processes import Child, in_a_process
 from tests.faults.scenarios import Scenario
 
 #: Seconds after which a process is taken to wait for the lock of one that is held.
@@ -91,12 +91,7 @@ def _killed(scenario: Scenario, point: Point, folder: Path, emulator: Emulator, 
 
 def _held(scenario: Scenario, point: Point, folder: Path, emulator: Emulator, due: Undisturbed) -> Verdict:
     """A process is held at a boundary, a second one works meanwhile, then the first goes on."""
-    held = Boundaries(folder / "trace", {point.at[0]: signal.SIGSTOP}, reads=True)
-    run = Run(scenario, folder, emulator, held, LONG_QUIET_PERIOD)
-    run.prepare()
-    first = run.start(run.boundaries, "first")
-    first.wait()
-    name = run.boundaries.names[-1]
+    run, first, name = _first_held(scenario, point, folder, emulator)
     if not first.is_stopped:
         return Verdict(point, name, "not reached", tuple(_wrong(run, end_of(first), due)))
     second = run.start(None, "second")
@@ -110,12 +105,7 @@ def _held(scenario: Scenario, point: Point, folder: Path, emulator: Emulator, du
 
 def _overtaken(scenario: Scenario, point: Point, folder: Path, emulator: Emulator, due: Undisturbed) -> Verdict:
     """While one process is held, a second reads the ledger and is held too; the first goes on to its end."""
-    held = Boundaries(folder / "trace", {point.at[0]: signal.SIGSTOP}, reads=True)
-    run = Run(scenario, folder, emulator, held, LONG_QUIET_PERIOD)
-    run.prepare()
-    first = run.start(run.boundaries, "first")
-    first.wait()
-    name = run.boundaries.names[-1]
+    run, first, name = _first_held(scenario, point, folder, emulator)
     if not first.is_stopped:
         return Verdict(point, name, "not reached", tuple(_wrong(run, end_of(first), due)))
     second = run.start(Boundaries(folder / "trace2", {point.at[1]: signal.SIGSTOP}, reads=True), "second")
@@ -129,6 +119,16 @@ def _overtaken(scenario: Scenario, point: Point, folder: Path, emulator: Emulato
     first.wait()
     second.wait()
     return _both(run, point, name, first=end_of(first), second=end_of(second), due=due, note=", first waits" * waits)
+
+
+def _first_held(scenario: Scenario, point: Point, folder: Path, emulator: Emulator) -> tuple[Run, Child, str]:
+    """Start a process that is held at the point's first boundary; return it, and that boundary's name."""
+    held = Boundaries(folder / "trace", {point.at[0]: signal.SIGSTOP}, reads=True)
+    run = Run(scenario, folder, emulator, held, LONG_QUIET_PERIOD)
+    run.prepare()
+    first = run.start(run.boundaries, "first")
+    first.wait()
+    return run, first, run.boundaries.names[-1]
 
 
 def _both(run: Run, point: Point, name: str, *, first: End, second: End, due: Undisturbed, note: str) -> Verdict:

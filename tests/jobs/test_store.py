@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import threading
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from airflow_provider_batch.jobs.identity import Fingerprint, Identity
 from airflow_provider_batch.jobs.ledger import Lease, Ledger, ShardRecord
 from airflow_provider_batch.jobs.store import VERSION, LedgerStore
 from tests.object_stores.server import S3Server, at
+from tests.writers import at_once
 
 KEY = "r01-s00001"
 
@@ -233,15 +232,3 @@ def taken_or(write: Callable[[], Ledger]) -> Ledger | None:
         return write()
     except JobTakenError:
         return None
-
-
-def at_once(count: int, write: Callable[[int], Any]) -> list[Any]:
-    """Call it in threads that begin together."""
-    barrier = threading.Barrier(count)
-
-    def begin(number: int) -> Any:
-        barrier.wait()
-        return write(number)
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(begin, range(count)))

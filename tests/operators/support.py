@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.emulator.testing import Emulator
 
 
 class FakeTaskInstance:
@@ -26,3 +30,10 @@ class FakeStateStore(dict[str, Any]):
 
 def a_context(ti: FakeTaskInstance | None = None, store: FakeStateStore | None = None) -> Any:
     return {"ti": ti or FakeTaskInstance(), **({} if store is None else {"task_state_store": store})}
+
+
+def finish(emulator: Emulator) -> None:
+    """Let all batches that were held complete."""
+    emulator.configure(progress="immediate")
+    while {batch["status"] for batch in emulator.state()["batches"]} != {"completed"}:
+        time.sleep(0.05)

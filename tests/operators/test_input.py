@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,8 +16,8 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
-from tests.jobs.support import BODY, some_rows
-from tests.operators.support import FakeTaskInstance, a_context
+from tests.jobs.support import some_rows
+from tests.operators.support import FakeTaskInstance, a_context, finish
 
 Define = Callable[..., str]
 SELECT = "SELECT key, text FROM tickets WHERE number < :most ORDER BY number"
@@ -35,25 +34,6 @@ def warehouse(tmp_path: Path, connection: Define) -> Path:
         opened.commit()
     connection("warehouse", conn_type="sqlite", host=str(path), password=None)
     return path
-
-
-@pytest.fixture
-def operator(emulator: Emulator, connection: Define, tmp_path: Path) -> Callable[..., OpenAIBatchOperator]:
-    connection(host=emulator.base_url)
-
-    def make(**changes: Any) -> OpenAIBatchOperator:
-        given = {
-            "task_id": "task",
-            "endpoint": "/v1/chat/completions",
-            "body": BODY,
-            "destination": str(tmp_path / "table"),
-            "poll_interval": 0.05,
-            "max_shard_rows": 10,
-            **changes,
-        }
-        return OpenAIBatchOperator(**given)
-
-    return make
 
 
 def landed(tmp_path: Path) -> list[tuple[Any, ...]]:
@@ -86,9 +66,7 @@ class TestQueries:
         with pytest.raises(TaskDeferred) as deferred:
             operator(**arguments).execute(a_context(ti))
         assert emulator.state()["batches_created"] == 3
-        emulator.configure(progress="immediate")
-        while {batch["status"] for batch in emulator.state()["batches"]} != {"completed"}:
-            time.sleep(0.05)
+        finish(emulator)
         event = {"reason": "ended", "ended": ti.pushed["batch_ids"], "active": 0}
         operator(**arguments).execute_complete(a_context(ti), event, **deferred.value.kwargs)
         assert len(landed(tmp_path)) == 25

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +16,15 @@ from airflow_provider_batch.hooks import metrics
 from airflow_provider_batch.operators.openai_batch import STATE_KEY, OpenAIBatchOperator
 from tests.conftest import SECRET
 from tests.jobs.support import BODY, check_table, some_rows, statuses
-from tests.operators.support import FakeStateStore, FakeTaskInstance, a_context
+from tests.operators.support import FakeStateStore, FakeTaskInstance, a_context, finish
 
 Define = Callable[..., str]
 
 
 @pytest.fixture
-def operator(emulator: Emulator, connection: Define, tmp_path: Path) -> Callable[..., OpenAIBatchOperator]:
-    connection(host=emulator.base_url)
-
-    def make(**changes: Any) -> OpenAIBatchOperator:
-        given = {
-            "task_id": "task",
-            "endpoint": "/v1/chat/completions",
-            "source": str(tmp_path / "rows.jsonl"),
-            "body": BODY,
-            "destination": str(tmp_path / "table"),
-            "poll_interval": 0.05,
-            "max_shard_rows": 10,
-            **changes,
-        }
-        return OpenAIBatchOperator(**given)
-
+def operator(operator: Callable[..., OpenAIBatchOperator], tmp_path: Path) -> Callable[..., OpenAIBatchOperator]:
     (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in some_rows(25)) + "\n")
-    return make
-
-
-def finish(emulator: Emulator) -> None:
-    """Let all batches that were held complete."""
-    emulator.configure(progress="immediate")
-    while {batch["status"] for batch in emulator.state()["batches"]} != {"completed"}:
-        time.sleep(0.05)
+    return partial(operator, source=str(tmp_path / "rows.jsonl"))
 
 
 class TestDeferring:
@@ -131,9 +109,7 @@ class TestDeferring:
         ti = FakeTaskInstance()
         with pytest.raises(TaskDeferred) as deferred:
             operator(deferrable=True, partition_by="status").execute(a_context(ti))
-        emulator.configure(progress="immediate")
-        while {batch["status"] for batch in emulator.state()["batches"]} != {"completed"}:
-            time.sleep(0.05)
+        finish(emulator)
         resumed = operator(deferrable=True, partition_by=["model", "status"])
         event = {"reason": "ended", "ended": ti.pushed["batch_ids"], "active": 0}
         assert resumed.execute_complete(a_context(ti), event, **deferred.value.kwargs)["parts"] == 3

@@ -17,7 +17,7 @@ from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 from airflow_provider_batch.transfers.openai_batch_to_parquet import OpenAIBatchToParquetOperator
 from tests.jobs.support import BODY, some_rows, statuses, table
-from tests.operators.support import FakeTaskInstance, a_context
+from tests.operators.support import FakeTaskInstance, a_context, finish
 
 
 class Verdict(BaseModel):
@@ -57,9 +57,7 @@ def test_a_task_that_was_woken_lands_them_too(emulator: Emulator, tmp_path: Path
     given = {"task_id": "t", "destination": str(tmp_path / "table"), "deferrable": True, **ASKED}
     with pytest.raises(TaskDeferred) as deferred:
         execute(OpenAIBatchOperator(source=some_rows(5), response_model=Verdict, **given))
-    emulator.configure(progress="immediate")
-    while {batch["status"] for batch in emulator.state()["batches"]} != {"completed"}:
-        pass
+    finish(emulator)
     woken = OpenAIBatchOperator(source="not read again", response_model=Verdict, **given)
     event = {"reason": "ended", "ended": [], "active": 0}
     woken.execute_complete(a_context(), event, **deferred.value.kwargs)

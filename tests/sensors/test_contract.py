@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from unittest.mock import MagicMock
 
 import pytest
 from airflow.providers.common.compat.sdk import (
@@ -25,25 +24,7 @@ from tests.api.stub import Reply, StubApi, batch
 RUNNING = batch("b1")
 #: How a wait without a worker slot differs: deferred, or woken again and again.
 MODES = [{"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}]
-
-
-@pytest.fixture
-def sensor(stub: StubApi, connection: Callable[..., str]) -> Callable[..., OpenAIBatchSensor]:
-    def make(batch_id: Any = "b1", **given: Any) -> OpenAIBatchSensor:
-        conn_id = connection(host=stub.base_url, extra={"max_retries": 0})
-        return OpenAIBatchSensor(task_id="wait", batch_id=batch_id, conn_id=conn_id, **{"poke_interval": 0.01, **given})
-
-    return make
-
-
 Make = Callable[..., OpenAIBatchSensor]
-
-
-@pytest.fixture
-def context() -> Any:
-    ti = MagicMock()
-    ti.get_first_reschedule_date.return_value = None
-    return {"ti": ti}
 
 
 def wait(make: Callable[[], OpenAIBatchSensor], context: Any, *, turns: int = 50) -> Any:

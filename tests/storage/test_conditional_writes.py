@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 from airflow_provider_batch import storage
 from airflow_provider_batch.exceptions import StorageError
 from airflow_provider_batch.storage import Location
+from tests.writers import at_once
 
 WRITERS = 8
 
@@ -52,7 +51,7 @@ class TestWriteIf:
     def test_lets_one_of_many_create(self, another: Callable[[str], Location]) -> None:
         for number in range(2):
             path = f"sub/{number}.json"
-            wins = at_once(lambda writer, path=path: another(path).write_if(b"%d" % writer, None))
+            wins = at_once(WRITERS, lambda writer, path=path: another(path).write_if(b"%d" % writer, None))
             assert sum(wins) == 1
             assert another(path).read_or_none() == b"%d" % wins.index(True)
 
@@ -70,7 +69,7 @@ class TestWriteIf:
                     lost += 1
             return lost
 
-        lost = at_once(add)
+        lost = at_once(WRITERS, add)
         written = another("names.json").read_or_none()
         assert written is not None
         assert sorted(written.split()) == sorted(b"%d-%d" % (w, n) for w in range(WRITERS) for n in range(5))
@@ -184,18 +183,6 @@ def test_a_process_that_is_frozen_with_the_lock_does_not_freeze_the_next(
     with target._locked(), pytest.raises(StorageError, match=r"a\.json: cannot lock it .* for too long"):
         target.write_if(b"1", None)
     assert target.write_if(b"1", None)
-
-
-def at_once(write: Callable[[int], Any]) -> list[Any]:
-    """Call it with the number of each writer, in threads that begin together."""
-    barrier = threading.Barrier(WRITERS)
-
-    def begin(writer: int) -> Any:
-        barrier.wait()
-        return write(writer)
-
-    with ThreadPoolExecutor(WRITERS) as pool:
-        return list(pool.map(begin, range(WRITERS)))
 
 
 def answers_once(monkeypatch: pytest.MonkeyPatch, fs: Any, code: str, status: int) -> None:

@@ -1,8 +1,8 @@
 """
 What next for a job: the one place that decides, for the deferrable path, the blocking path and the command line.
 
-Pure: no clock, no network, no storage. `runner.py` takes the first action, records its outcome and asks again. The
-rules stand in order of what is at stake:
+Pure: no clock, no network, no storage. `runner.py` does the one action (`actions.py`) that is due, records its outcome
+and asks again. The rules stand in order of what is at stake:
 
 1. an unknown outcome is looked up, never repeated;
 2. what was paid for lands before any limit is looked at;
@@ -17,11 +17,26 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.objects import Batch, FileError
 from airflow_provider_batch.api.outcomes import is_queue_full
+from airflow_provider_batch.jobs.actions import (
+    Action,
+    Cancel,
+    Close,
+    Finish,
+    GiveUpOnFiles,
+    Land,
+    NoteLate,
+    PlanRound,
+    RecordEnd,
+    Requeue,
+    Resolve,
+    Submit,
+    Trim,
+    Wait,
+)
 from airflow_provider_batch.jobs.ledger import Closing, Ledger, ShardRecord
 from airflow_provider_batch.results.landing import RowOutcome
 
@@ -64,118 +79,6 @@ class Limits:
     lands: bool = True
     waits: bool = True
     quiet_period: float = 60.0
-
-
-@dataclass(frozen=True)
-class Resolve:
-    """Look up what an intent without an answer made."""
-
-    shard: str
-
-
-@dataclass(frozen=True)
-class RecordEnd:
-    """The shard's batch has ended and its files are known."""
-
-    shard: str
-    batch: Batch
-
-
-@dataclass(frozen=True)
-class NoteLate:
-    """The shard's batch has ended without the files that it owes: start the patience."""
-
-    shard: str
-
-
-@dataclass(frozen=True)
-class GiveUpOnFiles:
-    """The patience with a `completed` batch's late files is over, and nothing else is left to wait for."""
-
-    shard: str
-
-
-@dataclass(frozen=True)
-class Requeue:
-    """The API refused the shard's file for lack of room in its queue."""
-
-    shard: str
-    error: str
-    retry_at: float
-
-
-@dataclass(frozen=True)
-class Close:
-    """Send nothing more, and say why."""
-
-    closing: Closing
-
-
-@dataclass(frozen=True)
-class Land:
-    """Turn the shard's results into a part."""
-
-    shard: str
-
-
-@dataclass(frozen=True)
-class Trim:
-    """Take the rows that are sent again out of the shard's part."""
-
-    shard: str
-
-
-@dataclass(frozen=True)
-class Cancel:
-    """Ask the API to cancel what still runs."""
-
-    batch_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PlanRound:
-    """Put the rows without a final answer into new shards."""
-
-    number: int
-
-
-@dataclass(frozen=True)
-class Submit:
-    """Upload the shard's file if it is not there, and create its batch."""
-
-    shard: str
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Nothing to do before one of these batches ends, or `until` (epoch seconds)."""
-
-    until: float
-    batch_ids: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Finish:
-    """The job is over: `done`, `submitted` (it does not wait), or the reason of its closing."""
-
-    reason: Literal["done", "submitted", "timeout", "cancelled", "refused"]
-
-
-Action = (
-    Resolve
-    | RecordEnd
-    | NoteLate
-    | GiveUpOnFiles
-    | Requeue
-    | Close
-    | Land
-    | Trim
-    | Cancel
-    | PlanRound
-    | Submit
-    | Wait
-    | Finish
-)
 
 
 def next_action(ledger: Ledger, seen: Mapping[str, Batch], limits: Limits, now: float) -> Action:

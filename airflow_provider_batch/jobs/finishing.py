@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from airflow_provider_batch.exceptions import ApiError, JobError, JobFailedError, JobTimeoutError, NotFoundError
-from airflow_provider_batch.jobs.decisions import Finish
+from airflow_provider_batch.jobs.actions import Finish
 from airflow_provider_batch.jobs.entries import Finished
 from airflow_provider_batch.jobs.ledger import Ledger
 from airflow_provider_batch.jobs.request import JobRequest, Tools

@@ -43,9 +43,8 @@ def _retrieve(client: BatchClient, batch_id: str) -> Batch:
         return client.retrieve(batch_id)
     except NotFoundError as error:
         raise NotFoundError(
-            f"Batch {batch_id} is unknown to this account. It was made with another key, organisation or "
-            f"project than the "
-            f"connection has now: point the connection back to that account and clear the task.",
+            f"Batch {batch_id} is unknown to this account. It was made with another key, organisation or project than "
+            "the connection has now: point the connection back to that account and clear the task.",
             status_code=error.status_code,
             code=error.code,
             param=error.param,

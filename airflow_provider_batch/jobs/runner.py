@@ -23,9 +23,9 @@ from airflow_provider_batch.exceptions import (
     ResultsMissingError,
     StorageError,
 )
-from airflow_provider_batch.jobs import decisions, entries
+from airflow_provider_batch.jobs import actions, decisions, entries
+from airflow_provider_batch.jobs.actions import Finish, Wait
 from airflow_provider_batch.jobs.collecting import collect, trim, withdraw
-from airflow_provider_batch.jobs.decisions import Finish, Wait
 from airflow_provider_batch.jobs.entries import Entry
 from airflow_provider_batch.jobs.finishing import Outcome, finish, where_the_money_is
 from airflow_provider_batch.jobs.ledger import Ending, Ledger, ShardRecord
@@ -97,7 +97,7 @@ class Job:
 
     def land_all(self) -> None:
         """Land what has ended, so that the parts stand as they did when the job was finished."""
-        while isinstance(action := decisions.next_action(self.ledger, {}, self.request.limits, 0.0), decisions.Land):
+        while isinstance(action := decisions.next_action(self.ledger, {}, self.request.limits, 0.0), actions.Land):
             self._act(action)
 
     @property
@@ -145,46 +145,46 @@ class Job:
                 return None
             self._act(action)
 
-    def _act(self, action: decisions.Action) -> None:  # noqa: C901 - one flat table of actions
+    def _act(self, action: actions.Action) -> None:  # noqa: C901 - one flat table of actions
         now = self.tools.clock()
         match action:
-            case decisions.Resolve(shard=key):
+            case actions.Resolve(shard=key):
                 self._resolve(self.ledger.shard(key))
-            case decisions.RecordEnd(shard=key, batch=batch):
+            case actions.RecordEnd(shard=key, batch=batch):
                 self._record(entries.Ended(key, Ending.of(batch, now)))
                 self.tools.log.info(
                     "Shard %s: batch %s is %s (%s of %s rows, %s failed).",
                     key, batch.id, batch.status, f"{batch.completed:,}", f"{batch.total:,}", f"{batch.failed:,}",
                 )  # fmt: skip
-            case decisions.NoteLate(shard=key):
+            case actions.NoteLate(shard=key):
                 self._record(entries.Late(key, now))
                 self.tools.log.warning("Shard %s: its batch has ended and has no output file yet.", key)
-            case decisions.GiveUpOnFiles(shard=key):
+            case actions.GiveUpOnFiles(shard=key):
                 raise _files_never_came(self.ledger.shard(key), self.seen)
-            case decisions.Requeue(shard=key, error=error, retry_at=retry_at):
+            case actions.Requeue(shard=key, error=error, retry_at=retry_at):
                 self._record(entries.Requeued(key, error, retry_at))
                 self.tools.log.warning("Shard %s was not let in (%s); it is sent again later.", key, error)
-            case decisions.Close(closing=closing):
+            case actions.Close(closing=closing):
                 self._record(entries.Closed(closing))
                 self.tools.log.warning("%s; nothing more is sent.", closing.message)
-            case decisions.Land(shard=key):
+            case actions.Land(shard=key):
                 self._land(self.ledger.shard(key))
-            case decisions.Trim(shard=key):
+            case actions.Trim(shard=key):
                 self._record(trim(self.request, self.tools, self.ledger.shard(key)))
-            case decisions.Cancel():
+            case actions.Cancel():
                 asked = self.cancel()  # before it is recorded: an attempt that dies in between has to cancel again
                 self._record(entries.CancelAsked(now))
                 self.tools.log.warning("Cancelled on time-out: %s.", ", ".join(asked) or "nothing")
                 self._look()
-            case decisions.PlanRound(number=number):
+            case actions.PlanRound(number=number):
                 folder = self.store.shards(self.ledger.generation)
                 planned = plan_round(self.ledger, number, self.request.spec, folder)
                 rows = sum(shard.rows for shard in planned)
                 self._record(entries.RoundPlanned(planned))
                 self.tools.log.info("Round %d: %s rows go again, in %d shards.", number, f"{rows:,}", len(planned))
-            case decisions.Submit(shard=key):
+            case actions.Submit(shard=key):
                 self._submit(self.ledger.shard(key))
-            case decisions.Wait() | decisions.Finish():
+            case Wait() | Finish():
                 raise AssertionError("handled before")
             case _:
                 assert_never(action)
@@ -226,9 +226,8 @@ class Job:
             if not shard.sha256.startswith(hashlib.file_digest(lines, "sha256").hexdigest()):
                 stored.delete()
                 raise StorageError(
-                    f"{stored}: this was not the shard that the ledger knows: an attempt with another input had "
-                    f"begun at the "
-                    "same time. The next attempt writes it again."
+                    f"{stored}: this was not the shard that the ledger knows: an attempt with another input had begun "
+                    "at the same time. The next attempt writes it again."
                 )
             lines.seek(0)
             return self.tools.client.upload(lines, f"{self.ledger.job}-g{self.ledger.generation}-{shard.key}.jsonl")
@@ -330,11 +329,9 @@ def _file_is_lost(shard: ShardRecord) -> bool:
 def _files_never_came(shard: ShardRecord, seen: dict[str, Batch]) -> ResultsMissingError:
     batch = seen[shard.batch_id or ""]
     return ResultsMissingError(
-        f"Batch {batch.id} is {statuses.COMPLETED} with {batch.completed:,} of {batch.total:,} requests "
-        f"answered, and its "
-        f"output file has not appeared within {decisions.FILES_PATIENCE / 60:.0f} minutes. Nothing is sent "
-        f"again: look the batch up "
-        "in the vendor's dashboard, then retry the task, which asks for the files once more."
+        f"Batch {batch.id} is {statuses.COMPLETED} with {batch.completed:,} of {batch.total:,} requests answered, and "
+        f"its output file has not appeared within {decisions.FILES_PATIENCE / 60:.0f} minutes. Nothing is sent again: "
+        "look the batch up in the vendor's dashboard, then retry the task, which asks for the files once more."
     )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_batch.jobs.decisions import Wait
+    from airflow_provider_batch.jobs.actions import Wait
     from airflow_provider_batch.jobs.request import IfExists, JobRequest, OnChangedInput, OnEmpty, Raw, Rerun, Tools
     from airflow_provider_batch.jobs.runner import Job
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_batch.api.objects import Batch, FileError
+from airflow_provider_batch.jobs import actions as a
 from airflow_provider_batch.jobs import decisions as d
 from airflow_provider_batch.jobs import entries
 from airflow_provider_batch.jobs.entries import IllegalEntryError
@@ -72,11 +73,11 @@ class TestAnUnknownOutcome:
 
     def test_is_looked_up_before_anything_else_is_done(self) -> None:
         ledger = after(a_ledger(a_shard(1), a_shard(2)), entries.Intended(K1, NOW))
-        assert d.next_action(ledger, {}, LIMITS, NOW + 60) == d.Resolve(K1)
+        assert d.next_action(ledger, {}, LIMITS, NOW + 60) == a.Resolve(K1)
 
     def test_waits_for_the_quiet_period_and_then_has_a_waker(self) -> None:
         ledger = after(a_ledger(a_shard(1)), entries.Intended(K1, NOW))
-        assert d.next_action(ledger, {}, LIMITS, NOW + 1) == d.Wait(until=NOW + 60)
+        assert d.next_action(ledger, {}, LIMITS, NOW + 1) == a.Wait(until=NOW + 60)
 
     def test_is_never_submitted_again_while_it_is_unknown(self) -> None:
         ledger = after(a_ledger(a_shard(1)), entries.Intended(K1, NOW))
@@ -85,7 +86,7 @@ class TestAnUnknownOutcome:
 
     def test_that_made_nothing_may_be_submitted(self) -> None:
         ledger = after(a_ledger(a_shard(1)), entries.Intended(K1, NOW), entries.Absent(K1))
-        assert d.next_action(ledger, {}, LIMITS, NOW + 61) == d.Submit(K1)
+        assert d.next_action(ledger, {}, LIMITS, NOW + 61) == a.Submit(K1)
 
 
 class TestABatchThatEnded:
@@ -94,18 +95,18 @@ class TestABatchThatEnded:
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
         late = NOW + LIMITS.timeout + 1
         batch = a_batch("b1")
-        assert d.next_action(ledger, {"b1": batch}, LIMITS, late) == d.RecordEnd(K1, batch)
+        assert d.next_action(ledger, {"b1": batch}, LIMITS, late) == a.RecordEnd(K1, batch)
         ended = after(ledger, entries.Ended(K1, Ending("completed", "file-out")))
-        assert d.next_action(ended, {}, LIMITS, late) == d.Land(K1)
+        assert d.next_action(ended, {}, LIMITS, late) == a.Land(K1)
 
     def test_with_counts_and_no_file_is_not_an_answer(self) -> None:
         """Invariant 5: keep asking, then fail."""
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
         seen = {"b1": a_batch("b1", output_file_id=None)}
-        assert d.next_action(ledger, seen, LIMITS, NOW) == d.NoteLate(K1)
+        assert d.next_action(ledger, seen, LIMITS, NOW) == a.NoteLate(K1)
         noted = after(ledger, entries.Late(K1, NOW))
-        assert d.next_action(noted, seen, LIMITS, NOW + 1) == d.Wait(until=NOW + 1 + d.FILES_PAUSE)
-        assert d.next_action(noted, seen, LIMITS, NOW + d.FILES_PATIENCE) == d.GiveUpOnFiles(K1)
+        assert d.next_action(noted, seen, LIMITS, NOW + 1) == a.Wait(until=NOW + 1 + d.FILES_PAUSE)
+        assert d.next_action(noted, seen, LIMITS, NOW + d.FILES_PATIENCE) == a.GiveUpOnFiles(K1)
 
     def test_and_is_lost_fails_the_task_only_after_the_answers_of_the_others_are_landed(self) -> None:
         """Invariant 4: one batch without its files does not keep the other nineteen from the table."""
@@ -114,35 +115,35 @@ class TestABatchThatEnded:
         lost = a_batch("b1", output_file_id=None)
         much_later = NOW + d.FILES_PATIENCE + 1
         wait = d.next_action(noted, {"b1": lost}, LIMITS, much_later)
-        assert wait == d.Wait(until=NOW + LIMITS.timeout, batch_ids=("b2",))
+        assert wait == a.Wait(until=NOW + LIMITS.timeout, batch_ids=("b2",))
         seen = {"b1": lost, "b2": a_batch("b2")}
-        assert d.next_action(noted, seen, LIMITS, much_later) == d.RecordEnd(K2, seen["b2"])
+        assert d.next_action(noted, seen, LIMITS, much_later) == a.RecordEnd(K2, seen["b2"])
         ended = after(noted, entries.Ended(K2, Ending("completed", "f")))
-        assert d.next_action(ended, seen, LIMITS, much_later) == d.Land(K2)
+        assert d.next_action(ended, seen, LIMITS, much_later) == a.Land(K2)
         landed = after(ended, entries.Landed(K2, Landing(rows=10, statuses={"succeeded": 10})))
-        assert d.next_action(landed, seen, LIMITS, much_later) == d.GiveUpOnFiles(K1)
+        assert d.next_action(landed, seen, LIMITS, much_later) == a.GiveUpOnFiles(K1)
 
     @pytest.mark.parametrize("status", ["expired", "cancelled"])
     def test_and_was_cut_short_is_asked_for_its_late_file_before_its_rows_go_again(self, status: str) -> None:
         """Invariants 2 and 4: requests that were answered are paid, and are not to be sent again."""
         ledger = submitted(a_ledger(a_shard(1), cancel_asked_at=NOW), K1, "b1")
         batch = a_batch("b1", status, output_file_id=None, completed=4)
-        assert d.next_action(ledger, {"b1": batch}, LIMITS, NOW) == d.NoteLate(K1)
+        assert d.next_action(ledger, {"b1": batch}, LIMITS, NOW) == a.NoteLate(K1)
         noted = after(ledger, entries.Late(K1, NOW))
-        assert isinstance(d.next_action(noted, {"b1": batch}, LIMITS, NOW + 1), d.Wait)
+        assert isinstance(d.next_action(noted, {"b1": batch}, LIMITS, NOW + 1), a.Wait)
         there = dataclasses.replace(batch, output_file_id="f")
-        assert d.next_action(noted, {"b1": there}, LIMITS, NOW + 1) == d.RecordEnd(K1, there)
-        assert d.next_action(noted, {"b1": batch}, LIMITS, NOW + d.FILES_PATIENCE) == d.RecordEnd(K1, batch)
+        assert d.next_action(noted, {"b1": there}, LIMITS, NOW + 1) == a.RecordEnd(K1, there)
+        assert d.next_action(noted, {"b1": batch}, LIMITS, NOW + d.FILES_PATIENCE) == a.RecordEnd(K1, batch)
 
     def test_whose_rows_all_failed_has_only_an_error_file_and_is_landed(self) -> None:
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
         batch = a_batch("b1", output_file_id=None, error_file_id="file-err", completed=0, failed=10)
-        assert d.next_action(ledger, {"b1": batch}, LIMITS, NOW) == d.RecordEnd(K1, batch)
+        assert d.next_action(ledger, {"b1": batch}, LIMITS, NOW) == a.RecordEnd(K1, batch)
 
     def test_and_was_cancelled_by_somebody_else_closes_the_job(self) -> None:
         ledger = submitted(a_ledger(a_shard(1), a_shard(2)), K1, "b1")
         action = d.next_action(ledger, {"b1": a_batch("b1", "cancelled")}, LIMITS, NOW)
-        assert isinstance(action, d.Close)
+        assert isinstance(action, a.Close)
         assert action.closing.reason == "cancelled"
         assert action.closing.final
 
@@ -150,7 +151,7 @@ class TestABatchThatEnded:
         """Invariant 10."""
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
         action = d.next_action(ledger, {"b1": a_batch("b1", "scheduling")}, LIMITS, NOW)
-        assert action == d.Wait(until=NOW + LIMITS.timeout, batch_ids=("b1",))
+        assert action == a.Wait(until=NOW + LIMITS.timeout, batch_ids=("b1",))
 
 
 class TestARefusedFile:
@@ -158,18 +159,18 @@ class TestARefusedFile:
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
         error = FileError("token_limit_exceeded", "Enqueued token limit reached for m in organization o.")
         action = d.next_action(ledger, {"b1": a_batch("b1", "failed", errors=(error,))}, LIMITS, NOW)
-        assert isinstance(action, d.Requeue)
+        assert isinstance(action, a.Requeue)
         assert 60 <= action.retry_at - NOW <= 900
         queued = after(ledger, entries.Requeued(K1, "full", action.retry_at))
         assert queued.shard(K1).file_id is not None
-        assert d.next_action(queued, {}, LIMITS, NOW) == d.Wait(until=action.retry_at)
-        assert d.next_action(queued, {}, LIMITS, action.retry_at) == d.Submit(K1)
+        assert d.next_action(queued, {}, LIMITS, NOW) == a.Wait(until=action.retry_at)
+        assert d.next_action(queued, {}, LIMITS, action.retry_at) == a.Submit(K1)
 
     def test_waiting_for_room_goes_at_once_when_an_own_batch_of_its_model_ends(self) -> None:
         ledger = submitted(submitted(a_ledger(a_shard(1), a_shard(2)), K1, "b1"), K2, "b2")
         ledger = after(ledger, entries.Requeued(K2, "full", NOW + 900), entries.Ended(K1, Ending("completed", "f")))
         ledger = after(ledger, entries.Landed(K1, Landing(rows=10, statuses={"succeeded": 10})))
-        assert d.next_action(ledger, {}, LIMITS, NOW + 1) == d.Submit(K2)
+        assert d.next_action(ledger, {}, LIMITS, NOW + 1) == a.Submit(K2)
 
     def test_lets_in_one_shard_for_each_batch_that_ended_even_when_all_is_seen_at_once(self) -> None:
         """The refusals are recorded first, so that no shard waits for a queue that has emptied meanwhile."""
@@ -181,15 +182,15 @@ class TestARefusedFile:
         seen = {f"b{s.key}": a_batch(f"b{s.key}", "failed", errors=(error,)) for s in shards[2:]}
         seen |= {f"b{s.key}": a_batch(f"b{s.key}") for s in shards[:2]}
         tried = []
-        while not isinstance(action := d.next_action(ledger, seen, LIMITS, NOW), d.Wait):
+        while not isinstance(action := d.next_action(ledger, seen, LIMITS, NOW), a.Wait):
             match action:
-                case d.Requeue(shard=key, error=text, retry_at=retry_at):
+                case a.Requeue(shard=key, error=text, retry_at=retry_at):
                     ledger = after(ledger, entries.Requeued(key, text, retry_at))
-                case d.RecordEnd(shard=key):
+                case a.RecordEnd(shard=key):
                     ledger = after(ledger, entries.Ended(key, Ending("completed", "f")))
-                case d.Land(shard=key):
+                case a.Land(shard=key):
                     ledger = after(ledger, entries.Landed(key, Landing(rows=10, statuses={"succeeded": 10})))
-                case d.Submit(shard=key):
+                case a.Submit(shard=key):
                     tried.append(key)
                     ledger = after(ledger, entries.Intended(key, NOW), entries.Accepted(key, f"again-{key}", NOW))
         assert tried == ["r01-s00003", "r01-s00004"]
@@ -197,14 +198,14 @@ class TestARefusedFile:
     def test_holds_back_its_own_model_only(self) -> None:
         ledger = submitted(a_ledger(a_shard(1), a_shard(2), a_shard(3, model="other")), K1, "b1")
         ledger = after(ledger, entries.Requeued(K1, "full", NOW + 900))
-        assert d.next_action(ledger, {}, LIMITS, NOW) == d.Submit("r01-s00003")
+        assert d.next_action(ledger, {}, LIMITS, NOW) == a.Submit("r01-s00003")
 
     def test_at_every_create_does_not_hold_the_job_for_ever(self) -> None:
         """The job's time begins with the first create, whatever its answer: others may fill the queue for days."""
         ledger = after(a_ledger(a_shard(1)), entries.Intended(K1, NOW), entries.Refused(K1, "full", NOW + 900))
         action = d.next_action(ledger, {}, LIMITS, NOW + LIMITS.timeout)
-        assert isinstance(action, d.Close)
-        assert d.next_action(after(ledger, entries.Closed(action.closing)), {}, LIMITS, action.closing.at) == d.Land(K1)
+        assert isinstance(action, a.Close)
+        assert d.next_action(after(ledger, entries.Closed(action.closing)), {}, LIMITS, action.closing.at) == a.Land(K1)
 
     def test_for_a_file_that_is_never_found_is_met_less_and_less_often(self) -> None:
         """A hot loop of uploads would use up the account's limits."""
@@ -215,19 +216,19 @@ class TestARefusedFile:
     def test_for_single_lines_is_landed_so_that_the_other_rows_go_on(self) -> None:
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
         batch = a_batch("b1", "failed", errors=(FileError("invalid_json_line", "x", line=3),), output_file_id=None)
-        assert d.next_action(ledger, {"b1": batch}, LIMITS, NOW) == d.RecordEnd(K1, batch)
+        assert d.next_action(ledger, {"b1": batch}, LIMITS, NOW) == a.RecordEnd(K1, batch)
 
     def test_as_a_whole_stops_the_job_and_leaves_the_shard_for_a_later_attempt(self) -> None:
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
         batch = a_batch("b1", "failed", errors=(FileError("billing_hard_limit_reached", "No money."),))
         action = d.next_action(ledger, {"b1": batch}, LIMITS, NOW)
-        assert isinstance(action, d.Close)
+        assert isinstance(action, a.Close)
         assert not action.closing.final
         assert "No money." in action.closing.message
         closed = after(ledger, entries.Closed(action.closing))
         requeue = d.next_action(closed, {"b1": batch}, LIMITS, NOW)
-        assert isinstance(requeue, d.Requeue)
-        assert d.next_action(after(closed, entries.Requeued(K1, "x", NOW)), {}, LIMITS, NOW) == d.Finish("refused")
+        assert isinstance(requeue, a.Requeue)
+        assert d.next_action(after(closed, entries.Requeued(K1, "x", NOW)), {}, LIMITS, NOW) == a.Finish("refused")
 
 
 class TestTheDeadline:
@@ -236,29 +237,29 @@ class TestTheDeadline:
         limits = dataclasses.replace(LIMITS, max_active_batches=1)
         late = NOW + limits.timeout
         action = d.next_action(ledger, {}, limits, late)
-        assert isinstance(action, d.Close)
+        assert isinstance(action, a.Close)
         ledger = after(ledger, entries.Closed(action.closing))
-        assert d.next_action(ledger, {}, limits, late) == d.Cancel(("b1",))
+        assert d.next_action(ledger, {}, limits, late) == a.Cancel(("b1",))
         ledger = after(ledger, entries.CancelAsked(late))
-        assert d.next_action(ledger, {}, limits, late) == d.Wait(until=late + d.CANCEL_PATIENCE, batch_ids=("b1",))
+        assert d.next_action(ledger, {}, limits, late) == a.Wait(until=late + d.CANCEL_PATIENCE, batch_ids=("b1",))
         ledger = after(ledger, entries.Ended(K1, Ending("cancelled", "f", "e")))
-        assert d.next_action(ledger, {}, limits, late) == d.Land(K1)
+        assert d.next_action(ledger, {}, limits, late) == a.Land(K1)
         ledger = after(ledger, entries.Landed(K1, Landing(rows=10, statuses={"succeeded": 4, "cancelled": 6})))
-        assert d.next_action(ledger, {}, limits, late) == d.Land(K2)
+        assert d.next_action(ledger, {}, limits, late) == a.Land(K2)
         ledger = after(ledger, entries.Landed(K2, Landing(rows=10, statuses={"cancelled": 10})))
-        assert d.next_action(ledger, {}, limits, late) == d.Finish("timeout")
+        assert d.next_action(ledger, {}, limits, late) == a.Finish("timeout")
 
     def test_a_cancel_that_never_ends_does_not_hold_the_task_for_ever(self) -> None:
         closing = Closing("timeout", "over", NOW)
         ledger = submitted(a_ledger(a_shard(1), closing=closing, cancel_asked_at=NOW), K1, "b1")
-        assert d.next_action(ledger, {}, LIMITS, NOW + d.CANCEL_PATIENCE) == d.Finish("timeout")
+        assert d.next_action(ledger, {}, LIMITS, NOW + d.CANCEL_PATIENCE) == a.Finish("timeout")
 
     def test_ends_the_wait_of_a_job_that_was_closed_for_another_reason_too(self) -> None:
         closing = Closing("refused", "No money", NOW, final=False)
         ledger = submitted(a_ledger(a_shard(1), closing=closing), K1, "b1")
-        assert d.next_action(ledger, {}, LIMITS, NOW) == d.Wait(until=NOW + LIMITS.timeout, batch_ids=("b1",))
+        assert d.next_action(ledger, {}, LIMITS, NOW) == a.Wait(until=NOW + LIMITS.timeout, batch_ids=("b1",))
         action = d.next_action(ledger, {}, LIMITS, NOW + LIMITS.timeout)
-        assert isinstance(action, d.Close)
+        assert isinstance(action, a.Close)
         assert action.closing.reason == "timeout"
         assert "No money" in action.closing.message
 
@@ -266,7 +267,7 @@ class TestTheDeadline:
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
         ledger = after(ledger, entries.Ended(K1, Ending("completed", "f")))
         ledger = after(ledger, entries.Landed(K1, Landing(rows=10, statuses={"succeeded": 10})))
-        assert d.next_action(ledger, {}, LIMITS, NOW + 2 * LIMITS.timeout) == d.Finish("done")
+        assert d.next_action(ledger, {}, LIMITS, NOW + 2 * LIMITS.timeout) == a.Finish("done")
 
 
 class TestRoundsAndWaves:
@@ -274,33 +275,33 @@ class TestRoundsAndWaves:
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
         ledger = after(ledger, entries.Ended(K1, Ending("expired", "f", "e")))
         ledger = after(ledger, entries.Landed(K1, Landing(rows=7, statuses={"succeeded": 7}, retry_rows=3)))
-        assert d.next_action(ledger, {}, LIMITS, NOW) == d.PlanRound(2)
+        assert d.next_action(ledger, {}, LIMITS, NOW) == a.PlanRound(2)
         ledger = after(ledger, entries.RoundPlanned((a_shard(1, 2, rows=3),)))
-        assert d.next_action(ledger, {}, LIMITS, NOW) == d.Submit("r02-s00001")
+        assert d.next_action(ledger, {}, LIMITS, NOW) == a.Submit("r02-s00001")
 
     def test_no_more_batches_than_allowed_run_at_once(self) -> None:
         ledger = submitted(a_ledger(a_shard(1), a_shard(2)), K1, "b1")
         limits = dataclasses.replace(LIMITS, max_active_batches=1)
-        assert isinstance(d.next_action(ledger, {}, limits, NOW), d.Wait)
+        assert isinstance(d.next_action(ledger, {}, limits, NOW), a.Wait)
 
     def test_no_more_tokens_than_allowed_are_enqueued_but_a_large_shard_goes_alone(self) -> None:
         limits = dataclasses.replace(LIMITS, max_enqueued_tokens=150)
         ledger = a_ledger(a_shard(1), a_shard(2), a_shard(3, model="other", tokens=1000))
-        assert d.next_action(ledger, {}, limits, NOW) == d.Submit(K1)
-        assert d.next_action(submitted(ledger, K1, "b1"), {}, limits, NOW) == d.Submit("r01-s00003")
+        assert d.next_action(ledger, {}, limits, NOW) == a.Submit(K1)
+        assert d.next_action(submitted(ledger, K1, "b1"), {}, limits, NOW) == a.Submit("r01-s00003")
 
     def test_without_a_destination_the_job_ends_with_its_batches(self) -> None:
         limits = dataclasses.replace(LIMITS, lands=False)
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
-        assert isinstance(d.next_action(ledger, {}, limits, NOW), d.Wait)
+        assert isinstance(d.next_action(ledger, {}, limits, NOW), a.Wait)
         ledger = after(ledger, entries.Ended(K1, Ending("completed", "f")))
-        assert d.next_action(ledger, {}, limits, NOW) == d.Finish("done")
+        assert d.next_action(ledger, {}, limits, NOW) == a.Finish("done")
 
     def test_without_waiting_the_job_is_over_once_all_is_submitted(self) -> None:
         limits = dataclasses.replace(LIMITS, lands=False, waits=False)
         ledger = a_ledger(a_shard(1))
-        assert d.next_action(ledger, {}, limits, NOW) == d.Submit(K1)
-        assert d.next_action(submitted(ledger, K1, "b1"), {}, limits, NOW) == d.Finish("submitted")
+        assert d.next_action(ledger, {}, limits, NOW) == a.Submit(K1)
+        assert d.next_action(submitted(ledger, K1, "b1"), {}, limits, NOW) == a.Finish("submitted")
 
 
 class TestARow:
@@ -401,34 +402,34 @@ class World:
     def step(self) -> str | None:  # noqa: C901 - one flat table of actions
         action = d.next_action(self.ledger, self.batches, LIMITS, self.now)
         match action:
-            case d.Finish(reason=reason):
+            case a.Finish(reason=reason):
                 return reason
-            case d.GiveUpOnFiles(shard=key):  # the files come at last
+            case a.GiveUpOnFiles(shard=key):  # the files come at last
                 batch = self.batches[self.ledger.shard(key).batch_id or ""]
                 self.batches[batch.id] = dataclasses.replace(batch, output_file_id="f")
-            case d.Wait(until=until, batch_ids=watched):
+            case a.Wait(until=until, batch_ids=watched):
                 assert until > self.now or watched, "a wait without a waker"
                 assert all(not self.batches[b].has_ended for b in watched), "waits for what has ended"
                 self.progress(watched, until)
-            case d.Submit(shard=key):
+            case a.Submit(shard=key):
                 self.submit(key)
-            case d.Resolve(shard=key):
+            case a.Resolve(shard=key):
                 self.resolve(key)
-            case d.Land(shard=key):
+            case a.Land(shard=key):
                 self.land(key)
-            case d.RecordEnd(shard=key, batch=batch):
+            case a.RecordEnd(shard=key, batch=batch):
                 self.record(entries.Ended(key, Ending(batch.status, batch.output_file_id)))
-            case d.NoteLate(shard=key):
+            case a.NoteLate(shard=key):
                 self.record(entries.Late(key, self.now))
-            case d.Requeue(shard=key, error=error, retry_at=retry_at):
+            case a.Requeue(shard=key, error=error, retry_at=retry_at):
                 self.record(entries.Requeued(key, error, retry_at))
-            case d.Close(closing=closing):
+            case a.Close(closing=closing):
                 self.record(entries.Closed(closing))
-            case d.Cancel(batch_ids=ids):
+            case a.Cancel(batch_ids=ids):
                 self.record(entries.CancelAsked(self.now))
                 for batch_id in ids:
                     self.batches[batch_id] = Batch(id=batch_id, status="cancelled", output_file_id="f", total=10)
-            case d.PlanRound(number=number):
+            case a.PlanRound(number=number):
                 self.record(entries.RoundPlanned((a_shard(1, number, rows=self.ledger.unplanned_rows),)))
         return None
 

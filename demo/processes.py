@@ -130,12 +130,6 @@ class BackgroundProcess:
         end_sessions([self.pid], patience=patience)
         self.collect()
 
-    def request_stop(self) -> None:
-        """Ask it to end, without waiting: the main process only, which then ends its children in order."""
-        if self.is_running:
-            self.resume()
-            os.kill(self.pid, signal.SIGTERM)
-
     def restart(self) -> None:
         """Stop it, if it still runs, and start it again with the same command, environment and log."""
         self.stop()

@@ -8,7 +8,6 @@ Errors are those of `errors.RULES`.
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -190,16 +189,6 @@ class BatchClient:
             raise not_written(to, error) from error
         finally:
             part.unlink(missing_ok=True)
-
-    def input_lines(self, file_id: str) -> Iterator[bytes]:
-        r"""Yield the lines of a file without their line ends; only ``\n`` separates. Blank lines are left out."""
-        with tempfile.TemporaryDirectory(prefix="openai-batch-") as folder:
-            local = Path(folder, "lines")
-            self.download(file_id, local)
-            with local.open("rb") as lines:
-                for line in lines:
-                    if line.strip():
-                        yield line.rstrip(b"\r\n")
 
     def delete_file(self, file_id: str) -> None:
         """Delete a file; one that is not there raises NotFoundError."""

@@ -1,1 +1,1 @@
-"""Tokens and prices, offline: what a request is estimated to hold, and what its answer cost."""
+"""Prices, offline: what an answer cost."""

@@ -132,24 +132,6 @@ class PriceList:
         return bool(usage.input_image_tokens or usage.output_image_tokens or self.endpoint in _IMAGE_ENDPOINTS)
 
 
-def request_cost(model: str | None, endpoint: str, usage: TokenUsage) -> Decimal | None:
-    """
-    Return what one request cost in US dollars at the batch price, or None where that is unknown.
-
-    :param model: The model that answered, as the response names it (a dated snapshot as a rule).
-    :param endpoint: Its path, as ``/v1/embeddings``.
-    :param usage: The tokens of this one request.
-    """
-    prices = price_list(model, endpoint)
-    cost = None if prices is None else prices.picodollars(usage)
-    return None if cost is None else dollars(cost)
-
-
-def dollars(picodollars: int) -> Decimal:
-    """Return a whole number of 10^-12 dollars as dollars, exactly."""
-    return Decimal(picodollars).scaleb(-PICODOLLARS)
-
-
 @lru_cache(maxsize=1024)
 def price_list(model: str | None, endpoint: str) -> PriceList | None:
     """Return the batch prices of a model, or None where the table does not know it."""

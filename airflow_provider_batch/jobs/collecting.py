@@ -141,9 +141,8 @@ def _download(client: BatchClient, file_id: str | None, to: Path, shard: ShardRe
         client.download(file_id, to)
     except NotFoundError as error:
         raise JobError(
-            f"File {file_id} with results of batch {shard.batch_id} is gone: it was deleted, or has expired. "
-            f"What it held cannot be "
-            "landed any more; rerun='all' sends every row again, and pays again."
+            f"File {file_id} with results of batch {shard.batch_id} is gone: it was deleted, or has expired. What it "
+            "held cannot be landed any more; rerun='all' sends every row again, and pays again."
         ) from error
     return to
 

@@ -106,8 +106,7 @@ def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
     if lost and request.on_missing == "fail":
         raise JobFailedError(
             f"{lost:,} rows stand in neither result file of {', '.join(seen)}. The other rows are landed at "
-            f"{request.destination}; "
-            "on_missing='land' accepts that. Nothing was sent again."
+            f"{request.destination}; on_missing='land' accepts that. Nothing was sent again."
         )
     return result
 
@@ -131,9 +130,8 @@ def _check_ended(batch: Batch, request: LoadRequest) -> None:
         )
     if files_are_late(batch) and (batch.status == statuses.COMPLETED or request.on_missing == "fail"):
         raise ResultsMissingError(
-            f"Batch {batch.id} is {batch.status}, {batch.completed:,} of {batch.total:,} requests are answered, "
-            f"and it has no output file. "
-            "It may come late: retry the task."
+            f"Batch {batch.id} is {batch.status}, {batch.completed:,} of {batch.total:,} requests are answered, and it "
+            "has no output file. It may come late: retry the task."
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from airflow_provider_batch.api.endpoints import MAX_METADATA_KEY, MAX_METADATA_VALUE
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.jobs.identity import Fingerprint, digest, fingerprint
 from airflow_provider_batch.jobs.ledger import ShardRecord
@@ -48,9 +49,10 @@ def check_arguments(request: JobRequest) -> None:
     if len(request.metadata) > MAX_USER_PAIRS:
         raise ConfigurationError(f"metadata: expected at most {MAX_USER_PAIRS} pairs, found {len(request.metadata)}.")
     for key, value in request.metadata.items():
-        if not isinstance(value, str) or len(key) > 64 or len(value) > 512:
+        if not isinstance(value, str) or len(key) > MAX_METADATA_KEY or len(value) > MAX_METADATA_VALUE:
             raise ConfigurationError(
-                f"metadata: {key!r} has to be text of at most 512 characters under a key of at most 64."
+                f"metadata: {key!r} has to be text of at most {MAX_METADATA_VALUE} characters under a key of at most "
+                f"{MAX_METADATA_KEY}."
             )
     check_response_model(request.spec)
     if request.partition_by and request.destination is None:

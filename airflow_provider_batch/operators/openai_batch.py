@@ -399,8 +399,7 @@ class OpenAIBatchOperator(BaseOperator):
         if not path:
             raise ConfigurationError(
                 "There is no place for the job's ledger: give destination, or state_path, or set [openai_batch] "
-                "state_path to a "
-                "folder that every worker reaches."
+                "state_path to a folder that every worker reaches."
             )
         if remembered is not None:
             remembered.set(STATE_KEY, path)

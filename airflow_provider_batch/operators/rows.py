@@ -45,7 +45,6 @@ def _check_size(rows: list[Mapping[str, Any]]) -> None:
         size += len(msgspec.json.encode(row, enc_hook=str))
         if size > MAX_BYTES:
             raise SourceError(
-                f"source: the upstream task returned more than {MAX_BYTES // 1_000_000} MB of rows. Let it "
-                f"write a Parquet, JSONL or CSV "
-                "file and return its address: every attempt of this task reads an XCom whole."
+                f"source: the upstream task returned more than {MAX_BYTES // 1_000_000} MB of rows. Let it write a "
+                "Parquet, JSONL or CSV file and return its address: every attempt of this task reads an XCom whole."
             )

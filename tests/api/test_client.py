@@ -307,11 +307,6 @@ class TestDownload:
         with pytest.raises(StorageError, match="cannot be written"):
             client.download("f", tmp_path / "no" / "out")
 
-    def test_lines_are_cut_at_line_feeds_alone(self, client: BatchClient, stub: StubApi) -> None:
-        lines = ['{"a": "x\u2028y"}'.encode(), b'{"b": "\xc2\x85"}', b'{"c": 1}']
-        stub.on("GET", "/files/f/content", Reply(body=b"\n".join([lines[0], b"", lines[1] + b"\r", lines[2]])))
-        assert list(client.input_lines("f")) == lines
-
 
 class TestMessages:
     @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ def ended(client: BatchClient, batch_id: str) -> Batch:
 
 def test_a_batch_goes_from_file_to_results(client: BatchClient, tmp_path: Path) -> None:
     file_id = upload(client)
-    assert [json.loads(line)["custom_id"] for line in client.input_lines(file_id)] == ["0", "1", "2"]
+    client.download(file_id, tmp_path / "in")
+    assert [json.loads(line)["custom_id"] for line in (tmp_path / "in").read_bytes().splitlines()] == ["0", "1", "2"]
     batch = ended(client, create(client, file_id, job="abc"))
     assert (batch.status, batch.total, batch.completed) == ("completed", 3, 3)
     assert batch.metadata == {"job": "abc"}

@@ -13,12 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_batch.api.endpoints import Endpoint
-from airflow_provider_batch.economics.prices import TokenUsage, price_list, request_cost
+from airflow_provider_batch.economics.prices import PICODOLLARS, TokenUsage, price_list
 
 CHAT, EMBEDDINGS = Endpoint.CHAT_COMPLETIONS, Endpoint.EMBEDDINGS
 OPENAI = next(provider for provider in get_snapshot().providers if provider.id == "openai")
 MODELS = [model.id for model in OPENAI.models if price_list(model.id, CHAT) is not None]
 SPEAKING = next(model.id for model in OPENAI.models if (known := price_list(model.id, CHAT)) and known.has_audio)
+
+
+def request_cost(model: str | None, endpoint: str, usage: TokenUsage) -> Decimal | None:
+    """In US dollars."""
+    prices = price_list(model, endpoint)
+    cost = None if prices is None else prices.picodollars(usage)
+    return None if cost is None else Decimal(cost).scaleb(-PICODOLLARS)
 
 
 def by_the_table(model: str, usage: TokenUsage, *, batch: bool) -> Decimal:

@@ -30,8 +30,6 @@ from tests.emulator.support import (
     upload,
 )
 
-THREE = ("r1", "r2", "r3")
-
 
 def message_of(result: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = result["response"]["body"]["choices"][0]

@@ -1,6 +1,7 @@
 """
-Looking at a job's running batches: one by one while they are few, through the list's pages when that takes fewer
-calls.
+Looking at batches where a caller may block: a worker, the loader, a sensor. What a trigger does is in `looking.py`.
+
+One by one while they are few, through the list's pages when that takes fewer calls.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ from collections.abc import Sequence
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import NotFoundError
+from airflow_provider_batch.jobs.looking import FEW
 
-#: Up to here each batch is retrieved; above, pages of 100 are cheaper.
-FEW = 8
 #: Pages that are read before the rest is retrieved one by one: other people's batches can fill an account's list.
 MAX_PAGES = 10
 PAGE = 100

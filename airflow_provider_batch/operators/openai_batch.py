@@ -77,7 +77,8 @@ class OpenAIBatchOperator(BaseOperator):
         ``destination``, outermost first: carried columns, or ``status``, ``model`` and others with few values.
     :param raw: Rows whose response body is kept as JSON: ``errors``, ``all`` or ``none``.
     :param on_empty: For a source without rows: ``land`` an empty table, ``skip`` or ``fail``.
-    :param timeout: Wall-clock time from the first submission after which the job cancels, lands and fails.
+    :param timeout: Wall-clock time (a timedelta, or seconds) from the first submission after which the job cancels,
+        lands and fails.
     :param poll_interval: Seconds between two looks at the batches, at the least; they grow with a batch's age. Default:
         ``[openai_batch] poll_interval``.
     :param max_attempts: Failed executions of one row (408, 409, 429, 5xx) after which it keeps its failure.

@@ -102,6 +102,13 @@ def _config_section() -> dict[str, Any]:
                 example="7200",
                 default="3600",
             ),
+            "lookup_quiet_period": _option(
+                "Seconds after a create without a clear answer before the API's list is asked what it made: as long\n"
+                "as the list may take to show a new batch.",
+                "float",
+                example="120",
+                default="60",
+            ),
         },
     }
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
+from ast import literal_eval
 from importlib.metadata import distribution, entry_points
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,14 @@ def test_it_satisfies_the_schema_that_airflow_checks_at_start_up() -> None:
 def test_its_parts_satisfy_the_stricter_schema_of_authors(key: str) -> None:
     authoring = schema("provider.yaml.schema.json")
     validate(INFO[key], {**authoring["properties"][key], "definitions": authoring.get("definitions", {})})
+
+
+def test_every_option_that_is_read_is_described_with_the_default_that_is_taken() -> None:
+    package = Path(importlib.import_module("airflow_provider_batch").__file__ or "").parent
+    read = re.compile(r"""conf\.get\w*\("openai_batch", "(\w+)", fallback=(.+?)\)""")
+    taken = {option: default for file in package.rglob("*.py") for option, default in read.findall(file.read_text())}
+    described = {option: field["default"] for option, field in INFO["config"]["openai_batch"]["options"].items()}
+    assert {option: str(literal_eval(default)).removesuffix(".0") for option, default in taken.items()} == described
 
 
 def test_its_name_is_that_of_the_distribution() -> None:

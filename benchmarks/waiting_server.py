@@ -83,15 +83,55 @@ class Records:
         return {"now": now, "rounds": rounds, "looks_since": self.looks_since, "last_answer": self.last_answer}
 
 
-async def serve(count: int) -> None:
-    """Serve the batches, print the base URL, and stay."""
-    records = Records(count)
-    numbers = {batch_id(number): number for number in range(count)}
+class Api:
+    """The few routes that a wait asks, over so many batches."""
 
-    def batch(number: int) -> dict[str, Any]:
-        records.looked(number)
+    def __init__(self, count: int) -> None:
+        self._count, self._records = count, Records(count)
+        self._numbers = {batch_id(number): number for number in range(count)}
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the calls of one connection, until it is closed."""
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                path, _, query = head.split(" ", 2)[1].partition("?")
+                is_call = not path.endswith("/seen")
+                if is_call:
+                    self._records.called()
+                    await asyncio.sleep(LATENCY)
+                status, body = self._answer(path, query)
+                content = json.dumps(body).encode()
+                start = (
+                    f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+                )
+                writer.write(start.encode() + content)
+                await writer.drain()
+                if is_call:
+                    self._records.answered()
+        writer.close()
+
+    def _answer(self, path: str, query: str) -> tuple[int, dict[str, Any]]:
+        if path.endswith("/seen"):
+            return 200, self._records.as_json()
+        name = path.rpartition("/batches")[2].strip("/")
+        if not name:
+            given = dict(part.partition("=")[::2] for part in query.split("&"))
+            after = given.get("after")
+            begin = self._numbers[after] + 1 if after else 0
+            end = begin + int(given.get("limit", 20))
+            page = [self._batch(number) for number in range(begin, min(end, self._count))]
+            last = page and page[-1]["id"]
+            return 200, {"object": "list", "data": page, "has_more": end < self._count, "last_id": last}
+        if name in self._numbers:
+            return 200, self._batch(self._numbers[name])
+        return 404, {"error": {"message": f"No batch found with id '{name}'.", "type": "invalid_request_error"}}
+
+    def _batch(self, number: int) -> dict[str, Any]:
+        """Return a batch that has got on since it was looked at last."""
+        self._records.looked(number)
         now = int(time.time())
-        done = records.looks[number]
+        done = self._records.looks[number]
         return {
             "id": batch_id(number), "object": "batch", "endpoint": "/v1/chat/completions", "errors": None,
             "input_file_id": f"file-{number:024x}", "completion_window": "24h", "status": "in_progress",
@@ -100,43 +140,10 @@ async def serve(count: int) -> None:
             "metadata": {"airflow_dag_id": "nightly", "airflow_run_id": "scheduled__2026-11-22T00:00:00+00:00"},
         }  # fmt: skip
 
-    def answer(path: str, query: str) -> tuple[int, dict[str, Any]]:
-        if path.endswith("/seen"):
-            return 200, records.as_json()
-        name = path.rpartition("/batches")[2].strip("/")
-        if not name:
-            given = dict(part.partition("=")[::2] for part in query.split("&"))
-            after = given.get("after")
-            begin = numbers[after] + 1 if after else 0
-            end = begin + int(given.get("limit", 20))
-            page = [batch(number) for number in range(begin, min(end, count))]
-            return 200, {"object": "list", "data": page, "has_more": end < count, "last_id": page and page[-1]["id"]}
-        if name in numbers:
-            return 200, batch(numbers[name])
-        return 404, {"error": {"message": f"No batch found with id '{name}'.", "type": "invalid_request_error"}}
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                target = head.split(" ", 2)[1]
-                path, _, query = target.partition("?")
-                is_call = not path.endswith("/seen")
-                if is_call:
-                    records.called()
-                    await asyncio.sleep(LATENCY)
-                status, body = answer(path, query)
-                content = json.dumps(body).encode()
-                start = (
-                    f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-                )
-                writer.write(start.encode() + content)
-                await writer.drain()
-                if is_call:
-                    records.answered()
-        writer.close()
-
-    listening = await asyncio.start_server(connected, "127.0.0.1", 0, limit=1 << 20, backlog=4096)
+async def serve(count: int) -> None:
+    """Serve the batches, print the base URL, and stay."""
+    listening = await asyncio.start_server(Api(count).connected, "127.0.0.1", 0, limit=1 << 20, backlog=4096)
     print(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1", flush=True)
     await listening.serve_forever()
 

@@ -43,6 +43,7 @@ def main() -> int:
         print(f"{rivals} is no Python; what rivals this one has are measured.", file=sys.stderr)
         rivals = sys.executable
     tables: list[Table] = []
+    BUILD.mkdir(parents=True, exist_ok=True)
     try:
         for name in BENCHMARKS:
             if name not in options.skip and Path(__file__).with_name(f"{name}.py").exists():

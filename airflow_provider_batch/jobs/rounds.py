@@ -11,6 +11,7 @@ import pyarrow as pa
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.jobs.ledger import Ledger, ShardRecord
 from airflow_provider_batch.local_disk import scratch
+from airflow_provider_batch.requests.lines import Lines
 from airflow_provider_batch.requests.prepare import RequestSpec
 from airflow_provider_batch.requests.shards import (
     Shard,
@@ -23,7 +24,7 @@ from airflow_provider_batch.results.trimming import rows_without_success
 from airflow_provider_batch.storage import Location
 
 #: `ShardWriter.add`.
-Add = Callable[[Sequence[bytes], pa.RecordBatch, Sequence[str | None], Sequence[int]], None]
+Add = Callable[[Lines, pa.RecordBatch, Sequence[str | None], Sequence[int]], None]
 #: Name of a shard's request lines.
 LINES_SUFFIX = ".jsonl"
 #: Name of the sidecar rows that a landing left for another round.
@@ -83,7 +84,7 @@ def _copy_left(shard: ShardRecord, endpoint: Endpoint, folder: Location, add: Ad
 
 
 def _add(shard: ShardRecord, endpoint: Endpoint, lines: list[bytes], rows: pa.RecordBatch, add: Add) -> None:
-    add(lines, rows, [shard.model] * len(lines), [_inputs(endpoint, line) for line in lines])
+    add(Lines.of(lines), rows, [shard.model] * len(lines), [_inputs(endpoint, line) for line in lines])
 
 
 def _inputs(endpoint: Endpoint, line: bytes) -> int:

@@ -14,12 +14,20 @@ from itertools import accumulate, chain
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def int64_array(values: Iterable[int]) -> pa.Array:
     """Return an int64 array without nulls."""
     data = array("q", values)
     return pa.Array.from_buffers(pa.int64(), len(data), [None, pa.py_buffer(data)])
+
+
+def consecutive(first: int, count: int) -> pa.Array:
+    """Return the whole numbers from ``first`` on as an int64 array."""
+    if count > len(_NUMBERS):
+        return int64_array(range(first, first + count))
+    return pc.add(_NUMBERS.slice(0, count), int64_array([first])[0])
 
 
 def string_array(texts: Sequence[str]) -> pa.Array:
@@ -29,6 +37,35 @@ def string_array(texts: Sequence[str]) -> pa.Array:
     lengths = map(len, texts) if len(data) == len(whole) else (len(text.encode("utf-8")) for text in texts)
     offsets = array("i", accumulate(lengths, initial=0))
     return pa.Array.from_buffers(pa.string(), len(texts), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+
+
+def binary_array(values: Sequence[bytes], *, after: bytes = b"") -> pa.Array:
+    """
+    Return a large_binary array without nulls.
+
+    :param after: What each value ends with besides.
+    """
+    data = after.join((*values, b"")) if after else b"".join(values)
+    lengths = (len(value) + len(after) for value in values) if after else map(len, values)
+    offsets = array("q", accumulate(lengths, initial=0))
+    return pa.Array.from_buffers(pa.large_binary(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+
+
+def joined(parts: Iterable[bytes | pa.Array], count: int) -> pa.Array:
+    """
+    Return for each row its parts one after the other, as a large_binary array.
+
+    :param parts: Bytes that all rows share, and arrays of texts or bytes without nulls that hold one value a row.
+    :param count: The number of rows.
+    """
+    columns = [_shared(part) if isinstance(part, bytes) else part.cast(pa.large_binary()) for part in parts]
+    if not any(isinstance(column, pa.Array) for column in columns):
+        return binary_array([b"".join(column.as_py() for column in columns)] * count)
+    return pc.binary_join_element_wise(*columns, _shared(b""))
+
+
+def _shared(value: bytes) -> pa.Scalar:
+    return binary_array([value])[0]
 
 
 def array_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -91,3 +128,7 @@ def _strings(values: Sequence[Any]) -> pa.Array:
     valid, nulls = _validity(values)
     encoded = string_array(values if valid is None else ["" if value is None else value for value in values])
     return pa.Array.from_buffers(pa.string(), len(values), [valid, *encoded.buffers()[1:]], nulls)
+
+
+#: Reckoning with these is faster than making as many Python numbers anew.
+_NUMBERS = int64_array(range(4_096))

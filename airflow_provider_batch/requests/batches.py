@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_provider_batch.exceptions import SourceError
-from airflow_provider_batch.requests.arrays import int64_array
+from airflow_provider_batch.requests.arrays import consecutive, int64_array
 from airflow_provider_batch.requests.inference import InferredColumn
-from airflow_provider_batch.requests.values import python_values
+from airflow_provider_batch.requests.values import plain_column, python_values
 
 #: Rows in a piece, and the bytes past which it has fewer.
 BATCH_ROWS, BATCH_BYTES = 2_048, 8 << 20
@@ -53,6 +53,7 @@ class SourceBatch:
     added: Mapping[str, pa.Array] = field(default_factory=dict)
     shown: Mapping[tuple[str, ...], list[Any]] = field(default_factory=dict)
     _values: dict[tuple[str, ...], list[Any]] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _plain: dict[tuple[str, ...], pa.Array | None] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
@@ -61,6 +62,11 @@ class SourceBatch:
     def row_numbers(self) -> Sequence[int]:
         """The rows' numbers within the whole source."""
         return range(self.first_row, self.first_row + len(self)) if self.numbers is None else self.numbers
+
+    @property
+    def number_column(self) -> pa.Array:
+        """The same as an int64 array."""
+        return consecutive(self.first_row, len(self)) if self.numbers is None else int64_array(self.numbers)
 
     def part(self, start: int, count: int) -> SourceBatch:
         """Return the rows from ``start`` on, ``count`` of them at most."""
@@ -115,6 +121,14 @@ class SourceBatch:
         if column is None:
             column = self.rows.column(self.rows.schema.get_field_index(path[0]))
         return pc.struct_field(column, list(path[1:])) if len(path) > 1 else column
+
+    def plain(self, path: Sequence[str]) -> pa.Array | None:
+        """Return the same values as a column of sound texts or whole numbers; None where they are not known to be."""
+        key = tuple(path)
+        if key not in self._plain:
+            own = key in self.shown or (self.objects is not None and key[0] not in self.added)
+            self._plain[key] = None if own else plain_column(self.array(key))
+        return self._plain[key]
 
     def _read(self, path: tuple[str, ...]) -> list[Any]:
         if self.objects is None or path[0] in self.added:

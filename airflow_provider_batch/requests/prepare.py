@@ -19,7 +19,6 @@ import pyarrow as pa
 from airflow_provider_batch import storage
 from airflow_provider_batch.api.endpoints import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS, Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError, RequestError, SourceError, TemplateError
-from airflow_provider_batch.requests.arrays import int64_array, string_array
 from airflow_provider_batch.requests.batches import Place, SourceBatch
 from airflow_provider_batch.requests.columns import Columns, columns_hint
 from airflow_provider_batch.requests.data_urls import DataUrls
@@ -136,7 +135,7 @@ def prepare(
                 rendered = renderer.render(batch)
                 _check_sizes(rendered, batch, spec)
                 if renderer.identifier_columns is not None:
-                    identifiers.add(rendered.identifiers)
+                    identifiers.add(rendered.identifiers.to_pylist())
                 writer.add(rendered.lines, _sidecar_rows(batch, rendered, carried), rendered.models, rendered.inputs)
             if suspects := identifiers.suspects():
                 _check_suspects(suspects, source, renderer)
@@ -210,12 +209,11 @@ def _check_variety(renderer: Renderer, rows: int) -> None:
 def _check_sizes(rendered: Rendered, batch: SourceBatch, spec: RequestSpec) -> None:
     """Raise RequestError for a row that fits no file of its own."""
     max_inputs = MAX_EMBEDDING_INPUTS if spec.endpoint is Endpoint.EMBEDDINGS else 1
-    longest = max(map(len, rendered.lines), default=0)
-    if longest < spec.max_shard_bytes and max(rendered.inputs, default=0) <= max_inputs:
+    if rendered.lines.byte_count <= spec.max_shard_bytes and max(rendered.inputs, default=0) <= max_inputs:
         return
-    for index, (line, inputs) in enumerate(zip(rendered.lines, rendered.inputs, strict=True)):
-        if len(line) >= spec.max_shard_bytes or inputs > max_inputs:
-            problem = size_problem(len(line) + 1, inputs, spec.max_shard_bytes, max_inputs)
+    for index, (size, inputs) in enumerate(zip(rendered.lines.sizes, rendered.inputs, strict=True)):
+        if size > spec.max_shard_bytes or inputs > max_inputs:
+            problem = size_problem(size, inputs, spec.max_shard_bytes, max_inputs)
             raise RequestError(problem, **batch.place(index))
 
 
@@ -224,8 +222,8 @@ def _sidecar_rows(batch: SourceBatch, rendered: Rendered, carried: pa.Schema) ->
     attempts = pa.Array.from_buffers(pa.int16(), count, [None, pa.py_buffer(bytes(2 * count))])
     nulls = [pa.nulls(count, STATE.field(index).type) for index in range(1, STATE.num_fields)]
     arrays = [
-        int64_array(batch.row_numbers),
-        string_array(rendered.identifiers),
+        batch.number_column,
+        rendered.identifiers,
         pa.StructArray.from_arrays([attempts, *nulls], fields=list(STATE)),
     ]
     if len(carried):
@@ -258,7 +256,7 @@ def _identifiers_of(wanted: Sequence[int], source: Source, renderer: Renderer) -
             names = renderer.identifiers(batch)
             while position < len(wanted) and wanted[position] < end:
                 index = wanted[position] - start
-                yield names[index], batch.place(index)
+                yield names[index].as_py(), batch.place(index)
                 position += 1
         if position == len(wanted):
             break

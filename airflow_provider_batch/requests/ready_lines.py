@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import RequestError
+from airflow_provider_batch.requests.arrays import string_array
 from airflow_provider_batch.requests.batches import SourceBatch
+from airflow_provider_batch.requests.lines import Lines
 from airflow_provider_batch.requests.rendering import Rendered, check_identifiers
 from airflow_provider_batch.requests.validation import body_problem, count_inputs
 from airflow_provider_batch.requests.values import is_number_without_json, to_json
@@ -61,7 +64,7 @@ class ReadyRenderer:
             )
 
     def render(self, batch: SourceBatch) -> Rendered:
-        identifiers = self.identifiers(batch)
+        identifiers, names = self.identifiers(batch), batch.values(("custom_id",))
         bodies = batch.values(("body",))
         parsed: list[dict[str, Any]] = []
         lines: list[bytes] = []
@@ -71,22 +74,21 @@ class ReadyRenderer:
             if batch.raw is not None:
                 lines.append(_passed(batch, index))
             else:
-                lines.append(self._built(identifiers[index], given[2], body, batch, index))
+                lines.append(self._built(names[index], given[2], body, batch, index))
         return Rendered(
-            lines,
+            Lines.of(lines),
             identifiers,
             [body.get("model") for body in parsed],
             [count_inputs(self._endpoint, body.get("input")) for body in parsed],
         )
 
-    def identifiers(self, batch: SourceBatch) -> list[str]:
-        identifiers = batch.values(("custom_id",))
-        if set(map(type, identifiers)) != {str}:
-            index = next(number for number, name in enumerate(identifiers) if type(name) is not str)
-            found = (
-                "none" if identifiers[index] is None else f"{type(identifiers[index]).__name__} {identifiers[index]}"
-            )
+    def identifiers(self, batch: SourceBatch) -> pa.Array:
+        names = batch.values(("custom_id",))
+        if set(map(type, names)) != {str}:
+            index = next(number for number, name in enumerate(names) if type(name) is not str)
+            found = "none" if names[index] is None else f"{type(names[index]).__name__} {names[index]}"
             raise RequestError(f"expected a text, found {found}.", **batch.place(index), column="custom_id")
+        identifiers = string_array(names)
         check_identifiers(identifiers, batch)
         return identifiers
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_provider_batch.api.endpoints import MAX_CUSTOM_ID_LENGTH, Endpoint
 from airflow_provider_batch.exceptions import RequestError
+from airflow_provider_batch.requests.arrays import joined
 from airflow_provider_batch.requests.batches import SourceBatch
 from airflow_provider_batch.requests.columns import Columns
-from airflow_provider_batch.requests.templates import Slot, compile_body, compile_text, escaped
+from airflow_provider_batch.requests.escaping import escaped_column
+from airflow_provider_batch.requests.lines import Lines
+from airflow_provider_batch.requests.templates import Slot, compile_body, compile_text
 from airflow_provider_batch.requests.validation import (
     CHECKED,
     body_problem,
@@ -27,14 +32,13 @@ class Rendered:
     """
     The request lines of a batch of rows.
 
-    :param lines: JSON without line breaks.
-    :param identifiers: The ``custom_id`` of each line.
+    :param identifiers: The ``custom_id`` of each line, an array of strings.
     :param models: The model of each line, or None where the API has a default.
     :param inputs: Inputs of each line: the elements of an array for embeddings, else 1.
     """
 
-    lines: Sequence[bytes]
-    identifiers: Sequence[str]
+    lines: Lines
+    identifiers: pa.Array
     models: Sequence[str | None]
     inputs: Sequence[int]
 
@@ -57,8 +61,8 @@ class Renderer(Protocol):
     def render(self, batch: SourceBatch) -> Rendered:
         """Return the lines; raise RequestError or TemplateError for a row that gives none."""
 
-    def identifiers(self, batch: SourceBatch) -> list[str]:
-        """Return the ``custom_id`` of each row."""
+    def identifiers(self, batch: SourceBatch) -> pa.Array:
+        """Return the ``custom_id`` of each row, as strings."""
 
 
 class TemplateRenderer:
@@ -119,26 +123,21 @@ class TemplateRenderer:
         self._check_members(batch)
         identifiers = self.identifiers(batch)
         body = self._body.pieces(batch)
-        parts: list[bytes | list[bytes]] = [
-            self._head,
-            escaped(identifiers),
-            self._middle,
-            *body,
-            b"}",
-        ]
-        columns = [repeat(part) if isinstance(part, bytes) else part for part in _merged(parts)]
-        lines = list(map(b"".join, zip(*columns, strict=False)))
-        return Rendered(lines, identifiers, self._models(batch), self._input_counts(batch))
+        inside = escaped_column(identifiers.cast(pa.large_string()))
+        lines = joined(_merged([self._head, inside, self._middle, *body, b"}\n"]), len(batch))
+        return Rendered(Lines(lines), identifiers, self._models(batch), self._input_counts(batch))
 
-    def identifiers(self, batch: SourceBatch) -> list[str]:
+    def identifiers(self, batch: SourceBatch) -> pa.Array:
         if self._custom_id is None:
-            return list(map(str, batch.row_numbers))
+            return batch.number_column.cast(pa.string())
         identifiers = self._custom_id.texts(batch.as_read())
         check_identifiers(identifiers, batch)
-        return identifiers
+        return identifiers.cast(pa.string())
 
     def _check_members(self, batch: SourceBatch) -> None:
         for member, slot in self._slots.items():
+            if member not in CHECKED and (column := batch.plain(slot.path)) is not None and not column.null_count:
+                continue
             values = batch.values(slot.path)
             if member in self._needed and None in values:
                 raise _member_error(f"expected a value for '{member}', found null.", batch, values.index(None), slot)
@@ -151,7 +150,9 @@ class TemplateRenderer:
     def _models(self, batch: SourceBatch) -> Sequence[str | None]:
         if self._model is None:
             return [None] * len(batch)
-        models = self._model.texts(batch)
+        if not self._model.slots:
+            return list(self._model.texts(batch.part(0, 1)).to_pylist() * len(batch))
+        models: list[str] = self._model.texts(batch).to_pylist()
         if "" in models:
             raise RequestError("expected the name of a model as 'model', found ''.", **batch.place(models.index("")))
         return models
@@ -160,6 +161,8 @@ class TemplateRenderer:
         slot = self._slots.get("input")
         if slot is None or self._endpoint is not Endpoint.EMBEDDINGS:
             return [self._inputs] * len(batch)
+        if batch.plain(slot.path) is not None:
+            return [1] * len(batch)
         return [count_inputs(self._endpoint, value) for value in batch.values(slot.path)]
 
 
@@ -167,21 +170,22 @@ class TemplateRenderer:
 _STAND_INS: Mapping[str, Any] = {"messages": [""], "stream": False, "model": "model"}
 
 
-def check_identifiers(identifiers: Sequence[str], batch: SourceBatch) -> None:
+def check_identifiers(identifiers: pa.Array, batch: SourceBatch) -> None:
     """Raise RequestError for the first ``custom_id`` that is empty or too long."""
-    lengths = list(map(len, identifiers))
-    if not lengths or (min(lengths) and max(lengths) <= MAX_CUSTOM_ID_LENGTH):
+    lengths = pc.utf8_length(identifiers)
+    bounds = pc.min_max(lengths).as_py()
+    if not len(identifiers) or (bounds["min"] and bounds["max"] <= MAX_CUSTOM_ID_LENGTH):
         return
-    bad = [index for index, length in enumerate(lengths) if not 0 < length <= MAX_CUSTOM_ID_LENGTH]
-    length, text = lengths[bad[0]], identifiers[bad[0]]
+    bad = [index for index, length in enumerate(lengths.to_pylist()) if not 0 < length <= MAX_CUSTOM_ID_LENGTH]
+    length, text = lengths[bad[0]].as_py(), identifiers[bad[0]].as_py()
     found = f"{length} ('{text[:40]}…')" if length else "none"
     problem = f"expected a custom_id of 1 to {MAX_CUSTOM_ID_LENGTH} characters, found {found}. Shorten its template."
     raise RequestError(problem, **batch.place(bad[0]))
 
 
-def _merged(parts: Sequence[bytes | list[bytes]]) -> list[bytes | list[bytes]]:
+def _merged(parts: Sequence[bytes | pa.Array]) -> list[bytes | pa.Array]:
     """Return the parts with neighbouring shared bytes made one."""
-    merged: list[bytes | list[bytes]] = []
+    merged: list[bytes | pa.Array] = []
     for part in parts:
         last = merged[-1] if merged else None
         if isinstance(part, bytes) and isinstance(last, bytes):

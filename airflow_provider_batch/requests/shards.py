@@ -27,6 +27,7 @@ import pyarrow as pa
 from airflow_provider_batch.api.endpoints import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS, Endpoint
 from airflow_provider_batch.exceptions import RequestError
 from airflow_provider_batch.requests.arrays import int64_array
+from airflow_provider_batch.requests.lines import Lines
 
 #: Rows in one record batch of a sidecar, and the bytes past which it holds fewer.
 SIDECAR_ROWS, SIDECAR_BYTES = 2_048, 8 << 20
@@ -163,15 +164,17 @@ class _OpenShard:
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = self._waiting_bytes = 0
 
-    def write(self, lines: Sequence[bytes], rows: pa.RecordBatch, byte_count: int, input_count: int) -> None:
-        self.row_count += len(lines)
-        self.byte_count += byte_count
+    def write(self, text: pa.Buffer, rows: pa.RecordBatch, input_count: int) -> None:
+        self.row_count += rows.num_rows
+        self.byte_count += text.size
         self.input_count += input_count
-        self._background.run(partial(self._write, b"\n".join((*lines, b"")), rows))
+        self._background.run(partial(self._write, text, rows))
 
-    def _write(self, text: bytes, rows: pa.RecordBatch) -> None:
+    def _write(self, text: pa.Buffer, rows: pa.RecordBatch) -> None:
         self._hash.update(text)
-        self._file.write(text)
+        left = memoryview(text)
+        while left:  # a file without a buffer may take less than all of it at a time
+            left = left[self._file.write(left) :]
         self._write_rows(rows)
 
     def _write_rows(self, rows: pa.RecordBatch) -> None:
@@ -270,13 +273,10 @@ class ShardWriter:
         else:
             self.discard()
 
-    def add(
-        self, lines: Sequence[bytes], rows: pa.RecordBatch, models: Sequence[str | None], inputs: Sequence[int]
-    ) -> None:
+    def add(self, lines: Lines, rows: pa.RecordBatch, models: Sequence[str | None], inputs: Sequence[int]) -> None:
         """
         Add lines and their rows, of one or several models.
 
-        :param lines: Request lines without line breaks.
         :param rows: One row a line, with the columns of a sidecar; a column ``position`` is left out.
         :param models: One a line.
         :param inputs: Inputs of each line.
@@ -296,7 +296,7 @@ class ShardWriter:
             groups.setdefault(model, []).append(index)
         for model, picked in groups.items():
             own = rows.take(int64_array(picked))
-            self._add_to(model, [lines[index] for index in picked], own, [inputs[index] for index in picked])
+            self._add_to(model, lines.take(picked), own, [inputs[index] for index in picked])
 
     def close(self) -> None:
         """Finish the open shards, in the order of their numbers."""
@@ -310,21 +310,17 @@ class ShardWriter:
         while self._open:
             self._open.popitem()[1].discard()
 
-    def _add_to(self, model: str | None, lines: Sequence[bytes], rows: pa.RecordBatch, inputs: Sequence[int]) -> None:
+    def _add_to(self, model: str | None, lines: Lines, rows: pa.RecordBatch, inputs: Sequence[int]) -> None:
         shard = self._shard_for(model)
-        sizes = (len(lines), sum(map(len, lines)) + len(lines), sum(inputs))
+        sizes = (len(lines), lines.byte_count, sum(inputs))
         if all(used + size < limit for used, size, limit in zip(_used(shard), sizes, self._limits, strict=True)):
-            shard.write(lines, rows, *sizes[1:])
+            shard.write(lines.text(0, len(lines)), rows, sizes[2])
         else:
             self._cut(model, lines, rows, inputs)
 
-    def _cut(self, model: str | None, lines: Sequence[bytes], rows: pa.RecordBatch, inputs: Sequence[int]) -> None:
+    def _cut(self, model: str | None, lines: Lines, rows: pa.RecordBatch, inputs: Sequence[int]) -> None:
         """Write what fits, finish the shard, and go on with the next."""
-        ends = (
-            range(1, len(lines) + 1),
-            array("q", accumulate(len(line) + 1 for line in lines)),
-            array("q", accumulate(inputs)),
-        )
+        ends = (range(1, len(lines) + 1), lines.ends, array("q", accumulate(inputs)))
         start = 0
         while start < len(lines):
             shard = self._shard_for(model)
@@ -334,11 +330,10 @@ class ShardWriter:
                 stop = min(stop, bisect_right(sums, limit - used + done))
             if stop <= start:
                 if not shard.row_count:
-                    raise self._too_large(rows, start, len(lines[start]) + 1, inputs[start])
+                    raise self._too_large(rows, start, lines.sizes[start], inputs[start])
                 self._finish(model)
                 continue
-            byte_count, input_count = (sums[stop - 1] - (sums[start - 1] if start else 0) for sums in ends[1:])
-            shard.write(lines[start:stop], rows.slice(start, stop - start), byte_count, input_count)
+            shard.write(lines.text(start, stop), rows.slice(start, stop - start), sum(inputs[start:stop]))
             start = stop
             if any(used >= limit for used, limit in zip(_used(shard), self._limits, strict=True)):
                 self._finish(model)

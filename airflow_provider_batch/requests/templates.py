@@ -17,16 +17,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 
 from airflow_provider_batch.exceptions import TemplateError
+from airflow_provider_batch.requests.arrays import binary_array, joined
 from airflow_provider_batch.requests.batches import SourceBatch
 from airflow_provider_batch.requests.columns import NAME, Columns, columns_hint
+from airflow_provider_batch.requests.escaping import encode, escaped, escaped_column
 from airflow_provider_batch.requests.values import is_number_without_json, to_json, to_text, unsupported_type
 
 _BRACES = re.compile(r"\{([^{}]+)\}")
-_escape: Callable[[str | list[str]], bytes] = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True)
@@ -70,22 +70,14 @@ class Template:
         """The columns that are read, each once."""
         return list(dict.fromkeys(slot.path[0] for slot in self.slots))
 
-    def pieces(self, batch: SourceBatch) -> list[bytes | list[bytes]]:
+    def pieces(self, batch: SourceBatch) -> list[bytes | pa.Array]:
         """Return for each part its bytes, or one encoded value a row; raise TemplateError where a value has none."""
         return [part if isinstance(part, bytes) else encoded(part, batch, self._null_text) for part in self.parts]
 
-    def texts(self, batch: SourceBatch) -> list[str]:
-        """Return one text a row, for a template that was compiled by `compile_text`."""
-        slots: dict[Slot, list[str]] = {}
-        for slot in self.slots:
-            if slot not in slots:
-                slots[slot] = _slot_texts(slot, batch, self._null_text)
-        columns = [
-            [part.decode("utf-8")] * len(batch) if isinstance(part, bytes) else slots[part] for part in self.parts
-        ]
-        if len(columns) == 1:
-            return columns[0]
-        return ["".join(row) for row in zip(*columns, strict=True)]
+    def texts(self, batch: SourceBatch) -> pa.Array:
+        """Return one text a row as large_string, for a template that was compiled by `compile_text`."""
+        pieces = [part if isinstance(part, bytes) else _texts(part, batch, self._null_text) for part in self.parts]
+        return joined(pieces, len(batch)).cast(pa.large_string())
 
 
 def compile_body(
@@ -159,8 +151,36 @@ def scan(text: str, columns: Columns, where: str) -> list[str | tuple[str, ...]]
     return [piece for piece in pieces if piece]
 
 
-def encoded(slot: Slot, batch: SourceBatch, null_text: str | None) -> list[bytes]:
+def encoded(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array:
     """Return one encoded value a row: whole JSON where it stands alone, else escaped without quotes."""
+    column = _plain(slot, batch, null_text)
+    if column is None:
+        return binary_array(_encoded_values(slot, batch, null_text))
+    if pa.types.is_integer(column.type):
+        return column.cast(pa.string())
+    inside = escaped_column(column)
+    return joined([b'"', inside, b'"'], len(batch)) if slot.alone else inside
+
+
+def _plain(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array | None:
+    """Return a slot's values as texts or whole numbers without nulls; None where they are to be read one by one."""
+    column = batch.plain(slot.path)
+    return None if column is None or column.null_count else column
+
+
+def _texts(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array:
+    """Return one text a row."""
+    column = _plain(slot, batch, null_text)
+    if column is not None:
+        return column.cast(pa.large_string())
+    try:
+        return binary_array([text.encode() for text in _slot_texts(slot, batch, null_text)])
+    except UnicodeEncodeError as error:
+        raise _surrogate(slot, batch, error) from error
+
+
+def _encoded_values(slot: Slot, batch: SourceBatch, null_text: str | None) -> list[bytes]:
+    """Return the same as `encoded`, value by value: whatever their types."""
     if not slot.alone:
         try:
             return escaped(_slot_texts(slot, batch, null_text))
@@ -177,11 +197,6 @@ def encoded(slot: Slot, batch: SourceBatch, null_text: str | None) -> list[bytes
         if (b"null" in line or b"N" in line or b"I" in line) and is_number_without_json(values[index]):
             raise _unencodable(slot, batch, index)
     return lines
-
-
-def escaped(texts: list[str]) -> list[bytes]:
-    """Return the texts as the insides of JSON strings: encoded as one list, cut where no text has these bytes."""
-    return _escape(texts)[2:-2].split(b'","') if texts else []
 
 
 def _slot_texts(slot: Slot, batch: SourceBatch, null_text: str | None) -> list[str]:
@@ -238,7 +253,7 @@ def _text(text: str, columns: Columns, where: str, member: str | None) -> Iterab
         return
     yield b'"'
     for piece in pieces:
-        yield _utf8(piece, where, _escape)[1:-1] if isinstance(piece, str) else Slot(piece, alone=False)
+        yield _utf8(piece, where, encode)[1:-1] if isinstance(piece, str) else Slot(piece, alone=False)
     yield b'"'
 
 
@@ -260,12 +275,12 @@ def _static(value: Any, where: str) -> bytes:
 def _key(key: Any, where: str) -> bytes:
     if not isinstance(key, str):
         raise TemplateError(f"{where}: expected text as a key, found {key!r}.")
-    return _utf8(key, where, _escape)
+    return _utf8(key, where, encode)
 
 
-def _utf8(text: str, where: str, encode: Callable[[str], bytes] = str.encode) -> bytes:
+def _utf8(text: str, where: str, form: Callable[[str], bytes] = str.encode) -> bytes:
     try:
-        return encode(text)
+        return form(text)
     except UnicodeEncodeError as error:
         raise TemplateError(f"{where}: expected text, found half of a surrogate pair ({error}).") from error
 

@@ -95,6 +95,24 @@ def python_values(array: pa.Array) -> list[Any]:
     return [_formed(value, kind) for value in plain.to_pylist()]
 
 
+def plain_column(array: pa.Array) -> pa.Array | None:
+    """
+    Return a column of texts, as large_string, or of whole numbers; None for any other, and for one with broken UTF-8.
+
+    What is none has forms of its own, or errors to tell: it is read value by value.
+    """
+    array = without_encoding(array, halves=False)
+    if pa.types.is_integer(array.type):
+        return array
+    if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+        return None
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return None
+    return array.cast(pa.large_string())
+
+
 def without_encoding(array: pa.Array, *, halves: bool = True) -> pa.Array:
     """
     Return an array of the values that a dictionary, runs, a view or an extension stands for.

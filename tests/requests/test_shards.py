@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import RequestError
 from airflow_provider_batch.requests import shards as shards_module
+from airflow_provider_batch.requests.lines import Lines
 from airflow_provider_batch.requests.shards import (
     SIDECAR_ROWS,
     STATE,
@@ -49,7 +50,9 @@ def write(
         for batch in batches:
             rows = sidecar_rows(first, [line.decode() for line, _, _ in batch])
             first += len(batch)
-            writer.add([item[0] for item in batch], rows, [item[1] for item in batch], [item[2] for item in batch])
+            writer.add(
+                Lines.of([item[0] for item in batch]), rows, [item[1] for item in batch], [item[2] for item in batch]
+            )
     return written
 
 
@@ -117,7 +120,7 @@ def test_shards_are_as_full_as_the_limits_allow(tmp_path: Path) -> None:
 def test_a_shard_is_handed_over_as_soon_as_it_is_full(tmp_path: Path) -> None:
     written: list[Shard] = []
     writer = ShardWriter(tmp_path, 3, Endpoint.RESPONSES, written.append, max_rows=2)
-    writer.add([b"1", b"2", b"3"], sidecar_rows(0, ["1", "2", "3"]), ["m"] * 3, [1] * 3)
+    writer.add(Lines.of([b"1", b"2", b"3"]), sidecar_rows(0, ["1", "2", "3"]), ["m"] * 3, [1] * 3)
     assert [str(shard.key) for shard in written] == ["r03-s00001"]
     written[0].lines.unlink()
     written[0].rows.unlink()
@@ -140,7 +143,7 @@ def test_a_line_with_too_many_inputs_names_its_row(tmp_path: Path) -> None:
 def test_a_failure_leaves_no_unfinished_file(tmp_path: Path) -> None:
     def fail() -> None:
         with ShardWriter(tmp_path, 1, Endpoint.RESPONSES, lambda shard: None) as writer:
-            writer.add([b"1"], sidecar_rows(0, ["1"]), ["m"], [1])
+            writer.add(Lines.of([b"1"]), sidecar_rows(0, ["1"]), ["m"], [1])
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -152,7 +155,7 @@ def test_hashes_notice_a_changed_line_and_a_changed_carried_value(tmp_path: Path
     def hashes(line: bytes, carried: str) -> tuple[str, str]:
         written: list[Shard] = []
         with ShardWriter(tmp_path, 1, Endpoint.RESPONSES, written.append) as writer:
-            writer.add([line], sidecar_rows(0, [carried]), ["m"], [1])
+            writer.add(Lines.of([line]), sidecar_rows(0, [carried]), ["m"], [1])
         assert written[0].sha256 == hashlib.sha256(line + b"\n").hexdigest()
         return written[0].sha256, written[0].rows_sha256
 
@@ -179,7 +182,7 @@ def test_wide_rows_make_small_record_batches(tmp_path: Path) -> None:
     items = [(b"x", "m", 1)] * 40
     written: list[Shard] = []
     with ShardWriter(tmp_path, 1, Endpoint.RESPONSES, written.append) as writer:
-        writer.add([item[0] for item in items], sidecar_rows(0, ["y" * 1_000_000] * 40), ["m"] * 40, [1] * 40)
+        writer.add(Lines.of([item[0] for item in items]), sidecar_rows(0, ["y" * 1_000_000] * 40), ["m"] * 40, [1] * 40)
     batches = list(read_sidecar(written[0].rows))
     assert sum(batch.num_rows for batch in batches) == 40
     assert max(batch.num_rows for batch in batches) <= 9
@@ -191,7 +194,7 @@ def test_rows_that_were_read_back_can_be_written_again(tmp_path: Path) -> None:
     with ShardWriter(tmp_path / "2", 2, Endpoint.RESPONSES, written.append) as writer:
         for batch in read_sidecar(first.rows):
             retried = batch.append_column("position", pa.array(range(5))).take(pa.array([1, 3]))
-            writer.add([b"1", b"3"], retried, ["m", "m"], [1, 1])
+            writer.add(Lines.of([b"1", b"3"]), retried, ["m", "m"], [1, 1])
     assert [row["row_number"] for row in rows_of(written[0])] == [1, 3]
     assert next(read_sidecar(written[0].rows)).schema == SCHEMA
 

@@ -51,18 +51,19 @@ def ours(custom_id: str | None = None, table: str = "prepare.parquet") -> Prepar
 
     def prepare(folder: Path) -> Callable[[], int]:
         from airflow_provider_batch.api.endpoints import Endpoint
+        from airflow_provider_batch.requests import parquet_files  # noqa: F401 - imported late, as it is heavy
         from airflow_provider_batch.requests import prepare as preparing
         from airflow_provider_batch.requests.sources import open_source
 
         spec = preparing.RequestSpec(Endpoint.CHAT_COMPLETIONS, BODY, **({"custom_id": custom_id} if custom_id else {}))
-        source = str(folder / table)
-        return lambda: preparing.prepare(open_source(source), spec, emptied(folder), lambda shard: None).row_count
+        source, shards = str(folder / table), emptied(folder)
+        return lambda: preparing.prepare(open_source(source), spec, shards, lambda shard: None).row_count
 
     return prepare
 
 
 def emptied(folder: Path) -> Path:
-    """Return an empty folder for the files that are written."""
+    """Return an empty folder for the files that are written; what the way before left is no work of the next."""
     shards = folder / "shards"
     shutil.rmtree(shards, ignore_errors=True)
     shards.mkdir()
@@ -73,10 +74,12 @@ def pandas_iterrows(folder: Path) -> Callable[[], int]:
     """Prepare a pandas row and its `json.dumps`, one at a time."""
     import pandas
 
+    shards = emptied(folder)
+
     def run() -> int:
         frame = pandas.read_parquet(folder / RIVALS_TABLE)
         rows = (row for _, row in frame.iterrows())
-        return write_lines(folder, (line_of(index, PROMPT.format(**row)) for index, row in enumerate(rows)))
+        return write_lines(shards, (line_of(index, PROMPT.format(**row)) for index, row in enumerate(rows)))
 
     return run
 
@@ -85,9 +88,11 @@ def pandas_to_dict(folder: Path) -> Callable[[], int]:
     """Prepare all rows as dicts by pandas, and their `json.dumps`."""
     import pandas
 
+    shards = emptied(folder)
+
     def run() -> int:
         rows = pandas.read_parquet(folder / RIVALS_TABLE).to_dict("records")
-        return write_lines(folder, (line_of(index, PROMPT.format_map(row)) for index, row in enumerate(rows)))
+        return write_lines(shards, (line_of(index, PROMPT.format_map(row)) for index, row in enumerate(rows)))
 
     return run
 
@@ -97,11 +102,13 @@ def jinja_per_row(folder: Path) -> Callable[[], int]:
     import jinja2
     import pyarrow.parquet as pq
 
+    shards = emptied(folder)
+
     def run() -> int:
         template = jinja2.Environment().from_string(PROMPT.replace("{", "{{ ").replace("}", " }}"))
         batches = pq.ParquetFile(folder / RIVALS_TABLE).iter_batches(8_192)
         rows = (row for batch in batches for row in batch.to_pylist())
-        return write_lines(folder, (line_of(index, template.render(row)) for index, row in enumerate(rows)))
+        return write_lines(shards, (line_of(index, template.render(row)) for index, row in enumerate(rows)))
 
     return run
 
@@ -113,9 +120,8 @@ def line_of(index: int, prompt: str) -> str:
     return json.dumps({"custom_id": str(index), "method": "POST", "url": "/v1/chat/completions", "body": body})
 
 
-def write_lines(folder: Path, lines: Iterator[str]) -> int:
+def write_lines(shards: Path, lines: Iterator[str]) -> int:
     """Write 50,000 lines a file."""
-    shards = emptied(folder)
     file, count = None, 0
     for line in lines:
         if count % 50_000 == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict
 
@@ -84,6 +84,10 @@ class SourceBatch:
             added={name: column.slice(start, count) for name, column in self.added.items()},
             shown={path: values[start:stop] for path, values in self.shown.items()},
         )
+
+    def pieces(self, size: int) -> Iterator[SourceBatch]:
+        """Give the rows in order, ``size`` at a time."""
+        return (self.part(start, size) for start in range(0, len(self), size))
 
     def picked(self, indices: Sequence[int]) -> SourceBatch:
         """Return the rows at these indices, which are in order."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,8 @@ def prepare(
             ) as writer,
             IdentifierCheck(folder) as identifiers,
         ):
-            for batch in data_urls.shown(source.batches(columns)):
+            whole = data_urls.shown(source.batches(columns))
+            for batch in chain.from_iterable(batch.pieces(renderer.rows_at_once) for batch in whole):
                 rows += len(batch)
                 _check_variety(renderer, rows)
                 rendered = renderer.render(batch)

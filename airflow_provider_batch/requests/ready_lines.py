@@ -17,7 +17,7 @@ import pyarrow as pa
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import RequestError
 from airflow_provider_batch.requests.arrays import string_array
-from airflow_provider_batch.requests.batches import SourceBatch
+from airflow_provider_batch.requests.batches import BATCH_ROWS, SourceBatch
 from airflow_provider_batch.requests.lines import Lines
 from airflow_provider_batch.requests.rendering import Rendered, check_identifiers
 from airflow_provider_batch.requests.validation import body_problem, count_inputs
@@ -48,7 +48,7 @@ class ReadyRenderer:
 
     columns: list[str]
     identifier_columns: list[str] | None
-    varies = True
+    varies, rows_at_once = True, BATCH_ROWS
 
     def __init__(self, endpoint: Endpoint, names: Sequence[str] | None) -> None:
         self._endpoint = endpoint

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from airflow_provider_batch.api.endpoints import MAX_CUSTOM_ID_LENGTH, Endpoint
 from airflow_provider_batch.exceptions import RequestError
 from airflow_provider_batch.requests.arrays import joined
-from airflow_provider_batch.requests.batches import SourceBatch
+from airflow_provider_batch.requests.batches import BATCH_BYTES, SourceBatch
 from airflow_provider_batch.requests.columns import Columns
 from airflow_provider_batch.requests.escaping import escaped_column
 from airflow_provider_batch.requests.lines import Lines
@@ -57,6 +57,10 @@ class Renderer(Protocol):
     @property
     def varies(self) -> bool:
         """Whether two rows can give two different bodies."""
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows to render at a time, so that their lines take little memory."""
 
     def render(self, batch: SourceBatch) -> Rendered:
         """Return the lines; raise RequestError or TemplateError for a row that gives none."""
@@ -118,6 +122,11 @@ class TemplateRenderer:
     @property
     def varies(self) -> bool:
         return bool(self._body.slots)
+
+    @property
+    def rows_at_once(self) -> int:
+        shared = sum(len(part) for part in self._body.parts if isinstance(part, bytes))
+        return max(1, BATCH_BYTES // max(1, shared))
 
     def render(self, batch: SourceBatch) -> Rendered:
         self._check_members(batch)

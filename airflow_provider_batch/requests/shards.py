@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -224,7 +225,8 @@ class _OpenShard:
         """Close and remove both files."""
         self._waiting = []
         self._file.close()
-        self._sidecar.close()
+        with suppress(OSError):  # it ends a file that is not wanted, on a disk that may be full
+            self._sidecar.close()
         self.lines.unlink(missing_ok=True)
         self.rows.unlink(missing_ok=True)
 
@@ -268,9 +270,10 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
+        try:
+            if kind is None:
+                self.close()
+        finally:
             self.discard()
 
     def add(self, lines: Lines, rows: pa.RecordBatch, models: Sequence[str | None], inputs: Sequence[int]) -> None:
@@ -350,7 +353,9 @@ class ShardWriter:
         return shard
 
     def _finish(self, model: str | None) -> None:
-        self._on_shard(self._open.pop(model).finish())
+        finished = self._open[model].finish()
+        del self._open[model]
+        self._on_shard(finished)
 
     def _too_large(self, rows: pa.RecordBatch, index: int, size: int, inputs: int) -> RequestError:
         row = rows.column("row_number")[index].as_py()

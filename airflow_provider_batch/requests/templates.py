@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from airflow_provider_batch.exceptions import TemplateError
-from airflow_provider_batch.requests.arrays import binary_array, joined
+from airflow_provider_batch.requests.arrays import binary_array, joined, string_array
 from airflow_provider_batch.requests.batches import SourceBatch
 from airflow_provider_batch.requests.columns import NAME, Columns, columns_hint
 from airflow_provider_batch.requests.escaping import encode, escaped, escaped_column
@@ -165,7 +165,15 @@ def encoded(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array:
 def _plain(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array | None:
     """Return a slot's values as texts or whole numbers without nulls; None where they are to be read one by one."""
     column = batch.plain(slot.path)
-    return None if column is None or column.null_count else column
+    if column is None or not column.null_count:
+        return column
+    if slot.alone or null_text is None:
+        return None
+    try:
+        filling = string_array([null_text]).cast(pa.large_string())[0]
+    except UnicodeEncodeError:
+        return None
+    return column.cast(pa.large_string()).fill_null(filling)
 
 
 def _texts(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array:

@@ -119,7 +119,7 @@ def outcome(batch: SourceBatch, body: dict[str, Any], custom_id: str | None, nul
     batch=batches(),
     body=st.sampled_from(BODIES),
     custom_id=st.sampled_from([None, "{n}", "c-{t}{n}", "{d}"]),
-    null_text=st.sampled_from([None, "", '"∅\\']),
+    null_text=st.sampled_from([None, "", '"∅\\', "\ud800"]),
 )
 def test_columns_and_values_give_the_same_lines_and_the_same_errors(
     batch: SourceBatch, body: dict[str, Any], custom_id: str | None, null_text: str | None

@@ -14,7 +14,9 @@ import pytest
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError, InputError, RequestError, SourceError, TemplateError
+from airflow_provider_batch.requests.batches import SourceBatch
 from airflow_provider_batch.requests.prepare import Prepared, RequestSpec, prepare
+from airflow_provider_batch.requests.rendering import Rendered, TemplateRenderer
 from airflow_provider_batch.requests.response_models import ResponseModel
 from airflow_provider_batch.requests.shards import Shard, read_sidecar
 from airflow_provider_batch.requests.sources import open_source
@@ -286,6 +288,24 @@ print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path, timeout=120
     )
     assert int(done.stdout) / 1024 < 200
+
+
+def test_a_long_text_that_all_rows_share_takes_few_rows_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[int] = []
+    render = TemplateRenderer.render
+
+    def counting(renderer: TemplateRenderer, batch: SourceBatch) -> Rendered:
+        lines = render(renderer, batch)
+        rendered.append(lines.lines.byte_count)
+        return lines
+
+    monkeypatch.setattr(TemplateRenderer, "render", counting)
+    result = prepared(tmp_path, texts(30), spec({"model": "m", "input": "x" * 1_000_000 + "{text}"}))
+    assert [request["body"]["input"][1_000_000:] for request in requests_of(result)] == [f"t{n}" for n in range(30)]
+    assert max(rendered) < 9_000_000
+    assert len(rendered) < 10
 
 
 def test_wide_and_nested_columns_of_every_kind_are_carried(tmp_path: Path) -> None:

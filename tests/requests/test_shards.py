@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def write(
     first = 0
     with ShardWriter(folder, 1, endpoint, written.append, **limits) as writer:
         for batch in batches:
-            rows = sidecar_rows(first, [line.decode() for line, _, _ in batch])
+            rows = sidecar_rows(first, [line[:100].decode() for line, _, _ in batch])
             first += len(batch)
             writer.add(
                 Lines.of([item[0] for item in batch]), rows, [item[1] for item in batch], [item[2] for item in batch]
@@ -186,6 +187,17 @@ def test_wide_rows_make_small_record_batches(tmp_path: Path) -> None:
     batches = list(read_sidecar(written[0].rows))
     assert sum(batch.num_rows for batch in batches) == 40
     assert max(batch.num_rows for batch in batches) <= 9
+
+
+def test_a_disk_that_takes_a_part_of_the_last_lines_is_an_error(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write(tmp_path, [[(b"x" * 60_000, "m", 1)]], Endpoint.RESPONSES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_that_were_read_back_can_be_written_again(tmp_path: Path) -> None:

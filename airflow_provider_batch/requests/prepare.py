@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -220,19 +221,20 @@ def _check_sizes(rendered: Rendered, batch: SourceBatch, spec: RequestSpec) -> N
 
 
 def _sidecar_rows(batch: SourceBatch, rendered: Rendered, carried: pa.Schema) -> pa.RecordBatch:
-    count = len(batch)
-    attempts = pa.Array.from_buffers(pa.int16(), count, [None, pa.py_buffer(bytes(2 * count))])
-    nulls = [pa.nulls(count, STATE.field(index).type) for index in range(1, STATE.num_fields)]
-    arrays = [
-        batch.number_column,
-        rendered.identifiers,
-        pa.StructArray.from_arrays([attempts, *nulls], fields=list(STATE)),
-    ]
+    arrays = [batch.number_column, rendered.identifiers, _first_state(len(batch))]
     if len(carried):
         found = dict(zip(batch.rows.schema.names, batch.rows.columns, strict=True))
         columns = [found[name] for name in carried.names]
         arrays.append(pa.StructArray.from_arrays(columns, fields=list(carried)))
     return pa.RecordBatch.from_arrays(arrays, schema=sidecar_schema(carried))
+
+
+@lru_cache(maxsize=8)
+def _first_state(count: int) -> pa.Array:
+    """Return the state of rows that were never sent; most batches have the same number of rows."""
+    attempts = pa.Array.from_buffers(pa.int16(), count, [None, pa.py_buffer(bytes(2 * count))])
+    nulls = [pa.nulls(count, STATE.field(index).type) for index in range(1, STATE.num_fields)]
+    return pa.StructArray.from_arrays([attempts, *nulls], fields=list(STATE))
 
 
 def _check_suspects(suspects: Sequence[tuple[int, int]], source: Source, renderer: Renderer) -> None:

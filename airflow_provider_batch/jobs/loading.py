@@ -35,6 +35,7 @@ from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.store import LedgerStore
 from airflow_provider_batch.jobs.submission import INTENT_KEY
 from airflow_provider_batch.local_disk import scratch
+from airflow_provider_batch.requests.arrays import mask
 from airflow_provider_batch.requests.directives import check_endpoint
 from airflow_provider_batch.requests.response_models import ResponseModel
 from airflow_provider_batch.requests.shards import SIDECAR_ROWS, ShardKey, read_sidecar, sidecar_schema
@@ -244,7 +245,7 @@ def _leave_out(numbers: set[int], results: ShardResults, to: Path) -> ShardResul
             places += [start + at for at, keep in enumerate(kept) if keep]
             start += batch.num_rows
             writer = writer or stack.enter_context(pa.ipc.new_file(str(to), batch.schema))
-            writer.write_batch(batch.filter(pa.array(kept)))
+            writer.write_batch(batch.filter(mask(bytes(kept))))
     refused = {at: results.refused[place] for at, place in enumerate(places) if place in results.refused}
     return replace(results, rows=to, refused=refused)
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.jobs.ledger import Ledger, ShardRecord
 from airflow_provider_batch.local_disk import scratch
+from airflow_provider_batch.requests.arrays import mask
 from airflow_provider_batch.requests.lines import Lines
 from airflow_provider_batch.requests.prepare import RequestSpec
 from airflow_provider_batch.requests.shards import (
@@ -135,4 +136,4 @@ def _copy_wanted(shard: ShardRecord, wanted: set[int], endpoint: Endpoint, folde
             taken = [
                 line for choose, (_, line) in zip(chosen, source, strict=False) if choose
             ]  # `chosen` first: it ends first
-            _add(shard, endpoint, taken, batch.filter(pa.array(chosen)), add)
+            _add(shard, endpoint, taken, batch.filter(mask(bytes(chosen))), add)

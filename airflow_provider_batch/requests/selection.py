@@ -349,4 +349,4 @@ def _sampled(rows: Iterable[int], share: float) -> list[bool]:
 
 @cache
 def _unsigned(value: int) -> pa.Scalar:
-    return pa.scalar(value, pa.uint64())
+    return pa.Array.from_buffers(pa.uint64(), 1, [None, pa.py_buffer(numbers("Q", [value]))])[0]

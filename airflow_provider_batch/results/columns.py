@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
-from itertools import accumulate, chain, repeat
+from itertools import chain, repeat
 from typing import Any
 
 import pyarrow as pa
 
-#: Array type codes by Arrow type, for numbers that are laid out as they are.
+from airflow_provider_batch.requests.arrays import (
+    NUMBERS,
+    array_of,
+    list_buffers,
+    number_array,
+    validity,
+)
+
+#: Arrow type → code of a Python array; dates and times are whole numbers of their unit.
 _CODES = {
-    pa.int64(): "q",
-    pa.int32(): "i",
-    pa.int16(): "h",
-    pa.float64(): "d",
-    pa.float32(): "f",
+    **NUMBERS,
     pa.date32(): "i",
     pa.time64("us"): "q",
     pa.timestamp("us", tz="UTC"): "q",
@@ -110,12 +114,9 @@ def _converted(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
 def laid_out(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
     """Return what `pa.array(values, kind)` does, built from buffers."""
     if kind in _CODES:
-        return _numbers(values, kind)
-    if pa.types.is_string(kind):
-        return _strings(values)
-    if pa.types.is_boolean(kind):
-        flags = bytes(1 if value else 0 for value in values)
-        return pa.Array.from_buffers(kind, len(values), [validity(values), _bits(flags)])
+        return number_array(values, kind, _CODES[kind])
+    if pa.types.is_string(kind) or pa.types.is_boolean(kind):
+        return array_of(values, kind)
     if pa.types.is_struct(kind):
         return _structs(values, kind)
     if pa.types.is_map(kind):
@@ -125,33 +126,16 @@ def laid_out(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
             column([item for _, item in pairs], kind.item_type),
         ]
         entries = pa.StructArray.from_arrays(parts, fields=[kind.key_field, kind.item_field])
-        return pa.Array.from_buffers(kind, len(values), [validity(values), _offsets(values)], children=[entries])
+        return pa.Array.from_buffers(kind, len(values), list_buffers(values), children=[entries])
     if pa.types.is_list(kind):
-        items = column(list(chain.from_iterable(value or () for value in values)), kind.value_type)
-        return pa.Array.from_buffers(kind, len(values), [validity(values), _offsets(values)], children=[items])
+        items = column(list(chain.from_iterable(filter(None, values))), kind.value_type)
+        return pa.Array.from_buffers(kind, len(values), list_buffers(values), children=[items])
     raise TypeError(f"No layout for {kind}.")
-
-
-def validity(values: Sequence[Any]) -> pa.Buffer | None:
-    """Return the bitmap of what is not None; None, which Arrow reads as "all valid", where nothing is null."""
-    if None not in values:
-        return None
-    return _bits(bytes(value is not None for value in values))
-
-
-def mask(flags: bytes | bytearray) -> pa.Array[Any]:
-    """Return a boolean array of bytes that are 0 or 1."""
-    return pa.Array.from_buffers(pa.uint8(), len(flags), [None, pa.py_buffer(flags)]).cast(pa.bool_())
 
 
 @lru_cache(maxsize=1)
 def _pandas_installed() -> bool:
     return find_spec("pandas") is not None and find_spec("numpy") is not None
-
-
-def whole_number(value: int) -> Any:
-    """Return an Arrow scalar: `pa.scalar`, and a number given to `pyarrow.compute`, would import pandas."""
-    return pa.Array.from_buffers(pa.int64(), 1, [None, pa.py_buffer(array("q", [value]))])[0]
 
 
 def _pandas_is_no_cost() -> bool:
@@ -166,39 +150,11 @@ def _has_forms_of_ours(kind: Any) -> bool:
     return any(_has_forms_of_ours(kind.field(at).type) for at in range(kind.num_fields))
 
 
-def _bits(flags: bytes) -> pa.Buffer:
-    bits = mask(flags).buffers()[1]
-    assert bits is not None
-    return bits
-
-
-def _numbers(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
-    try:
-        numbers, bitmap = array(_CODES[kind], values), None
-    except TypeError:
-        numbers, bitmap = array(_CODES[kind], [0 if value is None else value for value in values]), validity(values)
-    return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(numbers)])
-
-
-def _strings(values: Sequence[str | None]) -> pa.Array[Any]:
-    encoded = [value.encode() if value else b"" for value in values]
-    data = pa.py_buffer(b"".join(encoded))
-    return pa.Array.from_buffers(pa.string(), len(values), [validity(values), _ends(map(len, encoded)), data])
-
-
 def _structs(values: Sequence[Any], kind: pa.StructType) -> pa.Array[Any]:
     parts = [
         column([None if value is None else value.get(field.name) for value in values], field.type) for field in kind
     ]
     return pa.Array.from_buffers(kind, len(values), [validity(values)], children=parts)
-
-
-def _offsets(values: Sequence[Any]) -> pa.Buffer:
-    return _ends(0 if value is None else len(value) for value in values)
-
-
-def _ends(lengths: Iterable[int]) -> pa.Buffer:
-    return pa.py_buffer(array("i", accumulate(lengths, initial=0)))
 
 
 def _decimals(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_provider_batch.results.columns import whole_number
+from airflow_provider_batch.requests.arrays import whole_number
 from airflow_provider_batch.results.lines import blocks_of_lines
 
 _ID = r'"custom_id": ?"(?P<custom_id>[^"\\]*)"'

@@ -24,8 +24,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_provider_batch.requests.arrays import whole_number
 from airflow_provider_batch.results.bodies import Body, Line, LineId
-from airflow_provider_batch.results.columns import whole_number
 from airflow_provider_batch.results.heads import HEAD, HeadReader
 from airflow_provider_batch.results.lines import ResultLine, blocks_of_lines
 from airflow_provider_batch.results.tolerant import read_as

@@ -25,8 +25,9 @@ import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
+from airflow_provider_batch.requests.arrays import mask
 from airflow_provider_batch.requests.shards import STATE
-from airflow_provider_batch.results.columns import Same, column, distinct, mask
+from airflow_provider_batch.results.columns import Same, column, distinct
 from airflow_provider_batch.results.index import LineIndex
 from airflow_provider_batch.results.media import MediaFiles
 from airflow_provider_batch.results.parts import PartWriter

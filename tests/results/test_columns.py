@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_batch.results.columns import Same, column, distinct, laid_out, mask, same
+from airflow_provider_batch.requests.arrays import mask
+from airflow_provider_batch.results.columns import Same, column, distinct, laid_out, same
 from airflow_provider_batch.results.schema import DOLLARS, ENDPOINT_COLUMNS, LOGPROBS
 
 TYPES = sorted(

@@ -1,16 +1,15 @@
 """
 Where the lines of result files stand and whose they are, for files as the API writes them: nearly all.
 
-Only line ends are looked for by the interpreter; the ids are cut out of the lines' heads by Arrow, in threads and
-without the interpreter's lock. What does not look as usual has no id here, and the caller looks again, line by line.
+Only line ends are looked for by the interpreter; the ids are cut out of the lines' heads by Arrow. (A thread for that
+gains nothing: it waits for the interpreter's lock.) What does not look as usual has no id here, and the caller looks
+again, line by line.
 """
 
 from __future__ import annotations
 
 from array import array
-from concurrent.futures import Future, ThreadPoolExecutor
 from mmap import mmap
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -28,7 +27,7 @@ HEAD = rf"\{{(?:{_OWN_ID})?{_ID}"
 _HEADS = (rf"^\{{{_OWN_ID}{_ID}", rf"^\{{{_ID}")
 #: Bytes of a line in which its id is looked for.
 _HEAD_BYTES = 256
-#: Lines whose heads are handed to a thread together: with fewer, it waits for the interpreter's lock again and again.
+#: Lines whose ids are read together: calls are few, and memory is bounded.
 _TOGETHER = 8192
 
 
@@ -42,21 +41,12 @@ class Heads(NamedTuple):
 
 
 class HeadReader:
-    """Reads the heads of all lines of some files; a context manager."""
+    """Reads the heads of all lines of some files."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="openai-batch-heads")
         self._heads: list[pa.Array[Any]] = []
-        self._ids: list[Future[pa.Array[Any]]] = []
+        self._ids: list[pa.Array[Any]] = [pa.nulls(0, pa.binary())]
         self._files, self._starts, self._ends = array("i"), array("q"), array("q")
-
-    def __enter__(self) -> HeadReader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._threads.shutdown(cancel_futures=True)
 
     def read(self, descriptor: int, mapped: mmap | None = None) -> None:
         """Read an open file; `mapped` is the same file, where it is mapped."""
@@ -73,17 +63,16 @@ class HeadReader:
             for first in range(0, len(lines), _TOGETHER):
                 self._heads.append(pc.binary_slice(lines.slice(first, _TOGETHER), 0, _HEAD_BYTES))
                 if sum(map(len, self._heads)) >= _TOGETHER:
-                    self._hand_over()
+                    self._read_ids()
 
     def heads(self) -> Heads:
         """Return what was read, files in the order in which they were."""
-        self._hand_over()
-        ids = pa.concat_arrays([pa.nulls(0, pa.binary()), *(found.result() for found in self._ids)])
-        return Heads(self._files, self._starts, self._ends, ids)
+        self._read_ids()
+        return Heads(self._files, self._starts, self._ends, pa.concat_arrays(self._ids))
 
-    def _hand_over(self) -> None:
+    def _read_ids(self) -> None:
         if self._heads:
-            self._ids.append(self._threads.submit(_custom_ids, self._heads))
+            self._ids.append(_custom_ids(self._heads))
             self._heads = []
 
     def _keep_places(self, descriptor: int, offset: int, starts: array[int]) -> None:

@@ -131,10 +131,10 @@ class LineIndex:
 
     def _reads_heads(self, descriptors: Sequence[int], maps: Mapping[int, mmap], custom_ids: pa.Array[Any]) -> bool:
         """Note the lines if each of them is usual and of a row of its own; return whether that is so."""
-        with HeadReader() as reader:
-            for descriptor in descriptors:
-                reader.read(descriptor, maps.get(descriptor))
-            heads = reader.heads()
+        reader = HeadReader()
+        for descriptor in descriptors:
+            reader.read(descriptor, maps.get(descriptor))
+        heads = reader.heads()
         lines = pc.index_in(custom_ids, value_set=heads.custom_ids)
         if heads.custom_ids.null_count or len(lines) - lines.null_count != len(heads.custom_ids):
             return False

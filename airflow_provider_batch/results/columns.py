@@ -62,7 +62,7 @@ class Same(Sequence[Any]):
 
 
 def same(values: Sequence[Any]) -> Sequence[Any]:
-    """Return a column, as `Same` where all its values are equal. Floats are left alone: -0.0 equals 0.0."""
+    """Return a column, which holds values of one type, as `Same` where all are equal. Not floats: -0.0 equals 0.0."""
     if isinstance(values, Same) or not values:
         return values
     first, count = values[0], len(values)
@@ -86,7 +86,7 @@ def column(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
     if count == 0 or (values[0] is None and values.count(None) == count):
         nothing: pa.Array[Any] = pa.nulls(count, kind)
         return nothing
-    if kind in _CODES or pa.types.is_string(kind):
+    if (kind in _CODES and not pa.types.is_floating(kind)) or pa.types.is_string(kind):
         values = same(values)
     if isinstance(values, Same):
         if count <= _REPEATED and len(str(values.value)) <= _SHORT and not pa.types.is_nested(kind):

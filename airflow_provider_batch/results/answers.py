@@ -9,21 +9,26 @@ its text, one that was withheld is `refused`, and a body without an answer is `f
 from __future__ import annotations
 
 import binascii
+import json
 import math
 import sys
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import zip_longest
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.results import bodies
+from airflow_provider_batch.results.tolerant import scrub
 
 SUCCEEDED, FAILED, REFUSED, TRUNCATED = "succeeded", "failed", "refused", "truncated"
 #: The error code of a line that nobody can read, or whose image nobody can; the line is kept beside the table.
 UNREADABLE = "unreadable_line"
+#: The phases of messages that answer; as the SDK has it, one of any other (`commentary`) tells about the work.
+_ANSWERING = (None, "final_answer")
 
 
 class Answer(Struct, gc=False):
@@ -52,12 +57,12 @@ def chat(body: bodies.ChatBody) -> Answer:
     first = body.choices[0]
     message = first.message or bodies.Message()
     values = (
-        message.content,
+        _said(message),
         first.finish_reason,
         message.refusal,
         message.reasoning_content or message.reasoning,
-        tool_calls(message.tool_calls),
-        None if first.logprobs is None else _logprobs(first.logprobs.content),
+        _message_calls(message),
+        None if first.logprobs is None else _logprobs(first.logprobs.content or first.logprobs.refusal),
         None if len(body.choices) == 1 else [_chat_choice(choice) for choice in body.choices],
     )
     return _judged(first.finish_reason, message.refusal, values)
@@ -95,13 +100,24 @@ def _chat_choice(choice: bodies.ChatChoice) -> Mapping[str, Any]:
     message = choice.message or bodies.Message()
     return {
         "index": choice.index,
-        "text": message.content,
+        "text": _said(message),
         "finish_reason": choice.finish_reason,
-        "logprobs": None if choice.logprobs is None else _logprobs(choice.logprobs.content),
+        "logprobs": None if choice.logprobs is None else _logprobs(choice.logprobs.content or choice.logprobs.refusal),
         "refusal": message.refusal,
         "reasoning": message.reasoning_content or message.reasoning,
-        "tool_calls": tool_calls(message.tool_calls),
+        "tool_calls": _message_calls(message),
     }
+
+
+def _said(message: bodies.Message) -> str | None:
+    return message.audio.transcript if message.content is None and message.audio else message.content
+
+
+def _message_calls(message: bodies.Message) -> list[Mapping[str, Any]] | None:
+    """Return the calls of a message; `function_call` is what one was called before there were several."""
+    if message.function_call is not None and not message.tool_calls:
+        return tool_calls([bodies.ToolCall(type="function", function=message.function_call)])
+    return tool_calls(message.tool_calls)
 
 
 def tool_calls(calls: Sequence[bodies.ToolCall] | None) -> list[Mapping[str, Any]] | None:
@@ -112,8 +128,15 @@ def tool_calls(calls: Sequence[bodies.ToolCall] | None) -> list[Mapping[str, Any
     for call in calls:
         called = call.function or call.custom or bodies.Function()
         arguments = called.input if called.arguments is None else called.arguments
-        listed.append({"id": call.id, "type": call.type, "name": called.name, "arguments": arguments})
+        listed.append({"id": call.id, "type": call.type, "name": called.name, "arguments": _json_text(arguments)})
     return listed
+
+
+def _json_text(value: Any) -> str | None:
+    """Return text as it is, and anything else as JSON: some tools and some servers give arguments as an object."""
+    if value is None or isinstance(value, str):
+        return value
+    return scrub(json.dumps(value, ensure_ascii=False))
 
 
 def _logprobs(tokens: Sequence[bodies.TokenLogprob] | None) -> list[Mapping[str, Any]] | None:
@@ -152,7 +175,9 @@ def responses(body: bodies.ResponsesBody) -> Answer:
     if not body.output and body.status in (None, "completed"):
         return no_answer(body, "output")
     items = body.output or []
-    parts = [part for item in items if item.type in ("message", None) for part in item.content or ()]
+    messages = [item for item in items if item.type in ("message", None)]
+    answering = [item for item in messages if item.phase in _ANSWERING] or messages
+    parts = [part for item in answering for part in item.content or ()]
     texts = [part.text for part in parts if part.text is not None and part.type != "refusal"]
     refusals = [part.refusal for part in parts if part.refusal]
     reason = None if body.incomplete_details is None else body.incomplete_details.reason
@@ -160,7 +185,7 @@ def responses(body: bodies.ResponsesBody) -> Answer:
         "".join(texts) if texts else None,
         reason or body.status,
         "".join(refusals) or None,
-        _reasoning(items),
+        _reasoning(item for item in items if item.type == "reasoning" or _is_aside(item, answering)),
         _output_calls(items),
         _logprobs([token for part in parts for token in part.logprobs or ()]),
         body.id,
@@ -183,15 +208,19 @@ def _judged_response(body: bodies.ResponsesBody, reason: str | None, refusal: st
     return Answer(SUCCEEDED, None, None, values)
 
 
-def _reasoning(items: Sequence[bodies.OutputItem]) -> str | None:
-    texts = [
-        part.text
-        for item in items
-        if item.type == "reasoning"
-        for part in (*(item.summary or ()), *(item.content or ()))
-        if part.text
-    ]
+def _is_aside(item: bodies.OutputItem, answering: Sequence[bodies.OutputItem]) -> bool:
+    return item.type in ("message", None) and item.phase not in _ANSWERING and item not in answering
+
+
+def _reasoning(items: Iterable[bodies.OutputItem]) -> str | None:
+    texts = [part.text for item in items for part in (*(item.summary or ()), *(item.content or ())) if part.text]
     return "\n\n".join(texts) or None
+
+
+#: What a tool was asked to do, under whichever name its call has it.
+_asked_of: Callable[[bodies.OutputItem], tuple[Any, ...]] = attrgetter(
+    "arguments", "input", "action", "actions", "operation", "queries", "code"
+)
 
 
 def _output_calls(items: Sequence[bodies.OutputItem]) -> list[Mapping[str, Any]] | None:
@@ -200,10 +229,10 @@ def _output_calls(items: Sequence[bodies.OutputItem]) -> list[Mapping[str, Any]]
             "id": item.call_id or item.id,
             "type": item.type,
             "name": item.name,
-            "arguments": item.input if item.arguments is None else item.arguments,
+            "arguments": _json_text(next((given for given in _asked_of(item) if given is not None), None)),
         }
         for item in items
-        if item.type is not None and item.type.endswith("_call")
+        if item.type is not None and (item.type.endswith("_call") or item.type == "mcp_approval_request")
     ]
     return calls or None
 

@@ -8,7 +8,7 @@ into the same structs, so that what follows has one shape to deal with.
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec import Meta, Raw, Struct
 
@@ -114,8 +114,8 @@ class Function(Struct, gc=False):
     """`function`, or `custom`, of a tool call."""
 
     name: str | None = None
-    arguments: str | None = None
-    input: str | None = None
+    arguments: Any = None
+    input: Any = None
 
 
 class ToolCall(Struct, gc=False):
@@ -127,20 +127,29 @@ class ToolCall(Struct, gc=False):
     custom: Function | None = None
 
 
+class Audio(Struct, gc=False):
+    """`audio` of a chat message: what was said."""
+
+    transcript: str | None = None
+
+
 class Message(Struct, gc=False):
     """`message` of a chat choice. `reasoning_content` and `reasoning` are compatible servers' (vLLM, DeepSeek)."""
 
     content: str | None = None
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
+    function_call: Function | None = None
+    audio: Audio | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
 
 
 class Logprobs(Struct, gc=False):
-    """`logprobs` of a chat choice."""
+    """`logprobs` of a chat choice: of its text, or of its refusal."""
 
     content: list[TokenLogprob] | None = None
+    refusal: list[TokenLogprob] | None = None
 
 
 class ChatChoice(Struct, gc=False):
@@ -191,14 +200,24 @@ class OutputPart(Struct, gc=False):
 
 
 class OutputItem(Struct, gc=False):
-    """One item of `output`: a message, reasoning, or a tool call."""
+    """
+    One item of `output`: a message, reasoning, or a tool call.
+
+    What a call is asked to do stands under a name of its tool's own: `arguments` down to `code`.
+    """
 
     type: str | None = None
     id: str | None = None
     call_id: str | None = None
+    phase: str | None = None
     name: str | None = None
-    arguments: str | None = None
-    input: str | None = None
+    arguments: Any = None
+    input: Any = None
+    action: Any = None
+    actions: Any = None
+    operation: Any = None
+    queries: Any = None
+    code: Any = None
     content: list[OutputPart] | None = None
     summary: list[OutputPart] | None = None
     result: str | None = None

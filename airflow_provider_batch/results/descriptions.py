@@ -47,7 +47,7 @@ COMMON: Mapping[str, str] = {
     "category_scores": "score of each category, 0 to 1",
     "results": "the verdicts in order of the inputs, where there are several; the columns beside it hold the first",
     "images": "the images: `file` is a path below the table's folder, `url` where the API keeps one for a while",
-    "output_format": "format of the images: png, jpeg or webp",
+    "output_format": "format of the images: png, jpeg, webp, gif or svg",
     "quality": "quality of the images",
     "background": "background of the images: opaque or transparent",
     "video_id": "the API's id of the video",
@@ -59,7 +59,10 @@ COMMON: Mapping[str, str] = {
 #: What is different at one endpoint.
 _OWN: Mapping[Endpoint, Mapping[str, str]] = {
     Endpoint.RESPONSES: {
+        "text": "the answer, without messages that are commentary on the work",
         "finish_reason": "completed, or why the response is incomplete",
+        "reasoning": "what the model says of its thinking and, beside an answer, of its work",
+        "tool_calls": "calls of the request's and the API's own tools; arguments as they came, objects as JSON",
         "images": "what the image tool made: `file` is a path below the table's folder",
     },
 }

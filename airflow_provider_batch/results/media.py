@@ -39,7 +39,13 @@ NOT_FETCHED = "file_not_fetched"
 #: Files that are put, or fetched and put, at a time.
 AT_ONCE = 4
 #: First bytes → ending of a name.
-_SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
+_SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"GIF8", "gif"),
+    (b"<svg", "svg"),
+    (b"<?xml", "svg"),
+)
 #: What a name may hold of an id that a server made up.
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _SHOWN = 500
@@ -146,7 +152,7 @@ def ending(data: bytes, output_format: str | None) -> str:
             return found
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
-    return output_format if output_format in ("png", "jpeg", "webp") else "bin"
+    return output_format if output_format in ("png", "jpeg", "webp", "gif", "svg") else "bin"
 
 
 def _not_fetched(error: ApiError) -> str:

@@ -70,7 +70,7 @@ _IMAGES: Mapping[str, pa.DataType] = {
 #: columns beside them hold the first, but `embedding` nothing.
 ENDPOINT_COLUMNS: Mapping[Endpoint, Mapping[str, pa.DataType]] = {
     Endpoint.CHAT_COMPLETIONS: {
-        "text": STRING,
+        "text": STRING,  # of an answer that was spoken, its transcript
         "finish_reason": STRING,
         "refusal": STRING,
         "reasoning": STRING,  # compatible servers only
@@ -79,10 +79,10 @@ ENDPOINT_COLUMNS: Mapping[Endpoint, Mapping[str, pa.DataType]] = {
         "choices": _structs(**_CHOICE, refusal=STRING, reasoning=STRING, tool_calls=TOOL_CALLS),
     },
     Endpoint.RESPONSES: {
-        "text": STRING,
+        "text": STRING,  # of the final answer, where a message says that it is none
         "finish_reason": STRING,  # `completed`, or why it is incomplete
         "refusal": STRING,
-        "reasoning": STRING,  # the summary, where one was asked for
+        "reasoning": STRING,  # the summary, where one was asked for, and messages that are commentary
         "tool_calls": TOOL_CALLS,
         "logprobs": LOGPROBS,
         "response_id": STRING,

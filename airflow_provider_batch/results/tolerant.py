@@ -25,6 +25,8 @@ Coercer = Callable[[Any], Any]
 #: Half of a surrogate pair has no UTF-8 form; U+FFFD is what Unicode puts in its place.
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _BIGGEST_EXACT = 2**63
+#: Digits; Python's own limit is 4,300.
+_LONGEST_INT = 4_000
 _TOO_DEEP = "nested too deeply"
 
 
@@ -56,7 +58,7 @@ def scrub(text: str) -> str:
 
 def _bounded_int(digits: str) -> int | float:
     # Python refuses to parse very long integers at all, which would cost the whole line.
-    return int(digits) if len(digits) < 20 else float(digits)
+    return int(digits) if len(digits) < _LONGEST_INT else float(digits)
 
 
 def _coercer(kind: inspect.Type) -> Coercer:
@@ -74,15 +76,7 @@ def _coercer(kind: inspect.Type) -> Coercer:
             return _dict(_coercer(item))
         case inspect.IntType(ge=low, le=high):
             return _int(low or 0, high or _BIGGEST_EXACT)
-        case inspect.FloatType():
-            return _float
-        case inspect.BoolType():
-            return _bool
-        case inspect.BytesType():
-            return _bytes
-        case inspect.StrType():
-            return _str
-    raise TypeError(f"No coercer for {kind!r}.")
+    return _PLAIN[type(kind)]
 
 
 def _union(members: list[Coercer]) -> Coercer:
@@ -191,11 +185,24 @@ def _str(value: Any) -> str | None:
     return scrub(json.dumps(value, ensure_ascii=False))
 
 
+def _any(value: Any) -> Any:
+    return scrub(value) if isinstance(value, str) else value
+
+
 def _part(value: Any) -> str | None:
     """Return the text of one content part."""
     if isinstance(value, dict):
         value = value.get("text")
     return scrub(value) if isinstance(value, str) else None
+
+
+_PLAIN: dict[type[inspect.Type], Coercer] = {
+    inspect.FloatType: _float,
+    inspect.BoolType: _bool,
+    inspect.BytesType: _bytes,
+    inspect.StrType: _str,
+    inspect.AnyType: _any,
+}
 
 
 def _build(shape: Any) -> Coercer:

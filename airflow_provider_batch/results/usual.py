@@ -87,6 +87,8 @@ class Message(Struct, gc=False):
     refusal: None = None
     reasoning_content: None = None
     reasoning: None = None
+    function_call: None = None
+    audio: None = None
 
 
 class Choice(Struct, gc=False):
@@ -125,6 +127,7 @@ class OutputText(Struct, tag_field="type", tag="output_text", gc=False):
 class OutputMessage(Struct, tag_field="type", tag="message", gc=False):
     content: tuple[OutputText]
     summary: Nothing = None
+    phase: Literal["final_answer"] | None = None
 
 
 class Reasoning(Struct, tag_field="type", tag="reasoning", gc=False):

@@ -97,6 +97,8 @@ def body_with_usage(**usage: Any) -> dict[str, Any]:
 
 TOOL = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": '{"a": 1}'}}
 TOOL_ROW = {"id": "call_1", "type": "function", "name": "look_up", "arguments": '{"a": 1}'}
+#: A reader that takes it for a content part would leave only its text.
+OBJECT = {"text": "\u00e9", "long": 10**20, "more": [1, None]}
 LOGPROB = {
     "token": "He",
     "logprob": -0.5,
@@ -196,6 +198,30 @@ CHAT_LINES = [
         chat_body(choices=[chat_choice("a", reasoning_content="so")]),
         "succeeded",
         reasoning="so",
+    ),
+    chat(
+        "a call as it was before there were several",
+        chat_body(choices=[chat_choice(None, "function_call", function_call=TOOL["function"])]),
+        "succeeded",
+        tool_calls=[{**TOOL_ROW, "id": None}],
+    ),
+    chat(
+        "arguments as an object, as some servers give them",
+        chat_body(choices=[chat_choice(None, tool_calls=[{**TOOL, "function": {"name": "f", "arguments": OBJECT}}])]),
+        "succeeded",
+        tool_calls=[{**TOOL_ROW, "name": "f", "arguments": json.dumps(OBJECT, ensure_ascii=False)}],
+    ),
+    chat(
+        "a spoken answer",
+        chat_body(choices=[chat_choice(None, audio={"id": "audio_1", "data": "AAAA", "transcript": "Hello."})]),
+        "succeeded",
+        text="Hello.",
+    ),
+    chat(
+        "log-probabilities of a refusal",
+        chat_body(choices=[{**chat_choice(None, refusal="He"), "logprobs": {"content": None, "refusal": [LOGPROB]}}]),
+        "refused",
+        logprobs=[LOGPROB_ROW],
     ),
     chat("no choices", chat_body(choices=[]), "failed", own_failure=True, error_code="no_answer", text=None),
     chat(
@@ -415,6 +441,12 @@ CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "loo
 REFUSAL = {"type": "message", "content": [{"type": "refusal", "refusal": "I cannot."}]}
 THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "so"}]}
 
+
+def message(text: str, phase: str) -> dict[str, Any]:
+    content = [{"type": "output_text", "annotations": [], "logprobs": [], "text": text}]
+    return {"id": "msg_1", "type": "message", "role": "assistant", "phase": phase, "content": content}
+
+
 RESPONSES_LINES = [
     response(
         "a response",
@@ -463,6 +495,47 @@ RESPONSES_LINES = [
             "tool_calls": [{"id": "call_1", "type": "function_call", "name": "look_up", "arguments": "{}"}],
         },
         output=[THOUGHT, CALL],
+    ),
+    response(
+        "commentary before the answer",
+        "succeeded",
+        {"text": "Paris.", "reasoning": "so\n\nI look it up."},
+        output=[THOUGHT, message("I look it up.", "commentary"), message("Paris.", "final_answer")],
+    ),
+    response(
+        "commentary and no answer",
+        "succeeded",
+        {"text": "I look it up.", "reasoning": None},
+        output=[message("I look it up.", "commentary")],
+    ),
+    response(
+        "calls of the API's own tools",
+        "succeeded",
+        {
+            "tool_calls": [
+                {"id": id_, "type": kind, "name": None, "arguments": arguments}
+                for id_, kind, arguments in (
+                    ("ws_1", "web_search_call", '{"type": "search", "query": "Paris"}'),
+                    ("fs_1", "file_search_call", '["Paris", "France"]'),
+                    ("ci_1", "code_interpreter_call", "1 + 1"),
+                    ("c_1", "computer_call", '{"type": "type", "text": "Paris"}'),
+                    ("p_1", "apply_patch_call", '{"type": "delete_file", "path": "a"}'),
+                )
+            ]
+        },
+        output=[
+            {"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": "Paris"}},
+            {"type": "file_search_call", "id": "fs_1", "queries": ["Paris", "France"], "results": None},
+            {"type": "code_interpreter_call", "id": "ci_1", "code": "1 + 1", "outputs": None},
+            {"type": "computer_call", "id": "x", "call_id": "c_1", "action": {"type": "type", "text": "Paris"}},
+            {"type": "apply_patch_call", "call_id": "p_1", "operation": {"type": "delete_file", "path": "a"}},
+        ],
+    ),
+    response(
+        "a call that asks for approval",
+        "succeeded",
+        {"tool_calls": [{"id": "ar_1", "type": "mcp_approval_request", "name": "f", "arguments": "{}"}]},
+        output=[{"type": "mcp_approval_request", "id": "ar_1", "name": "f", "arguments": "{}", "server_label": "s"}],
     ),
     response("no output", "failed", {"error_code": "no_answer"}, output=[]),
 ]

@@ -27,6 +27,7 @@ from airflow_provider_batch.results.schema import TableSpec, result_columns
 from airflow_provider_batch.results.structured.judging import judge
 from airflow_provider_batch.results.structured.shapes import ParsedColumn
 from airflow_provider_batch.results.structured.shortcut import shortcut
+from tests.results.recorded import message, response_body
 from tests.results.structured.schemas import Kind, models, spoil
 from tests.results.support import Landed, chat_body, chat_choice, land, success
 
@@ -221,6 +222,12 @@ class TestTheTable:
         (row,) = land(tmp_path, ["a"], [success("a", body)], spec=spec_for(SCHEMA)).rows
         assert (row["status"], row["parsed"]["n"]) == ("succeeded", 1)
         assert [choice["text"] for choice in row["choices"]] == ['{"n": 1}', "no"]
+
+    def test_commentary_before_the_answer_is_not_parsed(self, tmp_path: Path) -> None:
+        body = response_body(output=[message("I look it up.", "commentary"), message('{"n": 1}', "final_answer")])
+        spec = spec_for(SCHEMA, Endpoint.RESPONSES)
+        (row,) = land(tmp_path, ["a"], [success("a", body)], spec=spec).rows
+        assert (row["status"], row["parsed"]["n"], row["reasoning"]) == ("succeeded", 1, "I look it up.")
 
     def test_sql_reads_into_it(self, tmp_path: Path) -> None:
         part = land_texts(tmp_path, Order, [json.dumps(GOOD), "no"]).part

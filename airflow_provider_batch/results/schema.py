@@ -179,15 +179,20 @@ def result_columns(spec: TableSpec) -> dict[str, pa.DataType]:
 
 
 def carried_names(names: Iterable[str], spec: TableSpec) -> list[str]:
-    """Return the names under which input columns land: `input_<name>` where a result column has the name."""
+    """
+    Return the names under which input columns land: `input_<name>` where a result column has the name.
+
+    Case does not tell names apart: for SQL `Status` and `status` are one, and `SELECT status` would give the input's.
+    """
     names = list(names)
-    taken = {*result_columns(spec), *names}
+    own = {name.casefold() for name in result_columns(spec)}
+    taken = own.union(name.casefold() for name in names)
     landed = []
     for name in names:
         new = name
-        while new in result_columns(spec) or (new != name and new in taken):
+        while new.casefold() in own or (new != name and new.casefold() in taken):
             new = f"input_{new}"
-        taken.add(new)
+        taken.add(new.casefold())
         landed.append(new)
     return landed
 

@@ -358,6 +358,13 @@ class TestPart:
         names = carried_names(["text", "input_text", "status", "mine"], CHAT)
         assert names == ["input_input_text", "input_text", "input_status", "mine"]
 
+    def test_a_name_in_another_case_hides_no_result_from_sql(self, tmp_path: Path) -> None:
+        row = {"Status": "open", "TEXT": "mine", "Input_Text": "x"}
+        landed = land(tmp_path, ["a"], [success("a")], carried=[row])
+        (found,) = duckdb.sql(f"select status, text, * from '{landed.part}'").fetchall()
+        assert found[:5] == ("succeeded", "Hello.", "open", "mine", "x")
+        assert list(landed.rows[0])[:3] == ["input_Status", "input_input_TEXT", "Input_Text"]
+
     def test_a_part_names_its_batch_in_its_footer(self, tmp_path: Path) -> None:
         landed = land(tmp_path, ["0"], [success("0")], round_number=2)
         metadata = pq.ParquetFile(landed.part).metadata.metadata

@@ -2,7 +2,8 @@
 Rows from CSV files with a header line.
 
 Every column is text, so that nothing is lost: ``01234`` keeps its zero. A field without quotes that is empty is null,
-``""`` is an empty text. A quoted field may hold line breaks. Blank lines are no rows.
+``""`` is an empty text. A quoted field may hold line breaks. Blank lines are no rows. A quote that is never closed
+would make one field of all that follows: an error, which is looked for where a file has an odd number of quotes.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import pyarrow as pa
@@ -74,11 +75,58 @@ def _batches(file: FoundFile, header: Sequence[str], columns: Sequence[str]) -> 
     )
     read = pcsv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False)
     with opened(file) as stream:
+        counter = _QuoteCounter(stream)
+        bytes_ = pa.PythonFile(counter, mode="r")
         try:
-            yield from pcsv.open_csv(stream, read_options=read, parse_options=_PARSE, convert_options=convert)
+            yield from pcsv.open_csv(bytes_, read_options=read, parse_options=_PARSE, convert_options=convert)
         except pa.ArrowInvalid as error:
             if "Empty CSV file" not in str(error):  # a header without a line break, and no rows
                 raise _explained(file, len(header), error) from error
+    if counter.quotes % 2:
+        _check_closed(file)
+
+
+class _QuoteCounter:
+    """Counts the quotes of a stream as it is read."""
+
+    closed = False
+
+    def __init__(self, stream: pa.NativeFile) -> None:
+        self.quotes = 0
+        self._stream = stream
+
+    def read(self, size: int | None = None) -> bytes:
+        data: bytes = self._stream.read(size)
+        self.quotes += data.count(b'"')
+        return data
+
+    def close(self) -> None:
+        """Leave the stream to who opened it."""
+
+
+def _check_closed(file: FoundFile) -> None:
+    """Raise SourceError where the last row has a quote that is not closed; slow."""
+    lines: list[str] = []
+    last: tuple[int, str] = (1, "")
+    with opened(file) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+        reader, line = csv.reader(_noted(text, lines)), 1
+        for _ in reader:
+            last = (line, "".join(lines))
+            lines.clear()
+            line = reader.line_num + 1
+    try:
+        deque(csv.reader(io.StringIO(last[1], newline=""), strict=True), 0)
+    except csv.Error as error:
+        if "unexpected end of data" in str(error):
+            problem = "expected a quote that closes the one in this row, found the end of the file."
+            raise SourceError(problem, file=file.uri, line=last[0]) from error
+
+
+def _noted(text: Iterable[str], lines: list[str]) -> Iterator[str]:
+    for line in text:
+        lines.append(line)
+        yield line
 
 
 def _count(file: FoundFile, header: Sequence[str]) -> int:
@@ -122,7 +170,9 @@ def _explained(file: FoundFile, width: int, error: pa.ArrowInvalid) -> SourceErr
     if (undecodable := not_utf8(file)) is not None:
         return undecodable
     if "straddling" in str(error):
-        return SourceError(f"expected rows of at most {BLOCK_BYTES >> 20} MB, found a longer one.", file=file.uri)
+        return SourceError(
+            f"expected rows of at most {BLOCK_BYTES >> 20} MB, found a longer one. Is a quote missing?", file=file.uri
+        )
     for line, record in _records(file):
         if len(record) != width:
             problem = f"expected {width} fields, as in the header, found {len(record)}. Is a quote or a comma missing?"

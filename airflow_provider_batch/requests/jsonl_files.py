@@ -7,6 +7,7 @@ one type whatever the rows hold. Lines of white space alone are no rows.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,7 +110,17 @@ def _invalid(line: bytes, uri: str, number: int, error: BaseException) -> Source
         line.decode("utf-8")
     except UnicodeDecodeError as undecodable:
         return utf8_error(uri, number, undecodable)
-    return SourceError(f"expected a JSON object, found invalid JSON ({error}): {_shown(line)}", file=uri, line=number)
+    cause = "NaN, an infinity or half of a surrogate pair" if _is_read_by_python(line) else f"invalid JSON ({error})"
+    return SourceError(f"expected a JSON object, found {cause}: {_shown(line)}", file=uri, line=number)
+
+
+def _is_read_by_python(line: bytes) -> bool:
+    """Return whether a line is what `json.dumps` writes and nobody else reads."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _shown(line: bytes) -> str:

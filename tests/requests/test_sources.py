@@ -300,11 +300,17 @@ class TestCsv:
             (b"a,b\n1,2\n3\n", r"a\.csv, line 3: expected 2 fields, as in the header, found 1"),
             (b"a,b\n1,2\n3,\xff\n", r"a\.csv, line 3: expected UTF-8, found byte 0xff at position 3"),
             (b"a,\xe9\n1,2\n", r"a\.csv, line 1: expected UTF-8, found byte 0xe9"),
+            (b'a,b\n1,"x\ny"\n2,"z\n3,z\n', r"a\.csv, line 4: expected a quote that closes the one in this row"),
+            (b'a,b\n1,"x""\n', r"a\.csv, line 2: expected a quote that closes"),
         ],
     )
     def test_what_is_no_csv_is_an_error_with_file_and_line(self, tmp_path: Path, content: bytes, expected: str) -> None:
         with pytest.raises(SourceError, match=expected):
             self.read(tmp_path, content)
+
+    @pytest.mark.parametrize("content", [b'a,b\n5" disk,1\n"x",2\n', b'a,b\n1,"x\ny"\n2,"x"y"'])
+    def test_an_odd_quote_within_a_field_is_text(self, tmp_path: Path, content: bytes) -> None:
+        assert len(self.read(tmp_path, content)) == 2
 
     def test_files_with_other_columns_are_unified(self, tmp_path: Path) -> None:
         (tmp_path / "1.csv").write_bytes(b"a,b\n1,2\n")
@@ -361,8 +367,8 @@ class TestJsonl:
         [
             (b'{"a":1', "invalid JSON"),
             (b'{"a":1}{"a":2}', "invalid JSON"),
-            (b'{"a":NaN}', "invalid JSON"),
-            (b'{"a":"\\ud83d"}', "invalid JSON"),
+            (b'{"a":NaN}', "found NaN, an infinity or half of a surrogate pair"),
+            (b'{"a":"\\ud83d"}', "found NaN, an infinity or half of a surrogate pair"),
             (b"[1]", "found an array"),
             (b"null", "found null"),
             (b'"x"', "found a string"),

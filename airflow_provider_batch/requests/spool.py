@@ -52,10 +52,13 @@ class QuerySource(Source):
 
     @property
     def _own_schema(self) -> pa.Schema:
-        return self._spool.table().schema
+        return self._table().schema
 
     def _pieces(self, columns: Sequence[str]) -> Iterator[SourceBatch]:
-        return self._spool.table().select(self.selection)._pieces(columns)
+        return self._table().select(self.selection)._pieces(columns)
+
+    def _table(self) -> Source:
+        return self._spool.table(self.selection.limit if self.selection.takes_all else None)
 
 
 class _Spool:
@@ -65,13 +68,19 @@ class _Spool:
         self._query = query
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._table: Source | None = None
+        self._rows: int | None = None
 
-    def table(self) -> Source:
-        if self._table is None:
+    def table(self, rows: int | None) -> Source:
+        """
+        Return the table.
+
+        :param rows: How many of the first rows are wanted; None means all.
+        """
+        if self._table is None or (self._rows is not None and (rows is None or rows > self._rows)):
             self.close()
             self._folder = tempfile.TemporaryDirectory(prefix="openai-batch-query-")
-            files, schema = _spooled(self._query, Path(self._folder.name))
-            self._table = FileSource(files, ParquetReader(files, schema))
+            files, schema = _spooled(self._query, Path(self._folder.name), rows)
+            self._table, self._rows = FileSource(files, ParquetReader(files, schema)), rows
         return self._table
 
     def close(self) -> None:
@@ -80,8 +89,12 @@ class _Spool:
         self._folder = self._table = None
 
 
-def _spooled(query: Query, folder: Path) -> tuple[list[FoundFile], pa.Schema]:
-    """Run a query and return the files that hold its rows, in order, and the types that hold all of them."""
+def _spooled(query: Query, folder: Path, wanted: int | None) -> tuple[list[FoundFile], pa.Schema]:
+    """
+    Run a query and return the files that hold its rows, in order, and the types that hold all of them.
+
+    :param wanted: Rows after which no more are fetched.
+    """
     with _explaining(query), query.run() as rows:
         names = [str(name) for name in rows.names]
         if doubled := next((name for name in names if names.count(name) > 1), None):
@@ -92,6 +105,8 @@ def _spooled(query: Query, folder: Path) -> tuple[list[FoundFile], pa.Schema]:
         with _Writer(folder, names, query.uri) as writer:
             for chunk in _chunks(rows, writer):
                 writer.add(chunk)
+                if wanted is not None and writer.rows >= wanted:
+                    break
             return writer.files(), writer.schema
 
 
@@ -128,7 +143,7 @@ class _Writer:
         self._kinds: list[pa.DataType] = [pa.null()] * len(names)
         self._writer: pq.ParquetWriter | None = None
         self._paths: list[Path] = []
-        self._rows = 0
+        self.rows = 0
         self.last_bytes = 0
 
     def __enter__(self) -> _Writer:
@@ -146,7 +161,7 @@ class _Writer:
         assert self._writer is not None
         table = pa.Table.from_arrays(columns, names=list(self._names))
         self._writer.write_table(table)
-        self._rows += len(chunk)
+        self.rows += len(chunk)
         self.last_bytes = table.nbytes
 
     @property
@@ -188,7 +203,7 @@ class _Writer:
                 problem = f"expected {expected}, as in the rows before, found {found}. Give the column one type: CAST."
                 if isinstance(own, _UnknownTypeError):
                     problem = f"a {type(value).__name__} is no value of a table. Give it as text: CAST."
-                return SourceError(problem, **at, row=self._rows + row)  # type: ignore[arg-type]
+                return SourceError(problem, **at, row=self.rows + row)  # type: ignore[arg-type]
         return SourceError(f"the values cannot become one type ({name}: {error}).", **at)  # type: ignore[arg-type]
 
     def _begin(self) -> None:

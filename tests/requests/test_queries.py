@@ -150,6 +150,28 @@ class TestReading:
         assert runs == 1
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.parametrize(
+        ("asked", "fetched"),
+        [({"limit": 5}, 256), ({"limit": 0}, 256), ({"limit": 5, "sample": 0.9}, 5000), ({}, 5000)],
+    )
+    def test_rows_past_a_limit_stay_where_they_are(self, tmp_path: Path, asked: dict[str, Any], fetched: int) -> None:
+        rows = Rows(["x"], [(number,) for number in range(5000)])
+
+        @contextmanager
+        def run() -> Iterator[Rows]:
+            yield rows
+
+        spec = RequestSpec(Endpoint.COMPLETIONS, {"model": "m", "prompt": "n {x}"}, **asked)
+        with open_source(Query("SELECT x", "wh", run)) as source:
+            made = prepare(source, spec, tmp_path, lambda shard: None)
+        assert made.row_count == asked.get("limit", 5000)
+        assert len(rows.fetch(10_000)) == 5000 - fetched
+
+    def test_all_rows_are_there_after_a_look_at_the_first(self) -> None:
+        with open_source(query([(number,) for number in range(5000)])) as source:
+            assert sum(len(batch) for batch in source.select(Selection(limit=1)).batches()) == 1
+            assert sum(len(batch) for batch in source.batches()) == 5000
+
     def test_two_columns_of_one_name_are_refused(self) -> None:
         with pytest.raises(SourceError, match=r"column 'x': expected one column of this name, .* with AS"):
             _ = open_source(query([], ("x", "x"))).schema

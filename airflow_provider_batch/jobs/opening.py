@@ -19,7 +19,6 @@ from dataclasses import replace
 
 import msgspec
 
-from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import ChangedInputError, ConfigurationError, InputError, StorageError
 from airflow_provider_batch.jobs.entries import Leased, Relanding, Reopened, RerunPlanned
 from airflow_provider_batch.jobs.finishing import decode_columns, encode_columns, where_the_money_is
@@ -32,6 +31,7 @@ from airflow_provider_batch.jobs.preparing import (
     content_digest,
     discard,
     prepare_shards,
+    vector_size,
 )
 from airflow_provider_batch.jobs.relanding import check_can_land_again, land_again, lands_anew, restore_shards
 from airflow_provider_batch.jobs.request import JobRequest, Tools
@@ -42,7 +42,6 @@ from airflow_provider_batch.jobs.store import LedgerStore, job_folder, sibling_f
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.requests.sources import Source, open_source
 from airflow_provider_batch.results.manifest import check_destination
-from airflow_provider_batch.results.schema import embedding_size
 
 
 def open_job(request: JobRequest, tools: Tools) -> Job:
@@ -165,7 +164,7 @@ def _begin(
         generation=generation,
         destination=request.destination,
         partition_by=request.partition_by,
-        embedding_size=_embedding_size(request),
+        embedding_size=vector_size(request, prepared),
         response_schema=recorded_schema(request.spec, tools.log),
         era=request.era,
     )
@@ -268,11 +267,6 @@ def _timed_out(ledger: Ledger) -> bool:
 def _begins_anew_after_time(request: JobRequest, ledger: Ledger) -> bool:
     """Without a table there are no rows to tell apart: a clear after the time was over sends all of them."""
     return request.destination is None and _timed_out(ledger) and request.era != ledger.era
-
-
-def _embedding_size(request: JobRequest) -> int | None:
-    body = request.spec.body
-    return embedding_size(body) if body is not None and request.spec.endpoint is Endpoint.EMBEDDINGS else None
 
 
 def _leased(store: LedgerStore, ledger: Ledger, tools: Tools, era: int | None = None) -> Ledger:

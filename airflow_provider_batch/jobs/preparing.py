@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from airflow_provider_batch.api.endpoints import MAX_METADATA_KEY, MAX_METADATA_VALUE
+from airflow_provider_batch.api.endpoints import MAX_METADATA_KEY, MAX_METADATA_VALUE, Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.jobs.identity import Fingerprint, digest, fingerprint
 from airflow_provider_batch.jobs.ledger import ShardRecord
@@ -19,7 +19,7 @@ from airflow_provider_batch.requests.prepare import Prepared, prepare
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.requests.sources import Source, open_source
 from airflow_provider_batch.results.partitions import check_columns, check_values
-from airflow_provider_batch.results.schema import TableSpec
+from airflow_provider_batch.results.schema import TableSpec, embedding_size
 from airflow_provider_batch.results.structured.shapes import ParsedColumn
 
 
@@ -102,7 +102,20 @@ def prepare_shards(request: JobRequest, tools: Tools, source: Source, on_shard: 
         given = checked if request.partition_by else on_shard
         prepared = prepare(source, request.spec, local, given, resolve=tools.resolve)
     check_partitions(request, prepared.carried)
+    vector_size(request, prepared)
     return prepared
+
+
+def vector_size(request: JobRequest, prepared: Prepared) -> int | None:
+    """
+    Return the numbers of each vector that the requests will get, None where that is not known.
+
+    :raises ConfigurationError: Their models give vectors of different sizes.
+    """
+    body = request.spec.body
+    if body is None or request.spec.endpoint is not Endpoint.EMBEDDINGS:
+        return None
+    return embedding_size(body, prepared.models or [body.get("model")])
 
 
 def check_partitions(request: JobRequest, carried: pa.Schema) -> None:

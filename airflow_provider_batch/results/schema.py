@@ -7,7 +7,7 @@ types stand in every part of a job, whatever its rows hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.economics.prices import PICODOLLARS, TokenUsage
+from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.results.structured.shapes import ParsedColumn
 
 Raw = Literal["errors", "all", "none"]
@@ -147,12 +148,25 @@ class TableSpec:
     parsed: ParsedColumn | None = None
 
 
-def embedding_size(body: Mapping[str, Any]) -> int | None:
-    """Return the numbers of each vector that a request for embeddings will get, None where its body does not tell."""
+def embedding_size(body: Mapping[str, Any], models: Sequence[str | None]) -> int | None:
+    """
+    Return the numbers of each vector that requests for embeddings will get, None where nothing tells.
+
+    :param models: The models that the requests name.
+    :raises ConfigurationError: The models give vectors of different sizes, and a column has one.
+    """
     size = body.get("dimensions")
-    if size is None:
-        return DEFAULT_EMBEDDING_SIZES.get(str(body.get("model")))
-    return size if isinstance(size, int) and not isinstance(size, bool) else None
+    if size is not None:
+        return size if isinstance(size, int) and not isinstance(size, bool) else None
+    sizes = {model: DEFAULT_EMBEDDING_SIZES.get(model or "") for model in models}
+    known = {model: size for model, size in sizes.items() if size is not None}
+    if len(set(known.values())) > 1:
+        found = ", ".join(f"{model}: {size:,}" for model, size in known.items())
+        raise ConfigurationError(
+            f"embeddings: a column holds vectors of one size, and the models give others ({found} numbers). Ask for "
+            "the same 'dimensions' in the body, or make a job for each model."
+        )
+    return next(iter(known.values())) if known and len(known) == len(sizes) else None
 
 
 def own_columns(spec: TableSpec) -> dict[str, pa.DataType]:

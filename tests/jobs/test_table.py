@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_batch import storage
@@ -413,3 +415,29 @@ def test_every_landing_goes_through_one_door() -> None:
     package = Path(placing.__file__).parents[1]
     users = {path.name for path in package.rglob("*.py") if "land_shard(" in path.read_text()}
     assert users == {"landing.py", "placing.py"}
+
+
+EMBEDDED = {"model": "{model}", "input": "{text}"}
+MODELS = ["text-embedding-3-small", "text-embedding-3-large"]
+
+
+class TestVectors:
+    def test_of_two_sizes_are_refused_before_anything_is_sent(self, emulator: Emulator, tmp_path: Path) -> None:
+        rows = rows_with(4, model=MODELS)
+        request = a_request(tmp_path, rows, body=EMBEDDED, spec={"endpoint": Endpoint.EMBEDDINGS})
+        with pytest.raises(ConfigurationError, match="3-small: 1,536, text-embedding-3-large: 3,072"):
+            run(request, tools_for(emulator))
+        assert emulator.state()["batches_created"] == 0
+
+    def test_of_one_size_may_be_of_several_models(self, emulator: Emulator, tmp_path: Path) -> None:
+        rows = rows_with(4, model=MODELS)
+        body = {**EMBEDDED, "dimensions": 8}
+        run(a_request(tmp_path, rows, body=body, spec={"endpoint": Endpoint.EMBEDDINGS}), tools_for(emulator))
+        assert table(tmp_path, "status, len(embedding)") == [("succeeded", 8)] * 4
+
+    def test_have_their_size_without_any_row(self, emulator: Emulator, tmp_path: Path) -> None:
+        body = {**EMBEDDED, "model": MODELS[0]}
+        spec = {"endpoint": Endpoint.EMBEDDINGS, "limit": 0}
+        run(a_request(tmp_path, some_rows(1), body=body, spec=spec), tools_for(emulator))
+        (part,) = (tmp_path / "table").glob("*.parquet")
+        assert pq.read_schema(part).field("embedding").type == pa.list_(pa.float32(), 1536)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
-from airflow_provider_batch.exceptions import StorageError
+from airflow_provider_batch.exceptions import ConfigurationError, StorageError
 from airflow_provider_batch.results import index, parts
 from airflow_provider_batch.results.landing import RowOutcome, ShardResults, land_shard
 from airflow_provider_batch.results.schema import TableSpec, carried_names, embedding_size, result_columns
@@ -310,6 +310,9 @@ class TestSums:
         assert (landed.report.cost_usd, landed.report.unpriced) == (0, 0)
 
 
+SMALL, LARGE = "text-embedding-3-small", "text-embedding-3-large"
+
+
 class TestEmbeddings:
     def test_the_size_is_that_of_the_first_vector(self, tmp_path: Path) -> None:
         output = [success("2", embeddings_body([1.0])), success("1", embeddings_body(VECTOR))]
@@ -330,16 +333,25 @@ class TestEmbeddings:
         assert found == [(None, [VECTOR, VECTOR])]
 
     @pytest.mark.parametrize(
-        ("body", "size"),
+        ("body", "models", "size"),
         [
-            ({"model": "text-embedding-3-large"}, 3072),
-            ({"model": "text-embedding-3-large", "dimensions": 256}, 256),
-            ({"model": "other"}, None),
-            ({"model": "text-embedding-3-small", "dimensions": "{size}"}, None),
+            ({}, [LARGE], 3072),
+            ({}, [SMALL, "text-embedding-ada-002"], 1536),
+            ({"dimensions": 256}, [SMALL, LARGE], 256),
+            ({}, ["other"], None),
+            ({}, ["other", SMALL], None),
+            ({}, [None], None),
+            ({"dimensions": "{size}"}, [SMALL], None),
         ],
     )
-    def test_the_size_is_known_from_the_request_where_it_says_so(self, body: dict[str, Any], size: int | None) -> None:
-        assert embedding_size(body) == size
+    def test_the_size_is_known_from_the_requests_where_they_say_so(
+        self, body: dict[str, Any], models: list[str | None], size: int | None
+    ) -> None:
+        assert embedding_size(body, models) == size
+
+    def test_models_of_different_sizes_are_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"3-small: 1,536, text-embedding-3-large: 3,072 .* 'dimensions'"):
+            embedding_size({}, [SMALL, "other", LARGE])
 
 
 class TestPart:

@@ -4,7 +4,7 @@ One Arrow type for a column whose values are seen piece by piece.
 Rows of JSON, and mappings from Python, have no schema. A column is watched over the whole input before the first row
 is used, so that its type does not depend on where a piece ends. Integers and floats become float64; any other mix of
 kinds becomes JSON text; a struct without fields, or with too many to be one, becomes JSON text too; a column that is
-always null is text.
+always null is text. NaN beside anything but numbers is how pandas writes a missing value, and is null.
 """
 
 from __future__ import annotations
@@ -44,12 +44,15 @@ class InferredColumn:
         self._items: InferredColumn | None = None
         self._lowest = self._highest = 0
         self._zones: set[bool] = set()
+        self._has_floats = False
         self._max_fields = max_fields
 
     def observe(self, values: Sequence[Any]) -> None:
         """Take note of more values; their types are those of JSON, or plain Python ones (see ``plain``)."""
         kinds = set(map(type, values))
         self._kinds |= kinds
+        if float in kinds and not self._has_floats:
+            self._has_floats = any(value == value for value in values if type(value) is float)
         if int in kinds:
             numbers = [value for value in values if type(value) is int]
             self._lowest, self._highest = min(self._lowest, *numbers), max(self._highest, *numbers)
@@ -64,6 +67,8 @@ class InferredColumn:
     def build(self, values: Sequence[Any]) -> pa.Array:
         """Return values, all of which were observed, as an array of ``arrow_type``."""
         kind = self._kind()
+        if float in self._kinds - self._held_kinds():
+            values = [None if type(value) is float else value for value in values]
         if kind is dict:
             return struct_array(values, self.build_fields)
         if kind is list and self._items is not None:
@@ -72,7 +77,7 @@ class InferredColumn:
             return array_of(
                 [None if value is None else to_json(value).decode("utf-8") for value in values], pa.string()
             )
-        if self._kinds - {_NULL, str} and kind == pa.string():
+        if self._held_kinds() - {str} and kind == pa.string():
             return array_of([None if value is None else to_text(value) for value in values], kind)
         return array_of(values, kind)
 
@@ -104,7 +109,7 @@ class InferredColumn:
 
     def _kind(self) -> Any:
         """Return an Arrow type, ``dict``, ``list``, or None for JSON text."""
-        kinds = self._kinds - {_NULL}
+        kinds = self._held_kinds()
         if not kinds or kinds <= set(_TEXTS):
             return pa.string() if len(kinds) <= 1 else None
         if kinds <= {int, float}:
@@ -117,6 +122,11 @@ class InferredColumn:
         if only is datetime.datetime:
             return None if len(self._zones) > 1 else pa.timestamp("us", None if True in self._zones else "UTC")
         return {list: list, bool: pa.bool_()}.get(only, _TIMES.get(only))
+
+    def _held_kinds(self) -> set[type]:
+        """Return the kinds of the values that are none of them a null."""
+        kinds = self._kinds - {_NULL}
+        return kinds if self._has_floats or kinds <= {int, float} else kinds - {float}
 
     def _number(self, kinds: set[type]) -> pa.DataType | None:
         if kinds == {int}:
@@ -132,6 +142,8 @@ def plain(value: Any) -> Any:
     """
     if type(value) in _PLAIN:
         return value
+    if type(value).__name__ in _MISSING:
+        return None
     if isinstance(value, dict):
         return {_name(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -139,8 +151,8 @@ def plain(value: Any) -> Any:
     for base, convert in _BASES.items():
         if isinstance(value, base):
             return convert(value)
-    if callable(getattr(value, "item", None)):  # a NumPy scalar
-        return plain(value.item())
+    if callable(getattr(value, "tolist", None)):  # an array, or a scalar, of NumPy
+        return plain(value.tolist())
     raise TypeError(f"a {type(value).__name__} is no value of a table")
 
 
@@ -154,6 +166,8 @@ _PLAIN = frozenset(
     {_NULL, bool, int, float, str, bytes, datetime.datetime, datetime.date, datetime.time, datetime.timedelta}
     | {decimal.Decimal, uuid.UUID}
 )
+#: What pandas writes for a missing time, and for any missing value.
+_MISSING = frozenset({"NaTType", "NAType"})
 _BASES: dict[type, Any] = {
     str: lambda value: str.__str__(value),
     int: int,

@@ -26,6 +26,7 @@ from airflow_provider_batch.requests.inference import InferredColumn
 from airflow_provider_batch.requests.selection import Selection
 from airflow_provider_batch.requests.sources import Source, open_source
 
+NAN = float("nan")
 ROWS = [{"id": str(number), "text": f'line "{number}"\nnext, é'} for number in range(5)]
 
 
@@ -417,6 +418,37 @@ class TestMappings:
         source = open_source([row, dict.fromkeys(row)])
         assert rows_of(source)[0] == {**row, "decimal": "1.50", "tuple": [1, 2]}
         assert rows_of(source)[1] == dict.fromkeys(row)
+
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            (["x", NAN], ["x", None]),
+            ([NAN, NAN, b"x"], [None, None, b"x"]),
+            ([True, NAN], [True, None]),
+            ([dt.date(2026, 1, 2), NAN], [dt.date(2026, 1, 2), None]),
+            ([{"a": 1}, NAN], [{"a": 1}, None]),
+            ([[1], NAN], [[1], None]),
+            ([Decimal("1.50"), NAN], ["1.50", None]),
+            (["x", NAN, 1.5], ['"x"', "null", "1.5"]),
+        ],
+    )
+    def test_nan_beside_no_numbers_is_null_as_pandas_means_it(self, values: list[Any], expected: list[Any]) -> None:
+        assert [row["a"] for row in rows_of(open_source([{"a": value} for value in values]))] == expected
+
+    def test_nan_beside_numbers_stays(self) -> None:
+        assert str(rows_of(open_source([{"a": 1}, {"a": NAN}]))) == "[{'a': 1.0}, {'a': nan}]"
+
+    def test_missing_values_and_arrays_as_pandas_gives_them(self) -> None:
+        class NaTType(dt.datetime):
+            def date(self) -> dt.date:
+                raise ValueError("no date")
+
+        class Array:
+            def tolist(self) -> list[int]:
+                return [1, 2]
+
+        (row,) = rows_of(open_source([{"time": NaTType(2026, 1, 1), "list": Array()}]))
+        assert row == {"time": None, "list": [1, 2]}
 
     def test_no_rows_is_an_empty_table_of_unknown_columns(self) -> None:
         source = open_source([])

@@ -75,28 +75,39 @@ def _batches(file: FoundFile, header: Sequence[str], columns: Sequence[str]) -> 
     )
     read = pcsv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False)
     with opened(file) as stream:
-        counter = _QuoteCounter(stream)
-        bytes_ = pa.PythonFile(counter, mode="r")
+        content = _CsvStream(stream)
         try:
-            yield from pcsv.open_csv(bytes_, read_options=read, parse_options=_PARSE, convert_options=convert)
+            yield from pcsv.open_csv(
+                pa.PythonFile(content, mode="r"), read_options=read, parse_options=_PARSE, convert_options=convert
+            )
         except pa.ArrowInvalid as error:
             if "Empty CSV file" not in str(error):  # a header without a line break, and no rows
                 raise _explained(file, len(header), error) from error
-    if counter.quotes % 2:
+    if content.quotes % 2:
         _check_closed(file)
 
 
-class _QuoteCounter:
-    """Counts the quotes of a stream as it is read."""
+class _CsvStream:
+    r"""
+    The bytes of a file as Arrow is to get them; counts the quotes.
+
+    No piece ends with ``\r``: Arrow would take a ``\n`` at the beginning of the next one for its other half, also where
+    both stand in a quoted field, and leave it out.
+    """
 
     closed = False
 
     def __init__(self, stream: pa.NativeFile) -> None:
         self.quotes = 0
         self._stream = stream
+        self._held = b""
 
     def read(self, size: int | None = None) -> bytes:
-        data: bytes = self._stream.read(size)
+        data: bytes = self._stream.read(size and size - len(self._held))
+        if self._held:
+            data, self._held = self._held + data, b""
+        if len(data) > 1 and data.endswith(b"\r"):
+            data, self._held = data[:-1], b"\r"
         self.quotes += data.count(b'"')
         return data
 

@@ -318,11 +318,12 @@ class TestCsv:
         (tmp_path / "2.csv").write_bytes(b"c,a\n3,4\n")
         assert rows_of(open_source(str(tmp_path))) == [{"a": "1", "b": "2", "c": None}, {"a": "4", "b": None, "c": "3"}]
 
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
     def test_a_quoted_line_break_may_stand_where_one_piece_ends(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
     ) -> None:
         monkeypatch.setattr("airflow_provider_batch.requests.csv_files.BLOCK_BYTES", 64)
-        rows = [{"a": f"{number}\n{number}\n", "b": "x" * (number % 7)} for number in range(200)]
+        rows = [{"a": f"{number}{end}{number}{end}", "b": "x" * (number % 7)} for number in range(200)]
         write_csv(tmp_path / "a.csv", rows)
         source = open_source(str(tmp_path / "a.csv"))
         assert rows_of(source) == rows

@@ -71,7 +71,8 @@ def _coercer(kind: inspect.Type) -> Coercer:
         case inspect.ListType(item_type=item):
             keep_null = isinstance(item, inspect.UnionType)
             whole = isinstance(item, inspect.FloatType)
-            return _list(_coercer(item), keep_null=keep_null, whole=whole)
+            alone = (dict, str) if isinstance(item, inspect.StructType) else (dict,)
+            return _list(_coercer(item), keep_null=keep_null, whole=whole, alone=alone)
         case inspect.DictType(value_type=item):
             return _dict(_coercer(item))
         case inspect.IntType(ge=low, le=high):
@@ -110,15 +111,17 @@ def _object_in(text: str) -> dict[str, Any] | None:
 
 
 def _as_message(text: str, fields: dict[str, Coercer]) -> dict[str, Any] | None:
-    """Return a bare text as what it must be: the message of an error, or a body that is a proxy's error page."""
+    """Return a bare text as what it must be: an error's message, a part's text, or a body that is a proxy's page."""
     if "message" in fields:
         return {"message": text}
+    if "text" in fields:
+        return {"text": text}
     return {"error": {"message": text}} if "error" in fields else None
 
 
-def _list(item: Coercer, *, keep_null: bool, whole: bool) -> Coercer:
+def _list(item: Coercer, *, keep_null: bool, whole: bool, alone: tuple[type, ...]) -> Coercer:
     def coerce(value: Any) -> Any:
-        if isinstance(value, dict):
+        if isinstance(value, alone):
             value = [value]
         if not isinstance(value, list):
             return None

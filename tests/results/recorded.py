@@ -82,9 +82,9 @@ def chat(
     return Recorded(name, CHAT, encoded(success("1", body)), status, columns, typed, own_failure)
 
 
-def response(name: str, ends_as: str, columns: dict[str, Any], **changes: Any) -> Recorded:
+def response(name: str, ends_as: str, columns: dict[str, Any], *, typed: bool = True, **changes: Any) -> Recorded:
     line = encoded(success("1", response_body(**changes)))
-    return Recorded(name, RESPONSES, line, ends_as, columns, own_failure=ends_as == "failed")
+    return Recorded(name, RESPONSES, line, ends_as, columns, typed, own_failure=ends_as == "failed")
 
 
 def embedding(name: str, body: Any, status: str, *, own_failure: bool = False, **columns: Any) -> Recorded:
@@ -530,6 +530,20 @@ RESPONSES_LINES = [
             {"type": "computer_call", "id": "x", "call_id": "c_1", "action": {"type": "type", "text": "Paris"}},
             {"type": "apply_patch_call", "call_id": "p_1", "operation": {"type": "delete_file", "path": "a"}},
         ],
+    ),
+    response(
+        "content as a text",
+        "succeeded",
+        {"text": "Hi."},
+        typed=False,
+        output=[{"type": "message", "content": "Hi."}],
+    ),
+    response(
+        "content as texts",
+        "succeeded",
+        {"text": "Hi."},
+        typed=False,
+        output=[{"type": "message", "content": ["H", "i."]}],
     ),
     response(
         "a call that asks for approval",

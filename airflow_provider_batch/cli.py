@@ -48,6 +48,11 @@ Sample = Annotated[float | None, typer.Option(help="A share of these rows, above
 DataUrls = Annotated[
     list[str] | None, typer.Option("--data-url", help="Column of bytes or URIs that the body holds as data URLs.")
 ]
+CustomId = Annotated[str | None, typer.Option(help="Template of each request's id; default: the row number.")]
+Carry = Annotated[
+    list[str] | None, typer.Option(help="Column to keep beside the answer; once for each. Default: all of them.")
+]
+NullText = Annotated[str | None, typer.Option(help="What stands for null inside a text; without it, null is an error.")]
 PartitionBy = Annotated[
     list[str] | None, typer.Option(help="Column whose values become folders; once for each, outermost first.")
 ]
@@ -66,13 +71,17 @@ def check(
     sample: Sample = None,
     limit: Limit = None,
     data_url: DataUrls = None,
+    custom_id: CustomId = None,
+    carry: Carry = None,
+    null_text: NullText = None,
     as_json: AsJson = False,
 ) -> None:
     """Read and check a whole input as a job would, and send nothing."""
     from airflow_provider_batch.jobs.preparing import check_input
 
-    rows: dict[str, Any] = {"filters": filters, "sample": sample, "limit": limit, "data_urls": data_url or ()}
-    spec = _spec(endpoint, body, response_model, **rows)
+    rows = {"filters": filters, "sample": sample, "limit": limit, "data_urls": data_url or ()}
+    form = {"custom_id": custom_id, "carry": carry or None, "null_text": null_text}
+    spec = _spec(endpoint, body, response_model, **rows, **form)
     request = _request(source, spec, destination=".", state=".", name="check")
     _print(check_input(request, _tools("unused", None)), as_json)
 
@@ -89,6 +98,9 @@ def run(
     sample: Sample = None,
     limit: Limit = None,
     data_url: DataUrls = None,
+    custom_id: CustomId = None,
+    carry: Carry = None,
+    null_text: NullText = None,
     name: Annotated[str, typer.Option(help="Name of the job: the same name goes on with the same job.")] = "run",
     state: Annotated[str | None, typer.Option(help="Folder URI of the ledger; default: below the destination.")] = None,
     poll_interval: Annotated[float, typer.Option(help="Seconds between two looks at the batches.")] = 60.0,
@@ -100,10 +112,11 @@ def run(
     from airflow_provider_batch.jobs.opening import open_job
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    rows: dict[str, Any] = {"filters": filters, "sample": sample, "limit": limit, "data_urls": data_url or ()}
+    rows = {"filters": filters, "sample": sample, "limit": limit, "data_urls": data_url or ()}
+    form = {"custom_id": custom_id, "carry": carry or None, "null_text": null_text}
     request = _request(
         source,
-        _spec(endpoint, body, response_model, **rows),
+        _spec(endpoint, body, response_model, **rows, **form),
         destination=destination,
         state=state or f"{destination.rstrip('/')}/_openai_batch",
         name=name,
@@ -193,9 +206,7 @@ def _request(
     )
 
 
-def _spec(
-    endpoint: str, body: str | None, response_model: str | None, *, filters: str | None, **rows: Any
-) -> RequestSpec:
+def _spec(endpoint: str, body: str | None, response_model: str | None, *, filters: Any, **others: Any) -> RequestSpec:
     from airflow_provider_batch.requests.prepare import RequestSpec
     from airflow_provider_batch.requests.validation import endpoint_of
 
@@ -205,7 +216,7 @@ def _spec(
         body=None if body is None else _json("--body", body, dict),
         filters=wanted,
         response_model=_response_model(response_model),
-        **rows,
+        **others,
     )
 
 

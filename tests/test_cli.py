@@ -93,6 +93,16 @@ def test_filters_samples_and_files_in_prompts_are_options(tmp_path: Path) -> Non
     assert 20 < as_json(call(*arguments, *german, "--sample", "0.5"))["rows"] < 80
 
 
+def test_what_a_request_and_its_row_are_made_of_are_options(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id,text,more\na,one,\nb,,\n")
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Say {text}."}]})
+    arguments = ("check", str(tmp_path / "rows.csv"), "--body", body, "--json")
+    assert "row 1, column 'text'" in call(*arguments).stderr
+    found = as_json(call(*arguments, "--null-text", "nothing", "--carry", "id", "--carry", "more"))
+    assert (found["rows"], found["carried"]) == (2, ["id", "more"])
+    assert "expected a custom_id of its own" in call(*arguments, "--null-text", "", "--custom-id", "x{more}").stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

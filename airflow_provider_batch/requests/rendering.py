@@ -16,9 +16,11 @@ from airflow_provider_batch.requests.batches import BATCH_BYTES, SourceBatch
 from airflow_provider_batch.requests.columns import Columns
 from airflow_provider_batch.requests.escaping import escaped_column
 from airflow_provider_batch.requests.lines import Lines
+from airflow_provider_batch.requests.selection import is_text
 from airflow_provider_batch.requests.templates import Slot, compile_body, compile_text
 from airflow_provider_batch.requests.validation import (
     CHECKED,
+    TEXTS,
     body_problem,
     count_inputs,
     member_problem,
@@ -145,7 +147,7 @@ class TemplateRenderer:
 
     def _check_members(self, batch: SourceBatch) -> None:
         for member, slot in self._slots.items():
-            if member not in CHECKED and (column := batch.plain(slot.path)) is not None and not column.null_count:
+            if (member not in CHECKED or member in TEXTS) and _is_plain(batch.plain(slot.path), member in TEXTS):
                 continue
             values = batch.values(slot.path)
             if member in self._needed and None in values:
@@ -202,6 +204,11 @@ def _merged(parts: Sequence[bytes | pa.Array]) -> list[bytes | pa.Array]:
         else:
             merged.append(part)
     return merged
+
+
+def _is_plain(column: pa.Array | None, must_be_text: bool) -> bool:
+    """Return whether nothing can be wrong with the values of a column: no null, and text where it has to be."""
+    return column is not None and not column.null_count and (not must_be_text or is_text(column.type))
 
 
 def _member_error(problem: str, batch: SourceBatch, index: int, slot: Slot) -> RequestError:

@@ -8,6 +8,7 @@ own business.
 
 from __future__ import annotations
 
+import decimal
 import difflib
 from collections.abc import Mapping
 from typing import Any
@@ -53,7 +54,9 @@ def body_problem(endpoint: Endpoint, body: Mapping[str, Any]) -> str | None:
 
 
 #: Top-level members whose values are looked at.
-CHECKED = ("model", "messages", "stream")
+CHECKED = ("model", "messages", "stream", "input", "prompt")
+#: Those of them that are text as a rule, and then right.
+TEXTS = ("input", "prompt")
 
 
 def member_problem(name: str, value: Any) -> str | None:
@@ -64,6 +67,8 @@ def member_problem(name: str, value: Any) -> str | None:
         return f"expected the name of a model as 'model', found {_shown(value)}."
     if name == "messages" and not (isinstance(value, list | tuple) and value):
         return f"expected a list of messages as 'messages', found {_shown(value)}."
+    if name in TEXTS and isinstance(value, int | float | decimal.Decimal):
+        return f"expected text or a list as '{name}', found {_shown(value)}. A column inside a longer text is text."
     return None
 
 

@@ -217,6 +217,10 @@ class TestBadInput:
             (spec({**BODY, "stream": "{flag}"}), "row 1, column 'flag': .*does not stream"),
             (spec({"model": "{n}", "input": "{text}"}), "row 0, column 'n': .*model.*found int 1"),
             (spec({"model": "{e}", "input": "{text}"}), "row 1, column 'e': .*model.*found str ''"),
+            (
+                spec({"model": "m", "input": "{n}"}),
+                "row 0, column 'n': expected text or a list as 'input', found int 1",
+            ),
             (spec({"model": "m", "input": "{z}"}), "row 1, column 'z': expected a value for 'input', found null"),
             (spec(carry=["txt"]), "column 'txt': carry: no such column. Did you mean 'text'"),
             (spec(limit=-1), "limit: expected a number of rows, found -1"),

@@ -52,7 +52,7 @@ def test_jsonl_lines_pass_through_byte_by_byte(tmp_path: Path) -> None:
 
 
 def test_other_members_of_a_line_are_carried_and_not_sent(tmp_path: Path) -> None:
-    body = b'{"model":"m" , "input":1e0}'
+    body = b'{"model":"m" , "input":"x","top_p":1e0}'
     (tmp_path / "a.jsonl").write_bytes(
         b'{"doc":7,"custom_id":"a","method":"POST","url":"/v1/responses","body":' + body + b"}\n"
     )

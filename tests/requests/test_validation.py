@@ -45,6 +45,8 @@ def test_a_body_without_a_member_it_needs_names_it(endpoint: Endpoint, name: str
         ({"model": 5}, "found int 5"),
         ({"messages": []}, "expected a list of messages"),
         ({"messages": "hello"}, "found str 'hello'"),
+        ({"input": 5}, "expected text or a list as 'input', found int 5"),
+        ({"prompt": 0.5}, "expected text or a list as 'prompt', found float 0.5"),
     ],
 )
 def test_a_member_with_a_value_that_is_refused_is_named(change: dict[str, Any], expected: str) -> None:

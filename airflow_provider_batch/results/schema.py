@@ -153,9 +153,14 @@ def embedding_size(body: Mapping[str, Any], models: Sequence[str | None]) -> int
     Return the numbers of each vector that requests for embeddings will get, None where nothing tells.
 
     :param models: The models that the requests name.
-    :raises ConfigurationError: The models give vectors of different sizes, and a column has one.
+    :raises ConfigurationError: The models, or the rows, ask for vectors of different sizes, and a column has one.
     """
     size = body.get("dimensions")
+    if isinstance(size, str):
+        raise ConfigurationError(
+            f"body.dimensions: expected one whole number for all rows, found {size!r}: a column holds vectors of one "
+            "size. Make a job for each size."
+        )
     if size is not None:
         return size if isinstance(size, int) and not isinstance(size, bool) else None
     sizes = {model: DEFAULT_EMBEDDING_SIZES.get(model or "") for model in models}

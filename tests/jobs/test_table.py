@@ -429,6 +429,15 @@ class TestVectors:
             run(request, tools_for(emulator))
         assert emulator.state()["batches_created"] == 0
 
+    def test_of_a_size_for_each_row_are_refused_before_anything_is_sent(
+        self, emulator: Emulator, tmp_path: Path
+    ) -> None:
+        body = {"model": MODELS[0], "input": "{text}", "dimensions": "{size}"}
+        request = a_request(tmp_path, rows_with(4, size=[8, 9]), body=body, spec={"endpoint": Endpoint.EMBEDDINGS})
+        with pytest.raises(ConfigurationError, match="Make a job for each size"):
+            run(request, tools_for(emulator))
+        assert emulator.state()["batches_created"] == 0
+
     def test_of_one_size_may_be_of_several_models(self, emulator: Emulator, tmp_path: Path) -> None:
         rows = rows_with(4, model=MODELS)
         body = {**EMBEDDED, "dimensions": 8}

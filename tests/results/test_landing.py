@@ -341,7 +341,6 @@ class TestEmbeddings:
             ({}, ["other"], None),
             ({}, ["other", SMALL], None),
             ({}, [None], None),
-            ({"dimensions": "{size}"}, [SMALL], None),
         ],
     )
     def test_the_size_is_known_from_the_requests_where_they_say_so(
@@ -352,6 +351,10 @@ class TestEmbeddings:
     def test_models_of_different_sizes_are_refused(self) -> None:
         with pytest.raises(ConfigurationError, match=r"3-small: 1,536, text-embedding-3-large: 3,072 .* 'dimensions'"):
             embedding_size({}, [SMALL, "other", LARGE])
+
+    def test_a_size_for_each_row_is_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"body.dimensions: expected one whole number .* '{size}'"):
+            embedding_size({"dimensions": "{size}"}, [SMALL])
 
 
 class TestPart:

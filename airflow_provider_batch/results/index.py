@@ -36,8 +36,8 @@ _HEAD = re.compile(HEAD.encode())
 PIECE_BYTES = 6 << 20
 
 #: Bytes of result files, and of a line on average, up to which lines are read in place rather than copied out one by
-#: one. A mapped page counts as the process's memory, and long lines gain nothing.
-MAPPED_BYTES, MAPPED_LINE_BYTES = 112 << 20, 4096
+#: one. A mapped page counts as the process's memory, and what is longer (images, numbers of vectors) gains nothing.
+MAPPED_BYTES, MAPPED_LINE_BYTES = 112 << 20, 20 << 10
 
 _NO_LINE = memoryview(b"")
 

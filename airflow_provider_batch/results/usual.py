@@ -178,11 +178,11 @@ def embeddings(bodies: Sequence[EmbeddingsBody]) -> Columns:
 class _VectorLines:
     """A decoder that refuses a vector of another size than the table's, and gives the others as bytes."""
 
-    def __init__(self, decode: Callable[[bytes], Any], size: int) -> None:
+    def __init__(self, decode: Callable[[ResultLine], Any], size: int) -> None:
         self._decode, self._bytes = NumberLines(decode).decode, 4 * size
 
     def decode(self, raw: ResultLine) -> Any:
-        line = self._decode(bytes(raw))
+        line = self._decode(raw)
         (item,) = line.response.body.data
         item.embedding = answers.vector_bytes(item.embedding)
         if item.embedding is None or len(item.embedding) != self._bytes:

@@ -16,9 +16,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from airflow_provider_batch.results.lines import ResultLine
+
 #: Cannot stand within a JSON string: there its quotes would be escaped.
 _NAME = b'"embedding":'
 _LIST = re.compile(rb"\s*\[")
+#: Bytes of a line in which a vector's beginning is looked for before the line is copied.
+_HEAD_BYTES = 1024
 #: Put in the place of the numbers, as base64, to see that it is there that the decoder looks for a vector.
 _STAND_IN = b"the numbers are read apart!!"
 _STAND_IN_JSON = b'"' + b64encode(_STAND_IN) + b'"'
@@ -31,13 +35,20 @@ class NumberLines:
     :param decode: The typed decoder, which is asked first for what is not one list of numbers.
     """
 
-    def __init__(self, decode: Callable[[bytes], Any]) -> None:
+    def __init__(self, decode: Callable[[ResultLine], Any]) -> None:
         self._whole = decode
         self._parser = _simdjson_parser()
 
-    def decode(self, raw: bytes) -> Any:
-        """Return the line as a struct whose `embedding` is bytes; raise what the typed decoder raises."""
-        at = raw.find(_NAME) if self._parser is not None else -1
+    def decode(self, raw: ResultLine) -> Any:
+        """Return the line as a struct; numbers become bytes in it. Raise what the typed decoder raises."""
+        head = bytes(raw[:_HEAD_BYTES])
+        _, name, value = head.partition(_NAME)
+        if self._parser is None or (name and value.lstrip().startswith(b'"')):
+            return self._whole(raw)  # in place: base64, as it is asked for
+        return self._read(bytes(raw))
+
+    def _read(self, raw: bytes) -> Any:
+        at = raw.find(_NAME)
         found = _LIST.match(raw, at + len(_NAME)) if at >= 0 else None
         end = raw.find(b"]", found.end()) + 1 if found else 0
         if found is None or end == 0 or raw.find(_NAME, end) >= 0:

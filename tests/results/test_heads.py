@@ -90,7 +90,7 @@ def test_only_what_is_odd_is_looked_at_line_by_line(
         assert (looked == []) is is_quick
 
 
-@pytest.mark.parametrize("filling", [10, 20_000])
+@pytest.mark.parametrize("filling", [10, 30_000])
 def test_short_lines_are_read_in_place_and_long_ones_copied(filling: int, tmp_path: Path) -> None:
     (tmp_path / "output").write_bytes(b"".join(usual(row, filling) + b"\n" for row in ROWS))
     with LineIndex(pa.array(ROWS, pa.binary()), [tmp_path / "output"]) as made:

@@ -24,6 +24,9 @@ ODD = [
     encoded(success("1", {**embeddings_body(), "embedding": [9.0]})),
     encoded(success('a"embedding": [1]', embeddings_body([1.0]))),
     encoded(success("1", embeddings_body([1.0], [2.0]))),
+    encoded({"padding": "x" * 2_000, **success("1", embeddings_body([1.0]))}),
+    encoded({"padding": "x" * 2_000, **success("1", embeddings_body("AACAPw=="))}),
+    *(encoded({"padding": "x" * cut, **success("1", embeddings_body("AACAPw=="))}) for cut in range(820, 870)),
     encoded(success("1", embeddings_body([[1.0]]))),
     encoded(success("1", embeddings_body([1e39, -1e39, 1e-50, 10**25]))),
     encoded(success("1", embeddings_body([1.0])))[:-80],
@@ -60,6 +63,7 @@ def test_recorded_lines_have_the_same_vectors(case: Recorded, numbers: NumberLin
 @pytest.mark.parametrize("raw", ODD)
 def test_odd_lines_have_the_same_vectors(raw: bytes, numbers: NumberLines) -> None:
     assert vectors_of(numbers.decode, raw) == vectors_of(decode, raw)
+    assert vectors_of(numbers.decode, memoryview(raw)) == vectors_of(decode, raw)
     # The parser is left as it was found: the next line can be read.
     good = encoded(success("1", embeddings_body([1.0, 2.0])))
     assert vectors_of(numbers.decode, good) == vectors_of(decode, good)

@@ -36,7 +36,8 @@ SIDECAR_ROWS, SIDECAR_BYTES = 2_048, 8 << 20
 OPEN_SHARDS = 64
 #: Pieces of up to 2,048 rows that wait to be written.
 WAITING_PIECES = 4
-#: Bytes of request text for one token, roughly; too many rather than too few for English.
+#: Bytes of a request line for one input token, roughly. English prose has 4.0 to 4.6, and the API does not count the
+#: JSON around it; Chinese, Japanese and Korean have 2 to 3, so such text is under-estimated.
 BYTES_PER_TOKEN = 4
 
 #: What a row's last round ended as; all null and 0 attempts before the first.

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 
 from airflow_provider_batch.requests.arrays import binary_array
 
-#: A text, or a list of texts, as JSON.
-encode: Callable[[str | list[str]], bytes] = msgspec.json.Encoder().encode
+_ENCODER = msgspec.json.Encoder()
+#: A text as JSON.
+encode: Callable[[str], bytes] = _ENCODER.encode
 
 #: Character → what stands for it. All are ASCII, and the backslash is the first: what is replaced later holds some.
 ESCAPES = {
@@ -33,8 +34,8 @@ _PIECE = 1 << 16
 
 
 def escaped(texts: list[str]) -> list[bytes]:
-    """Return the insides of JSON strings: encoded as one list, cut where no text has these bytes."""
-    return encode(texts)[2:-2].split(b'","') if texts else []
+    r"""Return the insides of JSON strings: encoded as lines, and cut at line breaks, which texts hold as `\n` alone."""
+    return _ENCODER.encode_lines(texts)[1:-2].split(b'"\n"') if texts else []
 
 
 def escaped_column(texts: pa.Array) -> pa.Array:

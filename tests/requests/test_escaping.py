@@ -42,6 +42,14 @@ def test_a_column_is_escaped_as_its_texts_are(texts: list[str], start: int) -> N
     assert column.cast(pa.large_binary()).to_pylist() == escaped(texts[start:])
 
 
+@settings(max_examples=200, deadline=None)
+@given(texts=st.lists(st.text('",\n[]\\a', max_size=4), max_size=6))
+def test_texts_with_the_marks_of_json_are_each_escaped_to_their_own_ends(texts: list[str]) -> None:
+    wanted = [json.dumps(text)[1:-1].encode() for text in texts]
+    assert escaped(texts) == wanted
+    assert escaped_column(large(texts)).cast(pa.large_binary()).to_pylist() == wanted
+
+
 @pytest.mark.parametrize("character", list(map(chr, range(0x100))))
 def test_every_character_has_the_form_of_json(character: str) -> None:
     (inside,) = escaped_column(large([f"<{character}>"])).cast(pa.string()).to_pylist()

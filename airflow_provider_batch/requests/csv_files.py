@@ -92,7 +92,8 @@ class _CsvStream:
     The bytes of a file as Arrow is to get them; counts the quotes.
 
     No piece ends with ``\r``: Arrow would take a ``\n`` at the beginning of the next one for its other half, also where
-    both stand in a quoted field, and leave it out.
+    both stand in a quoted field, and leave it out. The last piece ends with a line break: without one, Arrow takes an
+    empty last field for a quoted one where the field before it is quoted.
     """
 
     closed = False
@@ -100,14 +101,15 @@ class _CsvStream:
     def __init__(self, stream: pa.NativeFile) -> None:
         self.quotes = 0
         self._stream = stream
-        self._held = b""
+        self._held = b""  # read ahead: not yet given to Arrow
 
     def read(self, size: int | None = None) -> bytes:
-        data: bytes = self._stream.read(size and size - len(self._held))
-        if self._held:
-            data, self._held = self._held + data, b""
-        if len(data) > 1 and data.endswith(b"\r"):
-            data, self._held = data[:-1], b"\r"
+        data: bytes = self._held + self._stream.read(size and size - 1 - len(self._held))
+        self._held = self._stream.read(1)
+        if self._held and len(data) > 1 and data.endswith(b"\r"):
+            data, self._held = data[:-1], b"\r" + self._held
+        elif data and not self._held and data[-1:] not in b"\r\n":
+            data += b"\n"
         self.quotes += data.count(b'"')
         return data
 

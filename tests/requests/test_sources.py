@@ -284,6 +284,15 @@ class TestCsv:
             {"a": "1e5", "b": 'line\r\nbreak "q", x'},
         ]
 
+    @pytest.mark.parametrize("rows", [1, 50])
+    @pytest.mark.parametrize("end", [b"", b"\n"])
+    def test_an_empty_last_field_is_null_with_and_without_a_line_break_behind_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, end: bytes
+    ) -> None:
+        monkeypatch.setattr("airflow_provider_batch.requests.csv_files.BLOCK_BYTES", 64)
+        content = b"a,b\n" + b"\n".join([b'"some text, quoted",'] * rows) + end
+        assert self.read(tmp_path, content) == [{"a": "some text, quoted", "b": None}] * rows
+
     @pytest.mark.parametrize("content", [b"a,b\n", b"a,b", b"\xef\xbb\xbfa,b\r\n", b'"a","b"\n\n'])
     def test_a_header_alone_is_an_empty_table(self, tmp_path: Path, content: bytes) -> None:
         assert self.read(tmp_path, content) == []

@@ -4,13 +4,18 @@ Write one Parquet part: Arrow batches are gathered to row groups, and a thread o
 Encoding is half the work of landing and runs without the interpreter's lock, so it goes on beside the decoding of the
 next rows. A row group is handed over when the one before it is written: memory is bounded by two, whatever the shard's
 size.
+
+Parquet knows lists of any size alone; that vectors have one size is a note for Arrow. Releases of pyarrow before 26
+cannot write, or cannot read, such a column with a null, which a failed row has: there vectors are plain lists.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +28,8 @@ from airflow_provider_batch.results.schema import DICTIONARY_COLUMNS, KEY_COLUMN
 ROW_GROUP_BYTES = 8 << 20
 #: Level 1 is within a tenth of level 3 in size and a fifth faster; encoding is what limits the landing.
 ZSTD_LEVEL = 1
+#: Whether a column of vectors of one size may hold nulls.
+_TAKES_NULL_VECTORS = int(pa.__version__.partition(".")[0]) >= 26
 #: Written by the writer itself.
 _ARROW_SCHEMA = b"ARROW:schema"
 
@@ -38,7 +45,8 @@ class PartWriter:
 
     def __init__(self, path: Path, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
         self.rows = 0
-        self._path, self._schema, self._metadata = path, schema, metadata
+        self._path, self._metadata = path, metadata
+        self._schema = schema if _TAKES_NULL_VECTORS else _with_plain_lists(schema)
         self._pending: list[pa.RecordBatch] = []
         self._pending_bytes = 0
         self._writer: pq.ParquetWriter | None = None
@@ -64,6 +72,8 @@ class PartWriter:
     def write(self, batch: pa.RecordBatch) -> None:
         """Add rows; raise what the encoding of earlier ones raised."""
         self.rows += batch.num_rows
+        if batch.schema != self._schema:
+            batch = _as_plain_lists(batch, self._schema)
         self._pending.append(batch)
         self._pending_bytes += batch.nbytes
         if self._pending_bytes >= ROW_GROUP_BYTES:
@@ -113,6 +123,32 @@ def open_part(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         write_statistics=[field.name for field in carried] + sorted(own & STATISTICS_COLUMNS),
         store_decimal_as_integer=True,
     )
+
+
+def _with_plain_lists(schema: pa.Schema) -> pa.Schema:
+    """Return the schema with vectors as lists of any size."""
+    return pa.schema(
+        [
+            field.with_type(pa.list_(field.type.value_field)) if pa.types.is_fixed_size_list(field.type) else field
+            for field in schema
+        ]
+    )
+
+
+def _as_plain_lists(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return rows with their vectors as `_with_plain_lists` has them; a null has no numbers then."""
+    columns = [
+        column if column.type == field.type else _plain_lists(column, field.type)
+        for column, field in zip(batch.columns, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _plain_lists(vectors: pa.Array[Any], kind: pa.DataType) -> pa.Array[Any]:
+    size = vectors.type.list_size
+    ends = accumulate((size * there for there in vectors.is_valid().to_pylist()), initial=0)
+    offsets = pa.Array.from_buffers(pa.int32(), len(vectors) + 1, [None, pa.py_buffer(array("i", ends))])
+    return pa.ListArray.from_arrays(offsets, vectors.flatten(), type=kind, mask=vectors.is_null())
 
 
 def footer_of(file: pq.ParquetFile) -> dict[str, str]:

@@ -322,6 +322,15 @@ class TestEmbeddings:
         assert json.loads(landed.rows[2]["response"]) == embeddings_body([1.0])
         assert pq.read_schema(landed.part).field("embedding").type == pa.list_(pa.float32(), 3)
 
+    def test_vectors_are_plain_lists_where_pyarrow_knows_no_null_among_vectors_of_one_size(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(parts, "_TAKES_NULL_VECTORS", False)
+        lines = [success(custom_id, embeddings_body(VECTOR)) for custom_id in ("1", "3")]
+        landed = land(tmp_path, IDS, [*lines, http_error("2")], spec=EMBEDDINGS, batch_rows=2)
+        assert [row["embedding"] for row in landed.rows] == [None, VECTOR, None, VECTOR, None]
+        assert pq.read_schema(landed.part).field("embedding").type == pa.list_(pa.float32())
+
     def test_without_any_vector_the_size_stays_unknown(self, tmp_path: Path) -> None:
         landed = land(tmp_path, ["0"], [], [http_error("0")], spec=EMBEDDINGS)
         assert landed.report.embedding_size is None

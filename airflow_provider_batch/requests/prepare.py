@@ -21,7 +21,7 @@ import pyarrow as pa
 from airflow_provider_batch import storage
 from airflow_provider_batch.api.endpoints import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS, Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError, RequestError, SourceError, TemplateError
-from airflow_provider_batch.requests.batches import Place, SourceBatch
+from airflow_provider_batch.requests.batches import BATCH_BYTES, Place, SourceBatch
 from airflow_provider_batch.requests.columns import Columns, columns_hint
 from airflow_provider_batch.requests.data_urls import DataUrls
 from airflow_provider_batch.requests.directives import directive
@@ -132,7 +132,7 @@ def prepare(
             IdentifierCheck(folder) as identifiers,
         ):
             whole = data_urls.shown(source.batches(columns))
-            for batch in chain.from_iterable(batch.pieces(renderer.rows_at_once) for batch in whole):
+            for batch in chain.from_iterable(batch.pieces(_rows_at_once(renderer, batch)) for batch in whole):
                 rows += len(batch)
                 _check_variety(renderer, rows)
                 rendered = renderer.render(batch)
@@ -207,6 +207,16 @@ def _check_variety(renderer: Renderer, rows: int) -> None:
             "body: expected a {column} somewhere in it, found none, and the source has several rows: "
             "every row would send the same request. Name a column, or set limit=1."
         )
+
+
+def _rows_at_once(renderer: Renderer, batch: SourceBatch) -> int:
+    """
+    Return how many rows to render at a time.
+
+    A source goes by what it knows of its rows' bytes: a Parquet file counts a long text that many rows repeat once.
+    """
+    fitting = len(batch) * BATCH_BYTES // max(1, int(batch.rows.nbytes))
+    return max(1, min(renderer.rows_at_once, fitting))
 
 
 def _check_sizes(rendered: Rendered, batch: SourceBatch, spec: RequestSpec) -> None:

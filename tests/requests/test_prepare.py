@@ -294,22 +294,38 @@ print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
     assert int(done.stdout) / 1024 < 200
 
 
-def test_a_long_text_that_all_rows_share_takes_few_rows_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rendered: list[int] = []
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The bytes of the lines that were made together, each time."""
+    sizes: list[int] = []
     render = TemplateRenderer.render
 
     def counting(renderer: TemplateRenderer, batch: SourceBatch) -> Rendered:
         lines = render(renderer, batch)
-        rendered.append(lines.lines.byte_count)
+        sizes.append(lines.lines.byte_count)
         return lines
 
     monkeypatch.setattr(TemplateRenderer, "render", counting)
+    return sizes
+
+
+def test_a_long_text_that_all_rows_share_takes_few_rows_at_a_time(tmp_path: Path, rendered: list[int]) -> None:
     result = prepared(tmp_path, texts(30), spec({"model": "m", "input": "x" * 1_000_000 + "{text}"}))
     assert [request["body"]["input"][1_000_000:] for request in requests_of(result)] == [f"t{n}" for n in range(30)]
     assert max(rendered) < 9_000_000
     assert len(rendered) < 10
+
+
+def test_few_lines_are_made_together_where_rows_repeat_a_long_text(tmp_path: Path, rendered: list[int]) -> None:
+    """A Parquet file holds the text once, and so says nothing of what its rows take."""
+    count, text = 600, "x" * 100_000
+    pq.write_table(pa.table({"n": [str(n) for n in range(count)], "text": [text] * count}), tmp_path / "in.parquet")
+    assert (tmp_path / "in.parquet").stat().st_size < 1_000_000
+    body = {"model": "m", "input": "{n} {text}"}
+    result = prepared(tmp_path / "out", str(tmp_path / "in.parquet"), spec(body, carry=["n"]))
+    assert [request["body"]["input"] for request in requests_of(result)] == [f"{n} {text}" for n in range(count)]
+    assert max(rendered) < 9_000_000
+    assert len(rendered) < 12
 
 
 def test_wide_and_nested_columns_of_every_kind_are_carried(tmp_path: Path) -> None:

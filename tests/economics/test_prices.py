@@ -134,7 +134,7 @@ tokens = st.none() | st.sampled_from([0, 0, 1, 500, 300_000])
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.sampled_from([MODELS[0], *(model for model in MODELS if len(price_list(model, CHAT).tiers) > 1)]),  # type: ignore[union-attr]
+    st.sampled_from([model for model in MODELS if price_list(model, CHAT).tiers]),  # type: ignore[union-attr]
     st.lists(st.tuples(st.sampled_from([0, 1, 100, 300_000]), tokens, tokens, tokens), max_size=4),
 )
 def test_many_requests_cost_what_each_does(

@@ -282,6 +282,13 @@ class TestRetry:
 
 
 class TestSums:
+    def test_count_what_all_rows_have_alike(self, tmp_path: Path) -> None:
+        usage = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25}
+        body = chat_body(usage={**usage, "prompt_tokens_details": {"cached_tokens": 4}})
+        report = land(tmp_path, IDS, [success(custom_id, body) for custom_id in IDS]).report
+        found = [report.usage[name] for name in ("input_tokens", "output_tokens", "total_tokens", "cached_tokens")]
+        assert found == [20 * len(IDS), 5 * len(IDS), 25 * len(IDS), 4 * len(IDS)]
+
     def test_usage_and_cost_are_summed_over_all_answers(self, tmp_path: Path) -> None:
         landed = land(
             tmp_path, IDS, [success("0"), success("1")], [http_error("2")], is_final=lambda o: o.status == "missing"

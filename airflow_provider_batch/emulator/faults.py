@@ -43,7 +43,8 @@ Selectors.
     For lines: `custom_id` (a pattern as in a shell), `line` (number in the input file, from 1), `fraction` with `seed`
     (the same lines each time), `text` (stands in the request line), `executions` (only the first so many executions of
     the same `custom_id` and body).
-    For batches, and for the lines in them: `model`, `endpoint`, `metadata` (these pairs are among the batch's).
+    For batches, and for the lines in them: `model`, `endpoint`, `metadata` (these pairs are among the
+    batch's; values are patterns as in a shell).
     For calls: `method` and `path` (a pattern: `/v1/files/*/content`).
     For all: `nth` (from the nth match since the rule was set, counted from 1) and `times` (so many matches; one where
     only `nth` is given).
@@ -139,7 +140,8 @@ class FaultRule(BaseModel):
             return False
         if self.model is not None and self.model != model:
             return False
-        return not self.metadata or self.metadata.items() <= (metadata or {}).items()
+        given = metadata or {}
+        return all(key in given and fnmatchcase(given[key], value) for key, value in (self.metadata or {}).items())
 
     def fits_line(self, *, custom_id: str, number: int, raw: bytes) -> bool:
         """Say whether the line selectors match, `executions` apart: that takes a look at what has been done."""

@@ -187,8 +187,9 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `era` tells a clear of the task from a retry; `first_round` is the first round of the latest rerun; `columns` is
     the Arrow schema of the carried columns, serialised, in base64. `lands_again` says that a job which was finished
-    lands its table once more. `response_schema` is the JSON Schema of the answers, where a response model was given;
-    `partition_by` is the layout of what has landed.
+    lands its table once more. `token` is random, made with the job's first ledger and kept over its generations:
+    batches that carry it are this job's (`submission.py`); a ledger of release 0.1 has none. `response_schema` is the
+    JSON Schema of the answers, where a response model was given; `partition_by` is the layout of what has landed.
     """
 
     identity: Identity
@@ -212,6 +213,7 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
     lands_again: bool = False
     response_schema: dict[str, Any] | None = None
     partition_by: tuple[str, ...] = ()
+    token: str = ""
 
     @property
     def job(self) -> str:

@@ -12,6 +12,7 @@ A woken task does not read its source again: `resume_job` goes by the ledger alo
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -167,6 +168,7 @@ def _begin(
         embedding_size=vector_size(request, prepared),
         response_schema=recorded_schema(request.spec, tools.log),
         era=request.era,
+        token=(after.token if after is not None else "") or secrets.token_hex(16),
     )
     ledger = store.begin(ledger, after)
     tools.log.info(

@@ -16,7 +16,9 @@ from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import ApiError, UnknownOutcomeError
 from airflow_provider_batch.jobs.ledger import Ledger, ShardRecord
 
-#: Key of the intent in a batch's metadata; its value is `<run key>-<job>-g<generation>-<shard>-n<number>`.
+#: Key of the intent in a batch's metadata; its value is
+#: `<run key>-<job>-g<generation>-<shard>-n<number>-<token>-<start of the shard's hash>`; release 0.1 wrote no more than
+#: the number.
 INTENT_KEY = "airflow_batch_intent"
 #: Our own keys in a batch's metadata; the rest of the sixteen pairs is the user's.
 OWN_KEYS = (INTENT_KEY, "airflow_dag_id", "airflow_task_id", "airflow_run_id")
@@ -29,8 +31,13 @@ DUPLICATE_PATIENCE = 3600.0
 
 
 def intent_name(ledger: Ledger, shard: ShardRecord, number: int) -> str:
-    """Return the name of one POST, unique over all jobs that share an account."""
-    return f"{ledger.identity.run_key}-{ledger.job}-g{ledger.generation}-{shard.key}-n{number}"
+    """
+    Return the name of one POST: whose it is, for a reader, then the job's token and the start of the shard's hash.
+
+    Other deployments have jobs with the same DAG, task and run on the same account: the token tells them apart.
+    """
+    place = f"{ledger.identity.run_key}-{ledger.job}-g{ledger.generation}-{shard.key}-n{number}"
+    return f"{place}-{ledger.token}-{shard.sha256[:16]}" if ledger.token else place
 
 
 def batch_metadata(ledger: Ledger, shard: ShardRecord, number: int, user: Mapping[str, str]) -> dict[str, str]:

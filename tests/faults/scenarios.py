@@ -85,7 +85,7 @@ def _remove_parts(folder: Path) -> None:
 
 def _for_shard(number: int, **rule: Any) -> list[dict[str, Any]]:
     """A rule for one shard of the first round, whichever of its first POSTs makes the batch: their order may change."""
-    names = (f"{IDENTITY.run_key}-{IDENTITY.job}-g1-r01-s{number:05d}-n{post}" for post in (1, 2))
+    names = (f"{IDENTITY.run_key}-{IDENTITY.job}-g1-r01-s{number:05d}-n{post}-*" for post in (1, 2))
     return [{**rule, "metadata": {INTENT_KEY: name}} for name in names]
 
 

@@ -18,6 +18,21 @@ class Endpoint(StrEnum):
     VIDEOS = "/v1/videos"
 
 
+def endpoint_in(url: str) -> Endpoint | None:
+    """
+    Return the endpoint that a batch or a request line names, or None.
+
+    Azure and gateways leave ``/v1`` out, name a deployment before it, or write a whole URL with a query.
+    """
+    path = url.partition("?")[0].partition("#")[0].lower()
+    steps = [step for step in path.split("/") if step]
+    for endpoint in sorted(Endpoint, key=lambda one: -one.value.count("/")):
+        tail = endpoint.value.split("/")[2:]
+        if steps[-len(tail) :] == tail:
+            return endpoint
+    return None
+
+
 #: Requests in one input file.
 MAX_REQUESTS = 50_000
 #: Bytes of one input file. The API counts 200 MB; which megabyte it means is not said, so the smaller one.

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import Batch
+from airflow_provider_batch.jobs.foreign import ForeignRows
 from airflow_provider_batch.jobs.ledger import Ledger, ShardRecord
 from airflow_provider_batch.jobs.placing import Placed
 from airflow_provider_batch.jobs.request import Tools
@@ -24,6 +25,8 @@ class LoadedTable:
 
     :param ledger: That of our job whose batches they are; None for all foreign ones together.
     :param lost: Rows that are known by count only.
+    :param unmatched: Result lines that belong to no row, by batch.
+    :param foreign_rows: The rows of foreign batches, by batch.
     """
 
     job: str
@@ -36,6 +39,13 @@ class LoadedTable:
     files: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, int] = field(default_factory=dict)
     lost: int = 0
+    unmatched: dict[str, int] = field(default_factory=dict)
+    foreign_rows: dict[str, ForeignRows] = field(default_factory=dict)
+
+    @property
+    def foreign_count(self) -> int:
+        """Rows of the foreign batches so far."""
+        return sum(rows.count for rows in self.foreign_rows.values())
 
     @property
     def generation(self) -> int:

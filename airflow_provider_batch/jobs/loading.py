@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,10 +20,11 @@ import pyarrow as pa
 
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.objects import Batch
-from airflow_provider_batch.exceptions import JobFailedError, NotFoundError, OpenAIBatchError, ResultsMissingError
+from airflow_provider_batch.exceptions import ConfigurationError, JobFailedError, OpenAIBatchError, ResultsMissingError
 from airflow_provider_batch.jobs.collecting import fetch_results
 from airflow_provider_batch.jobs.decisions import files_are_late
 from airflow_provider_batch.jobs.finishing import decode_columns
+from airflow_provider_batch.jobs.foreign import ForeignRows, read_foreign
 from airflow_provider_batch.jobs.identity import digest
 from airflow_provider_batch.jobs.ledger import Ending, Ledger, ShardRecord
 from airflow_provider_batch.jobs.loaded_table import LoadedTable
@@ -38,7 +38,7 @@ from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests.arrays import mask
 from airflow_provider_batch.requests.directives import check_endpoint
 from airflow_provider_batch.requests.response_models import ResponseModel
-from airflow_provider_batch.requests.shards import SIDECAR_ROWS, ShardKey, read_sidecar, sidecar_schema
+from airflow_provider_batch.requests.shards import ShardKey, read_sidecar
 from airflow_provider_batch.requests.validation import endpoint_of
 from airflow_provider_batch.results.landing import ShardResults
 from airflow_provider_batch.results.manifest import (
@@ -61,7 +61,7 @@ class LoadRequest:
     :param state: Folder of ledgers, where ours are looked for; None where there is none.
     :param partition_by: Columns of the table whose values become folders, outermost first.
     :param response_model: What parses the answers; None takes the model that a batch of ours was asked by.
-    :param on_missing: Whether rows that no result file holds fail the load, after landing.
+    :param on_missing: Whether rows that no result file holds, and answers of no row, fail the load, after landing.
     """
 
     batch_ids: Sequence[str]
@@ -78,9 +78,11 @@ def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
     """
     Land the batches and return a summary.
 
-    :raises ConfigurationError: No column can hold what the response model asks for.
+    :raises ConfigurationError: No column can hold what the response model asks for, or an endpoint cannot be told.
+    :raises SourceError: A line of a foreign batch's input file is no request.
     :raises ResultsMissingError: One of them has not ended, or owes its files.
-    :raises JobFailedError: Rows are missing and `on_missing` says fail; what is there was landed.
+    :raises JobFailedError: Rows are missing, or answers belong to no row, and `on_missing` says fail; what is there
+        was landed.
     """
     if request.response_model is not None:
         ParsedColumn.of(request.response_model)
@@ -90,26 +92,45 @@ def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
     for batch in seen.values():
         _check_ended(batch, request)
     destination = tools.resolve(request.destination)
-    tables = _tables(request, seen)
-    jobs = [table.job for table in tables]
-    for table in tables:
-        if request.response_model is not None:
-            check_endpoint(table.endpoint)
-        check_destination(destination, table.job, request.if_exists, beside=jobs)
-        if request.partition_by:
-            carried = pa.schema([]) if table.ledger is None else decode_columns(table.ledger.columns)
-            check_columns(request.partition_by, _table_spec(table, request), carried)
-    with _saying_where_the_money_is():
+    with scratch("the rows of the batches", "their ids") as folder:
+        tables = _tables(request, seen, tools, folder)
+        jobs = [table.job for table in tables]
         for table in tables:
-            _land(table, request, tools, destination)
-        result = _summary(request, tables, tools, destination)
-    lost = sum(table.lost for table in tables) + int(result["statuses"].get("missing", 0))
-    if lost and request.on_missing == "fail":
-        raise JobFailedError(
-            f"{lost:,} rows stand in neither result file of {', '.join(seen)}. The other rows are landed at "
-            f"{request.destination}; on_missing='land' accepts that. Nothing was sent again."
-        )
+            if request.response_model is not None:
+                check_endpoint(table.endpoint)
+            check_destination(destination, table.job, request.if_exists, beside=jobs)
+            if request.partition_by:
+                carried = pa.schema([]) if table.ledger is None else decode_columns(table.ledger.columns)
+                check_columns(request.partition_by, _table_spec(table, request), carried)
+        with _saying_where_the_money_is():
+            for table in tables:
+                _land(table, request, tools, destination)
+            result = _summary(request, tables, tools, destination)
+    _check_whole(request, tables, result, tools)
     return result
+
+
+def _check_whole(request: LoadRequest, tables: list[LoadedTable], result: dict[str, Any], tools: Tools) -> None:
+    """Fail, or say so, where rows have no answer at all, and where answers that were paid for belong to no row."""
+    batches = ", ".join(batch.id for table in tables for batch, _ in table.batches)
+    unmatched = {batch_id: count for table in tables for batch_id, count in table.unmatched.items()}
+    problems = []
+    if lost := sum(table.lost for table in tables) + int(result["statuses"].get("missing", 0)):
+        problems.append(f"{lost:,} rows stand in neither result file of {batches}.")
+    if unmatched:
+        shown = ", ".join(f"{count:,} of {batch_id}" for batch_id, count in unmatched.items())
+        problems.append(
+            f"Result lines have a custom_id that no request of their batch has ({shown}); no row holds them."
+        )
+    if not problems:
+        return
+    problem = " ".join(problems)
+    if request.on_missing == "fail":
+        raise JobFailedError(
+            f"{problem} The other rows are landed at {request.destination}; on_missing='land' accepts that. "
+            "Nothing was sent again."
+        )
+    tools.log.warning("%s", problem)
 
 
 @contextmanager
@@ -136,20 +157,42 @@ def _check_ended(batch: Batch, request: LoadRequest) -> None:
         )
 
 
-def _tables(request: LoadRequest, seen: dict[str, Batch]) -> list[LoadedTable]:
+def _tables(request: LoadRequest, seen: dict[str, Batch], tools: Tools, folder: Path) -> list[LoadedTable]:
+    """
+    Return the tables to be, and which batches go into each.
+
+    :param folder: Gets the sidecars of foreign batches: all their requests are read before anything is landed.
+    """
     tables: dict[str, LoadedTable] = {}
     foreign = digest(sorted(seen))[:12]
     for batch in seen.values():
         store, ledger, shard = _find(request.state, batch)
         if ledger is None or shard is None:
-            table = tables.setdefault(foreign, LoadedTable(foreign, endpoint_of(batch.endpoint)))
-            shard = _foreign_shard(batch, number=len(table.batches) + 1)
-        else:
-            table = tables.setdefault(ledger.job, LoadedTable(ledger.job, endpoint_of(batch.endpoint), ledger, store))
+            table = _with_foreign(tables.get(foreign), foreign, batch, tools, folder)
+            tables[foreign] = table
+            continue
+        table = tables.setdefault(ledger.job, LoadedTable(ledger.job, endpoint_of(ledger.endpoint), ledger, store))
         table.batches.append((batch, shard))
     for table in tables.values():
         table.job = _job_of(table)
     return list(tables.values())
+
+
+def _with_foreign(table: LoadedTable | None, name: str, batch: Batch, tools: Tools, folder: Path) -> LoadedTable:
+    """Return the table of foreign batches with one more."""
+    number, first_row = (1, 0) if table is None else (len(table.batches) + 1, table.foreign_count)
+    shard = _foreign_shard(batch, number)
+    endpoint, rows = read_foreign(batch, shard, tools.client, folder, first_row, tools.log)
+    table = table or LoadedTable(name, endpoint)
+    if table.endpoint is not endpoint:
+        first, _ = table.batches[0]
+        raise ConfigurationError(
+            f"Batch {first.id} asked {table.endpoint.value}, and batch {batch.id} {endpoint.value}. A table holds the "
+            "answers of one endpoint: land them at two destinations."
+        )
+    table.batches.append((batch, shard))
+    table.foreign_rows[batch.id] = rows
+    return table
 
 
 def _job_of(table: LoadedTable) -> str:
@@ -186,11 +229,12 @@ def _foreign_shard(batch: Batch, number: int) -> ShardRecord:
         file_id=batch.input_file_id,
         batch_id=batch.id,
         model=batch.model,
+        ending=Ending.of(batch),
     )
 
 
 def _land(table: LoadedTable, request: LoadRequest, tools: Tools, destination: Location) -> None:
-    row_number, embedding_size = 0, None if table.ledger is None else table.ledger.embedding_size
+    embedding_size = None if table.ledger is None else table.ledger.embedding_size
     sent_again, looks = _rows_sent_again(table), _table_spec(table, request)
     for batch, shard in table.batches:
         ended = msgspec.structs.replace(shard, ending=Ending.of(batch))
@@ -199,16 +243,17 @@ def _land(table: LoadedTable, request: LoadRequest, tools: Tools, destination: L
         spec = replace(looks, embedding_size=embedding_size)
         with scratch(f"landing batch {batch.id}", NEEDS) as folder:
             placing = Placing(place, spec, tools.client, folder)
-            with _rows(table, ended, tools, folder, row_number) as (rows, count, lost):
-                results = fetch_results(tools.client, ended, rows, folder)
+            with _rows(table, ended) as rows:
+                results = rows.placed(fetch_results(tools.client, ended, rows.path, folder))
                 later = [numbers for round_, numbers in sent_again.items() if round_ > shard.round]
                 if later:
                     results = _leave_out(set().union(*later), results, folder / "kept.arrow")
                 landed = placing.land(results, lambda _: True)
             table.note(batch, key, landed, placing.put(landed), tools)
-        row_number += count
         embedding_size = embedding_size or landed.embedding_size
-        table.lost += max(0, lost)
+        table.lost += rows.lost
+        if landed.foreign and not later:  # the lines of rows that stand in a later round are not foreign
+            table.unmatched[batch.id] = landed.foreign
         table.landed.append(landed)
         tools.log.info("Batch %s landed: %s rows.", batch.id, f"{landed.rows:,}")
 
@@ -251,72 +296,13 @@ def _leave_out(numbers: set[int], results: ShardResults, to: Path) -> ShardResul
 
 
 @contextmanager
-def _rows(
-    table: LoadedTable, shard: ShardRecord, tools: Tools, folder: Path, first_row: int
-) -> Iterator[tuple[Path, int, int]]:
-    """Give the sidecar of a batch: its path, how many rows it has, and how many more are known by count only."""
-    if table.store is not None and table.ledger is not None:
-        with (table.store.shards(table.ledger.generation) / f"{shard.key}.arrow").as_local() as sidecar:
-            yield sidecar, shard.rows, 0
+def _rows(table: LoadedTable, shard: ShardRecord) -> Iterator[ForeignRows]:
+    """Give the rows of a batch: a copy of our sidecar, or what was read of a foreign batch."""
+    if table.store is None or table.ledger is None:
+        yield table.foreign_rows[str(shard.batch_id)]
         return
-    path = folder / "rows.arrow"
-    try:
-        count = _write_sidecar(path, _input_ids(shard, tools, folder), first_row=first_row)
-        lost = 0
-    except NotFoundError:
-        tools.log.warning(
-            "Batch %s: its input file is gone; rows that no result file holds are known by count only.", shard.batch_id
-        )
-        count = _write_sidecar(path, _result_ids(shard, tools, folder), first_row=first_row)
-        lost = shard.rows - count
-    yield path, count, lost
-
-
-def _input_ids(shard: ShardRecord, tools: Tools, folder: Path) -> Iterator[str]:
-    if shard.file_id is None:
-        raise NotFoundError(f"Batch {shard.batch_id} names no input file.")
-    input_file = folder / "input.jsonl"
-    tools.client.download(shard.file_id, input_file)
-    return _custom_ids([input_file])
-
-
-def _result_ids(shard: ShardRecord, tools: Tools, folder: Path) -> Iterator[str]:
-    results = fetch_results(tools.client, shard, folder / "rows.arrow", folder)
-    paths = [path for path in (results.output, results.error) if path is not None]
-    return iter(dict.fromkeys(_custom_ids(paths)))  # a line may come twice, and is one row
-
-
-class _Identified(msgspec.Struct):
-    """What a request line and a result line have in common."""
-
-    custom_id: str
-
-
-def _custom_ids(paths: Sequence[Path]) -> Iterator[str]:
-    """Yield the ids of all lines that have one; the landing counts the others as unreadable."""
-    decode = msgspec.json.Decoder(_Identified).decode
-    for path in paths:
-        with path.open("rb") as lines:
-            for line in lines:
-                try:
-                    yield decode(line).custom_id
-                except (msgspec.MsgspecError, UnicodeDecodeError):
-                    continue
-
-
-def _write_sidecar(path: Path, custom_ids: Iterator[str], *, first_row: int) -> int:
-    """Write the sidecar of a batch that is not ours: ids, and no carried columns; return the number of rows."""
-    schema = sidecar_schema(pa.schema([]))
-    count = 0
-    with pa.ipc.new_file(str(path), schema) as writer:
-        while ids := list(islice(custom_ids, SIDECAR_ROWS)):
-            numbers = range(first_row + count, first_row + count + len(ids))
-            rows = [
-                {"row_number": n, "custom_id": i, "state": {"attempts": 0}} for n, i in zip(numbers, ids, strict=True)
-            ]
-            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
-            count += len(ids)
-    return count
+    with (table.store.shards(table.ledger.generation) / f"{shard.key}.arrow").as_local() as sidecar:
+        yield ForeignRows(sidecar, shard.rows, 0)
 
 
 def _summary(request: LoadRequest, tables: list[LoadedTable], tools: Tools, destination: Location) -> dict[str, Any]:

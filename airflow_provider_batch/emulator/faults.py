@@ -28,6 +28,8 @@ own fields).
 | `empty_string_file_ids` | batch | `""` stands for null | |
 | `empty_error_file` | batch | an error file of 0 bytes where there is none | |
 | `upper_case_status` | batch | `COMPLETED` for `completed` | |
+| `null_endpoint` | batch | `endpoint` is null, as Azure's may be | |
+| `short_endpoint` | batch | `/chat/completions` for `/v1/chat/completions` | |
 | `unknown_status` | batch | another word until it has ended | `status_text` "scheduling", `reads`: only so many reads |
 | `batch_not_found` | batch | retrieve and cancel answer 404 | `reads`: only so many reads |
 | `late_in_list` | batch | the list does not show it at first | `reads` (of the list) or `seconds` |
@@ -86,6 +88,8 @@ BatchKind = Literal[
     "empty_string_file_ids",
     "empty_error_file",
     "upper_case_status",
+    "null_endpoint",
+    "short_endpoint",
     "unknown_status",
     "batch_not_found",
     "late_in_list",

@@ -128,7 +128,7 @@ class BatchRecord(msgspec.Struct, kw_only=True):
         return {
             "id": self.id,
             "object": "batch",
-            "endpoint": self.endpoint,
+            "endpoint": self._shown_endpoint(),
             "model": self.model,
             "errors": None if self.errors is None else {"object": "list", "data": self.errors},
             "input_file_id": self.input_file_id,
@@ -154,6 +154,11 @@ class BatchRecord(msgspec.Struct, kw_only=True):
         if (rule := self.fault("unknown_status")) and not self.has_ended and self._is_early(rule):
             return str(rule.get("status_text") or "scheduling")
         return self.status.upper() if self.fault("upper_case_status") else self.status
+
+    def _shown_endpoint(self) -> str | None:
+        if self.fault("null_endpoint"):
+            return None
+        return self.endpoint.removeprefix("/v1") if self.fault("short_endpoint") else self.endpoint
 
     def _is_early(self, rule: dict[str, Any]) -> bool:
         return "reads" not in rule or self.reads <= rule["reads"]

@@ -21,7 +21,8 @@ class OpenAIBatchToParquetOperator(BaseOperator):
     Land the results of batches that have ended as a Parquet dataset: one row for each request, whatever became of it.
 
     A batch of ``OpenAIBatchOperator`` is landed through its ledger, with its carried columns; one that other tools
-    submitted through its input file. Nothing is ever submitted again.
+    submitted through its input file, whose lines tell the endpoint too where the batch does not. Nothing is ever
+    submitted again. Batches of one endpoint make one table.
 
     :param batch_id: A batch id, a list of them, the summary that ``OpenAIBatchOperator`` returned, or a manifest.
         (templated)
@@ -34,7 +35,8 @@ class OpenAIBatchToParquetOperator(BaseOperator):
     :param raw: Rows whose response body is kept as JSON: ``errors``, ``all`` or ``none``.
     :param response_model: A Pydantic model class or a JSON Schema that parses the answers into the column ``parsed``;
         by default the one that a batch of ``OpenAIBatchOperator`` was asked by.
-    :param on_missing: ``fail`` when rows stand in neither result file, after landing the others; or ``land``.
+    :param on_missing: ``fail`` when rows stand in neither result file, or answers belong to no row, after landing the
+        others; or ``land``.
     """
 
     template_fields: Sequence[str] = ("batch_id", "destination", "state_path", "conn_id")

@@ -266,6 +266,12 @@ def test_statuses_are_upper_case_or_unknown(client: openai.OpenAI, emulator: Emu
     assert [client.batches.retrieve(second.id).status for _ in range(3)] == ["scheduling", "finalizing", "completed"]
 
 
+def test_a_batch_names_its_endpoint_shortly_or_not_at_all(client: openai.OpenAI, emulator: Emulator) -> None:
+    emulator.fault(kind="null_endpoint", nth=1)
+    emulator.fault(kind="short_endpoint", nth=2)
+    assert [run(client, chat_lines(1)).endpoint for _ in range(2)] == [None, "/chat/completions"]
+
+
 def test_a_batch_is_not_found_at_first(client: openai.OpenAI, emulator: Emulator) -> None:
     emulator.fault(kind="batch_not_found", reads=2)
     batch = submit(client, chat_lines(1))

@@ -496,7 +496,9 @@ class TestOddResults:
         run(a_request(tmp_path, rows), tools_for(emulator))
         check_table(tmp_path, rows)
 
-    @pytest.mark.parametrize("kind", ["empty_string_file_ids", "empty_error_file", "upper_case_status"])
+    @pytest.mark.parametrize(
+        "kind", ["empty_string_file_ids", "empty_error_file", "upper_case_status", "null_endpoint"]
+    )
     def test_of_compatible_servers_are_read(self, emulator: Emulator, tmp_path: Path, kind: str) -> None:
         emulator.fault(kind=kind)
         run(a_request(tmp_path, some_rows(5)), tools_for(emulator))

@@ -58,6 +58,16 @@ def test_a_batch_of_other_tools_is_landed_with_the_ids_of_its_input_file(api: op
     assert summary["rows"] == 5
 
 
+@pytest.mark.parametrize("kind", ["null_endpoint", "short_endpoint"])
+@pytest.mark.parametrize("whose", ["theirs", "ours"])
+def test_a_batch_that_does_not_say_its_endpoint_is_landed(
+    emulator: Emulator, api: openai.OpenAI, tmp_path: Path, kind: str, whose: str
+) -> None:
+    emulator.fault(kind=kind)
+    summary = load(tmp_path, foreign_batch(api) if whose == "theirs" else submit(tmp_path))
+    assert summary["statuses"] == {"succeeded": 5 if whose == "theirs" else 25}
+
+
 @pytest.mark.parametrize("partition_by", ["status", ["status"]])
 def test_a_table_is_partitioned_when_asked_for(api: openai.OpenAI, tmp_path: Path, partition_by: Any) -> None:
     assert load(tmp_path, foreign_batch(api), partition_by=partition_by)["parts"] == 1

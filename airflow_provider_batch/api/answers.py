@@ -19,13 +19,17 @@ MAX_PAGE = 100
 @dataclass(frozen=True)
 class Page:
     """
-    One page of the list, newest first.
+    One page of the list, newest first as a rule.
 
     :param next_after: What to pass as ``after`` for the next page; None on the last.
+    :param claims_more: Whether the API says that there is another page, `next_after` or not.
+    :param unread: Members that could not be read and are not among `batches`: a batch that is not found may be one.
     """
 
     batches: tuple[Batch, ...]
     next_after: str | None
+    claims_more: bool = False
+    unread: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,14 @@ class Reader:
         if not isinstance(entries, list):
             raise self._unreadable(response)
         batches = tuple(self._batch(entry, response) for entry in entries)
-        more = bool(data.get("has_more")) and bool(batches)
-        return Page(batches, str(data.get("last_id") or batches[-1].id) if more else None)
+        claims_more = bool(data.get("has_more"))
+        more = claims_more and bool(batches)
+        return Page(batches, str(data.get("last_id") or batches[-1].id) if more else None, claims_more)
+
+    def created_at(self, response: Any) -> float | None:
+        """Return when an object was made; None where that is not said as a number."""
+        moment = self._object(response).get("created_at")
+        return float(moment) if type(moment) in (int, float) and 0 < moment < 1e12 else None
 
     def file_id(self, response: Any) -> str:
         """Return the id of an uploaded file."""
@@ -62,7 +72,7 @@ class Reader:
     def _object(self, response: Any) -> Mapping[str, Any]:
         try:
             data = msgspec.json.decode(response.content)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._unreadable(response) from error
         if not isinstance(data, dict):
             raise self._unreadable(response)

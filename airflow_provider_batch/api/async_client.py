@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from airflow_provider_batch.api.answers import MAX_PAGE, Page, Reader
+from airflow_provider_batch.api.bounds import MAX_REDIRECTS
 from airflow_provider_batch.api.errors import chain, translate
+from airflow_provider_batch.api.guard import HEADERS, Guard
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.api.transport import (
@@ -36,7 +38,11 @@ class AsyncBatchClient:
         import openai
 
         self.settings = settings
-        self._http = openai.DefaultAsyncHttpxClient(verify=ssl_context())
+        guard = Guard(settings.address)
+        hooks = {"request": [guard.async_request], "response": [guard.async_response]}
+        self._http = openai.DefaultAsyncHttpxClient(
+            verify=ssl_context(), event_hooks=hooks, max_redirects=MAX_REDIRECTS, headers=HEADERS
+        )
         arguments = {**client_arguments(settings), "http_client": self._http}
         self._sdk: Any = pin_account(openai.AsyncOpenAI(**arguments, max_retries=settings.max_retries), settings)
         self._once: Any = pin_account(openai.AsyncOpenAI(**arguments, max_retries=0), settings)

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow_provider_batch.api.answers import MAX_PAGE, Page, Reader, creation, expiry
+from airflow_provider_batch.api.bounds import MAX_PAGES, MAX_REDIRECTS
 from airflow_provider_batch.api.endpoints import COMPLETION_WINDOW
 from airflow_provider_batch.api.errors import Answer, chain, from_answer, translate
+from airflow_provider_batch.api.guard import HEADERS, Guard
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.outcomes import Accepted, CreateOutcome, Unknown, outcome_of
 from airflow_provider_batch.api.settings import ClientSettings
@@ -50,7 +52,11 @@ class BatchClient:
         import openai
 
         self.settings = settings
-        self._http = openai.DefaultHttpxClient(verify=ssl_context())
+        self._guard = Guard(settings.address)
+        hooks = {"request": [self._guard.request], "response": [self._guard.response]}
+        self._http = openai.DefaultHttpxClient(
+            verify=ssl_context(), event_hooks=hooks, max_redirects=MAX_REDIRECTS, headers=HEADERS
+        )
         arguments = {**client_arguments(settings), "http_client": self._http}
         self._sdk: Any = pin_account(openai.OpenAI(**arguments, max_retries=settings.max_retries), settings)
         #: For the calls that the SDK must not repeat by itself.
@@ -65,6 +71,11 @@ class BatchClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    @property
+    def reading(self) -> tuple[float, float] | None:
+        """The service's clock when it last answered, and `time.monotonic()` then; None before, or where it has none."""
+        return self._guard.reading
 
     def upload(self, file: Readable, name: str, *, expires_after: int | None = None) -> str:
         """
@@ -124,12 +135,14 @@ class BatchClient:
 
     def list(self, limit: int = MAX_PAGE) -> Iterator[Batch]:
         """
-        Yield the account's batches, newest first, asking for pages as they are needed.
+        Yield the account's batches, newest first as a rule, asking for pages as they are needed.
+
+        What is not yielded may exist all the same: a list may be cut short, and at the latest is after `MAX_PAGES`.
 
         :param limit: Batches a page, 1 to 100.
         """
         after, seen = None, set[str]()
-        while True:
+        for _ in range(MAX_PAGES):
             page = self.list_page(after=after, limit=limit)
             yield from page.batches
             if page.next_after is None or page.next_after in seen:  # a server that ignores `after` would never end
@@ -143,6 +156,13 @@ class BatchClient:
         given = {"limit": limit} if after is None else {"limit": limit, "after": after}
         call = self._sdk.batches.with_raw_response.list
         return Reader(asked, self.settings).page(self._call(asked, lambda: call(**given, timeout=self._short)))
+
+    def file_created_at(self, file_id: str) -> float | None:
+        """Return when a file was made, by the service's clock; None where it does not say."""
+        asked = f"Retrieving file {file_id}"
+        call = self._sdk.files.with_raw_response.retrieve
+        response = self._call(asked, lambda: call(file_id, timeout=self._short))
+        return Reader(asked, self.settings).created_at(response)
 
     def cancel(self, batch_id: str) -> Batch:
         """Ask that a batch be cancelled, and return it as it is then; one that has ended is returned unchanged."""
@@ -183,7 +203,8 @@ class BatchClient:
                 except ApiUnavailableError as error:
                     if attempt == self.settings.max_retries:
                         raise
-                    time.sleep(error.retry_after or min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
+                    asked_for = min(error.retry_after or 0.0, LONGEST_PAUSE)
+                    time.sleep(asked_for or min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
             raise AssertionError("unreachable: the last attempt returns or raises")
         except OSError as error:
             raise not_written(to, error) from error

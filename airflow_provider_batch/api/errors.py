@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
+from airflow_provider_batch.api.bounds import bounded_pause
 from airflow_provider_batch.api.outcomes import is_queue_full
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import (
@@ -130,12 +132,17 @@ def chain(error: Exception, settings: ClientSettings) -> Exception | None:
 
 
 def _answer(error: Exception) -> Answer:
-    """Read what can be known from an exception of the SDK or of its transport."""
+    """Read what can be known from an exception of the SDK, of its transport or of our `guard`."""
+    if isinstance(known := getattr(error, "answer", None), Answer):
+        return known
     response = getattr(error, "response", None)
     status_code = getattr(error, "status_code", None)
     if response is None or not isinstance(status_code, int):
         return Answer(_reason(error))
     body = getattr(error, "body", None)
+    if target := response.extensions.get("redirected_to"):
+        host = urlsplit(target).hostname or "nowhere"
+        return Answer(f"the answer is a redirect to {host}, which is not followed", status_code=status_code)
     is_html = "html" in response.headers.get("content-type", "") or str(body).lstrip().startswith("<")
     return Answer(
         text="an HTML page came back" if is_html else _words(body),
@@ -160,18 +167,19 @@ def _is_about_the_address(text: str) -> bool:
 
 
 def retry_after_of(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that `retry-after-ms` or `Retry-After` (seconds or a date) asks for, or None."""
+    """Return the seconds `retry-after-ms` or `Retry-After` (seconds or a date) asks for, up to an hour, or None."""
     for header, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         value = headers.get(header)
         if value is None:
             continue
         try:
-            return max(0.0, float(value) / divisor)
+            return bounded_pause(float(value) / divisor)
         except ValueError:
             pass
         try:
-            return max(0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])).total_seconds())
-        except (KeyError, TypeError, ValueError):
+            until, now = parsedate_to_datetime(value), parsedate_to_datetime(headers["date"])
+            return bounded_pause((until - now).total_seconds())
+        except (KeyError, TypeError, ValueError, OverflowError):
             continue
     return None
 

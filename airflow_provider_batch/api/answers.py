@@ -60,7 +60,7 @@ class Reader:
     def created_at(self, response: Any) -> float | None:
         """Return when an object was made; None where that is not said as a number."""
         moment = self._object(response).get("created_at")
-        return float(moment) if type(moment) in (int, float) and 0 < moment < 1e12 else None
+        return float(moment) if isinstance(moment, int | float) and 0 < moment < 1e12 else None
 
     def file_id(self, response: Any) -> str:
         """Return the id of an uploaded file."""

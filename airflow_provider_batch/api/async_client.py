@@ -39,7 +39,7 @@ class AsyncBatchClient:
 
         self.settings = settings
         guard = Guard(settings.address)
-        hooks = {"request": [guard.async_request], "response": [guard.async_response]}
+        hooks: Any = {"request": [guard.async_request], "response": [guard.async_response]}
         self._http = openai.DefaultAsyncHttpxClient(
             verify=ssl_context(), event_hooks=hooks, max_redirects=MAX_REDIRECTS, headers=HEADERS
         )

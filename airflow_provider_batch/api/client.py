@@ -53,7 +53,7 @@ class BatchClient:
 
         self.settings = settings
         self._guard = Guard(settings.address)
-        hooks = {"request": [self._guard.request], "response": [self._guard.response]}
+        hooks: Any = {"request": [self._guard.request], "response": [self._guard.response]}
         self._http = openai.DefaultHttpxClient(
             verify=ssl_context(), event_hooks=hooks, max_redirects=MAX_REDIRECTS, headers=HEADERS
         )

@@ -153,7 +153,8 @@ class Limiter:
 
     def _broken(self, why: str) -> Exception:
         text = f"an answer came that is not read on: {why}"
-        return out_of_bounds()(Answer(text, status_code=self._response.status_code))
+        error: Exception = out_of_bounds()(Answer(text, status_code=self._response.status_code))
+        return error
 
 
 @lru_cache

@@ -20,7 +20,8 @@ Every error this package raises, and whether trying again can help.
         ├── UnknownOutcomeError     a create whose answer was lost and which cannot be looked up now
         ├── JobTakenError           another attempt holds this job
         ├── JobTimeoutError         the job's wall-clock time is over
-        ├── ResultsMissingError     a completed batch without the files that its counts promise
+        ├── ResultsMissingError     a completed batch without the files, or the answers, that its counts promise
+        ├── ResultsUnclearError     results that came and that cannot be matched with the rows they are of
         └── JobFailedError          the job ended, and its result is a failure
 """
 
@@ -151,6 +152,10 @@ class ResultsMissingError(JobError):
     """A batch says ``completed`` and its results are nowhere."""
 
     retryable = True
+
+
+class ResultsUnclearError(JobError):
+    """Results came, are paid for, and cannot be matched with the rows that they are of; nothing is sent again."""
 
 
 class JobFailedError(JobError):

@@ -21,6 +21,7 @@ from airflow_provider_batch.emulator.emulator import Emulator
 from airflow_provider_batch.emulator.errors import CallError, cannot_find_file, envelope, no_such_batch, no_such_file
 from airflow_provider_batch.emulator.middleware import ApiMiddleware
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
+from airflow_provider_batch.emulator.result_forms import in_form
 from airflow_provider_batch.emulator.settings import FILE_LIFETIME, Settings
 
 #: Seconds that a read waits for what it makes due, in the mode that counts reads.
@@ -148,10 +149,11 @@ async def file_content(request: Request, file_id: str) -> Response:
     """Stream a file's bytes."""
     record = _existing_file(request, file_id)
     path = _emulator(request).store.path_of(file_id)
-    headers = {
-        "content-length": str(record.bytes),
-        "content-disposition": f'attachment; filename="{record.filename}"',
-    }
+    headers = {"content-disposition": f'attachment; filename="{record.filename}"'}
+    if record.form is not None:
+        content = in_form(path.read_bytes()[: record.bytes], record.form)
+        return Response(content, media_type="application/octet-stream", headers=headers)
+    headers["content-length"] = str(record.bytes)
     return StreamingResponse(_stream(path, record.bytes), media_type="application/octet-stream", headers=headers)
 
 

@@ -249,6 +249,7 @@ class Engine:
                 bytes=size,
                 created_at=now,
                 expires_at=now + lifetime / settings.clock_speed,
+                form=batch.form_of(which),
             )
             self._store.add_file(record)
             shown.append(file_id)

@@ -27,6 +27,8 @@ own fields).
 | `late_output` | batch | ended, but a file id appears late | `file`, `reads` or `seconds` |
 | `empty_string_file_ids` | batch | `""` stands for null | |
 | `empty_error_file` | batch | an error file of 0 bytes where there is none | |
+| `result_form` | batch | its result files come in another form, or with other ids | `form` "html", `file` "output" |
+| `miscount` | batch | requests that failed are counted as completed | |
 | `upper_case_status` | batch | `COMPLETED` for `completed` | |
 | `null_endpoint` | batch | `endpoint` is null, as Azure's may be | |
 | `short_endpoint` | batch | `/chat/completions` for `/v1/chat/completions` | |
@@ -51,6 +53,10 @@ Selectors.
     For all: `nth` (from the nth match since the rule was set, counted from 1) and `times` (so many matches; one where
     only `nth` is given).
 
+Forms of `result_form`: `html`, `json_array`, `pretty` (printed over several lines), `gzip`, `utf-16`,
+`byte_order_mark`, `empty`, `cut` (half of the lines), `ids_trimmed` (without spaces around them), `ids_lower_case`,
+`ids_elsewhere` (the ids are under `key`).
+
 Rules stay over a restart. A batch is given its rules when it is created and keeps them.
 """
 
@@ -62,6 +68,8 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from airflow_provider_batch.emulator.result_forms import ResultForm
 
 LineKind = Literal[
     "http_error",
@@ -87,6 +95,8 @@ BatchKind = Literal[
     "late_output",
     "empty_string_file_ids",
     "empty_error_file",
+    "result_form",
+    "miscount",
     "upper_case_status",
     "null_endpoint",
     "short_endpoint",
@@ -127,6 +137,7 @@ class FaultRule(BaseModel):
 
     status: int = 500
     status_text: str | None = None
+    form: ResultForm = "html"
     code: str | None = None
     message: str | None = None
     param: str | None = None

@@ -19,6 +19,8 @@ class FileRecord(msgspec.Struct):
     bytes: int
     created_at: float
     expires_at: float | None = None
+    #: Another form than it is stored in, in which it is downloaded; see `result_forms.py`.
+    form: str | None = None
 
     def to_api(self) -> dict[str, Any]:
         """Return the File object."""
@@ -123,6 +125,12 @@ class BatchRecord(msgspec.Struct, kw_only=True):
         """Return the rule of that kind that was chosen for this batch."""
         return next((rule for rule in self.faults if rule["kind"] == kind), None)
 
+    def form_of(self, which: str) -> str | None:
+        """Return the form in which one of its result files is downloaded; `which` is "output" or "error"."""
+        rule = self.fault("result_form")
+        fits = rule is not None and (rule.get("file") or "output") in (which, "both")
+        return str(rule["form"]) if rule is not None and fits else None
+
     def to_api(self, now: float) -> dict[str, Any]:
         """Return the Batch object as it is at `now`."""
         return {
@@ -145,10 +153,15 @@ class BatchRecord(msgspec.Struct, kw_only=True):
             "expired_at": whole(self.expired_at),
             "cancelling_at": whole(self.cancelling_at),
             "cancelled_at": whole(self.cancelled_at),
-            "request_counts": {"total": self.total, "completed": self.completed, "failed": self.failed},
+            "request_counts": self._shown_counts(),
             "metadata": self.metadata,
             "usage": self.tokens.to_api(),
         }
+
+    def _shown_counts(self) -> dict[str, int]:
+        if self.fault("miscount"):
+            return {"total": self.total, "completed": self.completed + self.failed, "failed": 0}
+        return {"total": self.total, "completed": self.completed, "failed": self.failed}
 
     def _shown_status(self) -> str:
         if (rule := self.fault("unknown_status")) and not self.has_ended and self._is_early(rule):

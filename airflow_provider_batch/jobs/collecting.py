@@ -19,19 +19,32 @@ from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.rounds import RETRY_SUFFIX, plan_round
 from airflow_provider_batch.jobs.store import LedgerStore
+from airflow_provider_batch.jobs.understanding import ERROR, OUTPUT, check_understood
 from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.landing import LandedShard, RowOutcome, ShardResults
 from airflow_provider_batch.results.names import remove_part
+from airflow_provider_batch.results.result_files import as_json_lines
 from airflow_provider_batch.results.trimming import SUCCEEDED, keep_succeeded
 from airflow_provider_batch.storage import Location
 
 
-def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, shard: ShardRecord) -> Landed:
+def collect(
+    request: JobRequest,
+    tools: Tools,
+    store: LedgerStore,
+    ledger: Ledger,
+    shard: ShardRecord,
+    *,
+    sends_again: bool = False,
+) -> Landed:
     """
     Land a shard that has ended, or that is never sent any more, and return the entry that records it.
 
+    :param sends_again: Whether rows whose answers were counted and cannot be matched are paid for again on purpose.
     :raises JobError: A result file is gone: what was paid for cannot be landed.
+    :raises ResultsUnclearError: Results came that cannot be matched with the rows.
+    :raises ResultsMissingError: More answers are counted than came.
     """
     folder = store.shards(ledger.generation)
     if shard.round > 1 and not (folder / f"{shard.key}.jsonl").exists():
@@ -55,6 +68,8 @@ def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledge
         results = fetch_results(tools.client, shard, rows, local)
         store.check_lease(ledger)  # images and videos are put from here on
         landed = placing.land(results, is_final)
+        if not sends_again:
+            check_understood(place, shard, landed, local)
         if landed.retry_rows:
             (folder / f"{shard.key}{RETRY_SUFFIX}").put(placing.retry)
         store.check_lease(ledger)  # a later attempt may have changed this part since
@@ -119,13 +134,17 @@ def fetch_results(client: BatchClient, shard: ShardRecord, rows: Path, folder: P
     if ending is None:
         return ShardResults(rows=rows, output=None, error=None, batch_id=None, batch_status="", round=shard.round)
     refused: dict[int, FileError] = {}
+    output_id, error_id = ending.output_file_id, ending.error_file_id
     if ending.status == statuses.FAILED and shard.batch_id is not None:
         errors = client.retrieve(shard.batch_id).errors
         refused = {error.line - 1: error for error in errors if error.line is not None}
+    elif ending.completed and output_id is None and shard.batch_id is not None:
+        late = client.retrieve(shard.batch_id)  # the file may have come since the end was recorded
+        output_id, error_id = late.output_file_id, late.error_file_id or error_id
     return ShardResults(
         rows=rows,
-        output=_download(client, ending.output_file_id, folder / "output.jsonl", shard),
-        error=_download(client, ending.error_file_id, folder / "error.jsonl", shard),
+        output=_download(client, output_id, folder / OUTPUT, shard),
+        error=_download(client, error_id, folder / ERROR, shard),
         batch_id=shard.batch_id,
         batch_status=ending.status,
         round=shard.round,
@@ -144,7 +163,7 @@ def _download(client: BatchClient, file_id: str | None, to: Path, shard: ShardRe
             f"File {file_id} with results of batch {shard.batch_id} is gone: it was deleted, or has expired. What it "
             "held cannot be landed any more; rerun='all' sends every row again, and pays again."
         ) from error
-    return to
+    return as_json_lines(to)
 
 
 def _destination(request: JobRequest) -> str:

@@ -190,9 +190,9 @@ def _news_of(ledger: Ledger, shard: ShardRecord, batch: Batch, now: float) -> Ac
     if files_are_late(batch):
         if shard.late_since is None:
             return NoteLate(shard.key)
-        if batch.status == statuses.COMPLETED or not _is_lost(shard, now):
+        if not _is_lost(shard, now) or (batch.status == statuses.COMPLETED and batch.error_file_id is None):
             return None
-        # Cut short, and its answers are not to be had: its rows are as if they had not been run.
+        # What its error file holds may account for all rows; where it does not, the landing stops.
     whole = refused_whole(batch)
     if whole is not None:
         text = f"{whole.code}: {whole.message}"

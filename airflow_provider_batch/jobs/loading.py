@@ -34,6 +34,7 @@ from airflow_provider_batch.jobs.request import IfExists, Raw, Tools
 from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.store import LedgerStore
 from airflow_provider_batch.jobs.submission import INTENT_KEY
+from airflow_provider_batch.jobs.understanding import check_understood
 from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests.arrays import mask
 from airflow_provider_batch.requests.directives import check_endpoint
@@ -51,6 +52,8 @@ from airflow_provider_batch.results.partitions import check_columns
 from airflow_provider_batch.results.schema import TableSpec
 from airflow_provider_batch.results.structured.shapes import ParsedColumn
 from airflow_provider_batch.storage import Location
+
+_LANDS_AGAIN = "on_missing='land' lands what could be matched, the other rows as missing."
 
 
 @dataclass(frozen=True)
@@ -150,11 +153,15 @@ def _check_ended(batch: Batch, request: LoadRequest) -> None:
         raise ResultsMissingError(
             f"Batch {batch.id} is {batch.status}: wait for it with OpenAIBatchSensor, then land it."
         )
-    if files_are_late(batch) and (batch.status == statuses.COMPLETED or request.on_missing == "fail"):
+    if files_are_late(batch) and batch.error_file_id is None and _must_wait(batch, request):
         raise ResultsMissingError(
             f"Batch {batch.id} is {batch.status}, {batch.completed:,} of {batch.total:,} requests are answered, and it "
             "has no output file. It may come late: retry the task."
         )
+
+
+def _must_wait(batch: Batch, request: LoadRequest) -> bool:
+    return batch.status == statuses.COMPLETED or request.on_missing == "fail"
 
 
 def _tables(request: LoadRequest, seen: dict[str, Batch], tools: Tools, folder: Path) -> list[LoadedTable]:
@@ -245,10 +252,13 @@ def _land(table: LoadedTable, request: LoadRequest, tools: Tools, destination: L
             placing = Placing(place, spec, tools.client, folder)
             with _rows(table, ended) as rows:
                 results = rows.placed(fetch_results(tools.client, ended, rows.path, folder))
-                later = [numbers for round_, numbers in sent_again.items() if round_ > shard.round]
+                later: set[int] = set().union(*(some for round_, some in sent_again.items() if round_ > shard.round))
                 if later:
-                    results = _leave_out(set().union(*later), results, folder / "kept.arrow")
+                    results = _leave_out(later, results, folder / "kept.arrow")
                 landed = placing.land(results, lambda _: True)
+                if request.on_missing == "fail":
+                    left_out = rows.count - landed.matching.rows
+                    check_understood(place, ended, landed, folder, left_out=left_out, advice=_LANDS_AGAIN)
             table.note(batch, key, landed, placing.put(landed), tools)
         embedding_size = embedding_size or landed.embedding_size
         table.lost += rows.lost

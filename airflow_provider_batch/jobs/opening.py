@@ -180,6 +180,8 @@ def _begin(
 
 def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> Job:
     is_clear = request.era != ledger.era
+    # Only those that had ended before the clear: a person has seen that their results were not understood.
+    again = {shard.key for shard in ledger.shards_in("ended")} if is_clear and request.rerun != "never" else ()
     ledger = _leased(store, ledger, tools, era=request.era)
     asked_for = (request.destination, request.partition_by)
     is_moved = request.destination is not None and asked_for != (ledger.destination, ledger.partition_by)
@@ -199,7 +201,7 @@ def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger
         )
         ledger = store.record(ledger, Relanding(request.destination, request.partition_by))
     tools.log.info("Going on with job %s: %s", ledger.job, where_the_money_is(ledger, store.location.uri))
-    return Job(request, tools, store, ledger)
+    return Job(request, tools, store, ledger, again)
 
 
 def _with_changed_input(

@@ -8,7 +8,7 @@ is over.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import assert_never
 
@@ -41,12 +41,21 @@ class Job:
     """
     A job at work: one ledger, held under one lease.
 
-    :param outcome: What came of it; None while it is not over.
+    :param sends_again: Shards whose results were not understood, and whose rows are paid for again on purpose.
     """
 
-    def __init__(self, request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        request: JobRequest,
+        tools: Tools,
+        store: LedgerStore,
+        ledger: Ledger,
+        sends_again: Collection[str] = (),
+    ) -> None:
         self.request, self.tools, self.store, self.ledger = request, tools, store, ledger
+        self.sends_again = sends_again
         self.seen: dict[str, Batch] = {}
+        #: What came of it; None while it is not over.
         self.outcome: Outcome | None = None
 
     def advance(self) -> Wait | None:
@@ -274,7 +283,8 @@ class Job:
             self.tools.client.cancel(duplicate.id)
 
     def _land(self, shard: ShardRecord) -> None:
-        landed = collect(self.request, self.tools, self.store, self.ledger, shard)
+        again = shard.key in self.sends_again
+        landed = collect(self.request, self.tools, self.store, self.ledger, shard, sends_again=again)
         try:
             self._record(landed)
         except JobTakenError:

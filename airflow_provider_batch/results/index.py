@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import repeat
 from mmap import PROT_READ, mmap
-from operator import sub
+from operator import eq, sub
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -39,6 +39,9 @@ PIECE_BYTES = 6 << 20
 #: one. A mapped page counts as the process's memory, and what is longer (images, numbers of vectors) gains nothing.
 MAPPED_BYTES, MAPPED_LINE_BYTES = 112 << 20, 20 << 10
 
+#: Bytes of a line, or characters of an id, that are kept as an example.
+EXAMPLE_BYTES = 80
+
 _NO_LINE = memoryview(b"")
 
 _read_id = msgspec.json.Decoder(LineId).decode
@@ -58,6 +61,10 @@ class LineIndex:
         self.duplicates = 0
         self.foreign = 0
         self.unreadable = 0
+        #: Lines without an id that can be read, and one foreign id and the beginning of an unreadable line as examples.
+        self.unidentified = 0
+        self.foreign_id: str | None = None
+        self.unreadable_start: bytes | None = None
         #: Row → its line's file, its offset there and its end; a row without a line has an empty one.
         self._files, self._starts, self._ends = array("i"), array("q"), array("q")
         self._stack = ExitStack()
@@ -110,6 +117,11 @@ class LineIndex:
         if rows:
             yield rows
 
+    @property
+    def without_line(self) -> int:
+        """Rows that have no line."""
+        return sum(map(eq, self._starts, self._ends))
+
     def lines(self) -> Iterator[bytes]:
         """Yield the result lines in row order."""
         for position in range(len(self._starts)):
@@ -120,6 +132,8 @@ class LineIndex:
     def keep_unreadable(self, line: bytes) -> None:
         """Count a line that nobody can read, and write it to the side file."""
         self.unreadable += 1
+        if self.unreadable_start is None:
+            self.unreadable_start = line[:EXAMPLE_BYTES]
         if self._unreadable_path is None:
             return
         if self._unreadable_file is None:
@@ -175,11 +189,13 @@ class LineIndex:
             return None
         custom_id = _custom_id(line)
         if custom_id is None:
+            self.unidentified += 1
             self.keep_unreadable(line)
             return None
         position = positions.get(custom_id.encode())
         if position is None:
             self.foreign += 1
+            self.foreign_id = self.foreign_id or custom_id[:EXAMPLE_BYTES]
         elif self._ends[position] and not self._replaces(line, position):
             return None
         return position

@@ -29,6 +29,7 @@ from airflow_provider_batch.requests.arrays import mask
 from airflow_provider_batch.requests.shards import STATE
 from airflow_provider_batch.results.columns import Same, column, distinct
 from airflow_provider_batch.results.index import LineIndex
+from airflow_provider_batch.results.matching import Matching
 from airflow_provider_batch.results.media import MediaFiles
 from airflow_provider_batch.results.parts import PartWriter
 from airflow_provider_batch.results.pieces import PieceReader
@@ -46,6 +47,7 @@ from airflow_provider_batch.results.schema import (
 from airflow_provider_batch.results.sidecar import POSITION, RetryWriter, Sidecar
 
 _UNKNOWN_ORIGIN = Origin()
+_NOTHING_MATCHED = Matching()
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class LandedShard:
     :param duplicates: Second lines for a row; a success was preferred, else the first.
     :param foreign: Lines whose id is not of this shard.
     :param embedding_size: Numbers of each vector, for the parts to come.
+    :param matching: How lines and rows went together, the rows that are to be asked again included.
     """
 
     rows: int
@@ -114,6 +117,7 @@ class LandedShard:
     duplicates: int
     foreign: int
     embedding_size: int | None
+    matching: Matching = _NOTHING_MATCHED
 
 
 def land_shard(
@@ -197,6 +201,8 @@ class _Landing:
         self._cost = Decimal(0)
         self._priced = 0
         self._unpriced = 0
+        #: The id of one of the rows without a line.
+        self._unmatched_id: str | None = None
 
     def pieces(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Cut a record batch of the sidecar so that the results of each piece fit into memory."""
@@ -209,6 +215,8 @@ class _Landing:
         """Write the next rows of the sidecar, in order."""
         states = batch.column("state").to_pylist() if _has_states(batch) else Same(None, batch.num_rows)
         rows = self._reader.read(self._position, states)
+        if self._unmatched_id is None and (at := self._reader.absent_at) is not None:
+            self._unmatched_id = batch.column("custom_id")[at].as_py()
         attempts = _attempts(states, rows[OWN_FAILURE])
         final = self._final(rows, attempts)
         if self._media is not None and self._reader.apart:
@@ -243,6 +251,21 @@ class _Landing:
             duplicates=self._index.duplicates,
             foreign=self._index.foreign,
             embedding_size=self._spec.embedding_size,
+            matching=self._matching(),
+        )
+
+    def _matching(self) -> Matching:
+        index, reader = self._index, self._reader
+        return Matching(
+            rows=self._position,
+            without_line=index.without_line,
+            unreadable_rows=reader.unreadable_rows,
+            ended_early=reader.ended_early,
+            foreign=index.foreign,
+            unidentified=index.unidentified,
+            foreign_id=index.foreign_id,
+            unreadable_start=index.unreadable_start,
+            row_id=self._unmatched_id,
         )
 
     def _final(self, rows: Columns, attempts: Sequence[int]) -> bytearray:

@@ -6,6 +6,7 @@ The names of what a job leaves in its table's folder, and what stands there.
 | ``part-<job>-<shard>-<round>.parquet`` | rows that became final there; partitions in folders ``column=value/`` |
 | ``_files-<job>/<generation, shard, round>/`` | images and videos that the part's rows name |
 | ``_unreadable-<job>-<shard>-<round>.txt`` | result lines that nobody could read, as they came |
+| ``_unreadable-<job>-<shard>-<round>-output.txt`` | a result file that was not understood, whole; ``-error`` too |
 | ``_manifest-<job>.json`` | written last; lists the others |
 
 A name says whose it is, so jobs that share a folder cannot touch each other's files; readers pass by what starts with
@@ -24,7 +25,7 @@ from airflow_provider_batch.storage import Location
 JOB_DIGITS = 12
 _JOB = rf"([0-9a-f]{{{JOB_DIGITS}}})"
 _PART = re.compile(rf"part-{_JOB}-(\d{{5,}})-(\d{{2,}})\.parquet")
-_UNREADABLE = re.compile(rf"_unreadable-{_JOB}-\d{{5,}}-\d{{2,}}\.txt")
+_UNREADABLE = re.compile(rf"_unreadable-{_JOB}-\d{{5,}}-\d{{2,}}(?:-output|-error)?\.txt")
 _MANIFEST = re.compile(rf"_manifest-{_JOB}\.json")
 #: Folders within each other that are looked into: more than anybody partitions by.
 PARTITION_DEPTH = 8
@@ -67,6 +68,15 @@ def manifest_job(name: str) -> str | None:
 def unreadable_name(job: str, shard: int, round: int) -> str:  # noqa: A002
     """Return the name of the file with the result lines of a shard that nobody could read."""
     return f"_unreadable-{job}-{shard:05d}-{round:02d}.txt"
+
+
+def unclear_name(job: str, shard: int, round: int, which: str) -> str:  # noqa: A002
+    """
+    Return the name of a whole result file of a shard that was not understood.
+
+    :param which: ``output`` or ``error``.
+    """
+    return unreadable_name(job, shard, round).replace(".txt", f"-{which}.txt")
 
 
 def unreadable_job(name: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_batch.results.answers import UNREADABLE
 from airflow_provider_batch.results.index import LineIndex
-from airflow_provider_batch.results.rows import Columns, LineReader, Row, columns_of
+from airflow_provider_batch.results.rows import CANCELLED, EXPIRED, Columns, LineReader, Row, columns_of
 from airflow_provider_batch.results.schema import TableSpec, own_columns
 from airflow_provider_batch.results.usual import UsualReader
 
@@ -34,6 +34,10 @@ class PieceReader:
         self.apart: list[Row] = []
         self.apart_places: Sequence[int] = ()
         self._usual_columns: Columns = {}
+        #: Rows whose line says that the batch ended before them, and rows whose line cannot be read.
+        self.ended_early = self.unreadable_rows = 0
+        #: The place of one of the last rows that has no line.
+        self.absent_at: int | None = None
 
     def read(self, start: int, states: Sequence[State]) -> Columns:
         """
@@ -48,6 +52,7 @@ class PieceReader:
             self._usual_columns, self.apart_places = self._usual.read(lines)
             if 2 * sum(bool(lines[at]) for at in self.apart_places) > len(lines):
                 self._usual = None  # not worth a try in this shard
+        self.absent_at = next((at for at in self.apart_places if not lines[at]), None)
         self.apart = [self._row(bytes(lines[at]), start + at, states[at]) for at in self.apart_places]
         return self.columns(len(lines))
 
@@ -64,6 +69,8 @@ class PieceReader:
         row = self._reader.read(line)
         if row.error_code == UNREADABLE:
             self._index.keep_unreadable(line)
+            self.unreadable_rows += row.values is None
+        self.ended_early += row.status in (EXPIRED, CANCELLED)
         return row
 
 

@@ -255,6 +255,37 @@ def test_an_error_file_has_0_bytes(client: openai.OpenAI, emulator: Emulator) ->
     assert run(client, chat_lines(1)).error_file_id
 
 
+def test_a_result_file_has_another_form(client: openai.OpenAI, emulator: Emulator) -> None:
+    for form in get_args(faults.ResultForm):
+        emulator.fault(id="form", kind="result_form", form=form, file="both")
+        emulator.fault(id="failure", kind="http_error", custom_id="r2")
+        batch = run(client, chat_lines(3))
+        assert {content(client, file)[:3] for file in (batch.output_file_id, batch.error_file_id)} == BEGINNINGS[form]
+        assert batch.request_counts.completed == 2
+
+
+BEGINNINGS = {
+    "html": {b"<!D"},
+    "json_array": {b"[\n "},
+    "pretty": {b"{\n "},
+    "gzip": {b"\x1f\x8b\x08"},
+    "utf-16": {b"\xff\xfe{"},
+    "byte_order_mark": {b"\xef\xbb\xbf"},
+    "empty": {b""},
+    "cut": {b'{"i', b""},
+    "ids_trimmed": {b'{"i'},
+    "ids_lower_case": {b'{"i'},
+    "ids_elsewhere": {b'{"i'},
+}
+
+
+def test_failures_are_counted_as_completed(client: openai.OpenAI, emulator: Emulator) -> None:
+    emulator.fault(kind="miscount")
+    emulator.fault(kind="http_error", custom_id="r2")
+    counts = run(client, chat_lines(3)).request_counts
+    assert (counts.total, counts.completed, counts.failed) == (3, 3, 0)
+
+
 def test_statuses_are_upper_case_or_unknown(client: openai.OpenAI, emulator: Emulator) -> None:
     emulator.configure(progress="reads:3")
     emulator.fault(kind="upper_case_status", nth=1)

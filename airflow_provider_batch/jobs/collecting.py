@@ -17,10 +17,12 @@ from airflow_provider_batch.jobs.ledger import Landing, Ledger, ShardRecord
 from airflow_provider_batch.jobs.placing import NEEDS, Place, Placed, Placing
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.responses import table_spec
-from airflow_provider_batch.jobs.rounds import RETRY_SUFFIX, plan_round
+from airflow_provider_batch.jobs.rounds import restore_round
+from airflow_provider_batch.jobs.shard_files import keep_retry_rows, missing_shards, rows_of
 from airflow_provider_batch.jobs.store import LedgerStore
 from airflow_provider_batch.jobs.understanding import ERROR, OUTPUT, check_understood
 from airflow_provider_batch.local_disk import scratch
+from airflow_provider_batch.requests import row_checksum
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.landing import LandedShard, RowOutcome, ShardResults
 from airflow_provider_batch.results.names import remove_part
@@ -47,8 +49,8 @@ def collect(
     :raises ResultsMissingError: More answers are counted than came.
     """
     folder = store.shards(ledger.generation)
-    if shard.round > 1 and not (folder / f"{shard.key}.jsonl").exists():
-        plan_round(ledger, shard.round, request.spec, folder)
+    if shard.round > 1 and missing_shards(folder, [shard]):
+        restore_round(ledger, shard.round, request.spec, folder)
     spec = table_spec(ledger, request.raw, request.spec.response_model)
 
     closed, limits = _policy(request.limits, ledger, shard)
@@ -62,7 +64,7 @@ def collect(
     place = Place(table, ledger.job, ledger.generation, key, ledger.partition_by)
     with (
         scratch(f"landing shard {shard.key}", NEEDS) as local,
-        (folder / f"{shard.key}.arrow").as_local() as rows,
+        rows_of(folder, shard) as rows,
     ):
         placing = Placing(place, spec, tools.client, local)
         results = fetch_results(tools.client, shard, rows, local)
@@ -70,12 +72,31 @@ def collect(
         landed = placing.land(results, is_final)
         if not sends_again:
             check_understood(place, shard, landed, local)
-        if landed.retry_rows:
-            (folder / f"{shard.key}{RETRY_SUFFIX}").put(placing.retry)
+        checksum = _check_rows(shard, landed, placing)
+        retry_sha256 = keep_retry_rows(folder, shard.key, placing.retry) if landed.retry_rows else ""
         store.check_lease(ledger)  # a later attempt may have changed this part since
         placed = placing.put(landed)
     landing = _landing(landed, placed, tools.clock(), closed=closed, limits=limits)
+    landing = msgspec.structs.replace(landing, row_checksum=checksum, retry_sha256=retry_sha256)
     return Landed(shard.key, landing, embedding_size=landed.embedding_size)
+
+
+def _check_rows(shard: ShardRecord, landed: LandedShard, placing: Placing) -> str:
+    """
+    Check that each row of a shard stands once, in its part or among those left over; return the part's checksum.
+
+    :raises JobError: Rows were lost, or stand there twice; nothing was put.
+    """
+    part = row_checksum.of_parquet(placing.part) if landed.rows else row_checksum.NO_ROWS
+    left = row_checksum.of_sidecar(placing.retry) if landed.retry_rows else row_checksum.NO_ROWS
+    both = row_checksum.total([part, left])
+    if landed.rows + landed.retry_rows != shard.rows or shard.row_checksum not in (None, both):
+        raise JobError(
+            f"Shard {shard.key} has {shard.rows:,} rows, and its landing made {landed.rows:,} final and left "
+            f"{landed.retry_rows:,} for another round, or not each of them once. This is a defect of this package: "
+            "nothing of it was written, and shards and results are kept. Please report it."
+        )
+    return part
 
 
 def trim(request: JobRequest, tools: Tools, shard: ShardRecord) -> Trimmed:
@@ -85,27 +106,30 @@ def trim(request: JobRequest, tools: Tools, shard: ShardRecord) -> Trimmed:
     if not shard.landing.statuses.get(SUCCEEDED):
         for name in shard.landing.part_files:
             remove_part(table, name)  # unread: an attempt that was stopped here has removed it already
-        return Trimmed(shard.key, 0)
+        return Trimmed(shard.key, 0, row_checksum=row_checksum.NO_ROWS)
     if not shard.landing.folders:
-        return Trimmed(shard.key, sum(_trim_file(table, name) for name in shard.landing.part_files))
-    folders = {folder: _trim_file(table, f"{folder}/{shard.landing.part}") for folder in shard.landing.folders}
-    left = {folder: rows for folder, rows in folders.items() if rows}
-    return Trimmed(shard.key, sum(left.values()), left)
+        ((rows, checksum),) = [_trim_file(table, name) for name in shard.landing.part_files]
+        return Trimmed(shard.key, rows, row_checksum=checksum)
+    trimmed = {folder: _trim_file(table, f"{folder}/{shard.landing.part}") for folder in shard.landing.folders}
+    left = {folder: rows for folder, (rows, _) in trimmed.items() if rows}
+    checksums = row_checksum.total(checksum for _, checksum in trimmed.values())
+    return Trimmed(shard.key, sum(left.values()), left, row_checksum=checksums)
 
 
-def _trim_file(table: Location, name: str) -> int:
-    """Leave the succeeded rows in one file of a part, or remove it where there are none; return how many there are."""
+def _trim_file(table: Location, name: str) -> tuple[int, str]:
+    """Leave the succeeded rows in one file of a part, or remove it where there are none; return how many, and which."""
     file = table / name
     if "/" in name and not file.exists():
-        return 0  # an attempt that was stopped here has removed it already
+        return 0, row_checksum.NO_ROWS  # an attempt that was stopped here has removed it already
     with scratch(f"trimming {name}", "the part") as local, file.as_local() as before:
         kept = local / "part.parquet"
         rows = keep_succeeded(before, kept, name)
+        checksum = row_checksum.of_parquet(kept) if rows else row_checksum.NO_ROWS
         if rows:
             file.put(kept)
         else:
             remove_part(table, name)
-    return rows
+    return rows, checksum
 
 
 def withdraw(request: JobRequest, tools: Tools, ledger: Ledger, landed: Landed) -> None:

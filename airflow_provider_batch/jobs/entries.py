@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from airflow_provider_batch.jobs.ledger import Closing, Ending, Intent, Landing, Lease, Ledger, ShardRecord, State
+from airflow_provider_batch.requests.row_checksum import NO_ROWS
 
 
 class Leased(msgspec.Struct, frozen=True, tag=True):
@@ -153,6 +154,7 @@ class Trimmed(msgspec.Struct, frozen=True, tag=True):
     shard: str
     rows: int
     folders: dict[str, int] = {}
+    row_checksum: str | None = None
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
@@ -240,7 +242,15 @@ def _to_land_again(ledger: Ledger, shard: ShardRecord) -> ShardRecord:
     replace = msgspec.structs.replace
     is_over = shard.round < ledger.first_round
     if is_over and shard.landing is not None and shard.ending is None:  # never sent: all its rows are in the rerun
-        nothing = replace(shard.landing, rows=0, statuses={}, part=None, folders={}, unreadable_file=None)
+        none = {
+            "rows": 0,
+            "statuses": {},
+            "part": None,
+            "folders": {},
+            "unreadable_file": None,
+            "row_checksum": NO_ROWS,
+        }
+        nothing = replace(shard.landing, **none)
         return replace(shard, landing=nothing, untrimmed=False)
     return replace(shard, landing=None, landed_before=shard.landing or shard.landed_before, untrimmed=is_over)
 
@@ -314,12 +324,21 @@ def _shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901
             return replace(shard, late_since=at)
         case Landed(landing=landing):
             return replace(shard, landing=landing, landed_before=None)
-        case Trimmed(rows=rows, folders=folders) if shard.landing is not None:
-            statuses = {"succeeded": rows} if rows else {}
-            part = shard.landing.part if rows else None
-            left = replace(shard.landing, rows=rows, statuses=statuses, part=part, folders=folders, unfetched=0)
-            return replace(shard, landing=left, untrimmed=False)
+        case Trimmed() if shard.landing is not None:
+            return replace(shard, landing=_trimmed(shard.landing, entry), untrimmed=False)
     raise IllegalEntryError(f"{type(entry).__name__} concerns no shard")
+
+
+def _trimmed(landing: Landing, entry: Trimmed) -> Landing:
+    return msgspec.structs.replace(
+        landing,
+        rows=entry.rows,
+        statuses={"succeeded": entry.rows} if entry.rows else {},
+        part=landing.part if entry.rows else None,
+        folders=entry.folders,
+        unfetched=0,
+        row_checksum=entry.row_checksum,
+    )
 
 
 def _settled(

@@ -11,10 +11,11 @@ import pyarrow as pa
 from airflow_provider_batch.exceptions import ApiError, JobError, JobFailedError, JobTimeoutError, NotFoundError
 from airflow_provider_batch.jobs.actions import Finish
 from airflow_provider_batch.jobs.entries import Finished
+from airflow_provider_batch.jobs.final_count import check_count
 from airflow_provider_batch.jobs.ledger import Ledger
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.responses import table_spec
-from airflow_provider_batch.jobs.rounds import LINES_SUFFIX, RETRY_SUFFIX
+from airflow_provider_batch.jobs.shard_files import LINES, shard_key_of
 from airflow_provider_batch.jobs.store import LEDGER, LedgerStore
 from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests.shards import ShardKey
@@ -23,7 +24,7 @@ from airflow_provider_batch.results.names import manifest_name, part_name
 from airflow_provider_batch.results.parts import open_part
 from airflow_provider_batch.results.provenance import Origin, footer
 from airflow_provider_batch.results.schema import result_schema
-from airflow_provider_batch.storage import Location, finished_name
+from airflow_provider_batch.storage import Location
 
 #: Batch ids in a summary; above, only the manifest lists them.
 MAX_LISTED_BATCHES = 200
@@ -105,6 +106,7 @@ def _publish(destination: Location, request: JobRequest, store: LedgerStore, led
     ]
     if ledger.rows == 0:
         parts.append(_empty_part(destination, request, ledger))
+    check_count(ledger, parts, store.location.uri)
     totals = ledger.totals()
     manifest = Manifest(
         job=ledger.job,
@@ -162,16 +164,15 @@ def _tidy(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger)
 
 def _remove_shards(store: LedgerStore, ledger: Ledger) -> None:
     """
-    Remove this generation's shards, all of those before it, and what killed writers left of them.
+    Remove this generation's shards, all of those before it, and what killed or overtaken writers left of them.
 
     The lines of a shard go first, as they came last: where they stand, the shard is whole.
     """
-    own = {f"{shard.key}{suffix}" for shard in ledger.shards for suffix in (LINES_SUFFIX, ".arrow", RETRY_SUFFIX)}
+    own = {shard.key for shard in ledger.shards}
     for generation in range(1, ledger.generation + 1):
         folder = store.shards(generation)
-        for name in sorted(folder.list(), key=lambda name: not name.endswith(LINES_SUFFIX)):
-            finished = finished_name(name) or name
-            if finished in own or (generation < ledger.generation and name != LEDGER):
+        for name in sorted(folder.list(), key=lambda name: not name.endswith(LINES)):
+            if shard_key_of(name) in own or (generation < ledger.generation and name != LEDGER):
                 (folder / name).delete()
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.jobs.identity import Fingerprint, Identity
-from airflow_provider_batch.requests.shards import Shard, ShardKey
+from airflow_provider_batch.requests.shards import Cut, Shard, ShardKey
 
 State = Literal["planned", "intended", "submitted", "ended", "landed"]
 
@@ -94,6 +94,8 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
     files: int = 0
     unfetched: int = 0
     unreadable_file: str | None = None
+    retry_sha256: str = ""
+    row_checksum: str | None = None
 
     @property
     def part_files(self) -> dict[str, int]:
@@ -108,7 +110,8 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
 class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """
     One shard. `tokens` is the estimate of its input tokens; `retry_at` (epoch seconds) holds it back until then;
-    `landed_before` is the landing that is to be repeated.
+    `landed_before` is the landing that is to be repeated; `row_checksum` is that of its row numbers, None in ledgers of
+    release 0.1.
     """
 
     key: str
@@ -128,6 +131,7 @@ class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     late_since: float | None = None
     untrimmed: bool = False
     landed_before: Landing | None = None
+    row_checksum: str | None = None
 
     @property
     def state(self) -> State:
@@ -161,6 +165,7 @@ class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True):
             tokens=shard.token_estimate,
             sha256=f"{shard.sha256}-{shard.rows_sha256}",
             model=shard.model,
+            row_checksum=shard.row_checksum,
         )
 
 
@@ -224,6 +229,11 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
     def round(self) -> int:
         """The latest round that was planned."""
         return max((shard.round for shard in self.shards), default=1)
+
+    def cuts(self, round: int) -> list[Cut]:  # noqa: A002 - the field's own word
+        """Return where the rows of a round were cut into shards."""
+        own = (shard for shard in self.shards if shard.round == round)
+        return [Cut(ShardKey.parse(shard.key), shard.model, shard.rows) for shard in own]
 
     def shard(self, key: str) -> ShardRecord:
         """Return one shard by its key."""

@@ -32,6 +32,7 @@ from airflow_provider_batch.jobs.observing import look_at
 from airflow_provider_batch.jobs.placing import NEEDS, Place, Placing
 from airflow_provider_batch.jobs.request import IfExists, Raw, Tools
 from airflow_provider_batch.jobs.responses import table_spec
+from airflow_provider_batch.jobs.shard_files import has_rows, rows_of
 from airflow_provider_batch.jobs.store import LedgerStore
 from airflow_provider_batch.jobs.submission import INTENT_KEY
 from airflow_provider_batch.jobs.understanding import check_understood
@@ -220,7 +221,7 @@ def _find(state: Location | None, batch: Batch) -> tuple[LedgerStore | None, Led
     if ledger is None:
         return None, None, None
     for shard in ledger.shards:
-        if shard.batch_id == batch.id and (store.shards(ledger.generation) / f"{shard.key}.arrow").exists():
+        if shard.batch_id == batch.id and has_rows(store.shards(ledger.generation), shard):
             return store, ledger, shard
     return None, None, None
 
@@ -283,7 +284,7 @@ def _rows_sent_again(table: LoadedTable) -> dict[int, set[int]]:
     numbers: dict[int, set[int]] = {}
     for _, shard in table.batches:
         if shard.round > 1 and table.store is not None and table.ledger is not None:
-            with (table.store.shards(table.ledger.generation) / f"{shard.key}.arrow").as_local() as rows:
+            with rows_of(table.store.shards(table.ledger.generation), shard) as rows:
                 for batch in read_sidecar(rows):
                     numbers.setdefault(shard.round, set()).update(batch.column("row_number").to_pylist())
     return numbers
@@ -311,7 +312,7 @@ def _rows(table: LoadedTable, shard: ShardRecord) -> Iterator[ForeignRows]:
     if table.store is None or table.ledger is None:
         yield table.foreign_rows[str(shard.batch_id)]
         return
-    with (table.store.shards(table.ledger.generation) / f"{shard.key}.arrow").as_local() as sidecar:
+    with rows_of(table.store.shards(table.ledger.generation), shard) as sidecar:
         yield ForeignRows(sidecar, shard.rows, 0)
 
 

@@ -34,11 +34,18 @@ from airflow_provider_batch.jobs.preparing import (
     prepare_shards,
     vector_size,
 )
-from airflow_provider_batch.jobs.relanding import check_can_land_again, land_again, lands_anew, restore_shards
+from airflow_provider_batch.jobs.relanding import (
+    check_can_land_again,
+    lacks_shards,
+    land_again,
+    lands_anew,
+    restore_shards,
+)
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.responses import recorded_schema
-from airflow_provider_batch.jobs.rounds import plan_rerun, publish_shard
+from airflow_provider_batch.jobs.rounds import plan_rerun
 from airflow_provider_batch.jobs.runner import Job
+from airflow_provider_batch.jobs.shard_files import publish_shard
 from airflow_provider_batch.jobs.store import LedgerStore, job_folder, sibling_folders
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.requests.sources import Source, open_source
@@ -116,7 +123,7 @@ def _find(
     ledger = store.load()
     changes = ledger.fingerprint.changes(asked) if ledger is not None else []
     if ledger is not None and changes == ["source"]:
-        content = content_digest(prepare_shards(request, tools, source, discard).shards)
+        content = content_digest(prepare_shards(request, tools, source, discard, ledger.cuts(1)).shards)
         changes = [] if content == ledger.fingerprint.content else changes
     if request.identity.map_index >= 0 and (ledger is None or changes):
         for folder in sibling_folders(request.state, request.identity):
@@ -188,7 +195,7 @@ def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger
     if is_moved:
         check_partitions(request, decode_columns(ledger.columns))
         check_can_land_again(store, ledger)
-    if is_moved or any(shard.round == 1 for shard in ledger.shards_in("planned")):
+    if is_moved or lacks_shards(store, ledger):
         restore_shards(request, tools, store, ledger, source)
     if ledger.closing is not None and not ledger.closing.final:
         ledger = store.record(ledger, Reopened())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
-from airflow_provider_batch.api.endpoints import MAX_METADATA_KEY, MAX_METADATA_VALUE, Endpoint
+from airflow_provider_batch.api.endpoints import MAX_FILE_BYTES, MAX_METADATA_KEY, MAX_METADATA_VALUE, Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.jobs.identity import Fingerprint, digest, fingerprint
 from airflow_provider_batch.jobs.ledger import ShardRecord
@@ -16,7 +17,7 @@ from airflow_provider_batch.jobs.responses import check_response_model
 from airflow_provider_batch.jobs.submission import MAX_USER_PAIRS, OWN_KEYS
 from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests.prepare import Prepared, prepare
-from airflow_provider_batch.requests.shards import Shard
+from airflow_provider_batch.requests.shards import Cut, Shard
 from airflow_provider_batch.requests.sources import Source, open_source
 from airflow_provider_batch.results.partitions import check_columns, check_values
 from airflow_provider_batch.results.schema import TableSpec, embedding_size
@@ -85,14 +86,23 @@ def asked_fingerprint(request: JobRequest, tools: Tools, source: Source) -> Fing
     )
 
 
-def prepare_shards(request: JobRequest, tools: Tools, source: Source, on_shard: Callable[[Shard], None]) -> Prepared:
+def prepare_shards(
+    request: JobRequest,
+    tools: Tools,
+    source: Source,
+    on_shard: Callable[[Shard], None],
+    cuts: Sequence[Cut] = (),
+) -> Prepared:
     """
     Read, check and render the whole input into shards.
 
     :param on_shard: Gets each shard as it is finished, and takes its local files away.
+    :param cuts: Shards of a ledger: the same rows are cut there again, whatever the limits of a shard are by now.
     :raises InputError: A row, a file or a partition column is wrong.
     """
-    spec = _asked_spec(request)
+    spec, asked = _asked_spec(request), request.spec
+    if cuts:
+        asked = replace(asked, max_shard_bytes=MAX_FILE_BYTES)
 
     def checked(shard: Shard) -> None:
         check_values(shard.rows, request.partition_by, spec)
@@ -100,7 +110,7 @@ def prepare_shards(request: JobRequest, tools: Tools, source: Source, on_shard: 
 
     with scratch("the shards of the input", "one shard of each model, and its rows") as local:
         given = checked if request.partition_by else on_shard
-        prepared = prepare(source, request.spec, local, given, resolve=tools.resolve)
+        prepared = prepare(source, asked, local, given, resolve=tools.resolve, cuts=cuts)
     check_partitions(request, prepared.carried)
     vector_size(request, prepared)
     return prepared

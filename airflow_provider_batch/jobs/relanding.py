@@ -13,8 +13,8 @@ from airflow_provider_batch.jobs.finishing import decode_columns
 from airflow_provider_batch.jobs.ledger import Ledger, ShardRecord
 from airflow_provider_batch.jobs.preparing import check_partitions, prepare_shards
 from airflow_provider_batch.jobs.request import JobRequest, Tools
-from airflow_provider_batch.jobs.rounds import publish_shard
 from airflow_provider_batch.jobs.runner import Job
+from airflow_provider_batch.jobs.shard_files import missing_shards, publish_shard
 from airflow_provider_batch.jobs.store import LedgerStore
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.requests.sources import Source
@@ -57,11 +57,11 @@ def restore_shards(request: JobRequest, tools: Tools, store: LedgerStore, ledger
     """Write the first round's shards again, where they were removed; later rounds follow from the landings."""
     first = [record for record in ledger.shards if record.round == 1]
     folder = store.shards(ledger.generation)
-    if all((folder / f"{record.key}.jsonl").exists() for record in first):
+    if not missing_shards(folder, first):
         return
     error = ChangedInputError(
-        "The shards of this job were removed, and source and max_shard_rows do not give the same ones any more: its "
-        "results cannot be joined to their rows. rerun='all' begins anew, and pays again; keep_shards=True avoids this."
+        "The shards of this job were removed, and its source does not give the same ones any more: its results cannot "
+        "be joined to their rows. rerun='all' begins anew, and pays again; keep_shards=True avoids this."
     )
     known = {record.key: record.sha256 for record in first}
 
@@ -70,15 +70,25 @@ def restore_shards(request: JobRequest, tools: Tools, store: LedgerStore, ledger
             raise error
         publish_shard(shard, folder)
 
-    if len(prepare_shards(request, tools, source, keep).shards) != len(first):
+    if len(prepare_shards(request, tools, source, keep, ledger.cuts(1)).shards) != len(first):
         raise error
+
+
+def lacks_shards(store: LedgerStore, ledger: Ledger) -> bool:
+    """Whether a first shard is gone that a job at work still has to send, to land, or to make another round of."""
+    needed = [
+        record
+        for record in ledger.shards
+        if record.round == 1 and (record.landing is None or (record.landing.retry_rows and ledger.round == 1))
+    ]
+    return bool(missing_shards(store.shards(ledger.generation), needed))
 
 
 def _can_land_again(store: LedgerStore, ledger: Ledger) -> bool:
     """Whether no shard of a rerun is gone: which rows they held, only the table has told."""
     folder = store.shards(ledger.generation)
     rerun = [record for record in ledger.shards if 1 < ledger.first_round <= record.round]
-    return all((folder / f"{record.key}.arrow").exists() for record in rerun)
+    return not missing_shards(folder, rerun)
 
 
 def check_can_land_again(store: LedgerStore, ledger: Ledger) -> None:

@@ -9,40 +9,26 @@ import msgspec
 import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.exceptions import JobError
 from airflow_provider_batch.jobs.ledger import Ledger, ShardRecord
+from airflow_provider_batch.jobs.shard_files import publish_shard, request_lines_of, retry_rows_of, rows_of
 from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests.arrays import mask
 from airflow_provider_batch.requests.lines import Lines
 from airflow_provider_batch.requests.prepare import RequestSpec
-from airflow_provider_batch.requests.shards import (
-    Shard,
-    ShardWriter,
-    read_sidecar,
-    request_lines,
-)
+from airflow_provider_batch.requests.shards import Shard, ShardWriter, read_sidecar, request_lines
 from airflow_provider_batch.requests.validation import count_inputs
 from airflow_provider_batch.results.trimming import rows_without_success
 from airflow_provider_batch.storage import Location
 
 #: `ShardWriter.add`.
 Add = Callable[[Lines, pa.RecordBatch, Sequence[str | None], Sequence[int]], None]
-#: Name of a shard's request lines.
-LINES_SUFFIX = ".jsonl"
-#: Name of the sidecar rows that a landing left for another round.
-RETRY_SUFFIX = ".retry.arrow"
-
-
-def publish_shard(shard: Shard, folder: Location) -> None:
-    """Move a finished shard's two files to storage, the lines last: with them the shard is there."""
-    (folder / f"{shard.key}.arrow").put(shard.rows)
-    (folder / f"{shard.key}.jsonl").put(shard.lines)
-    shard.rows.unlink()
-    shard.lines.unlink()
 
 
 def plan_round(ledger: Ledger, number: int, spec: RequestSpec, folder: Location) -> tuple[ShardRecord, ...]:
     """
-    Write the shards of a round and return their records. The same ledger gives the same shards.
+    Write the shards of a round and return their records. The same ledger gives the same shards, whatever the limits of
+    a shard are by now: a round that is in the ledger is cut as it was.
 
     :param number: The new round, one above the ledger's latest.
     :param folder: Where the generation's shards stand.
@@ -52,6 +38,22 @@ def plan_round(ledger: Ledger, number: int, spec: RequestSpec, folder: Location)
             if shard.round == number - 1 and shard.landing is not None and shard.landing.retry_rows:
                 _copy_left(shard, Endpoint(ledger.endpoint), folder, writer.add)
     return tuple(records)
+
+
+def restore_round(ledger: Ledger, number: int, spec: RequestSpec, folder: Location) -> None:
+    """
+    Write the shards of a round that is in the ledger again, from what the landings of the round before left.
+
+    :raises JobError: They are not the same: its results cannot be joined to their rows.
+    """
+    known = {shard.key: shard.sha256 for shard in ledger.shards if shard.round == number}
+    written = {shard.key: shard.sha256 for shard in plan_round(ledger, number, spec, folder)}
+    if written != known:
+        raise JobError(
+            f"{folder}: the shards of round {number} were removed, and what round {number - 1} left does not give the "
+            "same ones: their results cannot be joined to their rows. Nothing was sent, and what is landed stays. "
+            "rerun='all' begins anew, and pays again; keep_shards=True avoids this."
+        )
 
 
 @contextmanager
@@ -68,17 +70,14 @@ def _writing(
     limits = {"max_rows": spec.max_shard_rows, "max_bytes": spec.max_shard_bytes}
     with (
         scratch(f"the shards of round {number}", "one shard and its rows") as local,
-        ShardWriter(local, number, Endpoint(ledger.endpoint), keep, **limits) as writer,
+        ShardWriter(local, number, Endpoint(ledger.endpoint), keep, cuts=ledger.cuts(number), **limits) as writer,
     ):
         yield writer, records
     records.sort(key=lambda record: record.key)
 
 
 def _copy_left(shard: ShardRecord, endpoint: Endpoint, folder: Location, add: Add) -> None:
-    with (
-        (folder / f"{shard.key}{RETRY_SUFFIX}").as_local() as rows,
-        (folder / f"{shard.key}.jsonl").as_local() as lines,
-    ):
+    with retry_rows_of(folder, shard) as rows, request_lines_of(folder, shard) as lines:
         source = request_lines(lines)
         for batch in read_sidecar(rows):
             _add(shard, endpoint, list(_at(source, batch.column("position").to_pylist())), batch, add)
@@ -129,7 +128,7 @@ def _without_success(ledger: Ledger, destination: Location) -> set[int]:
 
 
 def _copy_wanted(shard: ShardRecord, wanted: set[int], endpoint: Endpoint, folder: Location, add: Add) -> None:
-    with (folder / f"{shard.key}.arrow").as_local() as rows, (folder / f"{shard.key}.jsonl").as_local() as lines:
+    with rows_of(folder, shard) as rows, request_lines_of(folder, shard) as lines:
         source = request_lines(lines)
         for batch in read_sidecar(rows):
             chosen = [number in wanted for number in batch.column("row_number").to_pylist()]

@@ -7,7 +7,6 @@ is over.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import assert_never
@@ -21,7 +20,6 @@ from airflow_provider_batch.exceptions import (
     JobTakenError,
     OpenAIBatchError,
     ResultsMissingError,
-    StorageError,
 )
 from airflow_provider_batch.jobs import actions, decisions, entries
 from airflow_provider_batch.jobs.actions import Finish, Wait
@@ -32,6 +30,7 @@ from airflow_provider_batch.jobs.ledger import Ending, Ledger, ShardRecord
 from airflow_provider_batch.jobs.observing import look_at
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.rounds import plan_round
+from airflow_provider_batch.jobs.shard_files import request_lines_of
 from airflow_provider_batch.jobs.store import LedgerStore
 from airflow_provider_batch.jobs.submission import batch_metadata, find_batches, find_duplicates, may_own
 from airflow_provider_batch.jobs.waiting import Watch, progress_line
@@ -230,15 +229,8 @@ class Job:
                 )
 
     def _upload(self, shard: ShardRecord) -> str:
-        stored = self.store.shards(self.ledger.generation) / f"{shard.key}.jsonl"
-        with stored.as_local() as path, path.open("rb") as lines:
-            if not shard.sha256.startswith(hashlib.file_digest(lines, "sha256").hexdigest()):
-                stored.delete()
-                raise StorageError(
-                    f"{stored}: this was not the shard that the ledger knows: an attempt with another input had begun "
-                    "at the same time. The next attempt writes it again."
-                )
-            lines.seek(0)
+        folder = self.store.shards(self.ledger.generation)
+        with request_lines_of(folder, shard) as path, path.open("rb") as lines:
             return self.tools.client.upload(lines, f"{self.ledger.job}-g{self.ledger.generation}-{shard.key}.jsonl")
 
     def _accept(self, shard: ShardRecord, batch: Batch) -> None:

@@ -30,7 +30,7 @@ from airflow_provider_batch.requests.ready_lines import MEMBERS, ReadyRenderer
 from airflow_provider_batch.requests.rendering import Rendered, Renderer, TemplateRenderer
 from airflow_provider_batch.requests.response_models import ResponseModel
 from airflow_provider_batch.requests.selection import Selection
-from airflow_provider_batch.requests.shards import STATE, Shard, ShardWriter, sidecar_schema, size_problem
+from airflow_provider_batch.requests.shards import STATE, Cut, Shard, ShardWriter, sidecar_schema, size_problem
 from airflow_provider_batch.requests.sources import Source
 from airflow_provider_batch.requests.templates import NullInTextError
 from airflow_provider_batch.requests.values import unstorable_type
@@ -101,6 +101,7 @@ def prepare(
     on_shard: Callable[[Shard], None],
     *,
     resolve: Resolver = storage.resolve,
+    cuts: Sequence[Cut] = (),
 ) -> Prepared:
     """
     Write a table's requests as shards of round 1.
@@ -109,6 +110,7 @@ def prepare(
     :param on_shard: Called when a shard is finished; may move its files away. An error that is found later is raised
         all the same.
     :param resolve: Turns the URIs of `data_urls` into places on file systems.
+    :param cuts: Shards as they were cut before, which are cut so again.
     :raises InputError: A row, a template or an argument; nothing was sent.
     """
     _check_arguments(spec)
@@ -118,6 +120,7 @@ def prepare(
     columns = list(dict.fromkeys([*(() if source.keeps_objects else renderer.columns), *carried.names]))
     data_urls = DataUrls(spec.data_urls, Columns(source.schema, source.columns_known), resolve)
     shards: list[Shard] = []
+    limits = {"max_rows": spec.max_shard_rows, "max_bytes": spec.max_shard_bytes}
 
     def finished(shard: Shard) -> None:
         shards.append(shard)
@@ -126,9 +129,7 @@ def prepare(
     rows = 0
     try:
         with (
-            ShardWriter(
-                folder, 1, spec.endpoint, finished, max_rows=spec.max_shard_rows, max_bytes=spec.max_shard_bytes
-            ) as writer,
+            ShardWriter(folder, 1, spec.endpoint, finished, cuts=cuts, **limits) as writer,
             IdentifierCheck(folder) as identifiers,
         ):
             whole = data_urls.shown(source.batches(columns))

@@ -14,7 +14,6 @@ from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -28,14 +27,15 @@ import pyarrow as pa
 from airflow_provider_batch.api.endpoints import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS, Endpoint
 from airflow_provider_batch.exceptions import RequestError
 from airflow_provider_batch.requests.arrays import int64_array
+from airflow_provider_batch.requests.background_writer import BackgroundWriter
 from airflow_provider_batch.requests.lines import Lines
+from airflow_provider_batch.requests.row_checksum import as_text, row_checksum
 
 #: Rows in one record batch of a sidecar, and the bytes past which it holds fewer.
 SIDECAR_ROWS, SIDECAR_BYTES = 2_048, 8 << 20
 #: Shards of different models that are open at a time; past it the one with the most rows is finished early.
 OPEN_SHARDS = 64
-#: Pieces of up to 2,048 rows that wait to be written.
-WAITING_PIECES = 4
+_UNLIMITED = 1 << 62
 #: Bytes of a request line for one input token, roughly. English prose has 4.0 to 4.6, and the API does not count the
 #: JSON around it; Chinese, Japanese and Korean have 2 to 3, so such text is under-estimated.
 BYTES_PER_TOKEN = 4
@@ -80,6 +80,7 @@ class Shard:
     :param input_count: Inputs of an embeddings shard; elsewhere as many as rows.
     :param sha256: Of the lines file.
     :param rows_sha256: Of the sidecar, so that a changed carried value is noticed even where no line changed.
+    :param row_checksum: Of its row numbers, see `row_checksum.py`.
     """
 
     key: ShardKey
@@ -92,6 +93,16 @@ class Shard:
     model: str | None
     sha256: str
     rows_sha256: str
+    row_checksum: str
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A shard as it was cut before: where its rows are written again, it ends at the same row."""
+
+    key: ShardKey
+    model: str | None
+    rows: int
 
 
 def sidecar_schema(carried: pa.Schema) -> pa.Schema:
@@ -121,41 +132,19 @@ def request_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             yield position, line.removesuffix(b"\n")
 
 
-class _Background:
-    """
-    One thread that hashes, compresses and writes while the next lines are made: work that needs no interpreter lock.
-
-    Few pieces wait at a time, so that memory stays bounded; an error is raised by a later call.
-    """
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="shard-writer")
-        self._waiting: deque[Future[None]] = deque()
-
-    def run(self, write: Callable[[], None]) -> None:
-        """Run after all that was given before."""
-        while len(self._waiting) >= WAITING_PIECES:
-            self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(write))
-
-    def wait(self) -> None:
-        """Return when all is written; raise what failed."""
-        while self._waiting:
-            self._waiting.popleft().result()
-
-    def stop(self) -> None:
-        """Let go of the thread; what still waits is not written."""
-        self._pool.shutdown(cancel_futures=True)
-        self._waiting.clear()
-
-
 class _OpenShard:
     """A shard that is being written."""
 
     def __init__(
-        self, folder: Path, key: ShardKey, model: str | None, schema: pa.Schema, background: _Background
+        self,
+        folder: Path,
+        key: ShardKey,
+        model: str | None,
+        limits: tuple[int, int, int],
+        schema: pa.Schema,
+        background: BackgroundWriter,
     ) -> None:
-        self.key, self.model = key, model
+        self.key, self.model, self.limits = key, model, limits
         self.lines, self.rows = folder / f"{key}.jsonl", folder / f"{key}.arrow"
         self.row_count = self.byte_count = self.input_count = 0
         self._hash = hashlib.sha256()
@@ -165,6 +154,7 @@ class _OpenShard:
         self._background = background
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = self._waiting_bytes = 0
+        self._row_checksum = 0
 
     def write(self, text: pa.Buffer, rows: pa.RecordBatch, input_count: int) -> None:
         self.row_count += rows.num_rows
@@ -197,6 +187,7 @@ class _OpenShard:
         # same rows would not give the same file.
         pieces = [self._waiting[0].slice(0, 0), *self._waiting]
         whole = pa.Table.from_batches(pieces).combine_chunks().to_batches()[0]
+        self._row_checksum += row_checksum(whole.column("row_number"))
         size = max(1, whole.num_rows * SIDECAR_BYTES // max(self._waiting_bytes, SIDECAR_BYTES))
         for start in range(0, whole.num_rows, size):
             self._sidecar.write_batch(whole.slice(start, size))
@@ -220,6 +211,7 @@ class _OpenShard:
             model=self.model,
             sha256=self._hash.hexdigest(),
             rows_sha256=rows_sha256,
+            row_checksum=as_text(self._row_checksum),
         )
 
     def discard(self) -> None:
@@ -242,6 +234,7 @@ class ShardWriter:
     :param max_rows: Requests in one shard.
     :param max_bytes: Bytes in one lines file, line breaks included.
     :param max_inputs: Inputs in one shard; None takes the API's limit, which only embeddings have.
+    :param cuts: Shards as the same rows made them before: they are cut there again, whatever the limits say now.
     """
 
     def __init__(
@@ -254,15 +247,18 @@ class ShardWriter:
         max_rows: int = MAX_REQUESTS,
         max_bytes: int = MAX_FILE_BYTES,
         max_inputs: int | None = None,
+        cuts: Sequence[Cut] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._round, self._on_shard = folder, round, on_shard
-        unlimited = 1 << 62
-        inputs = MAX_EMBEDDING_INPUTS if endpoint is Endpoint.EMBEDDINGS else unlimited
+        inputs = MAX_EMBEDDING_INPUTS if endpoint is Endpoint.EMBEDDINGS else _UNLIMITED
         self._limits = (max_rows, max_bytes, inputs if max_inputs is None else max_inputs)
+        self._cuts: dict[str | None, deque[Cut]] = {}
+        for cut in sorted(cuts, key=lambda cut: cut.key):
+            self._cuts.setdefault(cut.model, deque()).append(cut)
         self._open: dict[str | None, _OpenShard] = {}
-        self._background = _Background()
-        self._last_number = 0
+        self._background = BackgroundWriter()
+        self._last_number = max((cut.key.number for cut in cuts), default=0)
         self._schema: pa.Schema | None = None
 
     def __enter__(self) -> Self:
@@ -317,7 +313,7 @@ class ShardWriter:
     def _add_to(self, model: str | None, lines: Lines, rows: pa.RecordBatch, inputs: Sequence[int]) -> None:
         shard = self._shard_for(model)
         sizes = (len(lines), lines.byte_count, sum(inputs))
-        if all(used + size < limit for used, size, limit in zip(_used(shard), sizes, self._limits, strict=True)):
+        if all(used + size < limit for used, size, limit in zip(_used(shard), sizes, shard.limits, strict=True)):
             shard.write(lines.text(0, len(lines)), rows, sizes[2])
         else:
             self._cut(model, lines, rows, inputs)
@@ -329,7 +325,7 @@ class ShardWriter:
         while start < len(lines):
             shard = self._shard_for(model)
             stop = len(lines)
-            for sums, limit, used in zip(ends, self._limits, _used(shard), strict=True):
+            for sums, limit, used in zip(ends, shard.limits, _used(shard), strict=True):
                 done = sums[start - 1] if start else 0
                 stop = min(stop, bisect_right(sums, limit - used + done))
             if stop <= start:
@@ -339,7 +335,7 @@ class ShardWriter:
                 continue
             shard.write(lines.text(start, stop), rows.slice(start, stop - start), sum(inputs[start:stop]))
             start = stop
-            if any(used >= limit for used, limit in zip(_used(shard), self._limits, strict=True)):
+            if any(used >= limit for used, limit in zip(_used(shard), shard.limits, strict=True)):
                 self._finish(model)
 
     def _shard_for(self, model: str | None) -> _OpenShard:
@@ -347,11 +343,18 @@ class ShardWriter:
             return self._open[model]
         if len(self._open) >= OPEN_SHARDS:
             self._finish(max(self._open, key=lambda other: self._open[other].row_count))
-        self._last_number += 1
-        key = ShardKey(self._round, self._last_number)
+        key, limits = self._next(model)
         assert self._schema is not None
-        shard = self._open[model] = _OpenShard(self._folder, key, model, self._schema, self._background)
+        shard = self._open[model] = _OpenShard(self._folder, key, model, limits, self._schema, self._background)
         return shard
+
+    def _next(self, model: str | None) -> tuple[ShardKey, tuple[int, int, int]]:
+        """Return the key of the model's next shard, and the limits at which it ends."""
+        if cuts := self._cuts.get(model):
+            cut = cuts.popleft()
+            return cut.key, (cut.rows, _UNLIMITED, _UNLIMITED)
+        self._last_number += 1
+        return ShardKey(self._round, self._last_number), self._limits
 
     def _finish(self, model: str | None) -> None:
         finished = self._open[model].finish()

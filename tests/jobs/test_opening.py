@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from airflow_provider_batch import storage
 from airflow_provider_batch.emulator.testing import Emulator
-from airflow_provider_batch.exceptions import ChangedInputError, JobFailedError, JobTimeoutError, SourceError
+from airflow_provider_batch.exceptions import JobError, JobFailedError, JobTimeoutError, SourceError
+from airflow_provider_batch.jobs import runner
 from airflow_provider_batch.jobs.opening import open_job, resume_job
+from airflow_provider_batch.requests.row_checksum import NO_ROWS
 from tests.jobs.support import (
     LIMITS,
     a_request,
@@ -65,17 +69,27 @@ class TestTwoMappedTasksWithSwappedInputs:
 
 
 class TestShardsThatWereRemoved:
-    def test_are_never_written_again_in_another_cut(self, emulator: Emulator, tmp_path: Path) -> None:
-        """Invariant 1: a shard that is not the ledger's would lose the rows that it does not have."""
+    def test_are_written_again_as_they_were_cut_whatever_the_limits_are_by_now(
+        self, emulator: Emulator, tmp_path: Path
+    ) -> None:
+        """Invariant 1: a shard in another cut would lose the rows that it does not have."""
+        emulator.fault(kind="http_error", status=400, custom_id="[37]", executions=1)
+        rows, tools = some_rows(20), tools_for(emulator)
+        run(a_request(tmp_path, rows), tools)
+        smaller = {"max_shard_rows": 5, "max_shard_bytes": 2_000}
+        run(a_request(tmp_path, rows, spec=smaller, rerun="failed_rows", era=1), tools)
+        check_table(tmp_path, rows)
+        assert statuses(tmp_path) == {"succeeded": 20}
+        assert emulator.state()["batches_created"] == 3
+
+    def test_are_never_written_again_from_another_source(self, emulator: Emulator, tmp_path: Path) -> None:
+        """Invariant 1: results are joined to the rows that they were asked with, or not at all."""
         emulator.fault(kind="http_error", status=400, custom_id="[37]", executions=1)
         rows, tools = some_rows(10), tools_for(emulator)
         run(a_request(tmp_path, rows), tools)
-        again = {"rerun": "failed_rows", "era": 1}
-        with pytest.raises(ChangedInputError):
-            run(a_request(tmp_path, rows, spec={"max_shard_rows": 5}, **again), tools)
-        run(a_request(tmp_path, rows, **again), tools)
-        check_table(tmp_path, rows)
-        assert statuses(tmp_path) == {"succeeded": 10}
+        changed = a_request(tmp_path, [{**row, "key": "other"} for row in rows], rerun="failed_rows", era=1)
+        run(changed, tools)  # another input begins anew
+        assert emulator.state()["batches_created"] == 2
 
     def test_are_written_again_when_only_the_end_was_not_recorded_and_the_table_moves(
         self, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -110,6 +124,42 @@ class TestATableThatIsLandedAgain:
             check_table(tmp_path, rows)
             assert statuses(tmp_path) == {"succeeded": 9, "failed": 1}
             assert emulator.state()["batches_created"] == created
+
+    @pytest.mark.parametrize("limits", [{"max_shard_rows": 2}, {"max_shard_bytes": 400}, {"max_shard_rows": 50}])
+    def test_has_every_row_although_its_shards_would_be_cut_otherwise_by_now(
+        self, emulator: Emulator, tmp_path: Path, limits: dict[str, int]
+    ) -> None:
+        """Invariant 1: 7 of 18 rows were lost where the second round had other shards."""
+        emulator.fault(kind="http_error", status=503, custom_id="*[1-5]", executions=1)
+        emulator.fault(kind="http_error", status=503, custom_id="*[34]", executions=2)
+        rows, tools = some_rows(18), tools_for(emulator)
+        run(a_request(tmp_path, rows, spec={"max_shard_rows": 6}), tools)
+        created = emulator.state()["batches_created"]
+        remove_table(tmp_path)
+        run(a_request(tmp_path, rows, spec={"max_shard_rows": 6, **limits}), tools)
+        check_table(tmp_path, rows)
+        assert emulator.state()["batches_created"] == created
+
+    @pytest.mark.parametrize("lie", ["rows", "row_checksum"])
+    def test_is_published_only_if_it_has_each_row_of_the_input_once(
+        self, emulator: Emulator, tmp_path: Path, lie: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The count at the end cannot be skipped: whatever went wrong before, the table that stood stands."""
+        rows, tools = some_rows(20), tools_for(emulator)
+        run(a_request(tmp_path, rows), tools)
+        other_layout = a_request(tmp_path, rows, partition_by=("status",), keep_shards=True)
+        collect = runner.collect
+
+        def wrong(*args: Any) -> Any:
+            landed = collect(*args)
+            value = {"rows": landed.landing.rows - 1, "row_checksum": NO_ROWS}[lie]
+            return msgspec.structs.replace(landed, landing=msgspec.structs.replace(landed.landing, **{lie: value}))
+
+        monkeypatch.setattr(runner, "collect", wrong)
+        with pytest.raises(JobError, match="The input has 20 rows, and the parts that have landed hold"):
+            run(other_layout, tools)
+        monkeypatch.undo()
+        assert list((tmp_path / "state").rglob("*.arrow"))
 
     def test_elsewhere_amid_a_rerun_does_not_send_what_was_never_sent_twice(
         self, emulator: Emulator, tmp_path: Path

@@ -150,8 +150,8 @@ class TestATableThatIsLandedAgain:
         other_layout = a_request(tmp_path, rows, partition_by=("status",), keep_shards=True)
         collect = runner.collect
 
-        def wrong(*args: Any) -> Any:
-            landed = collect(*args)
+        def wrong(*args: Any, **options: Any) -> Any:
+            landed = collect(*args, **options)
             value = {"rows": landed.landing.rows - 1, "row_checksum": NO_ROWS}[lie]
             return msgspec.structs.replace(landed, landing=msgspec.structs.replace(landed.landing, **{lie: value}))
 

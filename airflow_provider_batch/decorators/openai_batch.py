@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_batch.hooks.airflow_errors import airflow_errors
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
-from airflow_provider_batch.operators.rows import rows_of, shown
+from airflow_provider_batch.operators.rows import given
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -59,17 +59,18 @@ class _DecoratedOpenAIBatchOperator(DecoratedOperator, OpenAIBatchOperator):
         """Call the function for the source, then do as the operator does."""
         context_merge(context, self.op_kwargs)
         arguments = determine_kwargs(self.python_callable, self.op_args, context)
-        self.source = self.python_callable(*self.op_args, **arguments)
+        found = self.python_callable(*self.op_args, **arguments)
         with airflow_errors():
-            if (rows := rows_of(self.source, context)) is not None:
-                self._rows = rows
-                self.source = shown(rows)
+            self._take(given(found, "the function returned"))
         return OpenAIBatchOperator.execute(self, context)
 
 
 def openai_batch_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
     """
-    Make a task of a function that returns a source: a URI, several, or rows.
+    Make a task of a function that returns a source: a URI, several, or any table of at most 10 MB.
+
+    Rows as mappings or objects, a frame of pandas or Polars, an Arrow table, a dict of columns, a generator of these, or
+    texts (their column is ``text``); see ``docs/input.md``. What is no table fails the task before anything is sent.
 
     :param python_callable: The function; what else the operator takes is given as keywords.
     """

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperat
 from airflow_provider_batch.hooks import metrics
 from airflow_provider_batch.hooks.airflow_errors import airflow_errors
 from airflow_provider_batch.links.openai_batch import OpenAIBatchLink
-from airflow_provider_batch.operators.rows import rows_of, shown
+from airflow_provider_batch.operators.rows import given, rows_of, shown
 from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger, fitting
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ class OpenAIBatchOperator(BaseOperator):
 
     :param endpoint: Endpoint of the API, for example ``/v1/chat/completions``.
     :param source: URI or URIs of a table (Parquet, JSONL, CSV; a file, a folder, also a hive-partitioned one, or a
-        glob; any scheme that Airflow knows), or a list of mappings from an upstream task. Without ``body`` its rows
-        are ready-made request lines. (templated)
+        glob; any scheme that Airflow knows), or the table that an upstream task returned: rows, a frame, columns, texts
+        (then their column is ``text``); see ``docs/input.md``. Without ``body`` its rows are ready-made request lines.
+        (templated)
     :param body: The request's body. ``{column}`` stands for the row's value: as text inside a longer string, as the
         value itself alone; ``{!name}`` writes a literal ``{name}``. (templated)
     :param response_model: What each answer has to be: a Pydantic model class, or a JSON Schema as a dict. It is added
@@ -222,6 +223,8 @@ class OpenAIBatchOperator(BaseOperator):
         from airflow_provider_batch.jobs.preparing import check_input
 
         with airflow_errors():
+            if self.sql is None and self._rows is None:
+                self._take(given(self.source, "the argument is", argument=True))
             request, tools = self._request(context), self._tools()
             if self.validate_only:
                 return check_input(request, tools)
@@ -344,6 +347,14 @@ class OpenAIBatchOperator(BaseOperator):
             era=int(getattr(ti, "max_tries", 0) or 0),
         )
 
+    def _take(self, found: list[Mapping[str, Any]] | list[str] | str) -> None:
+        """Keep rows aside, where neither Jinja nor the table of rendered fields sees them; addresses are the source."""
+        if isinstance(found, str) or (found and isinstance(found[0], str)):
+            self.source = found
+        else:
+            self._rows = found  # type: ignore[assignment]
+            self.source = shown(self._rows or ())
+
     def _source(self) -> Any:
         if self.sql is not None:
             from airflow_provider_batch.hooks.sql import query
@@ -417,8 +428,7 @@ class OpenAIBatchOperator(BaseOperator):
         """Take rows out of ``source`` first: they reach neither Jinja nor the table of rendered fields."""
         with airflow_errors():
             if parent is self and (rows := rows_of(self.source, context)) is not None:
-                self._rows = rows
-                self.source = shown(rows)
+                self._take(rows)
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
 
 

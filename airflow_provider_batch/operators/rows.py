@@ -1,9 +1,13 @@
-"""Rows that an upstream task returned: resolved, bounded, and kept out of Jinja and of the metadata database."""
+"""Rows that a task or a function returned: resolved, bounded, and kept out of Jinja and of the metadata database."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import SET_DURING_EXECUTION
 
 from airflow_provider_batch.exceptions import SourceError
 
@@ -12,39 +16,49 @@ if TYPE_CHECKING:
 
 #: Bytes of JSON. An XCom is read whole by every attempt: above this a file is the way.
 MAX_BYTES = 10_000_000
+#: How a template writes what is no text.
+_RENDERED = re.compile(r"\s*([\[{(]\s*([{\['\"]|[\])}]|None\b)|<|None$|$)|.*\n", re.DOTALL)
 
 
 def rows_of(source: Any, context: Context) -> list[Mapping[str, Any]] | None:
     """
-    Return the rows, or None where the source is one URI or several.
+    Return the rows, or None where the source is an address or several, or templates of them.
 
-    :param source: An argument as given: a URI, URIs, mappings, or an upstream task's result that stands for any of
-        these.
-    :raises SourceError: The rows are larger than 10 MB.
+    :param source: An argument as given: an address, addresses, a table as `requests/tabular.py` says, or an upstream
+        task's result that stands for any of these.
+    :raises SourceError: It is no table, or a larger one than 10 MB.
     """
-    value = source.resolve(context) if hasattr(source, "resolve") and hasattr(source, "iter_references") else source
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
+    if hasattr(source, "resolve") and hasattr(source, "iter_references"):
+        return _rows(given(source.resolve(context), "the upstream task returned"))
+    if source is None or isinstance(source, str | PathLike | type(SET_DURING_EXECUTION)):
         return None
-    items = list(value)
-    if not items or not all(isinstance(item, Mapping) for item in items):
-        return None if items else []
-    _check_size(items)
-    return items
+    if isinstance(source, list | tuple) and source and all(isinstance(one, str | PathLike) for one in source):
+        return None
+    return _rows(given(source, "the argument is"))
+
+
+def given(value: Any, giver: str, *, argument: bool = False) -> list[Mapping[str, Any]] | list[str] | str:
+    """
+    Return rows, or the address or addresses that a value is.
+
+    :param giver: Who gave it, and the verb: "the function returned".
+    :param argument: Whether it is an argument of the operator after rendering, whose texts are addresses in doubt.
+    :raises SourceError: It is neither, or a table of more than 10 MB.
+    """
+    from airflow_provider_batch.requests.tabular import table_of
+
+    if argument and isinstance(value, str) and _RENDERED.match(value):
+        raise SourceError(
+            f"source: the template gave {value[:60]!r}, which is no address of a file. Give a task's result itself, "
+            "source=rows() or source=task.output, rather than a template of it."
+        )
+    return table_of(value, giver, MAX_BYTES, words_are_addresses=argument)
+
+
+def _rows(found: list[Mapping[str, Any]] | list[str] | str) -> list[Mapping[str, Any]] | None:
+    return found if isinstance(found, list) and not (found and isinstance(found[0], str)) else None  # type: ignore[return-value]
 
 
 def shown(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return what stands for the rows in Airflow's table of rendered fields."""
     return f"<{len(rows):,} rows>"
-
-
-def _check_size(rows: list[Mapping[str, Any]]) -> None:
-    import msgspec
-
-    size = 0
-    for row in rows:
-        size += len(msgspec.json.encode(row, enc_hook=str))
-        if size > MAX_BYTES:
-            raise SourceError(
-                f"source: the upstream task returned more than {MAX_BYTES // 1_000_000} MB of rows. Let it write a "
-                "Parquet, JSONL or CSV file and return its address: every attempt of this task reads an XCom whole."
-            )

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+import pyarrow as pa
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG, task
 
 from airflow_provider_batch.emulator.testing import Emulator
-from tests.jobs.support import BODY, check_table, some_rows
+from tests.jobs.support import BODY, check_table, some_rows, table
 from tests.operators.support import a_context
 
 
@@ -72,3 +75,37 @@ def test_what_is_said_of_the_rows_holds_for_those_of_a_function(tmp_path: Path) 
     context = {**a_context(), "ds": "k5"}
     made.operator.render_template_fields(context)
     assert made.operator.execute(context)["rows"] == 2
+
+
+PROMPTS = ["subject 0", "subject 1"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda: PROMPTS,
+        lambda: (prompt for prompt in PROMPTS),
+        lambda: pl.DataFrame({"text": PROMPTS}),
+        lambda: pa.table({"text": PROMPTS}),
+        lambda: {"text": PROMPTS},
+    ],
+)
+def test_whatever_table_a_function_returns_is_answered_whole(tmp_path: Path, given: Callable[[], Any]) -> None:
+    def tickets() -> Any:
+        return given()
+
+    assert run(tickets, tmp_path)["statuses"] == {"succeeded": 2}
+    assert table(tmp_path, "input_text") == [(prompt,) for prompt in PROMPTS]
+
+
+@pytest.mark.parametrize("given", [None, 5, "Say hello to me", {"text": "one"}, [["a"]], [None], {}, b"x"])
+def test_what_is_no_table_fails_the_task_and_nothing_is_sent(emulator: Emulator, tmp_path: Path, given: Any) -> None:
+    """Never an empty table and a green task."""
+
+    def tickets() -> Any:
+        return given
+
+    with pytest.raises(AirflowFailException, match="source: the function returned"):
+        run(tickets, tmp_path)
+    assert emulator.state()["batches_created"] == 0
+    assert not (tmp_path / "table").exists()

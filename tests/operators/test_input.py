@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath, TaskDeferred
+from airflow.sdk.serde import allow_class, deserialize, serialize
 
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
@@ -163,3 +166,91 @@ class TestRows:
     ) -> None:
         with pytest.raises(Exception, match=f"{name}: expected a number, found '{value}'"):
             operator(source=some_rows(1), **{name: value}).execute(a_context())
+
+
+@dataclasses.dataclass
+class Ticket:
+    key: str
+    text: str
+
+
+allow_class(Ticket)
+
+
+class UpstreamResult:
+    """What a task returned, as another task gets it: through Airflow's serialisation."""
+
+    def __init__(self, returned: Any) -> None:
+        self._stored = json.dumps(serialize(returned))
+
+    def iter_references(self) -> Iterator[Any]:
+        return iter(())
+
+    def resolve(self, context: Any, include_xcom: bool = True) -> Any:
+        return deserialize(json.loads(self._stored))
+
+
+def executed(task: OpenAIBatchOperator) -> dict[str, Any]:
+    context = a_context()
+    task.render_template_fields(context)
+    return task.execute(context)
+
+
+class TestResultsOfTasks:
+    @pytest.mark.parametrize(
+        "returned",
+        [
+            some_rows(2),
+            tuple(some_rows(2)),
+            [Ticket(**row) for row in some_rows(2)],
+            {"key": ["k0", "k1"], "text": ["subject 0", "subject 1"]},
+            [[row] for row in some_rows(2)],
+        ],
+    )
+    def test_are_tables_as_airflow_hands_them_over(
+        self, operator: Callable[..., OpenAIBatchOperator], tmp_path: Path, returned: Any
+    ) -> None:
+        task = operator(source=UpstreamResult(returned))
+        assert executed(task)["statuses"] == {"succeeded": 2}
+        assert [row[0] for row in landed(tmp_path)] == ["k0", "k1"]
+        assert task.source == "<2 rows>"
+
+    def test_may_be_the_address_of_a_file_or_several(
+        self, operator: Callable[..., OpenAIBatchOperator], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "rows.csv"
+        path.write_text("key,text\nk0,subject 0\n")
+        for returned in (str(path), [str(path)], ObjectStoragePath(str(path))):
+            assert executed(operator(source=UpstreamResult(returned), if_exists="replace"))["rows"] == 1
+
+    @pytest.mark.parametrize(
+        ("returned", "message"),
+        [
+            (None, "the upstream task returned None, or nothing at all"),
+            ("Say hello", "the upstream task returned the text 'Say hello'"),
+            ([["a", "b"]], "a list as row 0"),
+            ({"destination": "s3://b/t", "statuses": {}}, "the summary of a job"),
+        ],
+    )
+    def test_that_are_no_table_fail_the_task_before_anything_is_sent(
+        self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator], returned: Any, message: str
+    ) -> None:
+        with pytest.raises(AirflowFailException, match=message):
+            executed(operator(source=UpstreamResult(returned)))
+        assert emulator.state()["uploads"] == 0
+
+    @pytest.mark.parametrize(
+        "text", ["[{'key': 'k0'}]", "None", "", "   key text\n0  k0  subject", "<generator at 0x1>"]
+    )
+    def test_that_a_template_turned_into_text_are_called_that(
+        self, operator: Callable[..., OpenAIBatchOperator], text: str
+    ) -> None:
+        task = operator(source="{{ result }}")
+        task.render_template_fields({"result": text})
+        with pytest.raises(AirflowFailException, match="Give a task's result itself"):
+            task.execute(a_context())
+
+    def test_that_a_native_template_gives_are_tables(self, operator: Callable[..., OpenAIBatchOperator]) -> None:
+        task = operator(source="{{ result }}")
+        task.source = pl.DataFrame(some_rows(2))  # type: ignore[assignment]
+        assert task.execute(a_context())["rows"] == 2

@@ -69,8 +69,8 @@ def openai_batch_task(python_callable: Callable[..., Any] | None = None, **kwarg
     """
     Make a task of a function that returns a source: a URI, several, or any table of at most 10 MB.
 
-    Rows as mappings or objects, a frame of pandas or Polars, an Arrow table, a dict of columns, a generator of these, or
-    texts (their column is ``text``); see ``docs/input.md``. What is no table fails the task before anything is sent.
+    Rows as mappings or objects, a frame of pandas or Polars, an Arrow table, a dict of columns, a generator of these,
+    or texts (their column is ``text``); see ``docs/input.md``. What is no table fails the task before anything is sent.
 
     :param python_callable: The function; what else the operator takes is given as keywords.
     """

@@ -15,6 +15,7 @@ and asks again. The rules stand in order of what is at stake:
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -170,7 +171,7 @@ def files_are_late(batch: Batch) -> bool:
 
 
 def _unknown_outcome(ledger: Ledger, limits: Limits, now: float) -> Action | None:
-    for shard in ledger.shards_in("intended"):
+    for shard in ledger.each_in("intended"):
         if now >= shard.intents[-1].last_at + limits.quiet_period:
             return Resolve(shard.key)
     return None
@@ -178,7 +179,9 @@ def _unknown_outcome(ledger: Ledger, limits: Limits, now: float) -> Action | Non
 
 def _news(ledger: Ledger, seen: Mapping[str, Batch], now: float) -> Action | None:
     """Refused files come first: the batches that ended since have freed room for them."""
-    looked_at = [(shard, seen.get(shard.batch_id or "")) for shard in ledger.shards_in("submitted")]
+    if not seen:
+        return None
+    looked_at = [(shard, seen.get(shard.batch_id or "")) for shard in ledger.each_in("submitted")]
     ended = [(shard, batch) for shard, batch in looked_at if batch is not None and batch.has_ended]
     for shard, batch in sorted(ended, key=lambda pair: pair[1].status != statuses.FAILED):
         if news := _news_of(ledger, shard, batch, now):
@@ -212,15 +215,14 @@ def _news_of(ledger: Ledger, shard: ShardRecord, batch: Batch, now: float) -> Ac
 def _landing(ledger: Ledger, limits: Limits) -> Action | None:
     if not limits.lands:
         return None
-    for shard in ledger.shards:
-        if shard.untrimmed and shard.landing is not None:
-            return Trim(shard.key)
-    ended = ledger.shards_in("ended")
-    return Land(ended[0].key) if ended else None
+    if ledger.untrimmed:
+        return Trim(ledger.untrimmed[0].key)
+    ended = next(ledger.each_in("ended"), None)
+    return None if ended is None else Land(ended.key)
 
 
 def _closing(ledger: Ledger, limits: Limits, now: float) -> Action | None:
-    closing, active = ledger.closing, ledger.active_ids
+    closing, active = ledger.closing, ledger.count_in("submitted")
     if closing is None or (active and closing.reason != "timeout"):
         deadline = _deadline(ledger, limits)
         if deadline is not None and now >= deadline and not _is_complete(ledger, limits):
@@ -229,15 +231,15 @@ def _closing(ledger: Ledger, limits: Limits, now: float) -> Action | None:
     if closing is None:
         return None
     if active and closing.reason == "timeout" and limits.cancel_on_timeout and ledger.cancel_asked_at is None:
-        return Cancel(tuple(active))
+        return Cancel(tuple(ledger.active_ids))
     if active:
         return _wait_for_the_end(ledger, limits, now)
-    if ledger.shards_in("intended"):
+    if ledger.count_in("intended"):
         return None
     if not closing.final:
         return Finish(closing.reason)
-    unsent = ledger.shards_in("planned")
-    return Land(unsent[0].key) if unsent and limits.lands else None
+    unsent = next(ledger.each_in("planned"), None)
+    return Land(unsent.key) if unsent is not None and limits.lands else None
 
 
 def _wait_for_the_end(ledger: Ledger, limits: Limits, now: float) -> Action:
@@ -251,7 +253,7 @@ def _wait_for_the_end(ledger: Ledger, limits: Limits, now: float) -> Action:
 
 
 def _another_round(ledger: Ledger) -> Action | None:
-    if ledger.shards_in("planned", "intended", "submitted", "ended"):
+    if ledger.count_in("planned", "intended", "submitted", "ended"):
         return None
     return PlanRound(ledger.round + 1) if ledger.unplanned_rows else None
 
@@ -259,42 +261,43 @@ def _another_round(ledger: Ledger) -> Action | None:
 def _end(ledger: Ledger, limits: Limits) -> Action | None:
     if _is_complete(ledger, limits):
         return Finish(ledger.closing.reason if ledger.closing else "done")
-    if ledger.closing is not None and not ledger.shards_in("intended", "submitted"):
+    if ledger.closing is not None and not ledger.count_in("intended", "submitted"):
         return Finish(ledger.closing.reason)
-    if not limits.waits and not ledger.shards_in("planned", "intended"):
+    if not limits.waits and not ledger.count_in("planned", "intended"):
         return Finish("submitted")
     return None
 
 
 def _is_complete(ledger: Ledger, limits: Limits) -> bool:
-    open_states = ledger.shards_in("planned", "intended", "submitted", "ended")
-    if limits.lands:
-        return not open_states and not ledger.unplanned_rows
-    return all(shard.state == "ended" for shard in open_states)
+    unended = ledger.count_in("planned", "intended", "submitted")
+    if not limits.lands:
+        return not unended
+    return not unended and not ledger.count_in("ended") and not ledger.unplanned_rows
 
 
 def _submission(ledger: Ledger, limits: Limits, now: float) -> Action | None:
     if ledger.closing is not None:
         return None
-    running = ledger.shards_in("intended", "submitted")
-    if len(running) >= limits.max_active_batches:
+    if ledger.count_in("intended", "submitted") >= limits.max_active_batches:
         return None
-    planned = ledger.shards_in("planned")
-    held = [shard for shard in planned if shard.retry_at is not None and now < shard.retry_at]
-    full = {shard.model for shard in held}
-    for shard in planned:
+    held = {shard.key: shard.model for shard in ledger.held if shard.retry_at is not None and now < shard.retry_at}
+    full = set(held.values())
+    enqueued: Counter[str | None] = Counter()
+    if limits.max_enqueued_tokens is not None:
+        for running in ledger.each_in("intended", "submitted"):
+            enqueued[running.model] += running.tokens
+    for shard in ledger.each_in("planned"):
         # Where a queue is known to be full, only those go that have met it before and whose turn has come.
-        may_go = shard not in held and (shard.refusals > 0 or shard.model not in full)
-        if may_go and _has_room(shard, running, limits):
+        may_go = shard.key not in held and (shard.refusals > 0 or shard.model not in full)
+        if may_go and _has_room(shard, enqueued[shard.model], limits):
             return Submit(shard.key)
     return None
 
 
-def _has_room(shard: ShardRecord, running: list[ShardRecord], limits: Limits) -> bool:
+def _has_room(shard: ShardRecord, enqueued: int, limits: Limits) -> bool:
     """A shard that alone exceeds the cap is let in alone: it could never go otherwise."""
     if limits.max_enqueued_tokens is None:
         return True
-    enqueued = sum(other.tokens for other in running if other.model == shard.model)
     return enqueued == 0 or enqueued + shard.tokens <= limits.max_enqueued_tokens
 
 
@@ -305,7 +308,7 @@ def _wait(ledger: Ledger, limits: Limits, now: float) -> Wait | GiveUpOnFiles:
         return GiveUpOnFiles(running[0].key)
     moments = [shard.intents[-1].last_at + limits.quiet_period for shard in ledger.shards_in("intended")]
     if ledger.closing is None:
-        pauses = (shard.retry_at for shard in ledger.shards_in("planned") if shard.retry_at is not None)
+        pauses = (shard.retry_at for shard in ledger.held if shard.retry_at is not None)
         moments += [moment for moment in pauses if moment > now]
     deadline = _deadline(ledger, limits)
     moments += [deadline] if deadline is not None and deadline > now else []

@@ -22,7 +22,13 @@ from airflow_provider_batch.jobs.ledger import Closing, Ending, Intent, Landing,
 from airflow_provider_batch.requests.row_checksum import NO_ROWS
 
 
-class Leased(msgspec.Struct, frozen=True, tag=True):
+class Begun(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A generation begins, with this as its first ledger."""
+
+    ledger: Ledger
+
+
+class Leased(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """An attempt took the job over; with an `era`, it goes on with what that clear of the task has found unfinished."""
 
     owner: str
@@ -30,21 +36,21 @@ class Leased(msgspec.Struct, frozen=True, tag=True):
     era: int | None = None
 
 
-class Uploaded(msgspec.Struct, frozen=True, tag=True):
+class Uploaded(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """A shard's input file stands at the API."""
 
     shard: str
     file_id: str
 
 
-class Intended(msgspec.Struct, frozen=True, tag=True):
+class Intended(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """A POST is about to be made."""
 
     shard: str
     at: float
 
 
-class Accepted(msgspec.Struct, frozen=True, tag=True):
+class Accepted(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """The POST made this batch, whether its answer came or a look-up found it."""
 
     shard: str
@@ -52,7 +58,7 @@ class Accepted(msgspec.Struct, frozen=True, tag=True):
     at: float
 
 
-class Refused(msgspec.Struct, frozen=True, tag=True):
+class Refused(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """The POST surely made no batch; `retry_at` says when another may be made."""
 
     shard: str
@@ -60,20 +66,20 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     retry_at: float | None = None
 
 
-class Unanswered(msgspec.Struct, frozen=True, tag=True):
+class Unanswered(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """The POST ended without a clear answer: what it made, the API's list shows some time from now."""
 
     shard: str
     at: float
 
 
-class Absent(msgspec.Struct, frozen=True, tag=True):
+class Absent(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """A look-up showed that the POST made no batch."""
 
     shard: str
 
 
-class Requeued(msgspec.Struct, frozen=True, tag=True):
+class Requeued(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """The batch was made and refused as a whole before anything ran (queue limit): the file waits for its next POST."""
 
     shard: str
@@ -81,21 +87,21 @@ class Requeued(msgspec.Struct, frozen=True, tag=True):
     retry_at: float
 
 
-class Ended(msgspec.Struct, frozen=True, tag=True):
+class Ended(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """Nothing more will happen to the shard's batch."""
 
     shard: str
     ending: Ending
 
 
-class Late(msgspec.Struct, frozen=True, tag=True):
+class Late(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """The batch says `completed` and its files are not there yet."""
 
     shard: str
     at: float
 
 
-class Landed(msgspec.Struct, frozen=True, tag=True):
+class Landed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """The shard's final rows stand in a part, the others in its retry file."""
 
     shard: str
@@ -103,31 +109,31 @@ class Landed(msgspec.Struct, frozen=True, tag=True):
     embedding_size: int | None = None
 
 
-class RoundPlanned(msgspec.Struct, frozen=True, tag=True):
+class RoundPlanned(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """The rows without a final answer stand in new shards."""
 
     shards: tuple[ShardRecord, ...]
 
 
-class CancelAsked(msgspec.Struct, frozen=True, tag=True):
+class CancelAsked(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """We asked the API to cancel what is running."""
 
     at: float
 
 
-class Closed(msgspec.Struct, frozen=True, tag=True):
+class Closed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """Nothing more is sent; what runs is waited for and landed."""
 
     closing: Closing
 
 
-class Reopened(msgspec.Struct, frozen=True, tag=True):
+class Reopened(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """A new attempt goes on after a closing that was not final; `at` starts the job's time anew."""
 
     at: float | None = None
 
 
-class Relanding(msgspec.Struct, frozen=True, tag=True):
+class Relanding(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """
     Every ended shard is to be landed again, from the same batches, at a destination and in partitions that may be
     others.
@@ -137,7 +143,7 @@ class Relanding(msgspec.Struct, frozen=True, tag=True):
     partition_by: tuple[str, ...] = ()
 
 
-class RerunPlanned(msgspec.Struct, frozen=True, tag=True):
+class RerunPlanned(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """
     The rows without success stand in new shards, to be sent once more on purpose.
 
@@ -148,7 +154,7 @@ class RerunPlanned(msgspec.Struct, frozen=True, tag=True):
     era: int
 
 
-class Trimmed(msgspec.Struct, frozen=True, tag=True):
+class Trimmed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """A part holds succeeded rows only: the others have moved on to a rerun."""
 
     shard: str
@@ -157,14 +163,15 @@ class Trimmed(msgspec.Struct, frozen=True, tag=True):
     row_checksum: str | None = None
 
 
-class Finished(msgspec.Struct, frozen=True, tag=True):
+class Finished(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """Every input row has its result."""
 
     at: float
 
 
 Entry = (
-    Leased
+    Begun
+    | Leased
     | Uploaded
     | Intended
     | Accepted
@@ -211,29 +218,30 @@ def apply(ledger: Ledger, entry: Entry) -> Ledger:
 
     :raises IllegalEntryError: The shard is not in a state that allows the entry.
     """
-    replace = msgspec.structs.replace
     match entry:
+        case Begun(ledger=begun):
+            return begun
         case Leased(owner=owner, at=at, era=era):
             lease = Lease(owner=owner, epoch=ledger.lease.epoch + 1, at=at)
-            return replace(ledger, lease=lease, era=ledger.era if era is None else era)
+            return ledger.changed(lease=lease, era=ledger.era if era is None else era)
         case RoundPlanned(shards=shards):
-            return replace(ledger, shards=ledger.shards + shards)
+            return ledger.changed(shards=ledger.shards + shards)
         case CancelAsked(at=at):
-            return replace(ledger, cancel_asked_at=at)
+            return ledger.changed(cancel_asked_at=at)
         case Closed(closing=closing):
-            return replace(ledger, closing=closing)
+            return ledger.changed(closing=closing)
         case Reopened(at=at):
             begun_at = ledger.first_submitted_at if at is None else at
-            return replace(ledger, closing=None, first_submitted_at=begun_at)
+            return ledger.changed(closing=None, first_submitted_at=begun_at)
         case Relanding(destination=destination, partition_by=partition_by):
             shards = tuple(_to_land_again(ledger, shard) for shard in ledger.shards)
             again = ledger.lands_again or ledger.finished_at is not None
             where = {"destination": destination, "partition_by": partition_by}
-            return replace(ledger, shards=shards, finished_at=None, lands_again=again, **where)
+            return ledger.changed(shards=shards, finished_at=None, lands_again=again, **where)
         case RerunPlanned():
             return _rerun(ledger, entry)
         case Finished(at=at):
-            return replace(ledger, finished_at=at, lands_again=False)
+            return ledger.changed(finished_at=at, lands_again=False)
     return _apply_to_shard(ledger, entry)
 
 
@@ -276,28 +284,24 @@ def _unsuccessful(landing: Landing) -> int:
 
 
 def _apply_to_shard(ledger: Ledger, entry: Entry) -> Ledger:
-    replace = msgspec.structs.replace
     key = str(getattr(entry, "shard"))  # noqa: B009
     before = ledger.shard(key)
     if before.state not in LEGAL[type(entry)]:
         raise IllegalEntryError(f"shard {key} is {before.state}: {type(entry).__name__} cannot be recorded")
-    after = _shard_after(before, entry)
-    shards = tuple(after if shard.key == key else shard for shard in ledger.shards)
-    ledger = replace(ledger, shards=_with_room_for_one(shards, before.model) if isinstance(entry, Ended) else shards)
+    ledger = ledger.with_shard(_shard_after(before, entry))
+    if isinstance(entry, Ended):
+        ledger = _with_room_for_one(ledger, before.model)
     if isinstance(entry, Intended) and ledger.first_submitted_at is None:
-        ledger = replace(ledger, first_submitted_at=entry.at)
+        ledger = ledger.changed(first_submitted_at=entry.at)
     if isinstance(entry, Landed) and entry.embedding_size is not None and ledger.embedding_size is None:
-        ledger = replace(ledger, embedding_size=entry.embedding_size)
+        ledger = ledger.changed(embedding_size=entry.embedding_size)
     return ledger
 
 
-def _with_room_for_one(shards: tuple[ShardRecord, ...], model: str | None) -> tuple[ShardRecord, ...]:
+def _with_room_for_one(ledger: Ledger, model: str | None) -> Ledger:
     """A batch that ends frees room in its model's queue: the first shard that waits for it may be tried at once."""
-    for position, shard in enumerate(shards):
-        if shard.state == "planned" and shard.retry_at is not None and shard.model == model:
-            freed = msgspec.structs.replace(shard, retry_at=None)
-            return (*shards[:position], freed, *shards[position + 1 :])
-    return shards
+    waiting = next((shard for shard in ledger.held if shard.model == model), None)
+    return ledger if waiting is None else ledger.with_shard(msgspec.structs.replace(waiting, retry_at=None))
 
 
 def _shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901 - one flat table of entries

@@ -16,7 +16,7 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted", enc_hook=repr)).hexdigest()
 
 
-class Identity(msgspec.Struct, frozen=True):
+class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The task instance that owns a job. The try number is no part of it: every attempt works on the same job."""
 
     dag_id: str
@@ -35,7 +35,7 @@ class Identity(msgspec.Struct, frozen=True):
         return digest(self.dag_id, self.task_id, self.run_id, self.map_index)[:12]
 
 
-class Fingerprint(msgspec.Struct, frozen=True):
+class Fingerprint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     What was asked, as one hash a part, so that an error can name the part that changed.
 

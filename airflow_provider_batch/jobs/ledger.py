@@ -7,19 +7,22 @@ The state of a shard is derived from what is recorded of it, never stored beside
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
 
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.jobs.identity import Fingerprint, Identity
+from airflow_provider_batch.jobs.shard_index import HELD, UNTRIMMED, ShardIndex
 from airflow_provider_batch.requests.shards import Cut, Shard, ShardKey
 
 State = Literal["planned", "intended", "submitted", "ended", "landed"]
 
 
-class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
+class Intent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """
     One POST. `at` is when it was about to be made, `unanswered_at` when it ended without a clear answer; `open` until
     its outcome is known.
@@ -38,7 +41,7 @@ class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.at if self.unanswered_at is None else self.unanswered_at
 
 
-class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
+class Ending(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What the API said of a batch when nothing more would happen to it."""
 
     status: str
@@ -67,7 +70,7 @@ class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
-class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
+class Landing(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """
     What came of a shard: `part` is None when no row of it became final; `closed` says that none was left for another
     round. `max_attempts` and `max_rounds` are the limits by which rows were left for one. `folders` are the partitions
@@ -107,7 +110,7 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True):
         return {f"{folder}/{self.part}": rows for folder, rows in self.folders.items()}
 
 
-class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """
     One shard. `tokens` is the estimate of its input tokens; `retry_at` (epoch seconds) holds it back until then;
     `landed_before` is the landing that is to be repeated; `row_checksum` is that of its row numbers, None in ledgers of
@@ -169,7 +172,7 @@ class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
-class Lease(msgspec.Struct, frozen=True):
+class Lease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The attempt that may write. A higher epoch takes over; the older attempt notices before its next POST."""
 
     owner: str
@@ -177,7 +180,7 @@ class Lease(msgspec.Struct, frozen=True):
     at: float
 
 
-class Closing(msgspec.Struct, frozen=True):
+class Closing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why nothing more is sent. `final` ends the job; otherwise a new attempt may go on."""
 
     reason: Literal["timeout", "cancelled", "refused"]
@@ -186,7 +189,7 @@ class Closing(msgspec.Struct, frozen=True):
     final: bool = True
 
 
-class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
+class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, dict=True):
     """
     The whole record of a job's current generation. Times are epoch seconds.
 
@@ -195,6 +198,7 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
     lands its table once more. `token` is random, made with the job's first ledger and kept over its generations:
     batches that carry it are this job's (`submission.py`); a ledger of release 0.1 has none. `response_schema` is the
     JSON Schema of the answers, where a response model was given; `partition_by` is the layout of what has landed.
+    `birth` names the files of its events, `sequence` counts the events so far (`store.py`).
     """
 
     identity: Identity
@@ -219,6 +223,27 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
     response_schema: dict[str, Any] | None = None
     partition_by: tuple[str, ...] = ()
     token: str = ""
+    birth: str = ""
+    sequence: int = 0
+
+    @cached_property
+    def index(self) -> ShardIndex:
+        """Which shards are in which state; `changed` and `with_shard` keep it up to date."""
+        return ShardIndex.of(self.shards)
+
+    def changed(self, **fields: Any) -> Ledger:
+        """Return the ledger with other values for some fields."""
+        after = msgspec.structs.replace(self, **fields)
+        if after.shards is self.shards and "index" in self.__dict__:
+            after.__dict__["index"] = self.index
+        return after
+
+    def with_shard(self, shard: ShardRecord) -> Ledger:
+        """Return the ledger with one shard in the place of the one with its key."""
+        position = self.index.position(shard.key)
+        after = msgspec.structs.replace(self, shards=(*self.shards[:position], shard, *self.shards[position + 1 :]))
+        after.__dict__["index"] = self.index.moved(position, self.shards[position], shard)
+        return after
 
     @property
     def job(self) -> str:
@@ -237,11 +262,29 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def shard(self, key: str) -> ShardRecord:
         """Return one shard by its key."""
-        return next(shard for shard in self.shards if shard.key == key)
+        return self.shards[self.index.position(key)]
 
     def shards_in(self, *states: State) -> list[ShardRecord]:
         """Return the shards in any of these states, in order."""
-        return [shard for shard in self.shards if shard.state in states]
+        return list(self.each_in(*states))
+
+    def each_in(self, *states: State) -> Iterator[ShardRecord]:
+        """Yield the shards in any of these states, in order; the first ones cost no more than themselves."""
+        return (self.shards[position] for position in self.index.group(*states))
+
+    def count_in(self, *states: State) -> int:
+        """Return how many shards are in any of these states."""
+        return self.index.count(*states)
+
+    @property
+    def held(self) -> list[ShardRecord]:
+        """Planned shards that wait for a moment (`retry_at`), in order."""
+        return [self.shards[position] for position in self.index.group(HELD)]
+
+    @property
+    def untrimmed(self) -> list[ShardRecord]:
+        """Landed shards whose part still holds rows that go again, in order."""
+        return [self.shards[position] for position in self.index.group(UNTRIMMED)]
 
     @property
     def batch_ids(self) -> list[str]:

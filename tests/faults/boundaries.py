@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,10 +22,21 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_batch.api.client import BatchClient
+from airflow_provider_batch.jobs.ledger_files import is_ledger_file
 from airflow_provider_batch.storage import Location
 
 API_CALLS = ("upload", "create", "retrieve", "list_page", "cancel", "download", "download_video", "delete_file")
-LEDGER = "ledger.json"
+_BIRTH = re.compile(r"(?<=ledger|events)-[0-9a-f]+(?=-)")
+
+
+def is_of_a_ledger(boundary: str) -> bool:
+    """Return whether a boundary is a read or a write of one of a ledger's files."""
+    return "ledger" in boundary or "events" in boundary
+
+
+def shown(name: str) -> str:
+    """Return a file's name without what is random in it."""
+    return _BIRTH.sub("", name)
 
 
 class Counter:
@@ -96,14 +108,14 @@ def _watch_writes(boundaries: Boundaries) -> None:
 
     @contextmanager
     def counted_writing(self: Location) -> Iterator[Path]:
-        boundaries.passed(f"write {self.name}: before")
+        boundaries.passed(f"write {shown(self.name)}: before")
         with writing(self) as temporary:
             yield temporary
 
     def counted_publish(self: Location, temporary: Path) -> None:
-        boundaries.passed(f"write {self.name}: not visible yet")
+        boundaries.passed(f"write {shown(self.name)}: not visible yet")
         publish(self, temporary)
-        boundaries.passed(f"write {self.name}: visible")
+        boundaries.passed(f"write {shown(self.name)}: visible")
 
     Location.writing = counted_writing  # type: ignore[method-assign]
     Location._publish = counted_publish  # type: ignore[method-assign]
@@ -113,9 +125,9 @@ def _watch_writes(boundaries: Boundaries) -> None:
 
 def _removing(remove: Callable[[Location], None], boundaries: Boundaries) -> Callable[[Location], None]:
     def counted(self: Location) -> None:
-        boundaries.passed(f"delete {self.name}: before")
+        boundaries.passed(f"delete {shown(self.name)}: before")
         remove(self)
-        boundaries.passed(f"delete {self.name}: after")
+        boundaries.passed(f"delete {shown(self.name)}: after")
 
     return counted
 
@@ -125,8 +137,8 @@ def _watch_reads(boundaries: Boundaries) -> None:
 
     def counted_read(self: Location) -> bytes | None:
         data = read(self)
-        if self.name == LEDGER:
-            boundaries.passed(f"read {self.name}: after")
+        if is_ledger_file(self.name):
+            boundaries.passed(f"read {shown(self.name)}: after")
         return data
 
     Location.read_or_none = counted_read  # type: ignore[method-assign]

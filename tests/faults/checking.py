@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_batch.jobs.ledger_files import is_ledger_file
 from tests.faults.scenarios import Scenario
 
 STRAY_STATE = "the state folder holds"
@@ -116,8 +117,10 @@ def _wrong(folder: Path, emulator: dict[str, Any]) -> list[str]:
 
 
 def _stray(state: Path) -> list[str]:
-    kept = {"ledger.json", ".lock"}
-    return sorted(str(path.relative_to(state)) for path in state.rglob("*") if path.is_file() and path.name not in kept)
+    files = (path for path in state.rglob("*") if path.is_file())
+    return sorted(
+        str(path.relative_to(state)) for path in files if path.name != ".lock" and not is_ledger_file(path.name)
+    )
 
 
 def wrong_with_rows(scenario: Scenario, state: EndState, given: list[dict[str, Any]]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from airflow_provider_batch.emulator.testing import Emulator
-from tests.faults.boundaries import LEDGER, Boundaries
+from tests.faults.boundaries import Boundaries, is_of_a_ledger
 from tests.faults.checking import STRAY_STATE, EndState, differences, observe, wrong_with_rows
 from tests.faults.driving import LONG_QUIET_PERIOD, End, Run, end_of, rows_of
 from tests.faults.points import Point
@@ -95,7 +95,7 @@ def _held(scenario: Scenario, point: Point, folder: Path, emulator: Emulator, du
     if not first.is_stopped:
         return Verdict(point, name, "not reached", tuple(_wrong(run, end_of(first), due)))
     second = run.start(None, "second")
-    second.wait(LOCKED if LEDGER in name else ENDS_WITHIN)
+    second.wait(LOCKED if is_of_a_ledger(name) else ENDS_WITHIN)
     waits = second.is_stopped
     first.go_on()
     first.wait()
@@ -109,7 +109,7 @@ def _overtaken(scenario: Scenario, point: Point, folder: Path, emulator: Emulato
     if not first.is_stopped:
         return Verdict(point, name, "not reached", tuple(_wrong(run, end_of(first), due)))
     second = run.start(Boundaries(folder / "trace2", {point.at[1]: signal.SIGSTOP}, reads=True), "second")
-    second.wait(LOCKED if LEDGER in name else ENDS_WITHIN)
+    second.wait(LOCKED if is_of_a_ledger(name) else ENDS_WITHIN)
     first.go_on()
     first.wait(LOCKED * 2)
     waits = first.is_stopped

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from airflow_provider_batch import storage
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.endpoints import Endpoint
@@ -32,6 +30,7 @@ from airflow_provider_batch.jobs.decisions import Limits
 from airflow_provider_batch.jobs.identity import Identity
 from airflow_provider_batch.jobs.opening import open_job
 from airflow_provider_batch.jobs.request import JobRequest, Tools
+from airflow_provider_batch.jobs.store import LedgerStore
 from airflow_provider_batch.requests.prepare import RequestSpec
 from tests.faults.processes import Child, in_a_process, warm_up
 
@@ -102,10 +101,9 @@ class Soak:
 
     def landed(self) -> int:
         """How many shards have landed, as the ledger has it."""
-        ledger = next((self.folder / "state").glob("*/*/ledger.json"), None)
-        if ledger is None:
-            return 0
-        return sum("landing" in shard for shard in msgspec.json.decode(ledger.read_bytes())["shards"])
+        found = next((self.folder / "state").glob("*/*/ledger.json"), None)
+        ledger = None if found is None else LedgerStore(storage.resolve(str(found.parent))).load()
+        return 0 if ledger is None else ledger.count_in("landed")
 
     def check(self) -> dict[str, Any]:
         """Count what is in the table, with an engine that did not write it."""

@@ -16,7 +16,8 @@ from airflow_provider_batch.exceptions import JobTakenError, StorageError
 from airflow_provider_batch.jobs.entries import Intended, Leased, Refused
 from airflow_provider_batch.jobs.identity import Fingerprint, Identity
 from airflow_provider_batch.jobs.ledger import Lease, Ledger, ShardRecord
-from airflow_provider_batch.jobs.store import VERSION, LedgerStore
+from airflow_provider_batch.jobs.ledger_files import VERSION, is_ledger_file
+from airflow_provider_batch.jobs.store import LedgerStore
 from tests.object_stores.server import S3Server, at
 from tests.writers import at_once
 
@@ -83,18 +84,22 @@ class TestALedger:
         ledger = a_ledger()
         store.location.write(content)
         for use in (store.load, lambda: store.begin(ledger), lambda: store.record(ledger, Leased("me", 1.0))):
-            with pytest.raises(StorageError, match=r"ledger\.json: expected the ledger of a job, .* move it away"):
+            with pytest.raises(StorageError, match=r"ledger\.json: expected the ledger .* move ledger.json away"):
                 use()
         assert store.location.read_or_none() == content
 
     def test_cut_off_anywhere_is_an_error(self, store: LedgerStore) -> None:
-        store.begin(a_ledger())
-        whole = store.location.read_or_none()
-        assert whole is not None
-        for length in range(0, len(whole.rstrip()), 37):
-            store.location.write(whole[:length])
-            with pytest.raises(StorageError):
-                store.load()
+        store.record(store.begin(a_ledger()), Intended(KEY, 2.0))
+        names = [name for name in store.folder.list() if is_ledger_file(name)]
+        assert len(names) == 3
+        for location in (store.folder / name for name in names):
+            whole = location.read_or_none()
+            assert whole is not None
+            for length in range(0, len(whole.rstrip()), 37):
+                location.write(whole[:length])
+                with pytest.raises(StorageError):
+                    store.load()
+            location.write(whole)
 
     def test_of_a_newer_release_is_refused_and_left_alone(self, store: LedgerStore) -> None:
         ledger = a_ledger()
@@ -154,22 +159,23 @@ class TestRecording:
         store.check_lease(newer)
         assert store.load() == newer
 
+    @pytest.mark.parametrize("earlier", [0, 1], ids=["a new file of events", "one more line"])
     def test_that_loses_between_reading_and_writing_leaves_the_winners_ledger(
-        self, store: LedgerStore, monkeypatch: pytest.MonkeyPatch
+        self, store: LedgerStore, monkeypatch: pytest.MonkeyPatch, earlier: int
     ) -> None:
         """The process slept after it had read: what it read was right, and is not any more."""
         older = store.begin(a_ledger())
+        for _ in range(earlier):
+            older = store.record(older, Leased("me", 1.5))
         winners: list[Ledger] = []
-        read_stored = storage.Location.read_stored
+        write_if = storage.Location.write_if
 
-        def then_overtaken(self: storage.Location) -> storage.Stored | None:
-            stored = read_stored(self)
-            if not winners:
-                monkeypatch.undo()
-                winners.append(store.record(older, Leased("another", 2.0)))
-            return stored
+        def overtaken(self: storage.Location, data: bytes, version: str | None) -> bool:
+            monkeypatch.undo()
+            winners.append(LedgerStore(store.folder).record(older, Leased("another", 2.0)))
+            return write_if(self, data, version)
 
-        monkeypatch.setattr(storage.Location, "read_stored", then_overtaken)
+        monkeypatch.setattr(storage.Location, "write_if", overtaken)
         with pytest.raises(JobTakenError):
             store.record(older, Intended(KEY, 3.0))
         assert store.load() == winners[0]

@@ -25,6 +25,7 @@ from airflow_provider_batch.exceptions import (
     SourceError,
     StorageError,
 )
+from airflow_provider_batch.jobs.ledger_files import is_ledger_file
 from airflow_provider_batch.jobs.opening import open_job
 from airflow_provider_batch.jobs.store import LedgerStore, job_folder
 from tests.jobs.support import check_paid_once, run, some_rows, step_until_waiting
@@ -113,7 +114,7 @@ class TestAJob:
         job = summary["job"]
         parts = [f"part-{job}-{number:05}-01.parquet" for number in (1, 2, 3)]
         assert bucket.keys("table") == [f"_manifest-{job}.json", *parts]
-        assert [key.rpartition("/")[2] for key in bucket.keys("state")] == ["ledger.json"]
+        assert all(is_ledger_file(key.rpartition("/")[2]) for key in bucket.keys("state"))
         assert summary["manifest"] == f"{bucket.uri}/table/_manifest-{job}.json"
 
     def test_goes_over_several_rounds(self, emulator: Emulator, bucket: Bucket) -> None:

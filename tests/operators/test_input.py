@@ -155,7 +155,7 @@ class TestRows:
         body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": content}]}
         task = operator(source=[{"key": str(tmp_path / "k0.png")}], body=body, data_urls=["key"], keep_shards=True)
         assert task.execute(a_context())["statuses"] == {"succeeded": 1}
-        (shard,) = (tmp_path / "table" / "_openai_batch").rglob("*.jsonl")
+        (shard,) = (tmp_path / "table" / "_openai_batch").rglob("g1/*.jsonl")
         sent = json.loads(shard.read_text())["body"]["messages"][0]["content"][0]["image_url"]["url"]
         assert sent == f"data:image/png;base64,{base64.b64encode(image).decode()}"
         assert landed(tmp_path)[0][0] == str(tmp_path / "k0.png")

@@ -25,6 +25,7 @@ from airflow_provider_batch.jobs.entries import Leased, Relanding, Reopened, Rer
 from airflow_provider_batch.jobs.finishing import decode_columns, encode_columns, where_the_money_is
 from airflow_provider_batch.jobs.identity import Fingerprint
 from airflow_provider_batch.jobs.ledger import Lease, Ledger, ShardRecord
+from airflow_provider_batch.jobs.overlap import check_overlap
 from airflow_provider_batch.jobs.preparing import (
     asked_fingerprint,
     check_arguments,
@@ -143,6 +144,7 @@ def _begin(
     """Prepare the shards of a job's first generation, or of the one after the given ledger, and begin it."""
     generation = 1 if after is None else after.generation + 1
     identity = request.identity if after is None else after.identity  # another index may have begun the job
+    check_overlap(request, tools)
     if request.destination is not None:
         check_destination(tools.resolve(request.destination), identity.job, request.if_exists)
     folder = store.shards(generation)

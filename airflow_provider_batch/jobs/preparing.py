@@ -12,6 +12,7 @@ from airflow_provider_batch.api.endpoints import MAX_FILE_BYTES, MAX_METADATA_KE
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.jobs.identity import Fingerprint, digest, fingerprint
 from airflow_provider_batch.jobs.ledger import ShardRecord
+from airflow_provider_batch.jobs.overlap import check_overlap
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.responses import check_response_model
 from airflow_provider_batch.jobs.submission import MAX_USER_PAIRS, OWN_KEYS
@@ -27,6 +28,7 @@ from airflow_provider_batch.results.structured.shapes import ParsedColumn
 def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
     """Read and check the whole input as a job would, send and keep nothing, and say what would be sent."""
     check_arguments(request)
+    check_overlap(request, tools)
     with open_source(request.source, resolve=tools.resolve) as source:
         prepared = prepare_shards(request, tools, source, discard)
     model = request.spec.response_model

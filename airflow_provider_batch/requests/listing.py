@@ -136,7 +136,7 @@ def _matches(location: Location) -> list[FoundFile]:
     visible = {
         path: info
         for path, info in sorted(matched.items())
-        if not any(_is_hidden(name) and name not in asked for name in path.rstrip("/").split("/"))
+        if not any(is_hidden(name) and name not in asked for name in path.rstrip("/").split("/"))
     }
     if not visible:
         raise SourceError("this pattern matches no file.", file=location.uri)
@@ -158,7 +158,7 @@ def _within(folder: Location) -> list[FoundFile]:
     files = {
         path: info
         for path, info in sorted(listed.items())
-        if not any(map(_is_hidden, path[len(root) :].strip("/").split("/")))
+        if not any(map(is_hidden, path[len(root) :].strip("/").split("/")))
     }
     found = [_found(folder.at(path), info) for path, info in files.items() if _kind(path)[0] is not None]
     if not found:
@@ -185,6 +185,6 @@ def _kind(path: str) -> tuple[str | None, str | None]:
     return next((kind for end, kind in FORMATS.items() if name.endswith(end)), None), None
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """Return whether readers pass by a name: as for Spark, `_dt=2026-11-01` is a partition all the same."""
     return name.startswith(".") or (name.startswith("_") and "=" not in name)

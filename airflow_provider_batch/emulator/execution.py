@@ -240,6 +240,9 @@ class Execution:
             message = rule.message or "This request was not run."
             written = result_lines.not_run(line_id, line.custom_id, rule.code or "request_timeout", message)
             return _Result(written, -1, in_output=False)
+        if rule := line.rule("silent_line"):
+            written = result_lines.answered(line_id, line.custom_id, "", 0, {})
+            return _Result(written, -1, in_output=rule.file == "output")
         return _Result({}, -1, in_output=False) if line.rule("missing_line") else None
 
     def _answer(self, batch: BatchRecord, line: _Line, ids: tuple[str, str], settings: Settings) -> _Result:

@@ -8,6 +8,7 @@ own fields).
 |---|---|---|---|
 | `http_error` | line | an HTTP error; `file="output"`: in the wrong file | `status` 500, `code`, `message`, `file` |
 | `not_run` | line | `response` is null; `error` says why | `code` "request_timeout", `message` |
+| `silent_line` | line | not run; `status_code` 0, an empty body, no error | `file` "error" |
 | `content_filter` | line | the answer was stopped by the filter | |
 | `refusal` | line | the model refuses | `message` |
 | `truncated` | line | the answer is cut: `finish_reason` length, or status `incomplete` | |
@@ -74,6 +75,7 @@ from airflow_provider_batch.emulator.result_forms import ResultForm
 LineKind = Literal[
     "http_error",
     "not_run",
+    "silent_line",
     "content_filter",
     "refusal",
     "truncated",

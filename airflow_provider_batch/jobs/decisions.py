@@ -121,13 +121,13 @@ def row_is_final(outcome: RowOutcome, *, round: int, closing: bool, limits: Limi
 
 def is_transient(outcome: RowOutcome) -> bool:
     """
-    Return whether the same request can succeed later: 408, 409, 429, 5xx, a request's time-out, a file refused for
-    other rows.
+    Return whether the same request can succeed later: 408, 409, 429, 5xx, no HTTP status (0), a request's time-out, a
+    file refused for other rows, a line that says nothing of its request.
     """
     if outcome.error_code in {"request_timeout", "not_run"}:
         return True
     code = outcome.status_code
-    return code is not None and (code in TRANSIENT_CODES or code >= 500)
+    return code is not None and (code == 0 or code in TRANSIENT_CODES or code >= 500)
 
 
 def queue_retry_at(shard: ShardRecord, now: float) -> float:

@@ -21,6 +21,7 @@ from airflow_provider_batch.api.objects import FileError
 from airflow_provider_batch.economics.prices import PICODOLLARS, TokenUsage, price_list
 from airflow_provider_batch.results import bodies
 from airflow_provider_batch.results.answers import FAILED, SUCCEEDED, UNREADABLE, reader
+from airflow_provider_batch.results.never_run import says_nothing
 from airflow_provider_batch.results.raw_body import read_raw_body
 from airflow_provider_batch.results.schema import COST_COLUMN, USAGE_COLUMNS, TableSpec, own_columns
 from airflow_provider_batch.results.structured.parsing import parsing
@@ -28,6 +29,8 @@ from airflow_provider_batch.results.tolerant import read_as
 from airflow_provider_batch.results.vectors import NumberLines
 
 EXPIRED, CANCELLED, MISSING = "expired", "cancelled", "missing"
+#: The error code of a row that failed without having been run.
+NOT_RUN = "not_run"
 
 #: `error.code` of a line whose request never ran because its batch ended. The set of codes is open; any other is a
 #: failure.
@@ -115,15 +118,13 @@ class LineReader:
         try:
             line = read_as(raw, self._line)
         except ValueError as error:
-            shown = raw[:_SHOWN].decode("utf-8", "replace")
-            message = f"The result line cannot be read ({error}): {shown}"
-            return unanswered(FAILED, UNREADABLE, message, own_failure=True)
+            return _unreadable(raw, error)
         return self._row(line, raw)
 
     def _row(self, line: Any, raw: bytes) -> Row:
         response = line.response
         if response is None or (response.status_code is None and response.body is None):
-            return _not_run(line)
+            return _not_run(line, raw)
         status_code, body = response.status_code, response.body
         if body is None or not (status_code is None or 200 <= status_code < 300):
             return self._failed(line, raw)
@@ -151,6 +152,8 @@ class LineReader:
 
     def _failed(self, line: Any, raw: bytes) -> Row:
         response = line.response
+        if not response.status_code and says_nothing(raw):
+            return _never_run()
         body = response.body or bodies.Body()
         error = body.error or line.error or bodies.ErrorInfo()
         status_code = response.status_code
@@ -227,18 +230,28 @@ def _file_refused(position: int, refused: Mapping[int, FileError]) -> Row:
         about = f" (param {error.param})" if error.param else ""
         return unanswered(FAILED, error.code or "invalid_request", f"{error.message}{about}")
     if refused:
-        return unanswered(FAILED, "not_run", "The API refused the file for other lines; this request was not run.")
+        return unanswered(FAILED, NOT_RUN, "The API refused the file for other lines; this request was not run.")
     return unanswered(FAILED, "batch_failed", "The API refused the batch as a whole; this request was not run.")
 
 
-def _not_run(line: Any) -> Row:
+def _not_run(line: Any, raw: bytes) -> Row:
     error = line.error or bodies.ErrorInfo()
     if (status := ENDED_WITH_BATCH.get(error.code or "")) is not None:
         return unanswered(status, error.code, error.message)
-    if error.code is None and error.message is None:
-        message = "The result line holds neither a response nor an error."
-        return unanswered(FAILED, "no_response", message, own_failure=True)
-    return unanswered(FAILED, error.code or error.type or "unknown_error", error.message, own_failure=True)
+    if error.code or error.message or error.type:
+        return unanswered(FAILED, error.code or error.type or "unknown_error", error.message, own_failure=True)
+    return _never_run() if says_nothing(raw) else _unreadable(raw, "it holds neither a response nor an error")
+
+
+def _never_run() -> Row:
+    """Return the row of a request that its line says nothing of: it goes again, and that was no attempt of its own."""
+    message = "The result line holds neither a response nor an error: this request was not run."
+    return unanswered(FAILED, NOT_RUN, message)
+
+
+def _unreadable(raw: bytes, why: object) -> Row:
+    shown = raw[:_SHOWN].decode("utf-8", "replace")
+    return unanswered(FAILED, UNREADABLE, f"The result line cannot be read ({why}): {shown}", own_failure=True)
 
 
 def count_tokens(usage: bodies.Usage) -> TokenUsage:

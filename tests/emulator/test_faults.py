@@ -66,6 +66,14 @@ def test_an_error_status_can_stand_in_the_output_file(client: openai.OpenAI, emu
     assert batch.error_file_id is None
 
 
+def test_a_line_says_nothing_of_its_request(client: openai.OpenAI, emulator: Emulator) -> None:
+    emulator.fault(kind="silent_line", custom_id="r2")
+    batch = run(client, chat_lines(3))
+    (result,) = results(client, batch.error_file_id).values()
+    assert (result["error"], result["response"]) == (None, {"status_code": 0, "request_id": "", "body": {}})
+    assert emulator.state()["batches"][0]["billed"] == 2
+
+
 def test_a_line_that_was_not_run_has_an_error_and_no_response(client: openai.OpenAI, emulator: Emulator) -> None:
     emulator.fault(kind="not_run", custom_id="r2")
     result = results(client, run(client, chat_lines(3)).error_file_id)["r2"]

@@ -473,6 +473,18 @@ class TestOddResults:
         check_table(tmp_path, rows)
         assert statuses(tmp_path) == {"succeeded": 5}
 
+    @pytest.mark.parametrize("file", ["error", "output"])
+    def test_a_row_of_which_its_line_says_nothing_was_never_run_and_goes_again(
+        self, emulator: Emulator, tmp_path: Path, file: str
+    ) -> None:
+        """More often than a row may fail: it has no attempt to its name."""
+        emulator.fault(kind="silent_line", executions=LIMITS.max_attempts + 1, custom_id="[24]", file=file)
+        rows = some_rows(5)
+        run(a_request(tmp_path, rows), tools_for(emulator))
+        check_table(tmp_path, rows)
+        assert statuses(tmp_path) == {"succeeded": 5}
+        check_paid_once(emulator)
+
     def test_a_download_that_is_cut_is_started_again(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.fault(kind="cut_body", times=1)
         rows = some_rows(5)

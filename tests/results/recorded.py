@@ -262,7 +262,14 @@ CHAT_LINES = [
         CHAT,
         encoded(success("1", {"error": None}, 0)),
         "failed",
-        {"status_code": 0, "error_code": "http_0"},
+        {"status_code": None, "error_code": "not_run"},
+    ),
+    Recorded(
+        "status code 0 with an error",
+        CHAT,
+        encoded(success("1", {"error": {"message": "Gone."}}, 0)),
+        "failed",
+        {"status_code": 0, "error_code": "http_0", "error_message": "Gone."},
         own_failure=True,
     ),
     Recorded(
@@ -311,7 +318,14 @@ CHAT_LINES = [
         CHAT,
         encoded({"custom_id": "1"}),
         "failed",
-        {"error_code": "no_response"},
+        {"error_code": "not_run"},
+    ),
+    Recorded(
+        "an answer under another name",
+        CHAT,
+        encoded({"custom_id": "1", "result": success("1")["response"]}),
+        "failed",
+        {"error_code": "unreadable_line"},
         own_failure=True,
     ),
 ]

@@ -265,6 +265,38 @@ class TestRetry:
             seen[row["custom_id"]] = row["state"]["attempts"]
         assert seen == {**dict.fromkeys(ids, 1), "http": 2, "timeout": 2}
 
+    @pytest.mark.parametrize(
+        "response",
+        [
+            None,
+            {},
+            {"status_code": 0},
+            {"status_code": None, "body": None},
+            {"status_code": "0", "body": ""},
+            {"status_code": 0, "request_id": "", "body": {}},
+            {"status_code": 0, "body": {"error": {"message": ""}}},
+        ],
+    )
+    @pytest.mark.parametrize("error", [None, {}, {"code": None, "message": ""}, "absent"])
+    @pytest.mark.parametrize("in_output", [True, False])
+    def test_a_line_that_says_nothing_of_its_request_is_no_attempt_of_its_row(
+        self, response: Any, error: Any, in_output: bool, tmp_path: Path
+    ) -> None:
+        line = {"id": "batch_req_1", "custom_id": "0", "response": response, "error": error}
+        given = {name: value for name, value in line.items() if value != "absent"}
+        seen: list[RowOutcome] = []
+        lines = ([given], []) if in_output else ([], [given])
+        land(tmp_path, ["0"], *lines, is_final=lambda outcome: seen.append(outcome) is None)
+        assert [(outcome.error_code, outcome.attempts) for outcome in seen] == [("not_run", 0)]
+
+    @pytest.mark.parametrize("name", ["result", "output", "response_body"])
+    def test_a_line_that_answers_under_another_name_is_no_row_that_was_not_run(self, name: str, tmp_path: Path) -> None:
+        """Invariant 2: what it holds may be paid for."""
+        lines = [{"custom_id": one, name: success(one)["response"]} for one in IDS]
+        landed = land(tmp_path, IDS, lines)
+        assert {row["error_code"] for row in landed.rows} == {"unreadable_line"}
+        assert landed.report.matching.unreadable_rows == len(IDS)
+
     def test_a_second_retry_replaces_state_and_position(self, tmp_path: Path) -> None:
         first = land(tmp_path, IDS, None, None, is_final=never)
         table = pa.ipc.open_file(str(tmp_path / "retry.arrow")).read_all()

@@ -249,33 +249,13 @@ def _tools(key: str, base_url: str | None) -> Tools:
 
 
 def _print(values: Mapping[str, Any], as_json: bool) -> None:
-    """Render one result as JSON, or as a table of names and values; a list of mappings becomes a table of its own."""
+    """Print one result, as JSON or as tables."""
     if as_json:
         typer.echo(json.dumps(values, indent=2, default=str))
         return
-    from rich.console import Console
-    from rich.table import Table
+    from airflow_provider_batch.printing import as_text, width_of
 
-    console = Console()
-    facts = Table(show_header=False, box=None)
-    for name, value in values.items():
-        if not (isinstance(value, list) and value and isinstance(value[0], Mapping)):
-            facts.add_row(name, _shown(value))
-    console.print(facts)
-    for value in values.values():
-        if isinstance(value, list) and value and isinstance(value[0], Mapping):
-            table = Table(*map(str, value[0]))
-            for row in value:
-                table.add_row(*(_shown(cell) for cell in row.values()))
-            console.print(table)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_shown(entry)}" for key, entry in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(str, value[:3])) + (f" and {len(value) - 3} more" if len(value) > 3 else "")
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    typer.echo(as_text(values, width_of(sys.stdout)))
 
 
 if __name__ == "__main__":

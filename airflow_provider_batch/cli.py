@@ -245,7 +245,7 @@ def _tools(key: str, base_url: str | None) -> Tools:
     from airflow_provider_batch.api.settings import ClientSettings
     from airflow_provider_batch.jobs.request import Tools
 
-    return Tools(client=BatchClient(ClientSettings(api_key=key, base_url=base_url, name="OPENAI_API_KEY")))
+    return Tools.by_service_time(BatchClient(ClientSettings(api_key=key, base_url=base_url, name="OPENAI_API_KEY")))
 
 
 def _print(values: Mapping[str, Any], as_json: bool) -> None:

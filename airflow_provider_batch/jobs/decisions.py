@@ -172,7 +172,8 @@ def files_are_late(batch: Batch) -> bool:
 
 def _unknown_outcome(ledger: Ledger, limits: Limits, now: float) -> Action | None:
     for shard in ledger.each_in("intended"):
-        if now >= shard.intents[-1].last_at + limits.quiet_period:
+        # A clock that was set back a long way is no reason to wait as long: the look-up goes by proof.
+        if abs(now - shard.intents[-1].last_at) >= limits.quiet_period:
             return Resolve(shard.key)
     return None
 
@@ -246,7 +247,7 @@ def _wait_for_the_end(ledger: Ledger, limits: Limits, now: float) -> Action:
     closing = ledger.closing
     if closing is not None and closing.reason == "timeout":
         since = ledger.cancel_asked_at if ledger.cancel_asked_at is not None else closing.at - CANCEL_PATIENCE
-        if now >= since + CANCEL_PATIENCE:
+        if abs(now - since) >= CANCEL_PATIENCE:  # a clock that was set back does not hold up the end
             return Finish("timeout")
         return _wait_until(ledger, since + CANCEL_PATIENCE, now)
     return _wait(ledger, limits, now)
@@ -280,7 +281,7 @@ def _submission(ledger: Ledger, limits: Limits, now: float) -> Action | None:
         return None
     if ledger.count_in("intended", "submitted") >= limits.max_active_batches:
         return None
-    held = {shard.key: shard.model for shard in ledger.held if shard.retry_at is not None and now < shard.retry_at}
+    held = {shard.key: shard.model for shard in ledger.held if _is_held(shard, now)}
     full = set(held.values())
     enqueued: Counter[str | None] = Counter()
     if limits.max_enqueued_tokens is not None:
@@ -292,6 +293,11 @@ def _submission(ledger: Ledger, limits: Limits, now: float) -> Action | None:
         if may_go and _has_room(shard, enqueued[shard.model], limits):
             return Submit(shard.key)
     return None
+
+
+def _is_held(shard: ShardRecord, now: float) -> bool:
+    """Return whether a shard waits for its turn; a clock that was set back makes no pause longer than the longest."""
+    return shard.retry_at is not None and 0 < shard.retry_at - now <= QUEUE_PAUSES[1]
 
 
 def _has_room(shard: ShardRecord, enqueued: int, limits: Limits) -> bool:
@@ -308,8 +314,7 @@ def _wait(ledger: Ledger, limits: Limits, now: float) -> Wait | GiveUpOnFiles:
         return GiveUpOnFiles(running[0].key)
     moments = [shard.intents[-1].last_at + limits.quiet_period for shard in ledger.shards_in("intended")]
     if ledger.closing is None:
-        pauses = (shard.retry_at for shard in ledger.held if shard.retry_at is not None)
-        moments += [moment for moment in pauses if moment > now]
+        moments += [shard.retry_at for shard in ledger.held if shard.retry_at is not None and _is_held(shard, now)]
     deadline = _deadline(ledger, limits)
     moments += [deadline] if deadline is not None and deadline > now else []
     return _wait_until(ledger, min(moments, default=now + limits.timeout), now)

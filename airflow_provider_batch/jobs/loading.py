@@ -28,13 +28,13 @@ from airflow_provider_batch.jobs.foreign import ForeignRows, read_foreign
 from airflow_provider_batch.jobs.identity import digest
 from airflow_provider_batch.jobs.ledger import Ending, Ledger, ShardRecord
 from airflow_provider_batch.jobs.loaded_table import LoadedTable
+from airflow_provider_batch.jobs.lookup import INTENT_KEY
 from airflow_provider_batch.jobs.observing import look_at
 from airflow_provider_batch.jobs.placing import NEEDS, Place, Placing
 from airflow_provider_batch.jobs.request import IfExists, Raw, Tools
 from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.shard_files import has_rows, rows_of
 from airflow_provider_batch.jobs.store import LedgerStore
-from airflow_provider_batch.jobs.submission import INTENT_KEY
 from airflow_provider_batch.jobs.understanding import check_understood
 from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests.arrays import mask

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from airflow_provider_batch import storage
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.endpoints import COMPLETION_WINDOW
+from airflow_provider_batch.jobs.clock import ServiceClock
 from airflow_provider_batch.jobs.decisions import Limits
 from airflow_provider_batch.jobs.identity import Identity
 from airflow_provider_batch.requests.prepare import RequestSpec
@@ -65,10 +66,31 @@ class JobRequest:
 
 @dataclass(frozen=True)
 class Tools:
-    """What a job touches the world with."""
+    """
+    What a job touches the world with.
+
+    :param clock: Epoch seconds; a clock that goes back, or differs between attempts, makes waits longer or shorter.
+    """
 
     client: BatchClient
     resolve: Resolver = storage.resolve
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("airflow_provider_batch.jobs"))
+
+    @classmethod
+    def by_service_time(cls, client: BatchClient, **others: Any) -> Tools:
+        """Return tools whose clock is the service's: the way for jobs that outlive a process."""
+        return cls(client=client, clock=ServiceClock(client), **others)
+
+    def know_the_time(self) -> bool:
+        """Return whether the clock is one that all attempts of a job share, after asking the service if need be."""
+        if not isinstance(self.clock, ServiceClock):
+            return True
+        self.clock.ask()
+        self.clock()
+        return self.clock.is_known
+
+    def wall(self, moment: float) -> float:
+        """Return a moment of the clock as one of this machine's wall clock, for those who wait by that."""
+        return self.clock.here(moment) if isinstance(self.clock, ServiceClock) else moment

@@ -137,6 +137,8 @@ class Job:
         active = self.ledger.active_ids
         if active:
             self.seen.update(look_at(self.tools.client, active))
+        if self.ledger.first_submitted_at is not None:
+            self.tools.know_the_time()
         for duplicate in find_duplicates(self.tools.client, self.ledger, self.tools.clock()):
             self.tools.log.warning("Batch %s is a duplicate that showed late; it is cancelled.", duplicate.id)
             self.tools.client.cancel(duplicate.id)
@@ -265,6 +267,10 @@ class Job:
 
     def _resolve(self, shard: ShardRecord) -> None:
         found = find_batches(self.tools.client, self.ledger, shard)
+        if not found and not self.tools.know_the_time():
+            # No clock says how long ago the create was: the list gets its time to show it now.
+            self.tools.sleep(self.request.limits.quiet_period)
+            found = find_batches(self.tools.client, self.ledger, shard)
         if not found:
             self._record(entries.Absent(shard.key))
             self.tools.log.info("Shard %s: its create made no batch.", shard.key)

@@ -277,7 +277,7 @@ class OpenAIBatchOperator(BaseOperator):
             conn_id=self.conn_id,
             batch_ids=list(wait.batch_ids),
             poll_interval=self.poll_interval,
-            until=wait.until,
+            until=job.tools.wall(wait.until),
             progress=job.progress(),
             cancel_on_kill=self.cancel_on_kill,
             ledger=None if len(fitting(wait.batch_ids)) == len(wait.batch_ids) else job.store.folder.uri,
@@ -315,7 +315,7 @@ class OpenAIBatchOperator(BaseOperator):
         from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
         from airflow_provider_batch.jobs.request import Tools
 
-        return Tools(client=OpenAIBatchHook(conn_id=self.conn_id).client, resolve=resolve_airflow)
+        return Tools.by_service_time(OpenAIBatchHook(conn_id=self.conn_id).client, resolve=resolve_airflow)
 
     def _request(self, context: Context) -> JobRequest:
         from airflow_provider_batch.hooks.object_storage import resolve_airflow

@@ -23,6 +23,7 @@ from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_batch.hooks.task_state import FINISHED, task_state
+from airflow_provider_batch.jobs.clock import ForwardClock
 from airflow_provider_batch.jobs.roster import Gone, Seen, Snapshot, Trouble
 from airflow_provider_batch.jobs.waiting import Wake, Watch
 from airflow_provider_batch.triggers.lookout import Lookout
@@ -101,6 +102,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
         self.ledger = ledger
         self.unknown = unknown
         self._watch = self._watch_of(self.batch_ids)
+        self._now = ForwardClock(lambda: time.time())
         self._has_read_ledger = False
         self._fired = False
         self._clock: asyncio.TimerHandle | None = None
@@ -186,7 +188,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
             async with asyncio.timeout(None) as limit:
                 self._keep_time(limit)
                 while True:
-                    if (wake := self._watch.wake(time.time())) is not None:
+                    if (wake := self._watch.wake(self._now())) is not None:
                         return wake
                     limit.reschedule(self._loop_moment())
                     snapshot = await anext(snapshots)
@@ -210,7 +212,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
             self._clock = asyncio.get_running_loop().call_later(CLOCK_CHECK, self._keep_time, limit)
 
     def _take_in(self, news: Snapshot, report: Report) -> None:
-        now = time.time()
+        now = self._now()
         self._watch.troubled([batch_id for batch_id, sight in news.items() if isinstance(sight, Trouble)], now=now)
         for batch_id, sight in news.items():
             if isinstance(sight, Gone):
@@ -221,12 +223,12 @@ class OpenAIBatchTrigger(BaseEventTrigger):
 
     def _loop_moment(self) -> float | None:
         moment = self._watch.moment
-        return None if moment is None else asyncio.get_running_loop().time() + moment - time.time()
+        return None if moment is None else asyncio.get_running_loop().time() + moment - self._now()
 
     async def _wake_at_the_moment(self) -> Wake:
-        """Return the wake that is due; a wall clock that was set back may let it come later."""
-        while (wake := self._watch.wake(time.time())) is None:  # noqa: ASYNC110
-            await asyncio.sleep(min(CLOCK_CHECK, max(0.0, (self._watch.moment or 0.0) - time.time())))
+        """Return the wake that is due; an event loop may be a little early."""
+        while (wake := self._watch.wake(self._now())) is None:  # noqa: ASYNC110
+            await asyncio.sleep(min(CLOCK_CHECK, max(0.0, (self._watch.moment or 0.0) - self._now())))
         return wake
 
     def _watch_of(self, batch_ids: Collection[str]) -> Watch:

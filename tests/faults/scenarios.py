@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.jobs.identity import Identity
-from airflow_provider_batch.jobs.submission import INTENT_KEY
+from airflow_provider_batch.jobs.lookup import INTENT_KEY
 from airflow_provider_batch.requests.response_models import ResponseModel
 
 #: Whose job it is.

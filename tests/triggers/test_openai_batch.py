@@ -115,6 +115,22 @@ class TestFiring:
             async with asyncio.timeout(10):
                 assert (await waits)["reason"] == "due"
 
+    async def test_a_wall_clock_that_is_set_back_by_a_day_does_not_hold_up_its_moment(
+        self, stub: StubApi, conn_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(openai_batch, "CLOCK_CHECK", 0.02)
+        leap, clock = [0.0], SimpleNamespace(time=lambda: time.time() + leap[0])
+        monkeypatch.setattr(openai_batch, "time", clock)
+        stub.on("GET", "/batches/b1", batch("b1"))
+        for batch_ids in ([], ["b1"]):
+            leap[0] = 0.0
+            trigger = OpenAIBatchTrigger(conn_id, batch_ids, 60, until=time.time() + 0.3)
+            waits = asyncio.create_task(event(trigger))
+            await asyncio.sleep(0.05)
+            leap[0] = -86_400.0
+            async with asyncio.timeout(10):
+                assert (await waits)["reason"] == "due"
+
     async def test_without_batches_it_waits_for_its_moment_and_asks_nobody(self, stub: StubApi, conn_id: str) -> None:
         until = time.time() + 0.3
         fired = await event(OpenAIBatchTrigger(conn_id, [], 60, until=until))

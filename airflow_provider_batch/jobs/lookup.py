@@ -9,8 +9,8 @@ they end and go on, or are cut off. So the list is read until one of these holds
 - it is newest first, as seen in what was read of it, and goes back to before the create: to what is older than the
   shard's own input file, by the service's clock, which the create came after;
 - it has ended, and was asked once more behind its last batch and had none; no batch came twice; all batches of this job
-  that run were among those shown; and it was short, or showed batches from before the create, and is newest first or
-  showed one that this job made later.
+  that run were among those shown; and it was short and came at once, or showed batches from before the create, and is
+  newest first or showed one that this job made later.
 
 No clock of this machine is compared with the service's. Anything else leaves a gap, and with a gap the outcome stays
 unknown. That a list shows a new batch late is met before, by the quiet period.
@@ -107,6 +107,7 @@ class Search:
     gap: str | None = None
     ids: set[str] = field(default_factory=set)
     oldest: float | None = None
+    pages: int = 0
     steps: int = 0
     last_place: int | None = None
     is_ordered: bool = True
@@ -114,6 +115,7 @@ class Search:
 
     def take(self, page: Page) -> bool:
         """Take in a page; return whether reading on makes sense."""
+        self.pages += 1
         if page.unread:
             self.gap = f"{page.unread} of its members cannot be read"
         repeated = [batch.id for batch in page.batches if batch.id in self.ids]
@@ -171,7 +173,7 @@ class Search:
         hidden = self.running - self.ids
         if hidden:
             self.gap = f"it does not show batch {min(hidden)}, which runs"
-        elif len(self.ids) >= SHORT and not self._sees_both_sides:
+        elif (len(self.ids) >= SHORT or self.pages > 1) and not self._sees_both_sides:
             self.gap = f"its {len(self.ids):,} batches may be a part of those that there are"
 
     @property
@@ -219,15 +221,17 @@ def search(
 def _pages(client: Lists, seen: Search) -> Iterator[Page]:
     """Yield the list's pages; an end is believed when nothing stands behind it."""
     after: str | None = None
+    claims_more = False
     while True:
         page = client.list_page(after=after)
         if not page.batches:
-            if page.claims_more:
-                seen.gap = "it has an empty page and says that more follow"
+            if page.claims_more or claims_more:
+                seen.gap = "it says that more batches follow and shows an empty page"
             elif not seen.gap:
                 seen.ended()
             return
         yield page
+        claims_more = page.claims_more
         after = page.next_after or page.batches[-1].id
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_batch.api.answers import Page
@@ -195,6 +195,7 @@ manners = st.fixed_dictionaries(
 def test_a_batch_that_exists_is_found_or_not_known_to_be_absent_whatever_the_list_does(
     account: dict[str, object], manner: dict[str, object], seed: int
 ) -> None:
+    assume(not (manner["shuffles"] and manner["lies"]))  # no call tells these two together from an end
     chance = random.Random(seed)
     before, after = int(str(account["before"])), int(str(account["after"]))
     batches = [*newer(after), ours(), *others(before, lambda n: ANCHOR - chance.randrange(1, 10) - 40 * n, "near")]
@@ -211,10 +212,10 @@ def test_a_batch_that_exists_is_found_or_not_known_to_be_absent_whatever_the_lis
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 300), st.integers(0, 300), st.integers(1, 100), st.frozensets(st.integers(1, 6)))
+@given(st.integers(6, 300), st.integers(0, 300), st.integers(1, 100), st.frozensets(st.integers(1, 6)))
 def test_a_batch_that_does_not_exist_is_absent_by_any_honest_list(
     before: int, after: int, size: int, lies: frozenset[int]
 ) -> None:
     """Else a create that the API dropped would stop a job for good."""
-    account = Account(newer(after) + older(max(before, 1)), size=size, lies=lies)
+    account = Account(newer(after) + older(before), size=size, lies=lies)
     assert search(account, MARKS, ANCHOR).gap is None

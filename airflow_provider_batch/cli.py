@@ -20,6 +20,7 @@ from airflow_provider_batch.exceptions import ConfigurationError, OpenAIBatchErr
 
 if TYPE_CHECKING:
     from airflow_provider_batch.jobs.request import JobRequest, Tools
+    from airflow_provider_batch.requests.formats import InputFormat
     from airflow_provider_batch.requests.prepare import RequestSpec
     from airflow_provider_batch.requests.response_models import ResponseModel
 
@@ -38,6 +39,14 @@ EndpointOption = Annotated[str, typer.Option(help="Endpoint of the API, such as 
 Body = Annotated[str | None, typer.Option(help="Request body as JSON, or @FILE; {column} stands for a row's value.")]
 ResponseModelOption = Annotated[
     str | None, typer.Option(help="Parse answers by this: a .json file with a JSON Schema, or module:Class (Pydantic).")
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", help="Format of the files, where their names do not say: csv, tsv, jsonl, parquet."),
+]
+FormatOptions = Annotated[
+    str | None,
+    typer.Option(help='How the files are written, as JSON or @FILE: {"delimiter": ";", "encoding": "cp1252"}.'),
 ]
 Destination = Annotated[str, typer.Option(help="Folder URI of the Parquet table.")]
 Limit = Annotated[int | None, typer.Option(help="Only the first rows.")]
@@ -74,6 +83,8 @@ def check(
     custom_id: CustomId = None,
     carry: Carry = None,
     null_text: NullText = None,
+    format_: Format = None,
+    format_options: FormatOptions = None,
     as_json: AsJson = False,
 ) -> None:
     """Read and check a whole input as a job would, and send nothing."""
@@ -82,7 +93,8 @@ def check(
     rows = {"filters": filters, "sample": sample, "limit": limit, "data_urls": data_url or ()}
     form = {"custom_id": custom_id, "carry": carry or None, "null_text": null_text}
     spec = _spec(endpoint, body, response_model, **rows, **form)
-    request = _request(source, spec, destination=".", state=".", name="check")
+    written = _input_format(format_, format_options)
+    request = _request(source, spec, destination=".", state=".", name="check", input_format=written)
     _print(check_input(request, _tools("unused", None)), as_json)
 
 
@@ -101,6 +113,8 @@ def run(
     custom_id: CustomId = None,
     carry: Carry = None,
     null_text: NullText = None,
+    format_: Format = None,
+    format_options: FormatOptions = None,
     name: Annotated[str, typer.Option(help="Name of the job: the same name goes on with the same job.")] = "run",
     state: Annotated[str | None, typer.Option(help="Folder URI of the ledger; default: below the destination.")] = None,
     poll_interval: Annotated[float, typer.Option(help="Seconds between two looks at the batches.")] = 60.0,
@@ -122,6 +136,7 @@ def run(
         name=name,
         poll_interval=poll_interval,
         partition_by=partition_by,
+        input_format=_input_format(format_, format_options),
     )
     _print(open_job(request, _tools(key, base_url)).run().summary, as_json)
 
@@ -190,6 +205,7 @@ def _request(
     name: str,
     poll_interval: float = 60.0,
     partition_by: list[str] | None = None,
+    input_format: InputFormat,
 ) -> JobRequest:
     from airflow_provider_batch import storage
     from airflow_provider_batch.jobs.identity import Identity
@@ -203,7 +219,14 @@ def _request(
         destination=destination,
         partition_by=tuple(partition_by or ()),
         poll_interval=poll_interval,
+        input_format=input_format,
     )
+
+
+def _input_format(name: str | None, options: str | None) -> InputFormat:
+    from airflow_provider_batch.requests.formats import InputFormat
+
+    return InputFormat.of(name, None if options is None else _json("--format-options", options, dict))
 
 
 def _spec(endpoint: str, body: str | None, response_model: str | None, *, filters: Any, **others: Any) -> RequestSpec:

@@ -103,9 +103,22 @@ def test_what_a_request_and_its_row_are_made_of_are_options(tmp_path: Path) -> N
     assert "expected a custom_id of its own" in call(*arguments, "--null-text", "", "--custom-id", "x{more}").stderr
 
 
+def test_how_files_are_written_is_an_option(tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text('id;text\n1;"say \\"hi\\""\n', encoding="utf-16")
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "{text}"}]})
+    arguments = ("check", str(tmp_path / "rows.txt"), "--body", body, "--json")
+    options = {"delimiter": ";", "encoding": "utf-16", "escape": "\\"}
+    found = as_json(call(*arguments, "--format", "csv", "--format-options", json.dumps(options)))
+    assert (found["rows"], found["carried"]) == (1, ["id", "text"])
+    refused = call(*arguments, "--format", "csv")
+    assert (refused.returncode, "found what looks like UTF-16" in refused.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("check", "{rows}", "--body", "{}", "--format", "xml"), "format: expected one of csv, tsv, jsonl, parquet"),
+        (("check", "{rows}", "--body", "{}", "--format-options", "[]"), "--format-options: expected a JSON object"),
         (("check", "nothing.parquet", "--body", "{}"), "nothing.parquet"),
         (("check", "{rows}", "--body", "[]"), "expected a JSON object"),
         (("check", "{rows}", "--body", "@missing.json"), "cannot be read"),

@@ -62,7 +62,7 @@ def open_job(request: JobRequest, tools: Tools) -> Job:
     """
     with _saying_what_runs(request):
         check_arguments(request)
-        opened = open_source(request.source, resolve=tools.resolve)
+        opened = open_source(request.source, resolve=tools.resolve, form=request.input_format)
     with opened as source:
         return _open(request, tools, source)
 

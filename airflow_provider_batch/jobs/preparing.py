@@ -29,7 +29,7 @@ def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
     """Read and check the whole input as a job would, send and keep nothing, and say what would be sent."""
     check_arguments(request)
     check_overlap(request, tools)
-    with open_source(request.source, resolve=tools.resolve) as source:
+    with open_source(request.source, resolve=tools.resolve, form=request.input_format) as source:
         prepared = prepare_shards(request, tools, source, discard)
     model = request.spec.response_model
     parsed = {} if model is None else {"parsed": str(ParsedColumn.of(model).type), "strict": model.not_strict is None}
@@ -78,6 +78,8 @@ def asked_fingerprint(request: JobRequest, tools: Tools, source: Source) -> Fing
     }
     if spec.filters or spec.sample is not None or spec.data_urls:
         options["rows"] = [str(spec.selection.groups), spec.sample, list(spec.data_urls)]
+    if request.input_format.is_stated:
+        options["format"] = request.input_format.text()
     return fingerprint(
         endpoint=spec.endpoint.value,
         body=spec.body,

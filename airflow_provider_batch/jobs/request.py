@@ -17,6 +17,7 @@ from airflow_provider_batch.api.endpoints import COMPLETION_WINDOW
 from airflow_provider_batch.jobs.clock import ServiceClock
 from airflow_provider_batch.jobs.decisions import Limits
 from airflow_provider_batch.jobs.identity import Identity
+from airflow_provider_batch.requests.formats import InputFormat
 from airflow_provider_batch.requests.prepare import RequestSpec
 from airflow_provider_batch.requests.queries import Query
 from airflow_provider_batch.storage import Location, Resolver
@@ -36,6 +37,7 @@ class JobRequest:
 
     :param state: Folder of all ledgers.
     :param destination: Folder URI of the table, or None where a loader lands it later.
+    :param input_format: How the files of the source are written, as far as it was stated.
     :param partition_by: Columns of the table whose values become folders, outermost first.
     :param max_failed: Share (float) or count (int) of rows without success past which the job fails.
     :param era: A number that a clear of the task changes and a retry does not.
@@ -62,6 +64,7 @@ class JobRequest:
     delete_files: bool = False
     poll_interval: float = 60.0
     era: int = 0
+    input_format: InputFormat = field(default_factory=InputFormat)
 
 
 @dataclass(frozen=True)

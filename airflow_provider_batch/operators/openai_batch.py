@@ -51,6 +51,11 @@ class OpenAIBatchOperator(BaseOperator):
     :param response_model: What each answer has to be: a Pydantic model class, or a JSON Schema as a dict. It is added
         to the body (chat completions and responses; without ``body`` it only parses). Each answer is validated and
         lands as the struct column ``parsed``; one that is something else has the status ``invalid_output``.
+    :param format: Format of the source's files, where their names do not say it: ``csv``, ``tsv``, ``jsonl`` or
+        ``parquet``. (templated)
+    :param format_options: How the files are written: for CSV and TSV ``delimiter``, ``quote``, ``escape``,
+        ``escape_unquoted``, ``null_values``, ``header`` and ``encoding``, for JSONL ``encoding``. A file that looks
+        like something else is an error that names the option to give. (templated)
     :param destination: Folder URI of the Parquet dataset. Without it nothing is landed, and
         ``OpenAIBatchToParquetOperator`` does it later. (templated)
     :param state_path: Folder URI of ledgers and shards, reachable from every worker. Default: the configuration
@@ -104,6 +109,8 @@ class OpenAIBatchOperator(BaseOperator):
 
     template_fields: Sequence[str] = (
         "source",
+        "format",
+        "format_options",
         "sql",
         "sql_conn_id",
         "sql_parameters",
@@ -127,6 +134,8 @@ class OpenAIBatchOperator(BaseOperator):
         *,
         endpoint: str,
         source: Any = None,
+        format: str | None = None,  # noqa: A002
+        format_options: Mapping[str, Any] | None = None,
         sql: str | None = None,
         sql_conn_id: str | None = None,
         sql_parameters: Sequence[Any] | Mapping[str, Any] | None = None,
@@ -174,6 +183,8 @@ class OpenAIBatchOperator(BaseOperator):
             raise ValueError(f"{self.task_id}: give either source or sql, found {'none' if sql is None else 'both'}.")
         self.endpoint = endpoint
         self.source = source
+        self.format = format
+        self.format_options = format_options
         self.sql = sql
         self.sql_conn_id = sql_conn_id
         self.sql_parameters = sql_parameters
@@ -321,12 +332,14 @@ class OpenAIBatchOperator(BaseOperator):
         from airflow_provider_batch.hooks.object_storage import resolve_airflow
         from airflow_provider_batch.jobs.identity import Identity
         from airflow_provider_batch.jobs.request import JobRequest
+        from airflow_provider_batch.requests.formats import InputFormat
 
         ti = context["ti"]
         run_id = ti.run_id
         return JobRequest(
             identity=Identity(ti.dag_id, ti.task_id, run_id, -1 if ti.map_index is None else ti.map_index),
             source=self._source(),
+            input_format=InputFormat.of(self.format, self.format_options),
             spec=self._spec(),
             state=resolve_airflow(self._state_path(context)),
             destination=self.destination,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,20 @@ class Columns:
         for name in path[1:]:
             kind = kind.field(kind.get_field_index(name)).type
         return kind
+
+
+def each_once(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names with the second of a kind called ``name_2``, and the names that several columns have."""
+    counts, taken, found = Counter(names), set(names), list[str]()
+    seen: Counter[str] = Counter()
+    for name in names:
+        seen[name] += 1
+        own = name if seen[name] == 1 else f"{name}_{seen[name]}"
+        while seen[name] > 1 and own in taken:
+            own += "_"
+        taken.add(own)
+        found.append(own)
+    return tuple(found), tuple(name for name, count in counts.items() if count > 1)
 
 
 def columns_hint(name: str, names: Sequence[str]) -> str:

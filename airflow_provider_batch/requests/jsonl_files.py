@@ -17,9 +17,17 @@ import pyarrow as pa
 
 from airflow_provider_batch.exceptions import SourceError
 from airflow_provider_batch.requests.batches import BATCH_ROWS, SourceBatch, rows_without_columns
+from airflow_provider_batch.requests.formats import InputFormat
 from airflow_provider_batch.requests.listing import FoundFile
 from airflow_provider_batch.requests.selection import ALL, Selection
-from airflow_provider_batch.requests.text_files import READ_BYTES, UTF8_BOM, opened, split_lines, utf8_error
+from airflow_provider_batch.requests.text_files import (
+    READ_BYTES,
+    UTF8_BOM,
+    check_width,
+    opened,
+    split_lines,
+    utf8_error,
+)
 
 _decode = msgspec.json.Decoder().decode
 
@@ -41,21 +49,24 @@ class _Lines:
 class JsonlReader:
     """Reads JSONL files; their columns are known once the rows have been seen."""
 
-    schema, columns_known, keeps_objects = pa.schema([]), False, True
+    schema, keeps_objects = pa.schema([]), True
 
-    def __init__(self, files: Sequence[FoundFile]) -> None:
+    def __init__(self, files: Sequence[FoundFile], form: InputFormat = InputFormat()) -> None:  # noqa: B008
         self._counts: dict[str, int] = {}
+        self._encoding = form.encoding
+        self.names: dict[str, Sequence[str]] = {}
+        self.disputed: dict[str, SourceError] = {}
 
     def row_count(self, file: FoundFile) -> int:
         """Return how many rows a file has, by reading it where it was not read yet."""
         if file.uri not in self._counts:
-            self._counts[file.uri] = _count(file)
+            self._counts[file.uri] = _count(file, self._encoding)
         return self._counts[file.uri]
 
     def read(self, file: FoundFile, columns: Sequence[str], selection: Selection = ALL) -> Iterator[SourceBatch]:
         """Give the rows of one file, in order, as objects."""
         seen = 0
-        for lines in _parsed(file):
+        for lines in _parsed(file, self._encoding):
             yield SourceBatch(
                 rows_without_columns(len(lines.raw)),
                 first_row=seen,
@@ -68,17 +79,19 @@ class JsonlReader:
         self._counts[file.uri] = seen
 
 
-def _count(file: FoundFile) -> int:
-    with opened(file) as stream:
+def _count(file: FoundFile, encoding: str | None) -> int:
+    with opened(file, encoding) as stream:
         return sum(bool(line) and not line.isspace() for lines in split_lines(stream) for line in lines)
 
 
-def _parsed(file: FoundFile) -> Iterator[_Lines]:
+def _parsed(file: FoundFile, encoding: str | None) -> Iterator[_Lines]:
     found, number = _Lines(), 0
-    with opened(file) as stream:
+    with opened(file, encoding) as stream:
         for lines in split_lines(stream):
             for raw in lines:
                 number += 1
+                if number == 1 and encoding is None:
+                    check_width(raw[:4096], file.uri)
                 bare = raw.removesuffix(b"\r")
                 line = bare.removeprefix(UTF8_BOM) if number == 1 else bare  # what an editor may put there
                 if not line or line.isspace():
@@ -110,6 +123,12 @@ def _invalid(line: bytes, uri: str, number: int, error: BaseException) -> Source
         line.decode("utf-8")
     except UnicodeDecodeError as undecodable:
         return utf8_error(uri, number, undecodable)
+    if UTF8_BOM in line:
+        problem = "found a byte order mark in the middle of the file, as after files were joined with cat"
+        return SourceError(f"{problem}. Remove it, or name the files one by one as the source.", file=uri, line=number)
+    if number == 1 and line.strip() in (b"{", b"["):
+        problem = "expected a JSON object in each line, found the beginning of one that spans lines or of an array"
+        return SourceError(f"{problem}: {_shown(line)} Write one object a line (jq -c '.[]').", file=uri, line=number)
     cause = "NaN, an infinity or half of a surrogate pair" if _is_read_by_python(line) else f"invalid JSON ({error})"
     return SourceError(f"expected a JSON object, found {cause}: {_shown(line)}", file=uri, line=number)
 

@@ -2,8 +2,9 @@
 Which files a source is made of.
 
 A folder means all files of one supported format in it, at any depth, without names that start with ``_`` or ``.`` (but
-partitions such as ``_dt=1`` count); a glob means what it matches, folders among it included. The order is that of the
-paths, so that row numbers are the same at every reading.
+partitions such as ``_dt=1`` count); a glob means what it matches, folders among it included. Where the format is stated
+a folder means all its files but those whose names say another format. The order is that of the paths, so that row
+numbers are the same at every reading.
 """
 
 from __future__ import annotations
@@ -19,10 +20,19 @@ from airflow_provider_batch.exceptions import SourceError, StorageError
 from airflow_provider_batch.storage import Location, Resolver
 
 #: Ending of a name → format, before an ending of `COMPRESSIONS`.
-FORMATS = {".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
+FORMATS = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+}
 #: Ending of a name → compression of the stream.
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-_SUPPORTED = "expected .parquet, .jsonl, .ndjson or .csv, the last three also with .gz or .zst"
+_SUPPORTED = "expected .parquet, .jsonl, .ndjson, .csv or .tsv, all but the first also with .gz or .zst"
+_STATE_IT = "Give format='csv', 'tsv', 'jsonl' or 'parquet' for files whose names do not say it"
 #: What stores call the thing that changes with the content, best first.
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "content_md5", "checksum", "generation", "mtime", "LastModified", "updated")
 
@@ -56,13 +66,14 @@ class FoundFile:
         return self.listed.uri
 
 
-def find_files(uris: Sequence[str], resolve: Resolver) -> list[FoundFile]:
+def find_files(uris: Sequence[str], resolve: Resolver, stated: str | None = None) -> list[FoundFile]:
     """
     Return the files that URIs name, all of one format.
 
+    :param stated: The format of the files, whatever their names say; None goes by the names.
     :raises SourceError: Nothing is there, nothing matches, a file comes twice, formats are mixed or unknown.
     """
-    found = [file for uri in uris for file in _files_of(resolve(uri))]
+    found = [file for uri in uris for file in _files_of(resolve(uri), stated)]
     seen: set[str] = set()
     for file in found:
         if file.uri in seen:
@@ -101,10 +112,10 @@ def _unreadable(uri: str, error: OSError) -> SourceError:
     return SourceError(f"cannot be read ({type(error).__name__}: {error}).", file=uri)
 
 
-def _files_of(location: Location) -> list[FoundFile]:
+def _files_of(location: Location, stated: str | None) -> list[FoundFile]:
     with reading(location.uri):
         try:
-            return _look(location)
+            return _look(location, stated)
         except (FileNotFoundError, SourceError):
             if object_stores.lacks_bucket(location.fs, location.path):
                 raise SourceError("the bucket does not exist.", file=location.uri) from None
@@ -115,7 +126,7 @@ def _files_of(location: Location) -> list[FoundFile]:
             raise StorageError(f"{location}: cannot look at it ({type(error).__name__}: {error}).") from error
 
 
-def _look(location: Location) -> list[FoundFile]:
+def _look(location: Location, stated: str | None) -> list[FoundFile]:
     fs = location.fs
     fs.invalidate_cache()
     is_glob = re.search(r"[*?\[]", location.path) is not None
@@ -124,13 +135,13 @@ def _look(location: Location) -> list[FoundFile]:
     except FileNotFoundError:
         if not is_glob:
             raise
-        return _matches(location)
+        return _matches(location, stated)
     if info.get("type") == "directory":
-        return _within(location)
-    return [_found(location, info)]
+        return _within(location, stated)
+    return [_found(location, info, stated)]
 
 
-def _matches(location: Location) -> list[FoundFile]:
+def _matches(location: Location, stated: str | None) -> list[FoundFile]:
     matched: Mapping[str, dict[str, Any]] = location.fs.glob(location.path, detail=True)
     asked = set(location.path.split("/"))  # what the pattern itself names is wanted
     visible = {
@@ -146,13 +157,13 @@ def _matches(location: Location) -> list[FoundFile]:
         if any(path.startswith(folder) for folder in folders):
             continue  # stands in a matched folder, and comes with it
         if info.get("type") == "directory":
-            found += _within(location.at(path.rstrip("/")))
+            found += _within(location.at(path.rstrip("/")), stated)
         else:
-            found.append(_found(location.at(path), info))
+            found.append(_found(location.at(path), info, stated))
     return found
 
 
-def _within(folder: Location) -> list[FoundFile]:
+def _within(folder: Location, stated: str | None) -> list[FoundFile]:
     root = folder.path.rstrip("/")
     listed: Mapping[str, dict[str, Any]] = folder.fs.find(folder.path, detail=True)
     files = {
@@ -160,17 +171,26 @@ def _within(folder: Location) -> list[FoundFile]:
         for path, info in sorted(listed.items())
         if not any(map(is_hidden, path[len(root) :].strip("/").split("/")))
     }
-    found = [_found(folder.at(path), info) for path, info in files.items() if _kind(path)[0] is not None]
+    found = [_found(folder.at(path), info, stated) for path, info in files.items() if _is_read(path, stated)]
     if not found:
-        others = f"; it has {len(files)} other files, such as {next(iter(files))}" if files else ""
+        others = f"; it has {len(files)} other files, such as {next(iter(files))}. {_STATE_IT}" if files else ""
         raise SourceError(f"no file to read in this folder ({_SUPPORTED}{others}).", file=folder.uri)
     return found
 
 
-def _found(location: Location, info: Mapping[str, Any]) -> FoundFile:
+def _is_read(path: str, stated: str | None) -> bool:
+    """Return whether a file of a folder belongs to the source."""
+    kind = _kind(path)[0]
+    return kind is not None if stated is None else kind in (None, stated)
+
+
+def _found(location: Location, info: Mapping[str, Any], stated: str | None) -> FoundFile:
     kind, compression = _kind(location.path)
+    kind = stated or kind
     if kind is None:
-        raise SourceError(f"cannot tell the format by this name: {_SUPPORTED}.", file=location.uri)
+        raise SourceError(f"cannot tell the format by this name: {_SUPPORTED}. {_STATE_IT}.", file=location.uri)
+    if kind == "parquet" and compression is not None:
+        raise SourceError("a Parquet file is compressed within; expected one without .gz or .zst.", file=location.uri)
     version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key) is not None), "")
     return FoundFile(location, SourceFile(location.uri, int(info.get("size") or 0), version), kind, compression)
 

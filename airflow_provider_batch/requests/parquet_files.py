@@ -2,14 +2,14 @@
 Rows from Parquet files.
 
 Each file is read on its own in small pieces: a scanner over the whole data set keeps row groups in memory, and those
-can be as large as the table. Files must agree on their columns, or differ in ways that lose nothing: a missing column
-is null, integers become floats or wider integers, a smaller decimal a larger one. Row groups in which a filter can be
-true of no row, as their statistics say, are not read.
+can be as large as the table. Files must agree on the columns that a job names, or differ in ways that lose nothing: a
+missing column is null, integers become floats or wider integers, a smaller decimal a larger one. A column that nobody
+named and whose types go together in no such way is carried as text. A file without any byte has no rows. Row groups in
+which a filter can be true of no row, as their statistics say, are not read.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,12 +21,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_provider_batch.exceptions import SourceError
+from airflow_provider_batch.requests.agreement import doubled_error
+from airflow_provider_batch.requests.arrays import array_of
 from airflow_provider_batch.requests.batches import BATCH_BYTES, BATCH_ROWS, SourceBatch, rows_without_columns
-from airflow_provider_batch.requests.columns import Columns
+from airflow_provider_batch.requests.columns import Columns, each_once
 from airflow_provider_batch.requests.listing import FoundFile, reading
 from airflow_provider_batch.requests.selection import ALL, Condition, Selection
 from airflow_provider_batch.requests.statistics import may_be_true
-from airflow_provider_batch.requests.values import plain_type, without_encoding
+from airflow_provider_batch.requests.values import plain_type, python_values, to_text, without_encoding
 
 #: Footers that are read at a time: each is a round trip or two to the store.
 FOOTERS_AT_ONCE = 16
@@ -39,29 +41,53 @@ class ParquetReader:
     :param schema: The types to give, where they are known; None takes those that hold what all files have.
     """
 
-    columns_known, keeps_objects = True, False
+    keeps_objects = False
 
     def __init__(self, files: Sequence[FoundFile], schema: pa.Schema | None = None) -> None:
-        footers = _footers(files)
-        self.schema = _common_schema(files, footers) if schema is None else schema
-        self._rows = {file.uri: footer.rows for file, footer in zip(files, footers, strict=True)}
+        footers = dict(zip((file.uri for file in files), _footers(files), strict=True))
+        self.names = {uri: tuple(footer.origins) for uri, footer in footers.items() if footer.rows}
+        self.disputed: dict[str, SourceError] = {}
+        for uri, footer in footers.items():
+            self.disputed |= {name: doubled_error(uri, name, list(footer.origins)) for name in footer.doubled}
+        #: Columns that are carried as text, as no type holds what all files have.
+        self._as_text: dict[str, SourceError] = {}
+        self.schema = _common_schema(files, footers, self._as_text) if schema is None else schema
+        self.disputed |= self._as_text
+        self._footers = footers
 
     def row_count(self, file: FoundFile) -> int:
         """Return how many rows a file has."""
-        return self._rows[file.uri]
+        return self._footers[file.uri].rows
 
     def read(self, file: FoundFile, columns: Sequence[str], selection: Selection = ALL) -> Iterator[SourceBatch]:
         """Give the rows of one file that a selection may want, in order, numbered within the file."""
+        footer = self._footers[file.uri]
+        if not footer.rows:
+            return
         with _opened(file) as parquet:
-            present = set(parquet.schema_arrow.names)
             # Without any column there would be no row count: the first one stands in.
-            wanted = [name for name in columns if name in present] or parquet.schema_arrow.names[:1]
+            asked = dict.fromkeys(footer.origins[name][0] for name in columns if name in footer.origins)
+            wanted = list(asked) or parquet.schema_arrow.names[:1]
             size = _batch_rows(parquet.metadata)
             schema = pa.schema([self.schema.field(name) for name in columns])
             for row, groups in _runs(parquet, selection, self.schema):
                 for batch in parquet.iter_batches(size, groups, columns=wanted, use_threads=False):
-                    yield SourceBatch(_aligned(batch, schema, file.uri), first_row=row, file=file.uri)
+                    yield SourceBatch(self._aligned(batch, schema, footer), first_row=row, file=file.uri)
                     row += batch.num_rows
+
+    def _aligned(self, batch: pa.RecordBatch, schema: pa.Schema, footer: _Footer) -> pa.RecordBatch:
+        """Return the batch with the columns of the schema: cast where a file differs, null where it lacks one."""
+        if not len(schema):
+            return rows_without_columns(batch.num_rows)
+        columns = []
+        for field in schema:
+            if field.name not in footer.origins:
+                columns.append(pa.nulls(batch.num_rows, field.type))
+                continue
+            name, place = footer.origins[field.name]
+            column = batch.column(batch.schema.get_all_field_indices(name)[place])
+            columns.append(_as_text(column) if field.name in self._as_text else _cast(column, field, footer.uri))
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 #: Number of a column in a row group, and its type.
@@ -70,8 +96,18 @@ _Chunk = tuple[int, pa.DataType]
 
 @dataclass(frozen=True)
 class _Footer:
+    """
+    What a file says of itself.
+
+    :param origins: Column, each under a name of its own → its name in the file, and which of those of that name it is.
+    :param doubled: Names that several columns have.
+    """
+
+    uri: str
     schema: pa.Schema
     rows: int
+    origins: Mapping[str, tuple[str, int]]
+    doubled: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -97,8 +133,25 @@ def _footers(files: Sequence[FoundFile]) -> list[_Footer]:
 
 
 def _footer(file: FoundFile) -> _Footer:
+    if _is_empty(file):
+        return _Footer(file.uri, pa.schema([]), 0, {})
     with _opened(file) as parquet:
-        return _Footer(parquet.schema_arrow, parquet.metadata.num_rows)
+        schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
+    if rows and not len(schema):
+        raise SourceError("expected columns, found rows without any.", file=file.uri)
+    own, doubled = each_once(schema.names)
+    places = [schema.names[:index].count(name) if doubled else 0 for index, name in enumerate(schema.names)]
+    origins = dict(zip(own, zip(schema.names, places, strict=True), strict=True))
+    fields = [field.with_name(name) for field, name in zip(schema, own, strict=True)]
+    return _Footer(file.uri, pa.schema(fields), rows, origins, doubled)
+
+
+def _is_empty(file: FoundFile) -> bool:
+    """Return whether a file has no byte; stores that do not know a file's size list it with none."""
+    if file.listed.size:
+        return False
+    with reading(file.uri), file.location.open() as opened:
+        return not opened.read(1)
 
 
 def _batch_rows(metadata: pq.FileMetaData) -> int:
@@ -153,20 +206,57 @@ def _may_be_true(condition: Condition, *, group: Any, chunks: Mapping[str, _Chun
     return statistics is None or may_be_true(condition, statistics, kind, group.num_rows)
 
 
-def _common_schema(files: Sequence[FoundFile], footers: Sequence[_Footer]) -> pa.Schema:
+def _common_schema(
+    files: Sequence[FoundFile], footers: Mapping[str, _Footer], as_text: dict[str, SourceError]
+) -> pa.Schema:
+    """
+    Return the columns of all files.
+
+    :param as_text: Gets the columns that no type holds but text, with the error for who names one.
+    """
     fields: dict[str, pa.Field] = {}
     first_seen: dict[str, str] = {}
-    for file, footer in zip(files, footers, strict=True):
-        for name, count in Counter(footer.schema.names).items():
-            if count > 1:
-                raise SourceError("expected one column of this name, found several.", file=file.uri, column=name)
+    for uri, footer in footers.items():
         for field in footer.schema:
             own = pa.field(field.name, plain_type(field.type))
+            if field.name in as_text:
+                continue
             if field.name in fields:
-                own = _merged(fields[field.name], own, file.uri, first_seen[field.name])
+                try:
+                    own = _merged(fields[field.name], own, uri, first_seen[field.name])
+                except SourceError as error:
+                    as_text[field.name], own = error, pa.field(field.name, pa.string())
             fields[field.name] = own
-            first_seen.setdefault(field.name, file.uri)
+            first_seen.setdefault(field.name, uri)
+    for name, field in fields.items():
+        if pa.types.is_float64(field.type) and (wide := _inexact(files, footers, name)) is not None:
+            as_text[name], fields[name] = wide, pa.field(name, pa.string())
     return pa.schema(list(fields.values()))
+
+
+def _inexact(files: Sequence[FoundFile], footers: Mapping[str, _Footer], name: str) -> SourceError | None:
+    """Return the error for a column of floats of which a file has integers that no float holds, or None."""
+    for file in files:
+        schema = footers[file.uri].schema
+        index = schema.get_field_index(name)
+        if index < 0 or schema.field(index).type not in (pa.int64(), pa.uint64()):
+            continue
+        with _opened(file) as parquet:
+            if not _within(parquet, footers[file.uri].origins[name], 1 << 53):
+                problem = "expected float64, as in other files, found int64 with numbers that no float holds exactly."
+                return SourceError(f"{problem} Write the files with one type.", file=file.uri, column=name)
+    return None
+
+
+def _within(parquet: pq.ParquetFile, origin: tuple[str, int], most: int) -> bool:
+    """Return whether the statistics of a column say nothing of numbers beyond a bound."""
+    name, place = origin
+    leaves = [index for index in range(len(parquet.schema)) if parquet.schema.column(index).path == name]
+    for group in range(parquet.metadata.num_row_groups):
+        statistics = parquet.metadata.row_group(group).column(leaves[place]).statistics
+        if statistics is not None and statistics.has_min_max and max(-statistics.min, statistics.max) > most:
+            return False
+    return True
 
 
 def _merged(known: pa.Field, new: pa.Field, uri: str, first_uri: str) -> pa.Field:
@@ -180,19 +270,17 @@ def _merged(known: pa.Field, new: pa.Field, uri: str, first_uri: str) -> pa.Fiel
         raise SourceError(problem, file=uri, column=new.name) from error
 
 
-def _aligned(batch: pa.RecordBatch, schema: pa.Schema, uri: str) -> pa.RecordBatch:
-    """Return the batch with the columns of the schema: cast where a file differs, null where it lacks one."""
-    if not len(schema):
-        return rows_without_columns(batch.num_rows)
-    columns = []
-    for field in schema:
-        index = batch.schema.get_field_index(field.name)
-        column = pa.nulls(batch.num_rows, field.type) if index < 0 else batch.column(index)
-        if column.type != field.type:
-            try:
-                column = without_encoding(column, halves=False).cast(field.type)
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-                problem = f"a value cannot become {field.type}, the type of all files together ({error})."
-                raise SourceError(problem, file=uri, column=field.name) from error
-        columns.append(column)
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+def _cast(column: pa.Array, field: pa.Field, uri: str) -> pa.Array:
+    if column.type == field.type:
+        return column
+    try:
+        return without_encoding(column, halves=False).cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        problem = f"a value cannot become {field.type}, the type of all files together ({error})."
+        raise SourceError(problem, file=uri, column=field.name) from error
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    """Return a column as the texts that a template would write inside a longer one."""
+    values = python_values(column)
+    return array_of([None if value is None else to_text(value) for value in values], pa.string())

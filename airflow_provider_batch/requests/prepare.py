@@ -117,7 +117,10 @@ def prepare(
     source = source.select(spec.selection)
     renderer = _renderer(source, spec)
     carried = _carried(source, spec)
-    columns = list(dict.fromkeys([*(() if source.keeps_objects else renderer.columns), *carried.names]))
+    source.check_named(_named(source, renderer, spec))
+    # Of rows that came as objects a value is read there; a source without columns has no rows to read it of.
+    has_columns = source.columns_known and not source.keeps_objects
+    columns = list(dict.fromkeys([*(renderer.columns if has_columns else ()), *carried.names]))
     data_urls = DataUrls(spec.data_urls, Columns(source.schema, source.columns_known), resolve)
     shards: list[Shard] = []
     limits = {"max_rows": spec.max_shard_rows, "max_bytes": spec.max_shard_bytes}
@@ -183,6 +186,12 @@ def _renderer(source: Source, spec: RequestSpec) -> Renderer:
         null_text=spec.null_text,
         verbatim=directive(spec.endpoint, spec.response_model, spec.body),
     )
+
+
+def _named(source: Source, renderer: Renderer, spec: RequestSpec) -> list[str]:
+    """Return the columns that the job names, each once."""
+    paths = spec.selection.paths(Columns(source.schema, source.columns_known)).values()
+    return list(dict.fromkeys([*renderer.columns, *(path[0] for path in paths), *(spec.carry or ())]))
 
 
 def _carried(source: Source, spec: RequestSpec) -> pa.Schema:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -22,8 +22,10 @@ import pyarrow as pa
 
 from airflow_provider_batch import storage
 from airflow_provider_batch.exceptions import ConfigurationError, SourceError
+from airflow_provider_batch.requests.agreement import check_shared, check_twins
 from airflow_provider_batch.requests.batches import BATCH_ROWS, SourceBatch, rows_without_columns
 from airflow_provider_batch.requests.columns import Columns, columns_hint
+from airflow_provider_batch.requests.formats import InputFormat
 from airflow_provider_batch.requests.inference import InferredColumn, plain
 from airflow_provider_batch.requests.listing import FoundFile, SourceFile, find_files
 from airflow_provider_batch.requests.partitions import Partitions
@@ -40,7 +42,9 @@ class _Reader(Protocol):
     @property
     def schema(self) -> pa.Schema: ...
     @property
-    def columns_known(self) -> bool: ...
+    def names(self) -> Mapping[str, Sequence[str]]: ...
+    @property
+    def disputed(self) -> Mapping[str, SourceError]: ...
     @property
     def keeps_objects(self) -> bool: ...
     def row_count(self, file: FoundFile) -> int: ...
@@ -82,13 +86,20 @@ class Source:
 
     @property
     def columns_known(self) -> bool:
-        """Whether there is anything that says which columns there are; an empty list or JSONL file says nothing."""
-        return bool(len(self._own_schema)) if self.keeps_objects else True
+        """Whether there is anything that says which columns there are; an empty list or file says nothing."""
+        return bool(len(self._own_schema))
 
     @property
     def names(self) -> list[str]:
         """The names of the columns, in order."""
         return list(self.schema.names)
+
+    def check_named(self, names: Iterable[str]) -> None:
+        """
+        Check the columns that a job names, as the files of a source may differ in what nobody asked for.
+
+        :raises SourceError: One is not the same column, of one type, in all files.
+        """
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[SourceBatch]:
         """
@@ -184,6 +195,7 @@ class FileSource(Source):
 
     def __init__(self, files: Sequence[FoundFile], reader: _Reader) -> None:
         self._files, self._reader = files, reader
+        self._seen_names: dict[str, dict[str, None]] = {}
         self._partitions = Partitions(files)
         self.listing = [file.listed for file in files]
         self.keeps_objects = reader.keeps_objects
@@ -196,6 +208,24 @@ class FileSource(Source):
     @property
     def _added_schema(self) -> pa.Schema:
         return self._partitions.schema
+
+    def check_named(self, names: Iterable[str]) -> None:
+        own = [name for name in names if self._added_schema.get_field_index(name) < 0]
+        for name in own:
+            if name in self._reader.disputed:
+                raise self._reader.disputed[name]
+        _ = self.schema  # of rows that come as objects the names are known once these were seen
+        found = {uri: list(known) for uri, known in (self._seen_names or self._reader.names).items() if known}
+        check_shared(found)
+        check_twins(found, own)
+
+    def _noted(self, table: InferredColumn) -> Iterator[SourceBatch]:
+        self._seen_names = {}
+        for piece in super()._noted(table):
+            if piece.file is not None and len(self._files) > 1:
+                names = self._seen_names.setdefault(piece.file, {})
+                names.update(dict.fromkeys(chain.from_iterable(piece.objects or ())))
+            yield piece
 
     def _pieces(self, columns: Sequence[str]) -> Iterator[SourceBatch]:
         added = set(self._added_schema.names)
@@ -254,54 +284,59 @@ def open_source(
     source: str | Sequence[str] | Sequence[Mapping[str, Any]] | Query,
     *,
     resolve: Callable[[str], storage.Location] = storage.resolve,
+    form: InputFormat = InputFormat(),  # noqa: B008
 ) -> Source:
     """
     Open a table.
 
-    Parquet, JSONL (``.jsonl``, ``.ndjson``) and CSV, told apart by their names; JSONL and CSV also compressed
-    (``.gz``, ``.zst``). The keys of hive-partitioned folders are columns too, see `partitions`. CSV columns are always
-    text, so that ``01234`` keeps its zero; an empty field without quotes is null. JSONL columns get one type over the
-    whole input (with a limit: over what is read for it): integers beside floats become floats, other mixed kinds JSON
-    text; a template still sees each row's own value.
+    Parquet, JSONL (``.jsonl``, ``.ndjson``), CSV and TSV, told apart by their names where the format is not stated; all
+    but Parquet also compressed (``.gz``, ``.zst``). The keys of hive-partitioned folders are columns too, see
+    `partitions`. CSV columns are always text, so that ``01234`` keeps its zero; an empty field without quotes is null.
+    JSONL columns get one type over the whole input (with a limit: over what is read for it): integers beside floats
+    become floats, other mixed kinds JSON text; a template still sees each row's own value.
 
     :param source: A file, a folder or a glob, several of them, rows as mappings, or a query. A folder means all its
         files at any depth, of one format; names that start with ``_`` or ``.`` are left out, but
         for partitions such as ``_dt=1``.
     :param resolve: Turns a URI into a place on a file system.
+    :param form: How the files are written, as far as it was stated.
     :raises SourceError: Nothing is there, or it cannot be read as a table.
     """
     if isinstance(source, Query):
+        form.check_no_file()
         from airflow_provider_batch.requests.spool import QuerySource
 
         return QuerySource(source)
     if isinstance(source, str):
-        return _open_files([source], resolve)
+        return _open_files([source], resolve, form)
     uris = [item for item in source if isinstance(item, str)]
     if not uris:
+        form.check_no_file()
         return _RowsSource(item for item in source if not isinstance(item, str))
     if len(uris) < len(source):
         raise ConfigurationError("source: expected URIs or rows, found a list of both.")
-    return _open_files(uris, resolve)
+    return _open_files(uris, resolve, form)
 
 
-def _open_files(uris: Sequence[str], resolve: Callable[[str], storage.Location]) -> Source:
-    files = find_files(uris, resolve)
-    return FileSource(files, _reader_for(files))
+def _open_files(uris: Sequence[str], resolve: Callable[[str], storage.Location], form: InputFormat) -> Source:
+    files = find_files(uris, resolve, form.name)
+    form.check_fits(files[0].format)
+    return FileSource(files, _reader_for(files, form))
 
 
-def _reader_for(files: Sequence[FoundFile]) -> _Reader:
+def _reader_for(files: Sequence[FoundFile], form: InputFormat) -> _Reader:
     """Return the reader of the files' format; each imports its own part of pyarrow."""
     if files[0].format == "parquet":
         from airflow_provider_batch.requests.parquet_files import ParquetReader
 
         return ParquetReader(files)
-    if files[0].format == "csv":
+    if files[0].format in ("csv", "tsv"):
         from airflow_provider_batch.requests.csv_files import CsvReader
 
-        return CsvReader(files)
+        return CsvReader(files, form)
     from airflow_provider_batch.requests.jsonl_files import JsonlReader
 
-    return JsonlReader(files)
+    return JsonlReader(files, form)
 
 
 def _plain_row(row: Any, number: int) -> dict[str, Any]:

@@ -14,7 +14,12 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSkipException,
+    ObjectStoragePath,
+    TaskDeferred,
+)
 from airflow.sdk.serde import allow_class, deserialize, serialize
 
 from airflow_provider_batch.emulator.testing import Emulator
@@ -119,6 +124,56 @@ class TestQueries:
         assert [list(condition) for condition in task.filters or ()] == [["day", "=", "2026-11-01"]]
         assert task._spec().sample == 0.5
         assert task.template_fields_renderers["sql"] == "sql"
+
+
+class TestFormats:
+    def test_a_table_of_spark_is_read_where_its_escape_is_stated(
+        self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator], tmp_path: Path
+    ) -> None:
+        (tmp_path / "part-00000").write_text('key;text\nk0;"say \\"hi\\"; now"\n')
+        task = operator(
+            source=str(tmp_path / "part-00000"),
+            format="{{ kind }}",
+            format_options={"delimiter": "{{ cut }}", "escape": "\\"},
+            keep_shards=True,
+        )
+        task.render_template_fields({"kind": "csv", "cut": ";"})
+        assert task.execute(a_context())["statuses"] == {"succeeded": 1}
+        (shard,) = (tmp_path / "table" / "_openai_batch").rglob("*.jsonl")
+        assert 'say "hi"; now' in json.loads(shard.read_text())["body"]["messages"][0]["content"]
+
+    def test_without_it_nothing_is_sent_and_the_error_names_it(
+        self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator], tmp_path: Path
+    ) -> None:
+        (tmp_path / "a.csv").write_text('key,text\nk0,"say \\"hi\\""\n')
+        with pytest.raises(Exception, match=r'a\.csv, line 2: .*Give format_options=\{"escape": "'):
+            operator(source=str(tmp_path / "a.csv")).execute(a_context())
+        assert emulator.state()["batches_created"] == 0
+        with pytest.raises(Exception, match=r"no option 'escaped'. Did you mean 'escape'"):
+            operator(source="a.csv", format_options={"escaped": "x"}).execute(a_context())
+
+    def test_another_format_is_another_job(
+        self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator], tmp_path: Path
+    ) -> None:
+        emulator.configure(progress="hold")
+        (tmp_path / "a.csv").write_text("key,text\nk0,x\n")
+        source = {"source": str(tmp_path / "a.csv"), "deferrable": True}
+        for _ in range(2):
+            with pytest.raises(TaskDeferred):
+                operator(**source).execute(a_context())
+        with pytest.raises(Exception, match="options changed since this task's job was begun"):
+            operator(**source, format_options={"null_values": ["x"]}).execute(a_context())
+        assert emulator.state()["batches_created"] == 1
+
+    def test_files_without_a_byte_are_the_empty_table(
+        self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator], tmp_path: Path
+    ) -> None:
+        (tmp_path / "a.csv").touch()
+        assert operator(source=str(tmp_path / "a.csv")).execute(a_context())["rows"] == 0
+        with pytest.raises(AirflowSkipException):
+            operator(source=str(tmp_path / "a.csv"), on_empty="skip", destination=str(tmp_path / "other")).execute(
+                a_context()
+            )
 
 
 class TestRows:

@@ -14,11 +14,12 @@ import pytest
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import SourceError
+from airflow_provider_batch.requests.formats import InputFormat
 from airflow_provider_batch.requests.prepare import RequestSpec, prepare
 from airflow_provider_batch.requests.selection import Selection
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.requests.sources import open_source
-from tests.requests.test_sources import rows_of
+from tests.requests.test_sources import rows_of, write_csv
 
 WIDE = 5_000
 
@@ -55,10 +56,46 @@ class TestByteOrderMarks:
         (tmp_path / f"a.{ending}").write_bytes(codecs.BOM_UTF8 + text.encode())
         assert rows_of(open_source(str(tmp_path / f"a.{ending}"))) == [{"a": "1", "b": "é"}]
 
-    def test_of_utf_16_are_named(self, tmp_path: Path, ending: str, text: str) -> None:
-        (tmp_path / f"a.{ending}").write_bytes(text.encode("utf-16"))
-        with pytest.raises(SourceError, match="line 1: expected UTF-8, found byte 0xff"):
+    @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+    def test_utf_16_and_32_are_named_and_read_where_they_are_stated(
+        self, tmp_path: Path, ending: str, text: str, encoding: str
+    ) -> None:
+        path = tmp_path / f"a.{ending}"
+        path.write_bytes(text.encode(encoding))
+        family, stated = encoding[:6].upper(), f'format_options={{"encoding": "{encoding}"}}'
+        with pytest.raises(SourceError) as raised:
+            rows_of(open_source(str(path)))
+        assert f"line 1: expected UTF-8, found what looks like {family}. Give {stated}" in str(raised.value)
+        form = InputFormat.of(None, {"encoding": encoding})
+        assert rows_of(open_source(str(path), form=form)) == [{"a": "1", "b": "é"}]
+
+    def test_in_the_middle_are_named_with_their_line(self, tmp_path: Path, ending: str, text: str) -> None:
+        path = tmp_path / f"a.{ending}"
+        for first, line in ((text, 3 if ending == "csv" else 2), (text.rstrip("\n"), 2 if ending == "csv" else 1)):
+            path.write_bytes(first.encode() + codecs.BOM_UTF8 + text.encode())
+            with pytest.raises(SourceError, match=rf"a\.{ending}, line {line}: found a byte order mark in the middle"):
+                rows_of(open_source(str(path)))
+
+    def test_two_at_the_beginning_are_named(self, tmp_path: Path, ending: str, text: str) -> None:
+        (tmp_path / f"a.{ending}").write_bytes(codecs.BOM_UTF8 * 2 + text.encode())
+        with pytest.raises(SourceError, match=r"line 1: found a (second )?byte order mark"):
             rows_of(open_source(str(tmp_path / f"a.{ending}")))
+
+    def test_within_values_are_text(self, tmp_path: Path, ending: str, text: str) -> None:
+        mark = "\ufeff"
+        rows = [{"a": f"{mark}x", "b": f"y{mark}"}, {"a": f"x\n{mark}x", "b": "z"}]
+        if ending == "csv":
+            write_csv(tmp_path / "a.csv", rows)
+        else:
+            lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+            (tmp_path / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        assert rows_of(open_source(str(tmp_path / f"a.{ending}"))) == rows
+
+
+def test_one_column_that_was_joined_without_a_line_break_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text\na\nb\ufefftext\nc\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=r"a\.csv, line 3: found a byte order mark in the middle"):
+        rows_of(open_source(str(tmp_path / "a.csv")))
 
 
 def test_line_breaks_in_quotes_belong_to_the_field_and_count_as_lines(tmp_path: Path) -> None:

@@ -1,0 +1,170 @@
+r"""
+What a CSV file may be other than what it is read as, each told by bytes that are cheap to look for: an escape before a
+quote, ``\N`` for null, a byte order mark between joined files, a quote that nothing closes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from airflow_provider_batch.exceptions import SourceError
+from airflow_provider_batch.requests.csv_escapes import EscapedCsv
+from airflow_provider_batch.requests.csv_layouts import Layout, records, without_mark
+from airflow_provider_batch.requests.formats import shown
+from airflow_provider_batch.requests.listing import FoundFile
+from airflow_provider_batch.requests.text_files import UTF8_BOM, opened
+
+_MARK = "\ufeff"
+
+
+class Doubts:
+    """
+    Counts quotes and looks for signs in the pieces of one file as they are read.
+
+    :param layout: How the file is read; what was stated is not doubted.
+    """
+
+    def __init__(self, file: FoundFile, layout: Layout) -> None:
+        form = layout.form
+        self._file, self._layout = file, layout
+        self._quote = form.quote.encode()
+        self._signs = {UTF8_BOM: _check_marks}
+        if form.quote and form.escape is None:
+            self._signs[b"\\" + self._quote] = _check_backslashes
+        if form.null_values is None:
+            self._signs[rb"\N"] = _check_nulls
+        self._found: list[bytes] = []
+        self._quotes, self._last, self._is_first = 0, b"", True
+
+    def see(self, data: bytes) -> None:
+        """Take note of the next piece."""
+        self._quotes += data.count(self._quote) if self._quote else 0
+        across = self._last + data[:2]
+        looked = data.removeprefix(UTF8_BOM) if self._is_first else data
+        self._is_first, self._last = False, data[-2:]
+        for sign in self._signs:
+            if sign not in self._found and (sign in looked or sign in across):
+                self._found.append(sign)
+
+    def settle(self, *, is_end: bool = False) -> None:
+        """
+        Look closer where there was a sign; raise SourceError where it is a reason to stop.
+
+        :param is_end: Whether the whole file was read.
+        """
+        while self._found:
+            sign = self._found.pop()
+            self._signs.pop(sign)(self._file, self._layout)
+        if is_end and self._quotes % 2:
+            _check_closed(self._file, self._layout)
+
+
+def _check_backslashes(file: FoundFile, layout: Layout) -> None:
+    """Raise where a backslash before a quote is not, without any doubt, a character like any other."""
+    doubled = _is_doubled(file, layout)
+    escaped = _is_escaped(file, layout)
+    if doubled and not escaped:
+        return
+    sign = f"\\{layout.form.quote}"
+    line = _first_line(file, layout, re.compile(re.escape(sign)))
+    escape, none = shown("escape", "\\"), shown("escape", "")
+    if escaped and not doubled:
+        problem = f"expected a quote to be doubled within quotes, found {sign}, as Spark, MySQL and Hive write it."
+        raise SourceError(f"{problem} Give {escape}.", file=file.uri, line=line)
+    problem = f"found {sign}: a quote that a backslash escapes, or a backslash that is text?"
+    raise SourceError(f"{problem} Give {escape} for the first, {none} for the second.", file=file.uri, line=line)
+
+
+def _is_doubled(file: FoundFile, layout: Layout) -> bool:
+    """Return whether all records are ones in which quotes are doubled, taken strictly."""
+    with opened(file, layout.form.encoding) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+        for _ in range(layout.skipped):
+            text.readline()
+        try:
+            return _fit(csv.reader(text, **layout.dialect, strict=True), layout)
+        except csv.Error:
+            return False
+
+
+def _is_escaped(file: FoundFile, layout: Layout) -> bool:
+    """Return whether all records are ones in which a backslash stands before quotes, and none is doubled."""
+    form = replace(layout.form, escape="\\", escape_unquoted=True)
+    with opened(file, form.encoding) as stream:
+        found = EscapedCsv(form, layout.delimiter, file.uri, is_strict=True).records(without_mark(stream))
+        try:
+            return _fit((record for line, record in found if line > layout.skipped), layout)
+        except SourceError:
+            return False
+
+
+def _fit(rows: Iterable[Sequence[Any]], layout: Layout) -> bool:
+    return all(len(row) in (0, len(layout.columns)) for row in rows)
+
+
+def _check_nulls(file: FoundFile, layout: Layout) -> None:
+    cut = re.escape(layout.delimiter)
+    line = _first_line(file, layout, re.compile(rf"(?:^|{cut})\\N(?:$|[\r\n{cut}])"))
+    if line is not None:
+        problem = r"found a field \N, which MySQL, Hive and PostgreSQL write for null."
+        stated = f"Give {shown('null_values', [chr(92) + 'N'])}, or {shown('null_values', [''])} if it is text"
+        raise SourceError(f"{problem} {stated}.", file=file.uri, line=line)
+
+
+def _first_line(file: FoundFile, layout: Layout, pattern: re.Pattern[str]) -> int | None:
+    with opened(file, layout.form.encoding) as stream:
+        for number, line in enumerate(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), 1):
+            if pattern.search(line):
+                return number
+    return None
+
+
+def _check_marks(file: FoundFile, layout: Layout) -> None:
+    """Raise where a byte order mark stands where a file begins that was joined to another."""
+    begins = set(_lines_with_mark(file, layout))
+    first_name = f"{_MARK}{layout.columns[0]}"
+    for line, record, _ in records(file, layout, layout.skipped):
+        starts = line in begins and (record[0] or "").startswith(_MARK)
+        if starts or any(value is not None and first_name in value for value in record):
+            problem = "found a byte order mark in the middle of the file, as after files were joined with cat."
+            advice = "The next line is probably a second header: name the files one by one as the source"
+            advice = advice if first_name in "".join(value or "" for value in record) else "Remove the mark"
+            raise SourceError(f"{problem} {advice}.", file=file.uri, line=line)
+
+
+def _lines_with_mark(file: FoundFile, layout: Layout) -> Iterator[int]:
+    with opened(file, layout.form.encoding) as stream:
+        for number, line in enumerate(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), 1):
+            if line.startswith(_MARK):
+                yield number
+
+
+def _check_closed(file: FoundFile, layout: Layout) -> None:
+    """Raise SourceError where the last row has a quote that is not closed; slow."""
+    lines: list[str] = []
+    last: tuple[int, str] = (1, "")
+    with opened(file, layout.form.encoding) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+        reader, line = csv.reader(_noted(text, lines), **layout.dialect), 1
+        for _ in reader:
+            last = (line, "".join(lines))
+            lines.clear()
+            line = reader.line_num + 1
+    try:
+        deque(csv.reader(io.StringIO(last[1], newline=""), **layout.dialect, strict=True), 0)
+    except csv.Error as error:
+        if "unexpected end of data" in str(error):
+            problem = "expected a quote that closes the one in this row, found the end of the file."
+            raise SourceError(problem, file=file.uri, line=last[0]) from error
+
+
+def _noted(text: Iterable[str], lines: list[str]) -> Iterator[str]:
+    for line in text:
+        lines.append(line)
+        yield line

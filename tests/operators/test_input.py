@@ -139,7 +139,7 @@ class TestFormats:
         )
         task.render_template_fields({"kind": "csv", "cut": ";"})
         assert task.execute(a_context())["statuses"] == {"succeeded": 1}
-        (shard,) = (tmp_path / "table" / "_openai_batch").rglob("*.jsonl")
+        (shard,) = (tmp_path / "table" / "_openai_batch").rglob("g1/*.jsonl")
         assert 'say "hi"; now' in json.loads(shard.read_text())["body"]["messages"][0]["content"]
 
     def test_without_it_nothing_is_sent_and_the_error_names_it(

@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from airflow_provider_batch.emulator import control, create, lifecycle, synchronous, uploads
 from airflow_provider_batch.emulator.emulator import Emulator
 from airflow_provider_batch.emulator.errors import CallError, cannot_find_file, envelope, no_such_batch, no_such_file
+from airflow_provider_batch.emulator.manners import has_list_manners, page_of, told
 from airflow_provider_batch.emulator.middleware import ApiMiddleware
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
 from airflow_provider_batch.emulator.result_forms import in_form
@@ -27,6 +28,8 @@ from airflow_provider_batch.emulator.settings import FILE_LIFETIME, Settings
 #: Seconds that a read waits for what it makes due, in the mode that counts reads.
 _SETTLE_SECONDS = 30.0
 _CHUNK = 1 << 18
+#: More batches than an emulator ever holds.
+MANY = 1 << 30
 
 router = APIRouter(prefix="/v1")
 
@@ -91,7 +94,7 @@ async def upload_file(request: Request) -> dict[str, Any]:
         target.unlink(missing_ok=True)
         raise
     emulator.store.add_file(record)
-    return record.to_api()
+    return told(emulator.settings, record.to_api())
 
 
 def _file_record(file_id: str, upload: uploads.Upload, settings: Settings) -> FileRecord:
@@ -127,13 +130,14 @@ async def list_files(request: Request) -> dict[str, Any]:
         limit=limit + 1,
         descending=query.get("order", "desc") != "asc",
     )
-    return _page([record.to_api() for record in found[:limit]], has_more=len(found) > limit)
+    shown = [told(emulator.settings, record.to_api()) for record in found[:limit]]
+    return _page(shown, has_more=len(found) > limit)
 
 
 @router.get("/files/{file_id}")
 async def retrieve_file(request: Request, file_id: str) -> dict[str, Any]:
     """Return a File object."""
-    return _existing_file(request, file_id).to_api()
+    return told(_emulator(request).settings, _existing_file(request, file_id).to_api())
 
 
 @router.delete("/files/{file_id}")
@@ -195,21 +199,25 @@ async def create_batch(request: Request) -> dict[str, Any]:
     emulator.choose_faults(batch)
     store.add_batch(batch)
     emulator.engine.wake(batch.id)
-    return batch.to_api(time.time())
+    return told(emulator.settings, batch.to_api(time.time()))
 
 
 @router.get("/batches")
 async def list_batches(request: Request) -> dict[str, Any]:
-    """List batches, newest first."""
+    """List batches, newest first unless the settings say otherwise."""
     emulator, query = _emulator(request), request.query_params
     limit = create.page_limit(query.get("limit"), default=20, highest=100)
     after = query.get("after") or None
     if after is not None and emulator.store.batch(after) is None:
         raise no_such_batch(after)
-    found = emulator.listed(after, limit + 1)
-    read = [await _after_read(emulator, batch) for batch in found[:limit]]
+    if has_list_manners(emulator.settings):
+        page, has_more = page_of(emulator.settings, emulator.listed(None, MANY), after, limit)
+    else:
+        found = emulator.listed(after, limit + 1)
+        page, has_more = found[:limit], len(found) > limit
+    read = [await _after_read(emulator, batch) for batch in page]
     now = time.time()
-    return _page([batch.to_api(now) for batch in read], has_more=len(found) > limit)
+    return _page([told(emulator.settings, batch.to_api(now)) for batch in read], has_more=has_more)
 
 
 @router.get("/batches/{batch_id}")
@@ -220,7 +228,7 @@ async def retrieve_batch(request: Request, batch_id: str) -> dict[str, Any]:
     rule = batch.fault("batch_not_found")
     if rule is not None and ("reads" not in rule or batch.reads <= rule["reads"]):
         raise no_such_batch(batch_id)
-    return batch.to_api(time.time())
+    return told(emulator.settings, batch.to_api(time.time()))
 
 
 @router.post("/batches/{batch_id}/cancel")
@@ -240,7 +248,7 @@ async def cancel_batch(request: Request, batch_id: str) -> dict[str, Any]:
     if lifecycle.blocks_cancel(changed.status):
         raise CallError(409, f"Cannot cancel a batch with status '{changed.status}'.")
     emulator.engine.wake(batch_id)
-    return changed.to_api(time.time())
+    return told(emulator.settings, changed.to_api(time.time()))
 
 
 def _existing_batch(emulator: Emulator, batch_id: str) -> BatchRecord:

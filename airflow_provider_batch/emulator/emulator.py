@@ -98,6 +98,8 @@ class Emulator:
         return shown[:limit]
 
     def _is_listed(self, batch: BatchRecord) -> bool:
+        if time.time() < batch.created_at + self.settings.list_lag:
+            return False
         rule = batch.fault("late_in_list")
         if rule is None:
             return True

@@ -10,6 +10,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 from fastapi.responses import JSONResponse
@@ -34,7 +35,7 @@ class ApiMiddleware:
         if scope["type"] != "http" or not scope["path"].startswith("/v1"):
             await self._app(scope, receive, send)
             return
-        call = _Call(scope, receive, send)
+        call = _Call(scope, receive, send, self._emulator.settings)
         begun, clock = time.time(), time.monotonic()
         rules = self._rules(call)
         try:
@@ -97,11 +98,13 @@ def check_key(header: str, settings: Settings) -> None:
 class _Call:
     """One API call: what came, and how it is answered."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
         self.scope, self.receive, self._send = scope, receive, send
         self.method, self.path = str(scope["method"]), str(scope["path"])
         self.status = 0
         self._request_id = f"req_{uuid.uuid4().hex}"
+        now = formatdate(time.time() + settings.clock_skew, usegmt=True).encode()
+        self._date = [(b"date", now)] if settings.tells_time else []
 
     def header(self, name: bytes) -> str:
         return next((value.decode("latin-1") for key, value in self.scope["headers"] if key == name), "")
@@ -109,7 +112,11 @@ class _Call:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._request_id.encode())]
+            message["headers"] = [
+                *message.get("headers", ()),
+                (b"x-request-id", self._request_id.encode()),
+                *self._date,
+            ]
         await self._send(message)
 
     async def swallow(self, message: Message) -> None:

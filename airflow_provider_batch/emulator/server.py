@@ -37,6 +37,7 @@ def server(folder: Path, settings: Settings, *, host: str, port: int, log_level:
         http=_protocol(transports),
         log_level=log_level,
         access_log=False,
+        date_header=False,  # the application tells the time: it may be a setting
         timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=75,
     )

@@ -97,6 +97,20 @@ class Settings(BaseModel):
     always_error_file: bool = Field(
         default=False, description="An ended batch has an error file of 0 bytes where it has no errors."
     )
+    list_order: Literal["newest_first", "oldest_first", "shuffled"] = Field(
+        default="newest_first", description="Order of the list of batches; shuffled is another one for each call."
+    )
+    list_paging: Literal["honest", "ignores_after", "ends_early", "empty_page"] = Field(
+        default="honest",
+        description="The list ignores `after`, says of each page that it is the last, or has empty pages in between.",
+    )
+    list_shows: int | None = Field(default=None, ge=1, description="The list shows so many batches and no more.")
+    list_lag: float = Field(default=0.0, ge=0, description="Seconds until the list shows a new batch.")
+    keeps_metadata: bool = Field(default=True, description="Batches come back with their metadata, or with null.")
+    clock_skew: float = Field(
+        default=0.0, description="Seconds by which the API's clock is ahead: in `created_at` and the like, and `Date`."
+    )
+    tells_time: bool = Field(default=True, description="Answers have a `Date` header.")
     latency: float = Field(default=0.0, ge=0, description="Seconds added to each answer of the API.")
     workers: int = Field(default=2, ge=1, le=32, description="Threads that execute batches; read at the start only.")
     upstream: Annotated[str | None, AfterValidator(_valid_url)] = Field(

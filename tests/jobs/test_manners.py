@@ -1,0 +1,190 @@
+"""The manners of services and of neighbours: nothing is lost and nothing is paid twice, whatever they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_batch.emulator.testing import Emulator
+from airflow_provider_batch.exceptions import UnknownOutcomeError
+from airflow_provider_batch.jobs.clock import ServiceClock
+from airflow_provider_batch.jobs.opening import open_job
+from airflow_provider_batch.jobs.request import JobRequest, Tools
+from tests.jobs.support import (
+    LIMITS,
+    a_request,
+    check_paid_once,
+    check_table,
+    run,
+    some_rows,
+    step_until_waiting,
+    tools_for,
+)
+
+LOST = {"kind": "lose_answer", "method": "POST", "path": "/v1/batches"}
+DROPPED = {"kind": "drop_connection", "method": "POST", "path": "/v1/batches"}
+
+
+def others_rows(count: int) -> list[dict[str, Any]]:
+    return [{"key": f"x{n}", "text": f"another subject {n}"} for n in range(count)]
+
+
+def neighbour(tmp_path: Path, count: int = 10, **changes: Any) -> JobRequest:
+    """Another deployment of the same DAG, with the same run and the same shards, on the same account."""
+    folder = tmp_path / "neighbour"
+    return a_request(folder, others_rows(count), **changes)
+
+
+def job_clock(emulator: Emulator, skew: Callable[[], float] = lambda: 0.0) -> Tools:
+    """Tools as the operator has them, on a machine whose wall clock is that wrong."""
+    tools = tools_for(emulator)
+    return dataclasses.replace(tools, clock=ServiceClock(tools.client, wall=lambda: time.time() + skew()))
+
+
+def statuses_of(emulator: Emulator) -> list[str]:
+    return [batch["status"] for batch in emulator.state()["batches"]]
+
+
+class TestANeighbourOnTheSameAccount:
+    @pytest.mark.parametrize("fault", [LOST, DROPPED])
+    def test_is_not_adopted_after_a_lost_answer_and_not_cancelled(
+        self, emulator: Emulator, tmp_path: Path, fault: dict[str, Any]
+    ) -> None:
+        """Line A1: dev landed prod's answers beside its own rows, and cancelled prod's batch as a duplicate."""
+        emulator.configure(progress="hold")
+        tools = tools_for(emulator)
+        emulator.fault(**fault, times=1)
+        job = open_job(a_request(tmp_path, some_rows(10)), tools)
+        job.advance()
+        theirs = step_until_waiting(neighbour(tmp_path), tools)
+        emulator.configure(progress="reads:2")
+        job.run()
+        theirs.run()
+        check_table(tmp_path, some_rows(10))
+        check_table(tmp_path / "neighbour", others_rows(10))
+        assert statuses_of(emulator) == ["completed"] * 2
+        check_paid_once(emulator)
+
+    def test_with_equal_rows_is_not_adopted_either(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.configure(progress="hold")
+        tools = tools_for(emulator)
+        theirs = step_until_waiting(a_request(tmp_path / "neighbour", some_rows(10)), tools)
+        emulator.fault(**DROPPED, times=1)
+        job = open_job(a_request(tmp_path, some_rows(10)), tools)
+        job.advance()
+        emulator.configure(progress="reads:2")
+        job.run()
+        theirs.run()
+        assert set(job.ledger.batch_ids).isdisjoint(theirs.ledger.batch_ids)
+        assert job.ledger.token != theirs.ledger.token
+        check_table(tmp_path, some_rows(10))
+
+    def test_of_a_service_without_metadata_is_told_by_its_files(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.configure(keeps_metadata=False, progress="hold")
+        tools = tools_for(emulator)
+        step_until_waiting(neighbour(tmp_path), tools)
+        emulator.fault(**LOST, times=1)
+        emulator.configure(progress="immediate")
+        run(a_request(tmp_path, some_rows(10)), tools)
+        check_table(tmp_path, some_rows(10))
+        assert emulator.state()["batches_created"] == 2
+
+    def test_a_new_generation_keeps_the_token(self, emulator: Emulator, tmp_path: Path) -> None:
+        tools = tools_for(emulator)
+        request = a_request(tmp_path, some_rows(10))
+        first = open_job(request, tools)
+        first.run()
+        second = open_job(dataclasses.replace(request, rerun="all", era=1), tools)
+        assert (second.ledger.generation, second.ledger.token) == (2, first.ledger.token)
+
+
+MANNERS: list[dict[str, Any]] = [
+    {"list_order": "oldest_first"},
+    {"list_order": "shuffled"},
+    {"list_paging": "ignores_after"},
+    {"list_paging": "ends_early"},
+    {"list_paging": "empty_page"},
+    {"list_order": "oldest_first", "list_shows": 10},
+    {"list_shows": 20},
+    {"keeps_metadata": False},
+    {"keeps_metadata": False, "list_order": "oldest_first"},
+]
+
+
+@pytest.mark.parametrize("manner", MANNERS, ids=str)
+@pytest.mark.parametrize("fault", [LOST, DROPPED], ids=["lost", "dropped"])
+def test_a_list_of_another_kind_is_no_reason_to_pay_twice(
+    emulator: Emulator, tmp_path: Path, manner: dict[str, Any], fault: dict[str, Any]
+) -> None:
+    """Line A3: either the job ends well, or it says that it does not know and goes on once the list can tell."""
+    tools, neighbours = tools_for(emulator), 12
+    emulator.configure(progress="hold")
+    step_until_waiting(neighbour(tmp_path, neighbours, spec={"max_shard_rows": 1}), tools)
+    emulator.configure(progress="immediate")
+    emulator.configure(**manner)
+    emulator.fault(**fault, times=1)
+    request = a_request(tmp_path, some_rows(20))
+    try:
+        run(request, tools)
+    except UnknownOutcomeError:
+        if fault is DROPPED:  # its neighbours were made within the second: no list proves here that it was not
+            assert emulator.state()["batches_created"] == neighbours + 1
+            return
+        assert emulator.state()["batches_created"] <= neighbours + 2
+        emulator.configure(list_order="newest_first", list_paging="honest", list_shows=None)
+        run(request, tools)
+    check_table(tmp_path, some_rows(20))
+    assert emulator.state()["batches_created"] == neighbours + 2
+    check_paid_once(emulator)
+
+
+SKEWS = [-86_400.0, -1200.0, 1200.0, 86_400.0]
+
+
+@pytest.mark.parametrize("skew", SKEWS)
+@pytest.mark.parametrize("whose", ["the worker", "the service"])
+@pytest.mark.parametrize("fault", [LOST, DROPPED], ids=["lost", "dropped"])
+def test_a_clock_that_is_wrong_is_no_reason_to_pay_twice(
+    emulator: Emulator, tmp_path: Path, skew: float, whose: str, fault: dict[str, Any]
+) -> None:
+    """Line A2."""
+    emulator.configure(clock_skew=skew if whose == "the service" else 0.0)
+    tools = job_clock(emulator, lambda: skew if whose == "the worker" else 0.0)
+    emulator.fault(**fault, times=1)
+    run(a_request(tmp_path, some_rows(10)), tools)
+    check_table(tmp_path, some_rows(10))
+    assert emulator.state()["batches_created"] == 1
+    check_paid_once(emulator)
+
+
+@pytest.mark.parametrize("leap", [-86_400.0, 86_400.0])
+@pytest.mark.parametrize("tells_time", [True, False], ids=["with Date", "without"])
+@pytest.mark.parametrize("fault", [LOST, DROPPED], ids=["lost", "dropped"])
+def test_a_clock_that_leaps_by_a_day_during_a_wait_neither_pays_twice_nor_holds_up_the_job(
+    emulator: Emulator, tmp_path: Path, leap: float, tells_time: bool, fault: dict[str, Any]
+) -> None:
+    """Line A2: between two processes of a job, and while the list does not show the batch yet."""
+    emulator.configure(tells_time=tells_time, list_lag=0.3, progress="hold")
+    emulator.fault(**fault, times=1)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        time.sleep(min(seconds, 0.5))
+
+    limits = dataclasses.replace(LIMITS, quiet_period=0.5)
+    request = a_request(tmp_path, some_rows(10), limits=limits)
+    before = dataclasses.replace(job_clock(emulator), sleep=sleep)
+    step_until_waiting(request, before)
+    emulator.configure(progress="immediate")
+    after = dataclasses.replace(job_clock(emulator, lambda: leap), sleep=sleep)
+    run(request, after)
+    check_table(tmp_path, some_rows(10))
+    assert emulator.state()["batches_created"] == 1
+    assert max(slept, default=0.0) < 60
+    check_paid_once(emulator)

@@ -23,6 +23,7 @@ Every error this package raises, and whether trying again can help.
         ├── ResultsMissingError     a completed batch without the files, or the answers, that its counts promise
         ├── ResultsUnclearError     results that came and that cannot be matched with the rows they are of
         └── JobFailedError          the job ended, and its result is a failure
+            └── PassingRefusalError the API refused a file or a batch for a reason that passes, too often for now
 """
 
 from __future__ import annotations
@@ -92,6 +93,9 @@ class ApiError(OpenAIBatchError):
     :param param: The parameter that the API names.
     """
 
+    #: The API's own words, without ours around them; None where the error was not made of an answer.
+    words: str | None = None
+
     def __init__(
         self, message: str, *, status_code: int | None = None, code: str | None = None, param: str | None = None
     ) -> None:
@@ -160,6 +164,12 @@ class ResultsUnclearError(JobError):
 
 class JobFailedError(JobError):
     """The job has ended; too few rows succeeded."""
+
+
+class PassingRefusalError(JobFailedError):
+    """The API refused a file or a batch for a reason that passes, more often than one attempt waits for."""
+
+    retryable = True
 
 
 def place(*, file: str | None, row: int | None, line: int | None, column: str | None) -> str:

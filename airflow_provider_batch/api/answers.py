@@ -62,6 +62,11 @@ class Reader:
         moment = self._object(response).get("created_at")
         return float(moment) if isinstance(moment, int | float) and 0 < moment < 1e12 else None
 
+    def file_status(self, response: Any) -> str | None:
+        """Return the status of a file; None where that is not said."""
+        status = self._object(response).get("status")
+        return status.strip().lower() if isinstance(status, str) else None
+
     def file_id(self, response: Any) -> str:
         """Return the id of an uploaded file."""
         data = self._object(response)

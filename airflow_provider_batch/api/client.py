@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.answers import MAX_PAGE, Page, Reader, creation, expiry
 from airflow_provider_batch.api.bounds import MAX_PAGES, MAX_REDIRECTS
 from airflow_provider_batch.api.endpoints import COMPLETION_WINDOW
@@ -32,7 +33,7 @@ from airflow_provider_batch.api.transport import (
     was_sent,
 )
 from airflow_provider_batch.api.uploads import Readable, replayable
-from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, ConfigurationError
+from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, ConfigurationError, NotFoundError
 from airflow_provider_batch.local_disk import not_written
 
 T = TypeVar("T")
@@ -163,6 +164,16 @@ class BatchClient:
         call = self._sdk.files.with_raw_response.retrieve
         response = self._call(asked, lambda: call(file_id, timeout=self._short))
         return Reader(asked, self.settings).created_at(response)
+
+    def file_status(self, file_id: str) -> str | None:
+        """Return a file's status in small letters, `FILE_NOT_FOUND` without a file, None where no status is said."""
+        asked = f"Retrieving file {file_id}"
+        call = self._sdk.files.with_raw_response.retrieve
+        try:
+            response = self._call(asked, lambda: call(file_id, timeout=self._short))
+        except NotFoundError:
+            return statuses.FILE_NOT_FOUND
+        return Reader(asked, self.settings).file_status(response)
 
     def cancel(self, batch_id: str) -> Batch:
         """Ask that a batch be cancelled, and return it as it is then; one that has ended is returned unchanged."""

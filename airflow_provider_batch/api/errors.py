@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_batch.api.bounds import bounded_pause
-from airflow_provider_batch.api.outcomes import is_queue_full
+from airflow_provider_batch.api.refusals import is_queue_full, passing_kind
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import (
     ApiError,
@@ -87,9 +87,14 @@ RULES: tuple[Rule, ...] = (
         "It is gone, or belongs to another account than that of {name}.",
     ),
     Rule(
-        lambda a: "cannot find file" in a.text.lower(),
+        lambda a: passing_kind(a.code, a.text) == "file not ready",
         ApiRefusedError,
-        "A file that was just uploaded can take seconds to be found; otherwise it was deleted or has expired.",
+        "A file that was just uploaded can take a while to be found and processed; else it was deleted or has expired.",
+    ),
+    Rule(
+        lambda a: passing_kind(a.code, a.text) == "try again",
+        ApiUnavailableError,
+        "The server says that it is in trouble; try again later.",
     ),
     Rule(lambda a: True, ApiRefusedError, "The same call will be refused again."),
 )
@@ -113,6 +118,7 @@ def from_answer(answer: Answer, *, asked: str, settings: ClientSettings) -> ApiE
     advice = rule.advice.replace("{name}", settings.name)
     message = settings.without_secrets(f"{asked} at {settings.shown_address} failed: {came_back}. {advice}")
     translated = rule.error(message, status_code=answer.status_code, code=answer.code, param=answer.param)
+    translated.words = answer.text
     if isinstance(translated, ApiUnavailableError):
         translated.retry_after = answer.retry_after
     return translated

@@ -5,6 +5,7 @@ Only *accepted* and *refused* permit a next step. *Unknown* has to be looked up,
 paid batch:
 
 - no answer (time-out, dropped connection), an unreadable one, 408, 409, 5xx: unknown, the server may have gone on;
+- 409 because the file is not ready: refused;
 - any other 4xx, 429 included: refused, the answer itself says that no batch was made;
 - a connection that never opened (name not found, refused, TLS): refused, since the request did not leave this machine.
 """
@@ -15,7 +16,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from airflow_provider_batch.api.objects import Batch
-from airflow_provider_batch.exceptions import ApiError
+from airflow_provider_batch.api.refusals import passing_kind
+from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError
 
 #: Answers that do not say whether a batch was made.
 DOUBTFUL_STATUSES = frozenset({408, 409})
@@ -35,7 +37,7 @@ class Refused:
 
     :param error: Why; ``error.retryable`` says whether the same create can succeed later.
     :param queue_full: The account's limit of enqueued tokens is reached: it passes when batches end.
-    :param file_not_ready: The uploaded file is not visible yet: it passes in seconds.
+    :param file_not_ready: The uploaded file is not found or not processed yet: it passes in seconds or minutes.
     """
 
     error: ApiError
@@ -53,15 +55,10 @@ class Unknown:
 CreateOutcome: TypeAlias = Accepted | Refused | Unknown
 
 
-def is_queue_full(code: str | None, message: str) -> bool:
-    """Return whether an error speaks of the enqueued-token limit; vendors share only the words "nqueued token"."""
-    return code == "token_limit_exceeded" or "nqueued token" in message
-
-
-def is_file_not_ready(error: ApiError) -> bool:
-    """Return whether a create was refused because its file is not visible yet."""
-    named = error.param in (None, "file_id", "input_file_id")
-    return error.status_code in (400, 404) and named and "cannot find file" in str(error).lower()
+#: HTTP statuses with which services refuse a file that is not ready.
+FILE_STATUSES = frozenset({400, 404, 409, 412, 422, 423, 425})
+#: What a refusal names as its parameter where it is about the input file.
+_FILE_PARAMS = (None, "file_id", "input_file_id", "input_file", "file", "id")
 
 
 def outcome_of(error: ApiError, *, was_sent: bool) -> Refused | Unknown:
@@ -71,8 +68,19 @@ def outcome_of(error: ApiError, *, was_sent: bool) -> Refused | Unknown:
     :param was_sent: False where the connection never opened.
     """
     status = error.status_code
-    queue_full = is_queue_full(error.code, str(error))
+    kind = passing_kind(error.code, str(error) if error.words is None else error.words)
+    not_ready = kind == "file not ready" and status in FILE_STATUSES and error.param in _FILE_PARAMS
     answered = status is not None and 400 <= status < 500 and status not in DOUBTFUL_STATUSES
-    if queue_full or answered or not was_sent:
-        return Refused(error, queue_full=queue_full, file_not_ready=is_file_not_ready(error))
+    if kind == "queue full" or answered or not_ready or not was_sent:
+        refusal = _passing(error) if not_ready else error
+        return Refused(refusal, queue_full=kind == "queue full", file_not_ready=not_ready)
     return Unknown(error)
+
+
+def _passing(error: ApiError) -> ApiError:
+    """Return the same error as one that passes."""
+    if error.retryable:
+        return error
+    passing = ApiUnavailableError(*error.args, status_code=error.status_code, code=error.code, param=error.param)
+    passing.words = error.words
+    return passing

@@ -137,7 +137,8 @@ async def list_files(request: Request) -> dict[str, Any]:
 @router.get("/files/{file_id}")
 async def retrieve_file(request: Request, file_id: str) -> dict[str, Any]:
     """Return a File object."""
-    return told(_emulator(request).settings, _existing_file(request, file_id).to_api())
+    emulator, record = _emulator(request), _existing_file(request, file_id)
+    return told(emulator.settings, {**record.to_api(), "status": emulator.file_status(record)})
 
 
 @router.delete("/files/{file_id}")
@@ -186,8 +187,10 @@ async def create_batch(request: Request) -> dict[str, Any]:
     settings, store = emulator.settings, emulator.store
     batch = create.batch_from(await json_body(request), window=settings.window)
     file = store.file(batch.input_file_id, time.time())
-    if file is None or emulator.is_file_hidden(batch.input_file_id):
+    if file is None:
         raise cannot_find_file(batch.input_file_id)
+    if (refusal := emulator.refusal_of_file(file)) is not None:
+        raise refusal
     if file.purpose != "batch":
         text = f"Invalid file purpose: expected 'batch', found '{file.purpose}'."
         raise CallError(400, text, param="input_file_id", code="invalid_request")

@@ -10,15 +10,16 @@ from typing import Any
 
 from airflow_provider_batch.emulator import prices
 from airflow_provider_batch.emulator.engine import Engine
-from airflow_provider_batch.emulator.errors import CallError, token_limit_text
-from airflow_provider_batch.emulator.faults import BATCH_KINDS
-from airflow_provider_batch.emulator.records import BatchRecord
+from airflow_provider_batch.emulator.errors import CallError, file_not_ready, token_limit_text
+from airflow_provider_batch.emulator.faults import BATCH_KINDS, FaultRule
+from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
 from airflow_provider_batch.emulator.settings import Settings
 from airflow_provider_batch.emulator.store import Store, as_stored
 from airflow_provider_batch.emulator.validation import first_model, validate_file
 
 #: Seconds that a reset waits for the chunks that are being run.
 _RESET_PATIENCE = 30.0
+FILE_KINDS = frozenset({"file_not_ready"})
 
 
 class Emulator:
@@ -81,13 +82,22 @@ class Emulator:
             if rule.fits_batch(model=model, endpoint=batch.endpoint, metadata=batch.metadata) and self.store.hit(rule)
         ]
 
-    def is_file_hidden(self, file_id: str) -> bool:
-        """Count a create that names a file, and say whether a fault has it not found yet."""
-        rules = self.store.faults_of(frozenset({"file_not_ready"}))
+    def refusal_of_file(self, file: FileRecord) -> CallError | None:
+        """Count a create that names a file, and return what a fault answers while the file is not ready."""
+        rules = self.store.faults_of(FILE_KINDS)
         if not rules:
-            return False
-        creates = self.store.count_create(file_id)
-        return any(creates <= rule.count and self.store.hit(rule) for rule in rules)
+            return None
+        creates = self.store.count_create(file.id)
+        for rule in rules:
+            is_early = _is_pending(file, rule) if rule.seconds else creates <= rule.count
+            if is_early and self.store.hit(rule):
+                return file_not_ready(file.id, rule)
+        return None
+
+    def file_status(self, file: FileRecord) -> str:
+        """Return the status that a File object shows."""
+        pending = (rule for rule in self.store.faults_of(FILE_KINDS) if rule.seconds and _is_pending(file, rule))
+        return next((rule.status_text or "pending" for rule in pending), "processed")
 
     def listed(self, after: str | None, limit: int) -> list[BatchRecord]:
         """Return the batches that the list shows behind `after`, newest first."""
@@ -152,3 +162,7 @@ class Emulator:
             "reads": batch.reads,
             "faults": [rule["kind"] for rule in batch.faults],
         }
+
+
+def _is_pending(file: FileRecord, rule: FaultRule) -> bool:
+    return time.time() < file.created_at + rule.seconds

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_provider_batch.emulator.faults import FaultRule
+
 
 class CallError(Exception):
     """
@@ -65,6 +67,13 @@ def missing_parameter(name: str) -> CallError:
 def cannot_find_file(file_id: str) -> CallError:
     """Return the 400 that a create gets for a file that is not there, or not there yet."""
     return CallError(400, f"Cannot find file {file_id}.", param="file_id", code="invalid_request")
+
+
+def file_not_ready(file_id: str, rule: FaultRule) -> CallError:
+    """Return the answer to a create whose file is not ready, in a fault's words."""
+    text = (rule.message or "Cannot find file {file}.").replace("{file}", file_id)
+    status = 400 if rule.status == 500 else rule.status
+    return CallError(status, text, param=rule.param or "file_id", code=rule.code or "invalid_request")
 
 
 def token_limit_text(model: str | None, organization: str, limit: int) -> str:

@@ -37,7 +37,7 @@ own fields).
 | `batch_not_found` | batch | retrieve and cancel answer 404 | `reads`: only so many reads |
 | `late_in_list` | batch | the list does not show it at first | `reads` (of the list) or `seconds` |
 | `cancel_loses_race` | batch | a cancel is accepted and the batch completes | |
-| `file_not_ready` | create | 400 "Cannot find file" for the first creates with a file | `count` 1 |
+| `file_not_ready` | create | the first creates with a file, or those in its first seconds, are refused | see below |
 | `route_error` | call | this status instead of an answer | `status` 500, `code`, `message`, `retry_after` |
 | `slow_route` | call | the answer is late | `seconds` |
 | `drop_connection` | call | the connection is cut and nothing was done | |
@@ -57,6 +57,9 @@ Selectors.
 Forms of `result_form`: `html`, `json_array`, `pretty` (printed over several lines), `gzip`, `utf-16`,
 `byte_order_mark`, `empty`, `cut` (half of the lines), `ids_trimmed` (without spaces around them), `ids_lower_case`,
 `ids_elsewhere` (the ids are under `key`).
+
+Fields of `file_not_ready`: `count` 1, or `seconds` in which the file itself has the status `status_text` "pending";
+`status` 400 (also where it is 500), `message` "Cannot find file {file}.", `code` "invalid_request", `param` "file_id".
 
 Rules stay over a restart. A batch is given its rules when it is created and keeps them.
 """

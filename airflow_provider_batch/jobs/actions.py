@@ -40,11 +40,17 @@ class GiveUpOnFiles:
 
 @dataclass(frozen=True)
 class Requeue:
-    """The API refused the shard's file for lack of room in its queue."""
+    """
+    The API refused the shard's batch for lack of room in its queue, or for another reason that passes (`passes`).
+
+    :param upload_again: Whether the file is uploaded again for the next batch.
+    """
 
     shard: str
     error: str
     retry_at: float
+    passes: bool = False
+    upload_again: bool = False
 
 
 @dataclass(frozen=True)

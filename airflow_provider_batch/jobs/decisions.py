@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.objects import Batch, FileError
-from airflow_provider_batch.api.outcomes import is_queue_full
 from airflow_provider_batch.jobs.actions import (
     Action,
     Cancel,
@@ -39,6 +38,7 @@ from airflow_provider_batch.jobs.actions import (
     Wait,
 )
 from airflow_provider_batch.jobs.ledger import Closing, Ledger, ShardRecord
+from airflow_provider_batch.jobs.refusals import FILE_REFUSALS, may_be_made_again, passes, refused_whole
 from airflow_provider_batch.results.landing import RowOutcome
 
 #: Seconds. The API says a batch may stay `cancelling` for 10 minutes; the rest is slack for one slow poll.
@@ -53,8 +53,6 @@ QUEUE_PAUSES = (60.0, 15 * 60.0)
 OUTAGE_PAUSE = 60.0
 #: Seconds before a create whose uploaded file was not found yet is tried again.
 FILE_PAUSE = 5.0
-#: Refusals of a file that is "not there yet" after which it is uploaded again, and less often.
-FILE_REFUSALS = 6
 #: Rows that failed with these get another attempt; 5xx too.
 TRANSIENT_CODES = frozenset({408, 409, 429})
 #: Not the row's own fault and not counted as its attempt: it was never run.
@@ -140,7 +138,7 @@ def queue_retry_at(shard: ShardRecord, now: float) -> float:
 
 def file_retry_at(shard: ShardRecord, now: float) -> float:
     """Return when a create whose file was not found is tried again: in seconds at first, then as for a full queue."""
-    return now + FILE_PAUSE if shard.refusals < FILE_REFUSALS else queue_retry_at(shard, now)
+    return now + FILE_PAUSE if shard.passing_refusals < FILE_REFUSALS else queue_retry_at(shard, now)
 
 
 def wait_out(ledger: Ledger, limits: Limits, now: float) -> Wait | None:
@@ -152,15 +150,6 @@ def wait_out(ledger: Ledger, limits: Limits, now: float) -> Wait | None:
     """
     deadline = _deadline(ledger, limits)
     return None if deadline is None or now >= deadline + CANCEL_PATIENCE else Wait(until=now + OUTAGE_PAUSE)
-
-
-def refused_whole(batch: Batch) -> FileError | None:
-    """Return the error of a `failed` batch that concerns no line: the account or the file as such."""
-    if batch.status != statuses.FAILED:
-        return None
-    if any(error.line is not None for error in batch.errors):
-        return None
-    return batch.errors[0] if batch.errors else FileError(code="batch_failed", message="The API gave no reason.")
 
 
 def files_are_late(batch: Batch) -> bool:
@@ -199,18 +188,26 @@ def _news_of(ledger: Ledger, shard: ShardRecord, batch: Batch, now: float) -> Ac
         # What its error file holds may account for all rows; where it does not, the landing stops.
     whole = refused_whole(batch)
     if whole is not None:
-        text = f"{whole.code}: {whole.message}"
-        if is_queue_full(whole.code, whole.message):
-            return Requeue(shard.key, text, queue_retry_at(shard, now))
-        if ledger.closing is None:
-            message = f"The API refused batch {batch.id} as a whole ({text})"
-            return Close(Closing(reason="refused", message=message, at=now, final=False))
-        return Requeue(shard.key, text, now)
+        return _refused(ledger, shard, batch.id, whole, now)
     ours = ledger.cancel_asked_at is not None
     if batch.status == statuses.CANCELLED and not ours and ledger.closing is None:
         message = f"Batch {batch.id} was cancelled, and not by this job"
         return Close(Closing(reason="cancelled", message=message, at=now))
     return RecordEnd(shard.key, batch)
+
+
+def _refused(ledger: Ledger, shard: ShardRecord, batch_id: str, whole: FileError, now: float) -> Action:
+    text = f"{whole.code}: {whole.message}"
+    kind = passes(whole)
+    if kind == "queue full":
+        return Requeue(shard.key, text, queue_retry_at(shard, now))
+    may_pass = kind is not None
+    if may_pass and ledger.closing is None and may_be_made_again(shard):
+        return Requeue(shard.key, text, queue_retry_at(shard, now), passes=True, upload_again=True)
+    if ledger.closing is None:
+        message = f"The API refused batch {batch_id} as a whole ({text})"
+        return Close(Closing(reason="refused", message=message, at=now, final=False, retryable=may_pass))
+    return Requeue(shard.key, text, now, passes=may_pass, upload_again=may_pass)
 
 
 def _landing(ledger: Ledger, limits: Limits) -> Action | None:

@@ -59,11 +59,17 @@ class Accepted(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The POST surely made no batch; `retry_at` says when another may be made."""
+    """
+    The POST surely made no batch; `retry_at` says when another may be made.
+
+    `passes` says that the reason passes by itself and is no full queue, `upload_again` that the file is of no use.
+    """
 
     shard: str
     error: str
     retry_at: float | None = None
+    passes: bool = False
+    upload_again: bool = False
 
 
 class Unanswered(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -80,11 +86,17 @@ class Absent(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_u
 
 
 class Requeued(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The batch was made and refused as a whole before anything ran (queue limit): the file waits for its next POST."""
+    """
+    The batch was made and refused as a whole before anything ran: the file waits for its next POST.
+
+    `passes` and `upload_again` are those of `Refused`.
+    """
 
     shard: str
     error: str
     retry_at: float
+    passes: bool = False
+    upload_again: bool = False
 
 
 class Ended(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -313,15 +325,15 @@ def _shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901
             return replace(shard, intents=(*shard.intents, Intent(number=len(shard.intents) + 1, at=at)), retry_at=None)
         case Accepted(batch_id=batch_id):
             return replace(_settled(shard, "accepted", batch_id=batch_id), batch_id=batch_id)
-        case Refused(error=error, retry_at=retry_at):
-            return replace(_settled(shard, "refused", error=error), retry_at=retry_at, refusals=shard.refusals + 1)
+        case Refused(error=error):
+            return _refused(_settled(shard, "refused", error=error), entry)
         case Unanswered(at=at):
             return replace(shard, intents=(*shard.intents[:-1], replace(shard.intents[-1], unanswered_at=at)))
         case Absent():
             return _settled(shard, "absent")
-        case Requeued(error=error, retry_at=retry_at):
+        case Requeued(error=error):
             settled = _settled(shard, "refused", batch_id=shard.batch_id, error=error)
-            return replace(settled, batch_id=None, retry_at=retry_at, refusals=shard.refusals + 1)
+            return _refused(replace(settled, batch_id=None), entry)
         case Ended(ending=ending):
             return replace(shard, ending=ending)
         case Late(at=at):
@@ -342,6 +354,16 @@ def _trimmed(landing: Landing, entry: Trimmed) -> Landing:
         folders=entry.folders,
         unfetched=0,
         row_checksum=entry.row_checksum,
+    )
+
+
+def _refused(shard: ShardRecord, entry: Refused | Requeued) -> ShardRecord:
+    return msgspec.structs.replace(
+        shard,
+        file_id=None if entry.upload_again else shard.file_id,
+        retry_at=entry.retry_at,
+        refusals=shard.refusals + 1,
+        passing_refusals=shard.passing_refusals + 1 if entry.passes else 0,
     )
 
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from airflow_provider_batch.exceptions import ApiError, JobError, JobFailedError, JobTimeoutError, NotFoundError
+from airflow_provider_batch.exceptions import (
+    ApiError,
+    JobError,
+    JobFailedError,
+    JobTimeoutError,
+    NotFoundError,
+    PassingRefusalError,
+)
 from airflow_provider_batch.jobs.actions import Finish
 from airflow_provider_batch.jobs.entries import Finished
 from airflow_provider_batch.jobs.final_count import check_count
@@ -208,6 +215,7 @@ def _failure(action: Finish, request: JobRequest, ledger: Ledger) -> JobError | 
     landed = f"{totals.statuses.get('succeeded', 0):,} of {ledger.rows:,} rows succeeded"
     if closing is not None:
         kind = JobTimeoutError if closing.reason == "timeout" else JobFailedError
+        kind = PassingRefusalError if closing.retryable else kind
         return kind(f"{closing.message}; {landed}, and what was done is landed.")
     return _too_many_failed(request, ledger, landed) if request.destination is not None else None
 

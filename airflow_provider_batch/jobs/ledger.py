@@ -113,6 +113,7 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
 class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """
     One shard. `tokens` is the estimate of its input tokens; `retry_at` (epoch seconds) holds it back until then;
+    `passing_refusals` counts those in a row that pass by themselves and are not of a full queue;
     `landed_before` is the landing that is to be repeated; `row_checksum` is that of its row numbers, None in ledgers of
     release 0.1.
     """
@@ -131,6 +132,7 @@ class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     landing: Landing | None = None
     retry_at: float | None = None
     refusals: int = 0
+    passing_refusals: int = 0
     late_since: float | None = None
     untrimmed: bool = False
     landed_before: Landing | None = None
@@ -181,12 +183,13 @@ class Lease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Closing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why nothing more is sent. `final` ends the job; otherwise a new attempt may go on."""
+    """Why nothing more is sent. `final` ends the job; otherwise a new attempt may go on, by itself if `retryable`."""
 
     reason: Literal["timeout", "cancelled", "refused"]
     message: str
     at: float
     final: bool = True
+    retryable: bool = False
 
 
 class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, dict=True):

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from typing import assert_never
+from typing import NoReturn, assert_never
 
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.objects import Batch
-from airflow_provider_batch.api.outcomes import Accepted, Refused, Unknown
+from airflow_provider_batch.api.outcomes import FILE_STATUSES, Accepted, CreateOutcome, Refused, Unknown
 from airflow_provider_batch.exceptions import (
     ApiError,
     ApiUnavailableError,
     JobTakenError,
     OpenAIBatchError,
+    PassingRefusalError,
     ResultsMissingError,
 )
-from airflow_provider_batch.jobs import actions, decisions, entries
+from airflow_provider_batch.jobs import actions, decisions, entries, refusals
 from airflow_provider_batch.jobs.actions import Finish, Wait
 from airflow_provider_batch.jobs.collecting import collect, trim, withdraw
 from airflow_provider_batch.jobs.entries import Entry
@@ -172,7 +173,7 @@ class Job:
             case actions.GiveUpOnFiles(shard=key):
                 raise _files_never_came(self.ledger.shard(key), self.seen)
             case actions.Requeue(shard=key, error=error, retry_at=retry_at):
-                self._record(entries.Requeued(key, error, retry_at))
+                self._record(entries.Requeued(key, error, retry_at, action.passes, action.upload_again))
                 self.tools.log.warning("Shard %s was not let in (%s); it is sent again later.", key, error)
             case actions.Close(closing=closing):
                 self._record(entries.Closed(closing))
@@ -206,7 +207,7 @@ class Job:
         client, request = self.tools.client, self.request
         self.store.check_lease(self.ledger)
         file_id = shard.file_id
-        if file_id is None or _file_is_lost(shard):
+        if file_id is None:
             file_id = self._upload(shard)
             self._record(entries.Uploaded(shard.key, file_id))
         self._record(entries.Intended(shard.key, self.tools.clock()))
@@ -218,12 +219,12 @@ class Job:
             completion_window=request.completion_window,
             output_expires_after=request.output_expires_after,
         )
-        match outcome:
+        match self._seen_through(outcome, file_id):
             case Accepted(batch=batch):
                 with self._disowning(shard, batch):
                     self._accept(shard, batch)
-            case Refused():
-                self._refuse(shard, outcome)
+            case Refused() as refused:
+                self._refuse(shard, refused)
             case Unknown(error=error):
                 self._record(entries.Unanswered(shard.key, self.tools.clock()))
                 self.tools.log.warning(
@@ -254,16 +255,43 @@ class Job:
             raise
 
     def _refuse(self, shard: ShardRecord, refused: Refused) -> None:
-        now = self.tools.clock()
-        if refused.file_not_ready:
-            retry_at = decisions.file_retry_at(shard, now)
-        elif refused.error.retryable:
-            retry_at = decisions.queue_retry_at(shard, now)
-        else:
-            self._record(entries.Refused(shard.key, str(refused.error)))
-            raise refused.error
-        self._record(entries.Refused(shard.key, str(refused.error), retry_at))
+        now, shard = self.tools.clock(), self.ledger.shard(shard.key)
+        file_status = self._file_status(shard.file_id, refused)
+        retry = refusals.after_refused_create(shard, refused, file_status)
+        if retry is None:
+            self._give_up(shard, refused, file_status)
+        at = decisions.file_retry_at if retry.is_about_file else decisions.queue_retry_at
+        retry_at = at(shard, now)
+        error = str(refused.error)
+        self._record(entries.Refused(shard.key, error, retry_at, retry.is_about_file, retry.upload_again))
         self.tools.log.warning("Shard %s is sent again in %.0f s: %s", shard.key, retry_at - now, refused.error)
+
+    def _give_up(self, shard: ShardRecord, refused: Refused, file_status: str | None) -> NoReturn:
+        passes = refusals.is_about_the_file(shard, refused, file_status)
+        self._record(entries.Refused(shard.key, str(refused.error), passes=passes, upload_again=passes))
+        if not passes:
+            raise refused.error
+        raise PassingRefusalError(
+            f"Shard {shard.key}: its uploaded file is not ready after {shard.passing_refusals + 1} tries; its status "
+            f"is {file_status or 'not known'}. The next attempt uploads it again. {refused.error}"
+        ) from refused.error
+
+    def _seen_through(self, outcome: CreateOutcome, file_id: str) -> CreateOutcome:
+        """Return a conflict (409) as the refusal that it is, where the file itself says that it is not ready."""
+        if not isinstance(outcome, Unknown) or outcome.error.status_code != 409:
+            return outcome
+        refused = Refused(outcome.error, file_not_ready=True)
+        return refused if self._file_status(file_id, refused) in statuses.FILE_PENDING else outcome
+
+    def _file_status(self, file_id: str | None, refused: Refused) -> str | None:
+        """Ask what the API says of the file, where a refusal may be about it."""
+        if file_id is None or refused.queue_full or refused.error.status_code not in FILE_STATUSES:
+            return None
+        try:
+            return self.tools.client.file_status(file_id)
+        except ApiError as error:
+            self.tools.log.warning("The status of file %s is not known: %s", file_id, error)
+            return None
 
     def _resolve(self, shard: ShardRecord) -> None:
         found = find_batches(self.tools.client, self.ledger, shard)
@@ -327,11 +355,6 @@ class Job:
             if wake:
                 return
             self.tools.sleep(watch.delay(now, self.request.poll_interval))
-
-
-def _file_is_lost(shard: ShardRecord) -> bool:
-    last = shard.intents[-1].error if shard.intents else None
-    return last is not None and "cannot find file" in last.lower() and shard.refusals >= decisions.FILE_REFUSALS
 
 
 def _files_never_came(shard: ShardRecord, seen: dict[str, Batch]) -> ResultsMissingError:

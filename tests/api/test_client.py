@@ -154,7 +154,7 @@ class TestCreate:
             (error(429, "x", code="token_limit_exceeded"), ApiUnavailableError, True, False),
             (error(400, "Enqueued token limit reached for gpt"), ApiUnavailableError, True, False),
             (error(400, "Too many enqueued tokens: wait"), ApiUnavailableError, True, False),
-            (error(400, "Cannot find file file-1", param="file_id"), ApiRefusedError, False, True),
+            (error(400, "Cannot find file file-1", param="file_id"), ApiUnavailableError, False, True),
             (error(400, "Cannot find file x", param="body.image"), ApiRefusedError, False, False),
         ],
     )

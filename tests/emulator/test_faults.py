@@ -437,6 +437,16 @@ def test_a_download_is_cut_in_the_middle(
 # Rules
 
 
+def test_a_file_is_pending_for_a_while(client: openai.OpenAI, emulator: Emulator) -> None:
+    emulator.fault(kind="file_not_ready", seconds=0.4, status=409, message="{file} is not in a processed state.")
+    file_id = upload(client, chat_lines(1))
+    assert client.files.retrieve(file_id).status == "pending"
+    with pytest.raises(openai.ConflictError, match=f"{file_id} is not in a processed state"):
+        client.with_options(max_retries=0).batches.create(input_file_id=file_id, endpoint=CHAT, completion_window="24h")
+    until(lambda: client.files.retrieve(file_id).status == "processed", "the file is processed")
+    assert client.batches.create(input_file_id=file_id, endpoint=CHAT, completion_window="24h").id
+
+
 def test_rules_are_listed_replaced_and_removed(emulator: Emulator) -> None:
     first = emulator.fault(kind="http_error", status=500)
     assert emulator.fault(id="mine", kind="not_run") == "mine"

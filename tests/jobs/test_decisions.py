@@ -209,7 +209,8 @@ class TestARefusedFile:
 
     def test_for_a_file_that_is_never_found_is_met_less_and_less_often(self) -> None:
         """A hot loop of uploads would use up the account's limits."""
-        pauses = [d.file_retry_at(msgspec.structs.replace(a_shard(1), refusals=n), NOW) - NOW for n in range(12)]
+        tried = [msgspec.structs.replace(a_shard(1), refusals=n, passing_refusals=n) for n in range(12)]
+        pauses = [d.file_retry_at(shard, NOW) - NOW for shard in tried]
         assert pauses[: d.FILE_REFUSALS] == [d.FILE_PAUSE] * d.FILE_REFUSALS
         assert all(600 <= pause <= 900 for pause in pauses[d.FILE_REFUSALS :])
 

@@ -1,0 +1,74 @@
+"""Refusals that pass by themselves, in the words of several services."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_batch.api.refusals import Kind, passing_kind
+
+FILE_NOT_READY = [
+    "Cannot find file file-abc.",
+    "Cannot find file file-X, or project proj_Y does not have access to it.",
+    "No such File object: file-abc",
+    "Input file not found",
+    "File file-abc not found.",
+    "The file with id file-1 does not exist.",
+    "The input file is not in a processed state.",
+    "File file-1 is not in 'processed' status; it is 'pending'.",
+    "The provided file is pending. Wait until it is processed.",
+    "The file is still being processed, please try again later.",
+    "File 'file-1' has not been processed yet.",
+    "Could not find the input file.",
+    "the uploaded file is not yet available",
+]
+TRY_AGAIN = [
+    "Something went wrong, please try again later.",
+    "Something went wrong while validating your batch",
+    "Internal server error",
+    "An unexpected error occurred.",
+    "The service is temporarily unavailable",
+    "The engine is currently overloaded",
+    "Please retry your request later.",
+    "Validation timed out.",
+]
+LASTING = [
+    "Invalid file purpose: expected 'batch', found 'fine-tune'.",
+    "The input file is empty. Please ensure that the batch contains at least one request.",
+    "The input file is too large: 3 bytes.",
+    "The provided model 'x' is not supported by the Batch API.",
+    "Billing hard limit has been reached",
+    "Messages parameter is required.",
+    "Bad endpoint",
+    "",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        *((text, "file not ready") for text in FILE_NOT_READY),
+        *((text, "try again") for text in TRY_AGAIN),
+        *((text, None) for text in LASTING),
+        ("Enqueued token limit reached. Please try again once some batches have been completed.", "queue full"),
+    ],
+)
+def test_a_refusal_that_passes_is_known_by_its_words(text: str, kind: Kind | None) -> None:
+    assert passing_kind("invalid_request", text) == kind
+    assert passing_kind(None, text.upper() if kind != "queue full" else text) == kind
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("token_limit_exceeded", "queue full"),
+        ("file_not_ready", "file not ready"),
+        ("server_error", "try again"),
+        ("empty_file", None),
+    ],
+)
+def test_a_refusal_that_passes_is_known_by_its_code(code: str, kind: Kind | None) -> None:
+    assert passing_kind(code, "x") == kind
+
+
+def test_a_refusal_for_want_of_money_does_not_pass_whatever_it_says() -> None:
+    assert passing_kind("insufficient_quota", "You exceeded your quota, please try again later") is None

@@ -1,0 +1,122 @@
+"""Files that are not ready and batches that fail for a passing reason: waited for and tried again, without a retry."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from airflow_provider_batch.api.outcomes import Refused
+from airflow_provider_batch.emulator.testing import Emulator
+from airflow_provider_batch.exceptions import ApiRefusedError, JobFailedError, PassingRefusalError
+from airflow_provider_batch.jobs import decisions, refusals
+from airflow_provider_batch.jobs.refusals import Retry, after_refused_create
+from tests.jobs.support import a_request, check_paid_once, check_table, run, some_rows, statuses, tools_for
+from tests.jobs.test_decisions import a_shard
+
+WORDS = [
+    "Cannot find file {file}.",
+    "The input file is not in a processed state.",
+    "Input file not found",
+    "Ficheiro {file}: ainda em processamento.",  # words that nobody knows: the file's own status says it
+]
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decisions, "FILE_PAUSE", 0.1)
+    monkeypatch.setattr(decisions, "QUEUE_PAUSES", (0.02, 0.04))
+
+
+class TestAFile:
+    @pytest.mark.parametrize("status", [400, 404, 409])
+    @pytest.mark.parametrize("message", WORDS)
+    def test_that_is_pending_is_waited_for_and_not_uploaded_again(
+        self, emulator: Emulator, tmp_path: Path, status: int, message: str
+    ) -> None:
+        emulator.fault(kind="file_not_ready", seconds=0.3, status=status, message=message, code="x")
+        rows, begun = some_rows(5), time.time()
+        run(a_request(tmp_path, rows), tools_for(emulator))
+        check_table(tmp_path, rows)
+        state = emulator.state()
+        assert (state["batches_created"], state["uploads"]) == (1, 1)
+        assert time.time() - begun > 0.3
+
+    def test_that_is_broken_is_uploaded_again(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.fault(kind="file_not_ready", seconds=3600, status_text="error", times=1)
+        run(a_request(tmp_path, some_rows(5)), tools_for(emulator))
+        assert emulator.state()["uploads"] == 2
+
+    def test_that_is_never_ready_fails_the_attempt_and_a_retry_may_help(
+        self, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(refusals, "MOST_CREATES", 3)
+        emulator.fault(kind="file_not_ready", seconds=3600, message="Input file not found", status=404)
+        request, tools = a_request(tmp_path, some_rows(5)), tools_for(emulator)
+        with pytest.raises(PassingRefusalError, match=r"not ready after 3 tries; its status is pending") as raised:
+            run(request, tools)
+        assert raised.value.retryable
+        emulator.clear_faults()
+        run(request, tools)
+        assert statuses(tmp_path) == {"succeeded": 5}
+
+    def test_that_is_there_does_not_hide_another_refusal(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.fault(kind="file_not_ready", count=99, message="No such deployment.", param="model")
+        with pytest.raises(ApiRefusedError, match="No such deployment"):
+            run(a_request(tmp_path, some_rows(5)), tools_for(emulator))
+
+    def test_that_is_not_found_is_uploaded_again_after_some_tries(self) -> None:
+        refused = Refused(ApiRefusedError("x", status_code=404), file_not_ready=True)
+        shards = [
+            msgspec.structs.replace(a_shard(), passing_refusals=number) for number in range(refusals.MOST_CREATES)
+        ]
+        retries = [after_refused_create(shard, refused, "not found") for shard in shards]
+        early = [Retry(is_about_file=True)] * (refusals.FILE_REFUSALS - 1)
+        late = [Retry(is_about_file=True, upload_again=True)] * (refusals.MOST_CREATES - refusals.FILE_REFUSALS)
+        assert retries == [*early, *late, None]
+
+
+class TestABatchThatFailsAtOnce:
+    @pytest.mark.parametrize(
+        ("code", "message"),
+        [
+            ("invalid_request", "Cannot find file file-1, or project proj_1 does not have access to it."),
+            ("server_error", "Something went wrong, please try again later."),
+            ("", "Internal error."),
+        ],
+    )
+    def test_for_a_passing_reason_is_made_again_of_a_fresh_upload(
+        self, emulator: Emulator, tmp_path: Path, code: str, message: str
+    ) -> None:
+        emulator.fault(kind="refuse_file", code=code, message=message, times=2)
+        rows = some_rows(15)
+        run(a_request(tmp_path, rows), tools_for(emulator))
+        check_table(tmp_path, rows)
+        assert statuses(tmp_path) == {"succeeded": 15}
+        state = emulator.state()
+        assert (state["batches_created"], state["uploads"]) == (4, 4)
+        check_paid_once(emulator)
+
+    def test_again_and_again_fails_the_attempt_and_a_retry_may_help(
+        self, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(refusals, "MOST_BATCHES", 3)
+        emulator.fault(kind="refuse_file", code="server_error", message="Something went wrong.", times=4)
+        request, tools = a_request(tmp_path, some_rows(5)), tools_for(emulator)
+        for created in (3, 4):  # a retry has one try of its own
+            with pytest.raises(PassingRefusalError, match=r"refused batch .* as a whole \(server_error") as raised:
+                run(request, tools)
+            assert raised.value.retryable
+            assert emulator.state()["batches_created"] == created
+        run(request, tools)
+        assert statuses(tmp_path) == {"succeeded": 5}
+        check_paid_once(emulator)
+
+    def test_for_a_reason_that_lasts_fails_the_task_without_a_retry(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.fault(kind="refuse_file", code="billing_hard_limit_reached", message="Limit. Try again later.")
+        with pytest.raises(JobFailedError, match="billing_hard_limit_reached") as raised:
+            run(a_request(tmp_path, some_rows(5)), tools_for(emulator))
+        assert not raised.value.retryable
+        assert emulator.state()["batches_created"] == 1

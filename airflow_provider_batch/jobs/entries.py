@@ -18,7 +18,17 @@ from typing import Literal
 
 import msgspec
 
-from airflow_provider_batch.jobs.ledger import Closing, Ending, Intent, Landing, Lease, Ledger, ShardRecord, State
+from airflow_provider_batch.jobs.ledger import (
+    Claim,
+    Closing,
+    Ending,
+    Intent,
+    Landing,
+    Lease,
+    Ledger,
+    ShardRecord,
+    State,
+)
 from airflow_provider_batch.requests.row_checksum import NO_ROWS
 
 
@@ -29,11 +39,15 @@ class Begun(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_un
 
 
 class Leased(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """An attempt took the job over; with an `era`, it goes on with what that clear of the task has found unfinished."""
+    """
+    An attempt took the job over; with an `era`, it goes on with what that clear of the task has found unfinished; with
+    a `claim`, for that mapped instance.
+    """
 
     owner: str
     at: float
     era: int | None = None
+    claim: Claim | None = None
 
 
 class Uploaded(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -233,9 +247,11 @@ def apply(ledger: Ledger, entry: Entry) -> Ledger:
     match entry:
         case Begun(ledger=begun):
             return begun
-        case Leased(owner=owner, at=at, era=era):
+        case Leased(owner=owner, at=at, era=era, claim=claim):
             lease = Lease(owner=owner, epoch=ledger.lease.epoch + 1, at=at)
-            return ledger.changed(lease=lease, era=ledger.era if era is None else era)
+            return ledger.changed(
+                lease=lease, era=ledger.era if era is None else era, claim=ledger.claim if claim is None else claim
+            )
         case RoundPlanned(shards=shards):
             return ledger.changed(shards=ledger.shards + shards)
         case CancelAsked(at=at):

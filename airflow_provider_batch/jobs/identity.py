@@ -17,12 +17,17 @@ def digest(*parts: object) -> str:
 
 
 class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The task instance that owns a job. The try number is no part of it: every attempt works on the same job."""
+    """
+    The task instance that owns a job. The try number is no part of it: every attempt works on the same job.
+
+    `copy` is above 0 where a mapped instance begins another job, because its first one is another instance's by now.
+    """
 
     dag_id: str
     task_id: str
     run_id: str
     map_index: int = -1
+    copy: int = 0
 
     @property
     def run_key(self) -> str:
@@ -32,7 +37,8 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def job(self) -> str:
         """12 hex digits of the task instance: the `<job>` in file names and in a batch's metadata."""
-        return digest(self.dag_id, self.task_id, self.run_id, self.map_index)[:12]
+        again = (self.copy,) if self.copy else ()
+        return digest(self.dag_id, self.task_id, self.run_id, self.map_index, *again)[:12]
 
 
 class Fingerprint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

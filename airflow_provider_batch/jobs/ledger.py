@@ -182,6 +182,13 @@ class Lease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: float
 
 
+class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The mapped instance that works on a job, and how often its run had been cleared when it took it."""
+
+    map_index: int
+    clear_number: int
+
+
 class Closing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why nothing more is sent. `final` ends the job; otherwise a new attempt may go on, by itself if `retryable`."""
 
@@ -201,7 +208,8 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     lands its table once more. `token` is random, made with the job's first ledger and kept over its generations:
     batches that carry it are this job's (`submission.py`); a ledger of release 0.1 has none. `response_schema` is the
     JSON Schema of the answers, where a response model was given; `partition_by` is the layout of what has landed.
-    `birth` names the files of its events, `sequence` counts the events so far (`store.py`).
+    `birth` names the files of its events, `sequence` counts the events so far (`store.py`); `claim` says which mapped
+    instance works on the job (`mapped_instances.py`), None in ledgers of release 0.1.
     """
 
     identity: Identity
@@ -228,6 +236,7 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     token: str = ""
     birth: str = ""
     sequence: int = 0
+    claim: Claim | None = None
 
     @cached_property
     def index(self) -> ShardIndex:
@@ -252,6 +261,11 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     def job(self) -> str:
         """12 hex digits of the identity."""
         return self.identity.job
+
+    @property
+    def claimed_by(self) -> Claim:
+        """The mapped instance that works on the job: at first the one that began it."""
+        return Claim(self.identity.map_index, 0) if self.claim is None else self.claim
 
     @property
     def round(self) -> int:

@@ -20,11 +20,19 @@ from dataclasses import replace
 
 import msgspec
 
-from airflow_provider_batch.exceptions import ChangedInputError, ConfigurationError, InputError, StorageError
+from airflow_provider_batch.exceptions import (
+    ChangedInputError,
+    ConfigurationError,
+    InputError,
+    JobTakenError,
+    StorageError,
+)
+from airflow_provider_batch.jobs import mapped_instances
 from airflow_provider_batch.jobs.entries import Leased, Relanding, Reopened, RerunPlanned
 from airflow_provider_batch.jobs.finishing import decode_columns, encode_columns, where_the_money_is
 from airflow_provider_batch.jobs.identity import Fingerprint
 from airflow_provider_batch.jobs.ledger import Lease, Ledger, ShardRecord
+from airflow_provider_batch.jobs.mapped_instances import is_own, own_folder
 from airflow_provider_batch.jobs.overlap import check_overlap
 from airflow_provider_batch.jobs.preparing import (
     asked_fingerprint,
@@ -47,7 +55,7 @@ from airflow_provider_batch.jobs.responses import recorded_schema
 from airflow_provider_batch.jobs.rounds import plan_rerun
 from airflow_provider_batch.jobs.runner import Job
 from airflow_provider_batch.jobs.shard_files import publish_shard
-from airflow_provider_batch.jobs.store import LedgerStore, job_folder, sibling_folders
+from airflow_provider_batch.jobs.store import LedgerStore, job_folder
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.requests.sources import Source, open_source
 from airflow_provider_batch.results.manifest import check_destination
@@ -70,7 +78,21 @@ def open_job(request: JobRequest, tools: Tools) -> Job:
 def _open(request: JobRequest, tools: Tools, source: Source) -> Job:
     with _saying_what_runs(request):
         asked = asked_fingerprint(request, tools, source)
-        store, ledger, changes = _find(request, tools, source, asked)
+        request, store, ledger, changes = _find(request, tools, source, asked)
+    job = _opened(request, tools, store, ledger, source, asked, changes)
+    mapped_instances.keep(request, job.ledger)
+    return job
+
+
+def _opened(
+    request: JobRequest,
+    tools: Tools,
+    store: LedgerStore,
+    ledger: Ledger | None,
+    source: Source,
+    asked: Fingerprint,
+    changes: list[str],
+) -> Job:
     if ledger is None:
         with store.holding(None):
             return _begin(request, tools, store, source, asked, after=None)
@@ -89,9 +111,9 @@ def _saying_what_runs(request: JobRequest) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        store = LedgerStore(job_folder(request.state, request.identity))
         # A ledger that cannot be read either must not hide what is wrong with the input.
         with suppress(StorageError):
+            store = LedgerStore(own_folder(request.state, request.identity))
             ledger = store.load()
             if ledger is not None and ledger.finished_at is None and ledger.batch_ids:
                 error.consequence = where_the_money_is(ledger, store.location.uri)
@@ -104,38 +126,50 @@ def resume_job(request: JobRequest, tools: Tools, key: str | None = None) -> Job
 
     :param key: `Job.key` of the job that the task waited for; without one, the task instance's own.
     """
-    store = LedgerStore(job_folder(request.state, request.identity) if key is None else request.state / key)
+    store = LedgerStore(own_folder(request.state, request.identity) if key is None else request.state / key)
     ledger = store.load()
     if ledger is None:
         raise StorageError(
             f"{store.location}: there is no ledger any more; its batches go on, see the task's earlier log."
         )
+    if not is_own(request, ledger):
+        raise JobTakenError(
+            f"{store.location}: this job is map index {ledger.claimed_by.map_index}'s since the task was cleared; "
+            "another attempt of this instance finds its own."
+        )
     # A DAG that was edited meanwhile counts from the next attempt on.
     limits = replace(request.limits, lands=ledger.destination is not None)
     begun = replace(request, destination=ledger.destination, limits=limits)
-    return Job(begun, tools, store, _leased(store, ledger, tools))
+    return Job(begun, tools, store, _leased(request, store, ledger, tools))
 
 
 def _find(
     request: JobRequest, tools: Tools, source: Source, asked: Fingerprint
-) -> tuple[LedgerStore, Ledger | None, list[str]]:
-    """Return the job's store, its ledger if there is one, and what changed since it was begun."""
-    store = LedgerStore(job_folder(request.state, request.identity))
+) -> tuple[JobRequest, LedgerStore, Ledger | None, list[str]]:
+    """
+    Return the job's store, its ledger if there is one, and what changed since it was begun.
+
+    The request is returned too: a job that a mapped instance has to begin anew may get another identity.
+    """
+    store = LedgerStore(own_folder(request.state, request.identity))
     ledger = store.load()
     changes = ledger.fingerprint.changes(asked) if ledger is not None else []
+    is_mapped = request.identity.map_index >= 0
+    if is_mapped and (ledger is None or changes or not is_own(request, ledger)):
+        if ledger is not None:
+            mapped_instances.leave(request, ledger)
+        moved = mapped_instances.find_moved(request, tools, asked)
+        if moved is not None:
+            return request, *moved, []
+        if ledger is not None and not is_own(request, ledger):
+            another = mapped_instances.unused_identity(request)
+            store = LedgerStore(job_folder(request.state, another))
+            request, ledger = replace(request, identity=another), store.load()
+            changes = ledger.fingerprint.changes(asked) if ledger is not None else []
     if ledger is not None and changes == ["source"]:
         content = content_digest(prepare_shards(request, tools, source, discard, ledger.cuts(1)).shards)
         changes = [] if content == ledger.fingerprint.content else changes
-    if request.identity.map_index >= 0 and (ledger is None or changes):
-        for folder in sibling_folders(request.state, request.identity):
-            moved = LedgerStore(folder)
-            other = moved.load()
-            if other is not None and other.destination == request.destination and not other.fingerprint.changes(asked):
-                tools.log.info(
-                    "This input's job is that of map index %s: the order has changed.", other.identity.map_index
-                )
-                return moved, other, []
-    return store, ledger, changes
+    return request, store, ledger, changes
 
 
 def _begin(
@@ -177,8 +211,10 @@ def _begin(
         embedding_size=vector_size(request, prepared),
         response_schema=recorded_schema(request.spec, tools.log),
         era=request.era,
+        claim=mapped_instances.claim_of(request),
         token=(after.token if after is not None else "") or secrets.token_hex(16),
     )
+    mapped_instances.mark_input(request, asked, identity)
     ledger = store.begin(ledger, after)
     tools.log.info(
         "%s rows in %d shards, about %s input tokens; the ledger is %s.",
@@ -191,7 +227,7 @@ def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger
     is_clear = request.era != ledger.era
     # Only those that had ended before the clear: a person has seen that their results were not understood.
     again = {shard.key for shard in ledger.shards_in("ended")} if is_clear and request.rerun != "never" else ()
-    ledger = _leased(store, ledger, tools, era=request.era)
+    ledger = _leased(request, store, ledger, tools, era=request.era)
     asked_for = (request.destination, request.partition_by)
     is_moved = request.destination is not None and asked_for != (ledger.destination, ledger.partition_by)
     if is_moved:
@@ -230,7 +266,7 @@ def _with_changed_input(
         error.consequence = where_the_money_is(ledger, store.location.uri)
         raise error
     if ledger.finished_at is None:
-        job = Job(request, tools, store, _leased(store, ledger, tools))
+        job = Job(request, tools, store, _leased(request, store, ledger, tools))
         job.settle_and_cancel()
         ledger = job.ledger
     tools.log.info("A new generation begins: %s changed.", ", ".join(changes))
@@ -252,7 +288,7 @@ def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger
     Where an attempt was stopped while it landed the table again, that begins anew: a rerun may have been due after it.
     """
     again = (_timed_out(ledger) and request.era != ledger.era) or _wants_again(request, ledger, "failed_rows")
-    ledger = _leased(store, ledger, tools)
+    ledger = _leased(request, store, ledger, tools)
     if request.destination is None:
         return Job(request, tools, store, ledger)
     destination = tools.resolve(request.destination)
@@ -282,5 +318,6 @@ def _begins_anew_after_time(request: JobRequest, ledger: Ledger) -> bool:
     return request.destination is None and _timed_out(ledger) and request.era != ledger.era
 
 
-def _leased(store: LedgerStore, ledger: Ledger, tools: Tools, era: int | None = None) -> Ledger:
-    return store.record(ledger, Leased(owner=uuid.uuid4().hex, at=tools.clock(), era=era))
+def _leased(request: JobRequest, store: LedgerStore, ledger: Ledger, tools: Tools, era: int | None = None) -> Ledger:
+    claim = mapped_instances.claim_of(request)
+    return store.record(ledger, Leased(owner=uuid.uuid4().hex, at=tools.clock(), era=era, claim=claim))

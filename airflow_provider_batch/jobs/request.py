@@ -41,6 +41,7 @@ class JobRequest:
     :param partition_by: Columns of the table whose values become folders, outermost first.
     :param max_failed: Share (float) or count (int) of rows without success past which the job fails.
     :param era: A number that a clear of the task changes and a retry does not.
+    :param clear_number: How often the run was cleared so far, the same for all mapped instances.
     :param output_expires_after: Seconds that the API keeps the result files, or None for its default.
     """
 
@@ -65,6 +66,7 @@ class JobRequest:
     poll_interval: float = 60.0
     era: int = 0
     input_format: InputFormat = field(default_factory=InputFormat)
+    clear_number: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,15 @@ class Tools:
     What a job touches the world with.
 
     :param clock: Epoch seconds; a clock that goes back, or differs between attempts, makes waits longer or shorter.
+    :param sibling_state: Returns the state of the mapped instance with an index, as Airflow has it now, `removed` where
+        there is none; None where nobody can be asked.
     """
 
     client: BatchClient
     resolve: Resolver = storage.resolve
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
+    sibling_state: Callable[[int], str | None] | None = None
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("airflow_provider_batch.jobs"))
 
     @classmethod

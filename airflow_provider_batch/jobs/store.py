@@ -51,7 +51,7 @@ from airflow_provider_batch.jobs.ledger_files import (
 )
 from airflow_provider_batch.storage import Location
 
-__all__ = ["LEDGER", "VERSION", "LedgerStore", "job_folder", "sibling_folders"]
+__all__ = ["LEDGER", "VERSION", "LedgerStore", "job_folder"]
 
 
 @dataclass(frozen=True)
@@ -291,12 +291,6 @@ class LedgerStore:
 def job_folder(state: Location, identity: Identity) -> Location:
     """Return the folder of a task instance's job."""
     return state / identity.run_key / identity.job
-
-
-def sibling_folders(state: Location, identity: Identity) -> list[Location]:
-    """Return the folders of the same task's and run's other jobs: mapped instances whose index may have moved."""
-    run = state / identity.run_key
-    return [run / name for name in run.list_folders() if name != identity.job]
 
 
 def _place(ledger: Ledger) -> tuple[str, int]:

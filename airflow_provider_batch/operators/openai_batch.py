@@ -236,7 +236,7 @@ class OpenAIBatchOperator(BaseOperator):
         with airflow_errors():
             if self.sql is None and self._rows is None:
                 self._take(given(self.source, "the argument is", argument=True))
-            request, tools = self._request(context), self._tools()
+            request, tools = self._request(context), self._tools(context)
             if self.validate_only:
                 return check_input(request, tools)
             return self._advance(open_job(request, tools), context)
@@ -252,7 +252,7 @@ class OpenAIBatchOperator(BaseOperator):
         from airflow_provider_batch.jobs.opening import resume_job
 
         with airflow_errors():
-            return self._advance(resume_job(self._request(context), self._tools(), job), context)
+            return self._advance(resume_job(self._request(context), self._tools(context), job), context)
 
     def on_kill(self) -> None:
         """
@@ -321,12 +321,20 @@ class OpenAIBatchOperator(BaseOperator):
             cost_usd=None if totals.cost_usd is None else float(totals.cost_usd),
         )
 
-    def _tools(self) -> Tools:
+    def _tools(self, context: Context) -> Tools:
         from airflow_provider_batch.hooks.object_storage import resolve_airflow
         from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
+        from airflow_provider_batch.hooks.task_state import task_state
         from airflow_provider_batch.jobs.request import Tools
 
-        return Tools.by_service_time(OpenAIBatchHook(conn_id=self.conn_id).client, resolve=resolve_airflow)
+        ti = context["ti"]
+        return Tools.by_service_time(
+            OpenAIBatchHook(conn_id=self.conn_id).client,
+            resolve=resolve_airflow,
+            sibling_state=lambda index: task_state(
+                dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=index
+            ),
+        )
 
     def _request(self, context: Context) -> JobRequest:
         from airflow_provider_batch.hooks.object_storage import resolve_airflow
@@ -358,6 +366,7 @@ class OpenAIBatchOperator(BaseOperator):
             delete_files=self.delete_files,
             poll_interval=self.poll_interval,
             era=int(getattr(ti, "max_tries", 0) or 0),
+            clear_number=int(getattr(context.get("dag_run"), "clear_number", 0) or 0),
         )
 
     def _take(self, found: list[Mapping[str, Any]] | list[str] | str) -> None:

@@ -226,7 +226,7 @@ class TestAnotherAttempt:
         tools = tools_for(emulator)
         step_until_waiting(a_request(tmp_path, some_rows(5), map_index=0), tools)
         emulator.configure(progress="immediate")
-        run(a_request(tmp_path, some_rows(5), map_index=1), tools)
+        run(a_request(tmp_path, some_rows(5), map_index=1, clear_number=1), tools)
         check_table(tmp_path, some_rows(5))
         assert emulator.state()["batches_created"] == 1
 

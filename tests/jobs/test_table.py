@@ -201,8 +201,9 @@ class TestPartitions:
         assert table(tmp_path, "row_number, input_parsed, typeof(parsed.n)") == [
             (n, row["parsed"], "BIGINT") for n, row in enumerate(rows)
         ]
+        given |= {"partition_by": ("parsed",), "if_exists": "append"}
         with pytest.raises(ConfigurationError, match=r"expected a carried column .*'input_parsed'.*found 'parsed'"):
-            run(a_request(tmp_path, rows, **{**given, "partition_by": ("parsed",)}, map_index=1), tools_for(emulator))
+            run(a_request(tmp_path, rows, **given, map_index=1), tools_for(emulator))
 
     def test_of_an_empty_table_are_none_and_it_has_all_columns(self, emulator: Emulator, tmp_path: Path) -> None:
         source = tmp_path / "empty.csv"

@@ -18,6 +18,7 @@ Every error this package raises, and whether trying again can help.
     "absent" └── JobError                    after something was sent; the message ends with where the money is
         ├── ChangedInputError       batches of another input are still unfinished
         ├── UnknownOutcomeError     a create whose answer was lost and which cannot be looked up now
+        ├── NotCancelledError       batches of an old input still run, although they were to be cancelled
         ├── JobTakenError           another attempt holds this job
         ├── JobTimeoutError         the job's wall-clock time is over
         ├── ResultsMissingError     a completed batch without the files, or the answers, that its counts promise
@@ -138,6 +139,12 @@ class ChangedInputError(JobError):
 
 class UnknownOutcomeError(JobError):
     """A create may or may not have made a batch, and the list cannot say so now."""
+
+    retryable = True
+
+
+class NotCancelledError(JobError):
+    """Batches that make room for others were not seen to have ended."""
 
     retryable = True
 

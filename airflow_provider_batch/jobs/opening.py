@@ -258,7 +258,8 @@ def _with_changed_input(
     asked: Fingerprint,
     changes: list[str],
 ) -> Job:
-    if ledger.finished_at is None and ledger.batch_ids and request.on_changed_input == "fail":
+    is_at_work = bool(ledger.batch_ids or ledger.shards_in("intended"))
+    if ledger.finished_at is None and is_at_work and request.on_changed_input == "fail":
         error = ChangedInputError(
             f"{', '.join(changes)} changed since this task's job was begun, and its batches are not finished. Set "
             "on_changed_input='resubmit' to cancel them and begin anew, or 'reuse' to go on with the old input."

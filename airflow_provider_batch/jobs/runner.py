@@ -24,6 +24,7 @@ from airflow_provider_batch.exceptions import (
 )
 from airflow_provider_batch.jobs import actions, decisions, entries, refusals
 from airflow_provider_batch.jobs.actions import Finish, Wait
+from airflow_provider_batch.jobs.cancelling import cancel, see_cancelled, unheard
 from airflow_provider_batch.jobs.collecting import collect, trim, withdraw
 from airflow_provider_batch.jobs.entries import Entry
 from airflow_provider_batch.jobs.finishing import Outcome, finish, where_the_money_is
@@ -85,24 +86,35 @@ class Job:
 
     def cancel(self) -> list[str]:
         """Ask the API to cancel what runs, and return those ids; what cannot be cancelled is logged, not raised."""
-        asked = []
-        for batch_id in self.ledger.active_ids:
-            try:
-                self.tools.client.cancel(batch_id)
-                asked.append(batch_id)
-            except ApiError as error:
-                self.tools.log.warning("Batch %s could not be cancelled: %s", batch_id, error)
-        return asked
+        return cancel(self.tools, self.ledger.active_ids)
 
     def settle_and_cancel(self) -> None:
-        """Look up what is unknown and cancel what runs, so that nothing of this generation is left at work."""
-        for shard in self.ledger.shards_in("intended"):
-            shown_at = shard.intents[-1].last_at + self.request.limits.quiet_period
-            self.tools.sleep(max(0.0, shown_at - self.tools.clock()))
-            self._resolve(shard)
-        if self.ledger.active_ids:
+        """
+        Look up what is unknown and cancel what runs, until nothing of this generation is left at work.
+
+        :raises NotCancelledError: A batch was not seen to have ended.
+        :raises UnknownOutcomeError: There may be a batch that nobody has seen.
+        """
+        with self._saying_where_the_money_is():
+            self.tools.know_the_time()
+            for shard in self.ledger.shards_in("intended"):
+                quiet = self.request.limits.quiet_period
+                shown_at = shard.intents[-1].last_at + quiet
+                self.tools.sleep(min(quiet, max(0.0, shown_at - self.tools.clock())))
+                self._resolve(shard)
+            by_id = {shard.batch_id: shard for shard in self.ledger.shards_in("submitted")}
+            if not by_id:
+                return
             self._record(entries.CancelAsked(self.tools.clock()))
-            self.tools.log.warning("Cancelled: %s.", ", ".join(self.cancel()) or "nothing")
+
+            def ended(batch: Batch) -> None:
+                self._record(entries.Ended(by_id[batch.id].key, Ending.of(batch, self.tools.clock())))
+                answered = f"; {batch.completed:,} answers are paid for, kept by the API and not used"
+                self.tools.log.warning("Batch %s is %s%s.", batch.id, batch.status, answered * (batch.completed > 0))
+
+            patience = decisions.CANCEL_PATIENCE
+            pause = self.request.poll_interval
+            see_cancelled(self.tools, self.ledger.active_ids, ended, patience=patience, poll_interval=pause)
 
     def land_all(self) -> None:
         """Land what has ended, so that the parts stand as they did when the job was finished."""
@@ -138,6 +150,9 @@ class Job:
         active = self.ledger.active_ids
         if active:
             self.seen.update(look_at(self.tools.client, active))
+            closing = self.ledger.closing
+            if closing is not None and closing.reason == "timeout" and self.ledger.cancel_asked_at is not None:
+                cancel(self.tools, unheard(active, self.seen))  # it was refused or lost: it is asked for again
         if self.ledger.first_submitted_at is not None:
             self.tools.know_the_time()
         for duplicate in find_duplicates(self.tools.client, self.ledger, self.tools.clock()):

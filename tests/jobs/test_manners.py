@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from airflow_provider_batch.emulator.testing import Emulator
-from airflow_provider_batch.exceptions import UnknownOutcomeError
+from airflow_provider_batch.exceptions import (
+    ChangedInputError,
+    JobTimeoutError,
+    NotCancelledError,
+    NotFoundError,
+    UnknownOutcomeError,
+)
+from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs.clock import ServiceClock
 from airflow_provider_batch.jobs.opening import open_job
 from airflow_provider_batch.jobs.request import JobRequest, Tools
@@ -188,3 +195,101 @@ def test_a_clock_that_leaps_by_a_day_during_a_wait_neither_pays_twice_nor_holds_
     assert emulator.state()["batches_created"] == 1
     assert max(slept, default=0.0) < 60
     check_paid_once(emulator)
+
+
+class TestAnOldInput:
+    """Line A8: cancelled means seen cancelled."""
+
+    @pytest.fixture(autouse=True)
+    def _impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(decisions, "CANCEL_PATIENCE", 0.3)
+
+    def _resubmit(self, tmp_path: Path, **changes: Any) -> JobRequest:
+        return a_request(tmp_path, some_rows(6), on_changed_input="resubmit", **changes)
+
+    def test_whose_cancel_fails_holds_up_the_new_one(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.configure(progress="seconds:3600")
+        tools = tools_for(emulator)
+        step_until_waiting(a_request(tmp_path, some_rows(5)), tools)
+        emulator.fault(kind="route_error", status=400, method="POST", path="/v1/batches/*/cancel")
+        text = "not seen to be done .* 1 batches are still running and will be billed"
+        with pytest.raises(NotCancelledError, match=text) as raised:
+            open_job(self._resubmit(tmp_path), tools)
+        assert raised.value.retryable
+        assert emulator.state()["batches_created"] == 1
+        emulator.clear_faults()
+        job = open_job(self._resubmit(tmp_path), tools)
+        emulator.configure(progress="immediate")
+        job.run()
+        check_table(tmp_path, some_rows(6))
+        assert statuses_of(emulator) == ["cancelled", "completed"]
+
+    def test_that_stays_in_cancelling_holds_up_the_new_one(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.configure(progress="seconds:3600", cancelling_seconds=3600.0)
+        tools = tools_for(emulator)
+        step_until_waiting(a_request(tmp_path, some_rows(5)), tools)
+        with pytest.raises(NotCancelledError):
+            open_job(self._resubmit(tmp_path), tools)
+        assert statuses_of(emulator) == ["cancelling"]
+
+    def test_of_another_account_holds_up_the_new_one(self, emulator: Emulator, tmp_path: Path) -> None:
+        """With the new key nobody can see what the old one has at work."""
+        emulator.configure(progress="seconds:3600")
+        tools = tools_for(emulator)
+        step_until_waiting(a_request(tmp_path, some_rows(5)), tools)
+        emulator.fault(kind="route_error", status=404, path="/v1/batches/*", message="No batch found.")
+        with pytest.raises(NotFoundError, match="unknown to this account"):
+            open_job(self._resubmit(tmp_path), tools)
+        assert emulator.state()["batches_created"] == 1
+
+    def test_that_ended_before_the_cancel_was_heard_is_said_to_be_paid(
+        self, emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        emulator.configure(progress="hold")
+        tools = tools_for(emulator)
+        step_until_waiting(a_request(tmp_path, some_rows(5)), tools)
+        emulator.fault(kind="cancel_loses_race")
+        emulator.configure(progress="immediate")
+        with caplog.at_level("WARNING"):
+            open_job(self._resubmit(tmp_path), tools).run()
+        assert "is completed; 5 answers are paid for, kept by the API and not used" in caplog.text
+        check_table(tmp_path, some_rows(6))
+
+    def test_whose_only_create_is_unknown_fails_as_one_whose_batches_run(
+        self, emulator: Emulator, tmp_path: Path
+    ) -> None:
+        emulator.configure(progress="hold")
+        tools = tools_for(emulator)
+        emulator.fault(**LOST, times=1)
+        step_until_waiting(a_request(tmp_path, some_rows(5)), tools)
+        with pytest.raises(ChangedInputError, match="1 may have been made without an answer"):
+            open_job(a_request(tmp_path, some_rows(6)), tools)
+        assert statuses_of(emulator) == ["validating"]
+
+    def test_whose_outcome_is_unknown_holds_up_the_new_one(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.configure(progress="hold")
+        tools = tools_for(emulator)
+        emulator.fault(**LOST, times=1)
+        step_until_waiting(a_request(tmp_path, some_rows(5)), tools)
+        emulator.configure(list_paging="empty_page", list_shows=1)
+        step_until_waiting(neighbour(tmp_path, 5), tools)
+        with pytest.raises(UnknownOutcomeError):
+            open_job(self._resubmit(tmp_path), tools)
+        assert emulator.state()["batches_created"] == 2
+
+
+def test_a_cancel_that_was_refused_at_the_time_out_is_asked_for_again(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative of line A8: the batch would run on for a day after the task has failed."""
+    emulator.configure(progress="seconds:3600")
+    tools = tools_for(emulator)
+    request = a_request(tmp_path, some_rows(5), limits=dataclasses.replace(LIMITS, timeout=1000.0))
+    job = step_until_waiting(request, tools)
+    refused = {"kind": "route_error", "status": 400, "method": "POST", "path": "/v1/batches/*/cancel"}
+    emulator.fault(**refused, times=1)
+    job.tools = dataclasses.replace(tools, clock=lambda: time.time() + 1500)
+    job.advance()
+    with pytest.raises(JobTimeoutError):
+        job.run()
+    assert statuses_of(emulator) == ["cancelled"]

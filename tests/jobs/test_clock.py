@@ -1,0 +1,111 @@
+"""The clock that a job goes by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_batch.exceptions import ApiUnavailableError
+from airflow_provider_batch.jobs import actions as a
+from airflow_provider_batch.jobs import decisions as d
+from airflow_provider_batch.jobs import entries
+from airflow_provider_batch.jobs.clock import ForwardClock, ServiceClock
+from tests.jobs.test_decisions import K1, LIMITS, NOW, a_ledger, a_shard, after, submitted
+
+DAY = 86_400.0
+
+
+class Told:
+    """A client whose service has told the time, or has not."""
+
+    def __init__(self, reading: tuple[float, float] | None = None) -> None:
+        self.reading, self.asked = reading, 0
+
+    def list_page(self, *, limit: int) -> Any:
+        self.asked += 1
+        raise ApiUnavailableError("away")
+
+
+class Ours:
+    """The clocks of this machine, as they are set."""
+
+    def __init__(self) -> None:
+        self.wall_time, self.ticks = 1000.0, 50.0
+
+    def wall(self) -> float:
+        return self.wall_time
+
+    def tick(self) -> float:
+        return self.ticks
+
+    def pass_(self, seconds: float, leap: float = 0.0) -> None:
+        self.ticks += seconds
+        self.wall_time += seconds + leap
+
+
+def test_a_job_goes_by_the_time_of_the_service() -> None:
+    client, ours = Told(), Ours()
+    clock = ServiceClock(client, wall=ours.wall, tick=ours.tick)
+    assert (clock(), clock.is_known) == (1000.0, False)
+    client.reading = (7000.0, 50.0)
+    ours.pass_(3.0)
+    assert (clock(), clock.is_known) == (7003.0, True)
+    assert clock.here(7013.0) == ours.wall_time + 10.0
+
+
+@pytest.mark.parametrize("leap", [-DAY, DAY])
+@pytest.mark.parametrize("reading", [None, (7000.0, 50.0)])
+def test_a_leap_of_the_wall_clock_is_not_seen(leap: float, reading: tuple[float, float] | None) -> None:
+    ours = Ours()
+    clock = ServiceClock(Told(reading), wall=ours.wall, tick=ours.tick)
+    before = clock()
+    ours.pass_(5.0, leap)
+    assert clock() == before + 5.0
+
+
+def test_a_service_that_does_not_answer_is_asked_and_leaves_the_clock_as_it_is() -> None:
+    client = Told()
+    clock = ServiceClock(client)
+    clock.ask()
+    assert client.asked == 1
+    assert not clock.is_known
+
+
+def test_whole_seconds_do_not_make_the_clock_jump_and_a_wrong_guess_is_mended() -> None:
+    client, ours = Told((7000.0, 50.0)), Ours()
+    clock = ServiceClock(client, wall=ours.wall, tick=ours.tick)
+    assert clock() == 7000.0
+    ours.pass_(1.5)
+    client.reading = (7002.0, ours.ticks)
+    assert clock() == 7001.5
+    ours.pass_(10.0)
+    client.reading = (7600.0, ours.ticks)  # this machine slept
+    assert clock() == 7600.0
+
+
+@pytest.mark.parametrize(("leap", "expected"), [(-DAY, 1005.0), (DAY, 1005.0 + DAY)])
+def test_a_forward_clock_never_goes_back(leap: float, expected: float) -> None:
+    ours = Ours()
+    clock = ForwardClock(ours.wall, tick=ours.tick)
+    ours.pass_(5.0, leap)
+    assert clock() == expected
+
+
+class TestAClockThatWasSetBackByADay:
+    """Without a service that tells the time, the wall clock is all there is."""
+
+    def test_does_not_hold_up_a_look_up(self) -> None:
+        ledger = after(a_ledger(a_shard(1)), entries.Intended(K1, NOW))
+        assert d.next_action(ledger, {}, LIMITS, NOW - DAY) == a.Resolve(K1)
+
+    def test_does_not_hold_up_a_full_queue(self) -> None:
+        ledger = after(a_ledger(a_shard(1)), entries.Intended(K1, NOW), entries.Refused(K1, "full", NOW + 600))
+        assert isinstance(d.next_action(ledger, {}, LIMITS, NOW), a.Wait)
+        assert d.next_action(ledger, {}, LIMITS, NOW - DAY) == a.Submit(K1)
+
+    def test_does_not_hold_up_the_end_after_a_time_out(self) -> None:
+        closing = d.Closing(reason="timeout", message="over", at=NOW)
+        ledger = after(submitted(a_ledger(a_shard(1)), K1, "b1"), entries.Closed(closing), entries.CancelAsked(NOW))
+        assert isinstance(d.next_action(ledger, {}, LIMITS, NOW + 1), a.Wait)
+        assert d.next_action(ledger, {}, LIMITS, NOW - DAY) == a.Finish("timeout")

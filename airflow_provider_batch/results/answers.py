@@ -29,6 +29,8 @@ SUCCEEDED, FAILED, REFUSED, TRUNCATED = "succeeded", "failed", "refused", "trunc
 UNREADABLE = "unreadable_line"
 #: The phases of messages that answer; as the SDK has it, one of any other (`commentary`) tells about the work.
 _ANSWERING = (None, "final_answer")
+#: The statuses of a message that is complete.
+_WHOLE = (None, "completed")
 
 
 class Answer(Struct, gc=False):
@@ -177,7 +179,8 @@ def responses(body: bodies.ResponsesBody) -> Answer:
     items = body.output or []
     messages = [item for item in items if item.type in ("message", None)]
     answering = [item for item in messages if item.phase in _ANSWERING] or messages
-    parts = [part for item in answering for part in item.content or ()]
+    final = final_message(answering)
+    parts = [] if final is None else final.content or []
     texts = [part.text for part in parts if part.text is not None and part.type != "refusal"]
     refusals = [part.refusal for part in parts if part.refusal]
     reason = None if body.incomplete_details is None else body.incomplete_details.reason
@@ -191,10 +194,29 @@ def responses(body: bodies.ResponsesBody) -> Answer:
         body.id,
         _made_images(items),
     )
-    return _judged_response(body, reason, "".join(refusals), values)
+    is_cut = final is not None and final.status not in _WHOLE
+    return _judged_response(body, reason, "".join(refusals), values, is_cut=is_cut)
 
 
-def _judged_response(body: bodies.ResponsesBody, reason: str | None, refusal: str, values: tuple[Any, ...]) -> Answer:
+def final_message(messages: Sequence[Any]) -> Any:
+    """
+    Return the message that is the answer: the last one that says something and is complete.
+
+    Where none is complete it is the last that says something, where none does the last. Several messages are never put
+    together: an earlier one can be cut off, a draft, or the same again.
+
+    :param messages: Those that answer, in order, each with `content` and `status`; None where there are none.
+    """
+    if len(messages) < 2:
+        return messages[0] if messages else None
+    saying = [message for message in messages if any(part.text or part.refusal for part in message.content or ())]
+    whole = [message for message in saying if message.status in _WHOLE]
+    return (whole or saying or messages)[-1]
+
+
+def _judged_response(
+    body: bodies.ResponsesBody, reason: str | None, refusal: str, values: tuple[Any, ...], *, is_cut: bool
+) -> Answer:
     if body.status == "incomplete":
         if reason == "content_filter":
             return Answer(REFUSED, reason, "The answer was withheld by a content filter.", values)
@@ -203,6 +225,8 @@ def _judged_response(body: bodies.ResponsesBody, reason: str | None, refusal: st
         error = body.error or bodies.ErrorInfo()
         code = error.code or error.type or f"response_{body.status}"
         return Answer(FAILED, code, error.message or f"The response ended as {body.status!r}.", values)
+    if is_cut:
+        return Answer(TRUNCATED, "incomplete", "The answer's message is incomplete.", values)
     if refusal:
         return Answer(REFUSED, "refusal", refusal, values)
     return Answer(SUCCEEDED, None, None, values)

@@ -210,6 +210,7 @@ class OutputItem(Struct, gc=False):
     id: str | None = None
     call_id: str | None = None
     phase: str | None = None
+    status: str | None = None
     name: str | None = None
     arguments: Any = None
     input: Any = None

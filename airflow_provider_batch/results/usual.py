@@ -128,6 +128,7 @@ class OutputMessage(Struct, tag_field="type", tag="message", gc=False):
     content: tuple[OutputText]
     summary: Nothing = None
     phase: Literal["final_answer"] | None = None
+    status: Literal["completed"] | None = None
 
 
 class Reasoning(Struct, tag_field="type", tag="reasoning", gc=False):
@@ -154,11 +155,11 @@ def responses(bodies: Sequence[ResponsesBody]) -> Columns:
 
 
 def _text(output: Sequence[OutputMessage | Reasoning]) -> str | None:
-    first = output[-1]
+    first = output[0]
     if len(output) == 1 and first.__class__ is OutputMessage:
         return first.content[0].text
-    texts = [item.content[0].text for item in output if item.__class__ is OutputMessage]
-    return texts[0] if len(texts) == 1 else "".join(texts) if texts else None
+    final = answers.final_message([item for item in output if item.__class__ is OutputMessage])
+    return None if final is None else final.content[0].text
 
 
 # Embeddings

@@ -456,9 +456,10 @@ REFUSAL = {"type": "message", "content": [{"type": "refusal", "refusal": "I cann
 THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "so"}]}
 
 
-def message(text: str, phase: str) -> dict[str, Any]:
+def message(text: str, phase: str | None = None, status: str | None = "completed") -> dict[str, Any]:
     content = [{"type": "output_text", "annotations": [], "logprobs": [], "text": text}]
-    return {"id": "msg_1", "type": "message", "role": "assistant", "phase": phase, "content": content}
+    said = {"id": "msg_1", "type": "message", "role": "assistant", "phase": phase, "content": content}
+    return {**said, "status": status}
 
 
 RESPONSES_LINES = [
@@ -521,6 +522,42 @@ RESPONSES_LINES = [
         "succeeded",
         {"text": "I look it up.", "reasoning": None},
         output=[message("I look it up.", "commentary")],
+    ),
+    response(
+        "the same message twice",
+        "succeeded",
+        {"text": "Paris."},
+        output=[message("Paris."), message("Paris.")],
+    ),
+    response(
+        "a message that was cut off, and the whole answer behind it",
+        "succeeded",
+        {"text": "Paris, of course."},
+        output=[message("Paris, of", status="incomplete"), CALL, message("Paris, of course.")],
+    ),
+    response(
+        "the whole answer, and one that was begun again",
+        "succeeded",
+        {"text": "Paris, of course."},
+        output=[THOUGHT, message("Paris, of course."), THOUGHT, message("Pa", status="in_progress")],
+    ),
+    response(
+        "an answer, and a message that says nothing",
+        "succeeded",
+        {"text": "Paris."},
+        output=[message("Paris."), message("")],
+    ),
+    response(
+        "several messages, none of them complete",
+        "truncated",
+        {"text": "Paris, of", "error_code": "incomplete"},
+        output=[message("Pa", status="incomplete"), message("Paris, of", status="incomplete")],
+    ),
+    response(
+        "a refusal that was taken back",
+        "succeeded",
+        {"text": "Paris.", "refusal": None},
+        output=[REFUSAL, message("Paris.")],
     ),
     response(
         "calls of the API's own tools",

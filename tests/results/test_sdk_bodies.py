@@ -52,12 +52,23 @@ def expected_status(endpoint: Endpoint, made: dict[str, Any]) -> str:
         return CUT_OFF.get((made.get("incomplete_details") or {}).get("reason"), "truncated")
     if endpoint in (Endpoint.RESPONSES, Endpoint.VIDEOS):
         ended_well = made.get("status") in ("completed", None)
-        refused = '"refusal"' in json.dumps(made.get("output"))
+        final = final_message_of(made)
+        if ended_well and final.get("status") not in (None, "completed"):
+            return "truncated"
+        refused = '"refusal"' in json.dumps(final)
         return "failed" if not ended_well else "refused" if refused else "succeeded"
     if endpoint in (Endpoint.IMAGES_GENERATIONS, Endpoint.IMAGES_EDITS):
         images = made.get("data")
         return "succeeded" if images and all(one.get("b64_json") or one.get("url") for one in images) else "failed"
     return "succeeded"
+
+
+def final_message_of(made: dict[str, Any]) -> dict[str, Any]:
+    messages = [item for item in made.get("output") or () if item["type"] == "message"]
+    answers = [item for item in messages if item.get("phase") != "commentary"] or messages
+    said = [item for item in answers if any(part.get("text") or part.get("refusal") for part in item["content"])]
+    whole = [item for item in said if item.get("status") in (None, "completed")]
+    return next(iter((whole or said or answers)[-1:]), {})
 
 
 def test_a_chat_message_is_in_the_columns(tmp_path: Path) -> None:
@@ -86,8 +97,8 @@ def test_what_a_response_says_and_calls_is_in_the_columns(tmp_path: Path) -> Non
     for row, made in landed(Endpoint.RESPONSES, tmp_path):
         answers = [item for item in made["output"] if item["type"] == "message" and item.get("phase") != "commentary"]
         if answers or row["text"] is None:
-            read = Response.model_validate({**made, "output": answers})
-            assert (row["text"] or "") == read.output_text
+            final = [one for one in [final_message_of(made)] if one]
+            assert (row["text"] or "") == Response.model_validate({**made, "output": final}).output_text
         asked = [item for item in made["output"] if item["type"].endswith("_call")]
         calls = [call for call in row["tool_calls"] or () if call["type"] != "mcp_approval_request"]
         assert [call["id"] for call in calls] == [item.get("call_id") or item.get("id") for item in asked]

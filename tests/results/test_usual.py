@@ -19,7 +19,7 @@ from airflow_provider_batch.results.rows import Columns, LineReader, columns_of
 from airflow_provider_batch.results.schema import TableSpec, own_columns
 from airflow_provider_batch.results.structured.shapes import ParsedColumn
 from airflow_provider_batch.results.usual import UsualReader
-from tests.results.recorded import LINES, embeddings_body
+from tests.results.recorded import LINES, embeddings_body, message
 from tests.results.support import chat_body, chat_choice, encoded, http_error, land, success
 from tests.results.test_tolerant import QUICK, lines_like
 
@@ -51,7 +51,11 @@ USUAL: dict[Endpoint, list[Any]] = {
         chat_body(choices=[chat_choice(None, "tool_calls", tool_calls=[CALL])]),
         chat_body(model="no-such-model", usage={"prompt_tokens": 1, "total_tokens": 1}),
     ],
-    Endpoint.RESPONSES: [RESPONSE, {**RESPONSE, "output": RESPONSE["output"][1:]}],
+    Endpoint.RESPONSES: [
+        RESPONSE,
+        {**RESPONSE, "output": RESPONSE["output"][1:]},  # type: ignore[index]
+        {**RESPONSE, "output": [message("First."), *RESPONSE["output"], message("")]},  # type: ignore[misc]
+    ],
     Endpoint.EMBEDDINGS: [embeddings_body([0.5]), embeddings_body("AAAAPw==")],
 }
 ENDPOINTS = pytest.mark.parametrize("endpoint", USUAL, ids=lambda endpoint: endpoint.value)
@@ -126,6 +130,42 @@ def response_of(text: str | None) -> dict[str, Any]:
     reasoning, message = copy.deepcopy(RESPONSE["output"])  # type: ignore[misc]
     message["content"][0]["text"] = text
     return {**RESPONSE, "output": [reasoning] if text is None else [reasoning, message]}
+
+
+MESSAGES = st.lists(
+    st.builds(
+        message,
+        st.sampled_from(["", "a", "b", '{"n": 1}', '{"n": 2}', "{"]),
+        st.sampled_from([None, "final_answer", "commentary"]),
+        st.sampled_from([None, "completed", "completed", "incomplete", "in_progress"]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@pytest.mark.parametrize("is_parsed", [False, True])
+@QUICK
+@given(messages=MESSAGES)
+def test_the_text_of_several_messages_is_that_of_one_and_never_put_together(
+    is_parsed: bool, messages: list[dict[str, Any]]
+) -> None:
+    model = ResponseModel.of({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
+    spec = TableSpec(Endpoint.RESPONSES, parsed=ParsedColumn.of(model) if is_parsed else None)
+    raw = encoded(success("1", {**RESPONSE, "output": messages}))
+    row = apart([raw], spec)
+    answering = [one for one in messages if one["phase"] != "commentary"] or messages
+    whole = [one for one in answering if one["status"] in (None, "completed") and text_of(one)]
+    assert row["text"][0] in list(map(text_of, whole or answering))
+    if whole:
+        assert row["text"][0] == text_of(whole[-1])
+        assert row["status"][0] in ("succeeded", "invalid_output")
+    columns, others = together([raw], spec)
+    assert_same(columns, {} if others else row, 1 - len(others))
+
+
+def text_of(one: dict[str, Any]) -> str:
+    return str(one["content"][0]["text"])
 
 
 def changed(line: Any) -> Iterator[Any]:

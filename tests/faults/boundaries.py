@@ -25,7 +25,17 @@ from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.jobs.ledger_files import is_ledger_file
 from airflow_provider_batch.storage import Location
 
-API_CALLS = ("upload", "create", "retrieve", "list_page", "cancel", "download", "download_video", "delete_file")
+API_CALLS = (
+    "upload",
+    "create",
+    "retrieve",
+    "list_page",
+    "file_created_at",
+    "cancel",
+    "download",
+    "download_video",
+    "delete_file",
+)
 _BIRTH = re.compile(r"(?<=ledger|events)-[0-9a-f]+(?=-)")
 
 

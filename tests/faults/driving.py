@@ -150,7 +150,8 @@ class Run:
     def _request(self, phase: Phase) -> JobRequest:
         changes = dict(phase.request)
         source: Any = rows_of(changes.pop("rows", self.scenario.rows))
-        given = {"destination": str(self.folder / "table"), "poll_interval": POLL_INTERVAL, **changes}
+        folder = self.folder / phase.deployment
+        given = {"destination": str(folder / "table"), "poll_interval": POLL_INTERVAL, **changes}
         map_index = given.pop("map_index", -1)
         spec = {"endpoint": Endpoint.CHAT_COMPLETIONS, "body": BODY, "max_shard_rows": 10, "limit": None}
         spec |= self.scenario.spec
@@ -160,7 +161,7 @@ class Run:
             identity=Identity(IDENTITY.dag_id, IDENTITY.task_id, IDENTITY.run_id, map_index),
             source=source,
             spec=RequestSpec(**spec),
-            state=storage.resolve(str(self.folder / "state")),
+            state=storage.resolve(str(folder / "state")),
             limits=Limits(**{"quiet_period": self.quiet_period, **self.scenario.limits}),
             **given,
         )

@@ -27,12 +27,14 @@ class Phase:
     :param request: What differs from the other phases' `JobRequest`; `rows` is the number of input rows.
     :param settings: Of the emulator, from here on.
     :param before: Something that happens to the folder before it.
+    :param deployment: Another one's folder, where the phase is that of a neighbour on the same account.
     """
 
     style: Style = "blocking"
     request: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     before: Callable[[Path], None] | None = None
+    deployment: str = ""
     ends: str = "done"
 
 
@@ -93,6 +95,9 @@ _PASSING = {"kind": "http_error", "status": 503, "fraction": 0.3, "executions": 
 _WRONG = {"kind": "http_error", "status": 400, "executions": 1}
 _NO_JSON = {"kind": "answer", "message": "Sorry, no JSON."}
 _NEVER = {"progress": "seconds:3600"}
+#: The folder of another deployment, and what its batches are known by.
+NEIGHBOUR = "neighbour"
+_OF_NEIGHBOUR = {"deployment": NEIGHBOUR}
 
 _MODEL = {
     "type": "object",
@@ -307,6 +312,29 @@ SCENARIOS: tuple[Scenario, ...] = (
         rows=12,
         spec=_VIDEOS,
         faults=[{**_NO_VIDEO, "times": 2}],
+    ),
+    Scenario(
+        "a neighbour with the same DAG, task and run on the account",
+        [Phase(style="one advance", deployment=NEIGHBOUR, request={"metadata": _OF_NEIGHBOUR}, ends="waits"), Phase()],
+        {"succeeded": 25},
+        6,
+        faults=[
+            {"kind": "stuck", "seconds": 1e6, "metadata": _OF_NEIGHBOUR},
+            {"kind": "lose_answer", "method": "POST", "path": "/v1/batches", "nth": 4},
+            {"kind": "drop_connection", "method": "POST", "path": "/v1/batches", "nth": 5},
+        ],
+    ),
+    Scenario(
+        "lost answers where the list is oldest first, the clock is wrong and metadata is dropped",
+        [Phase()],
+        {"succeeded": 15},
+        2,
+        rows=15,
+        settings={"list_order": "oldest_first", "clock_skew": 1200.0, "keeps_metadata": False},
+        faults=[
+            {"kind": "lose_answer", "method": "POST", "path": "/v1/batches", "nth": 1},
+            {"kind": "drop_connection", "method": "POST", "path": "/v1/batches", "nth": 2},
+        ],
     ),
     Scenario("no rows", [Phase()], {}, 0, rows=0),
 )

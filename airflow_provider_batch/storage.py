@@ -149,17 +149,18 @@ class Location:
         with self.writing() as temporary, _io(self, "write"):
             temporary.write_bytes(data)
 
-    def write_if(self, data: bytes, version: str | None) -> bool:
+    def write_if(self, data: bytes, version: str | None, *, keeps_lock: bool = True) -> bool:
         """
         Write the file whole unless it has changed meanwhile, and return whether it was written.
 
         :param data: Something that no other writer would write: a content that stands there already counts as ours,
             since S3 refuses the second try of a write whose answer was lost.
         :param version: What `read_stored` gave; None where it gave none, and none may stand there.
+        :param keeps_lock: Whether the lock file of a local folder stays; not where release 0.1 uses it too.
         """
         if object_stores.is_s3(self.fs):
             return self._write_if_on_s3(data, version)
-        with self._locked():
+        with self._locked(keeps_lock):
             if self._version() != version:
                 return False
             if version is None and (self._is_in_memory or object_stores.is_object_store(self.fs)):
@@ -335,7 +336,7 @@ class Location:
         raise StorageError(f"{self}: cannot write it (the store reports conflicting writes, again and again).")
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, keeps_lock: bool = True) -> Iterator[None]:
         """Hold others off between looking and writing: by a lock file on a local disk, else within this process."""
         if not self.is_local:
             with _in_process:
@@ -344,11 +345,11 @@ class Location:
         path = Path(self.path).parent / ".lock"
         with _io(self, "lock"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle = path.open("w")
+            handle = _locked_file(path)
         with handle:
-            with _io(self, "lock"):
-                _lock(handle, time.monotonic() + LOCK_PATIENCE)
             yield
+            if not keeps_lock:
+                path.unlink(missing_ok=True)  # while it is held: who waits for it looks whether it is still the file
 
 
 def finished_name(name: str) -> str | None:
@@ -409,6 +410,23 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _locked_file(path: Path) -> IO[Any]:
+    """Open a lock file and take its lock; again where its last holder has removed it meanwhile."""
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while True:
+        handle = path.open("w")
+        try:
+            _lock(handle, deadline)
+            if os.path.samestat(os.fstat(handle.fileno()), os.stat(path)):
+                return handle
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            handle.close()
+            raise
+        handle.close()
 
 
 def _lock(handle: IO[Any], deadline: float) -> None:

@@ -25,7 +25,8 @@ from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests import row_checksum
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.landing import LandedShard, RowOutcome, ShardResults
-from airflow_provider_batch.results.names import remove_part
+from airflow_provider_batch.results.names import Attempt, landing_name, part_name
+from airflow_provider_batch.results.publication import part_location, withdraw
 from airflow_provider_batch.results.result_files import as_json_lines
 from airflow_provider_batch.results.trimming import SUCCEEDED, keep_succeeded
 from airflow_provider_batch.storage import Location
@@ -61,7 +62,7 @@ def collect(
 
     key = ShardKey.parse(shard.key)
     table = tools.resolve(_destination(request))
-    place = Place(table, ledger.job, ledger.generation, key, ledger.partition_by)
+    place = Place(table, ledger.job, attempt_of_ledger(ledger), key, ledger.partition_by)
     with (
         scratch(f"landing shard {shard.key}", NEEDS) as local,
         rows_of(folder, shard) as rows,
@@ -74,7 +75,7 @@ def collect(
             check_understood(place, shard, landed, local)
         checksum = _check_rows(shard, landed, placing)
         retry_sha256 = keep_retry_rows(folder, shard.key, placing.retry) if landed.retry_rows else ""
-        store.check_lease(ledger)  # a later attempt may have changed this part since
+        store.check_lease(ledger)
         placed = placing.put(landed)
     landing = _landing(landed, placed, tools.clock(), closed=closed, limits=limits)
     landing = msgspec.structs.replace(landing, row_checksum=checksum, retry_sha256=retry_sha256)
@@ -99,57 +100,58 @@ def _check_rows(shard: ShardRecord, landed: LandedShard, placing: Placing) -> st
     return part
 
 
-def trim(request: JobRequest, tools: Tools, shard: ShardRecord) -> Trimmed:
-    """Rewrite a shard's part without the rows that are sent again, and return the entry that records it."""
+def trim(request: JobRequest, tools: Tools, ledger: Ledger, shard: ShardRecord) -> Trimmed:
+    """
+    Write a shard's part without the rows that were sent again, and return the entry that records it.
+
+    The part that it was made of stands until the table is published.
+    """
     assert shard.landing is not None
-    table = tools.resolve(_destination(request))
-    if not shard.landing.statuses.get(SUCCEEDED):
-        for name in shard.landing.part_files:
-            remove_part(table, name)  # unread: an attempt that was stopped here has removed it already
+    before, table = shard.landing, tools.resolve(_destination(request))
+    if before.part is None or not before.statuses.get(SUCCEEDED):
         return Trimmed(shard.key, 0, row_checksum=row_checksum.NO_ROWS)
-    if not shard.landing.folders:
-        ((rows, checksum),) = [_trim_file(table, name) for name in shard.landing.part_files]
-        return Trimmed(shard.key, rows, row_checksum=checksum)
-    trimmed = {folder: _trim_file(table, f"{folder}/{shard.landing.part}") for folder in shard.landing.folders}
-    left = {folder: rows for folder, (rows, _) in trimmed.items() if rows}
-    checksums = row_checksum.total(checksum for _, checksum in trimmed.values())
-    return Trimmed(shard.key, sum(left.values()), left, row_checksum=checksums)
+    key = ShardKey.parse(shard.key)
+    part = part_name(ledger.job, key.number, key.round, attempt_of_ledger(ledger))
+    trimmed = {folder: _trim_file(table, ledger.job, folder, before.part, part) for folder in before.folders or ("",)}
+    folders = {folder: rows for folder, (rows, _) in trimmed.items() if rows and folder}
+    checksum = row_checksum.total(checksum for _, checksum in trimmed.values())
+    return Trimmed(shard.key, sum(rows for rows, _ in trimmed.values()), folders, part, row_checksum=checksum)
 
 
-def _trim_file(table: Location, name: str) -> tuple[int, str]:
-    """Leave the succeeded rows in one file of a part, or remove it where there are none; return how many, and which."""
-    file = table / name
-    if "/" in name and not file.exists():
-        return 0, row_checksum.NO_ROWS  # an attempt that was stopped here has removed it already
-    with scratch(f"trimming {name}", "the part") as local, file.as_local() as before:
+def _trim_file(table: Location, job: str, folder: str, before: str, part: str) -> tuple[int, str]:
+    """Put the succeeded rows of one file of a part where parts wait; return how many there are, and their checksum."""
+    below = f"{folder}/" if folder else ""
+    file = part_location(table, job, f"{below}{before}")
+    if folder and not file.exists():
+        return 0, row_checksum.NO_ROWS  # release 0.1 has removed it, and was stopped before it had recorded that
+    with scratch(f"trimming {below}{before}", "the part") as local, file.as_local() as whole:
         kept = local / "part.parquet"
-        rows = keep_succeeded(before, kept, name)
-        checksum = row_checksum.of_parquet(kept) if rows else row_checksum.NO_ROWS
-        if rows:
-            file.put(kept)
-        else:
-            remove_part(table, name)
-    return rows, checksum
+        rows = keep_succeeded(whole, kept, f"{below}{before}")
+        if not rows:
+            return 0, row_checksum.NO_ROWS
+        (table / landing_name(job, f"{below}{part}")).put(kept)
+        return rows, row_checksum.of_parquet(kept)
 
 
-def withdraw(request: JobRequest, tools: Tools, ledger: Ledger, landed: Landed) -> None:
+def withdraw_landing(request: JobRequest, tools: Tools, ledger: Ledger, later: Ledger | None, landed: Landed) -> None:
     """
-    Put a part right that was written although a later attempt had taken the job over.
+    Remove what was landed although a later attempt had taken the job over: nobody lists it.
 
-    Where that one has sent the rows without success again, or has landed the part with other partitions, rows would
-    stand in the table twice.
-
-    :param ledger: The later attempt's.
-    :param landed: What was written.
+    :param ledger: That of the attempt that landed it.
+    :param later: The one that stands by now, None where there is none.
     """
-    shard = ledger.shard(landed.shard)
-    if shard.landing is None or shard.untrimmed or landed.landing.part is None:
-        return
-    if shard.landing.statuses != landed.landing.statuses:
-        trim(request, tools, msgspec.structs.replace(shard, landing=landed.landing))
-    if ledger.destination == request.destination:
-        for name in landed.landing.part_files.keys() - shard.landing.part_files.keys():
-            remove_part(tools.resolve(_destination(request)), name)
+    known = () if later is None else (s.landing for s in later.shards if s.landing is not None)
+    if any(landing.part == landed.landing.part for landing in known):
+        return  # it was recorded after all
+    table = tools.resolve(_destination(request))
+    withdraw(table, ledger.job, landed.landing.part_files, landed.landing.unreadable_file)
+    if landed.landing.files_folder is not None and later is not None and later.generation > ledger.generation:
+        (table / landed.landing.files_folder).remove_folder()
+
+
+def attempt_of_ledger(ledger: Ledger) -> Attempt:
+    """Return what names the files of the attempt that holds a ledger's lease."""
+    return Attempt(ledger.generation, ledger.lease.epoch)
 
 
 def fetch_results(client: BatchClient, shard: ShardRecord, rows: Path, folder: Path) -> ShardResults:

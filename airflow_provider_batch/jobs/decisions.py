@@ -95,6 +95,7 @@ def next_action(ledger: Ledger, seen: Mapping[str, Batch], limits: Limits, now: 
         or _landing(ledger, limits)
         or _closing(ledger, limits, now)
         or _another_round(ledger)
+        or _trimming(ledger, limits)
         or _end(ledger, limits)
         or _submission(ledger, limits, now)
         or _wait(ledger, limits, now)
@@ -213,8 +214,6 @@ def _refused(ledger: Ledger, shard: ShardRecord, batch_id: str, whole: FileError
 def _landing(ledger: Ledger, limits: Limits) -> Action | None:
     if not limits.lands:
         return None
-    if ledger.untrimmed:
-        return Trim(ledger.untrimmed[0].key)
     ended = next(ledger.each_in("ended"), None)
     return None if ended is None else Land(ended.key)
 
@@ -254,6 +253,13 @@ def _another_round(ledger: Ledger) -> Action | None:
     if ledger.count_in("planned", "intended", "submitted", "ended"):
         return None
     return PlanRound(ledger.round + 1) if ledger.unplanned_rows else None
+
+
+def _trimming(ledger: Ledger, limits: Limits) -> Action | None:
+    """Rows that were sent again leave their old parts last of all: until then the table that stands has them."""
+    if not limits.lands or not ledger.untrimmed or not _is_complete(ledger, limits):
+        return None
+    return Trim(ledger.untrimmed[0].key)
 
 
 def _end(ledger: Ledger, limits: Limits) -> Action | None:

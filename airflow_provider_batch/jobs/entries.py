@@ -181,11 +181,15 @@ class RerunPlanned(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, fo
 
 
 class Trimmed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A part holds succeeded rows only: the others have moved on to a rerun."""
+    """
+    A part holds succeeded rows only: the others have moved on to a rerun. `part` is its new name; release 0.1 wrote it
+    in the place of the old one.
+    """
 
     shard: str
     rows: int
     folders: dict[str, int] = {}
+    part: str | None = None
     row_checksum: str | None = None
 
 
@@ -293,7 +297,7 @@ def _to_land_again(ledger: Ledger, shard: ShardRecord) -> ShardRecord:
 
 def _rerun(ledger: Ledger, entry: RerunPlanned) -> Ledger:
     replace = msgspec.structs.replace
-    shards = tuple(replace(s, untrimmed=s.landing is not None and _unsuccessful(s.landing) > 0) for s in ledger.shards)
+    shards = tuple(replace(s, untrimmed=s.landing is not None and s.landing.unsuccessful > 0) for s in ledger.shards)
     return replace(
         ledger,
         shards=shards + entry.shards,
@@ -305,10 +309,6 @@ def _rerun(ledger: Ledger, entry: RerunPlanned) -> Ledger:
         first_round=ledger.round + 1,
         era=entry.era,
     )
-
-
-def _unsuccessful(landing: Landing) -> int:
-    return landing.rows - landing.statuses.get("succeeded", 0)
 
 
 def _apply_to_shard(ledger: Ledger, entry: Entry) -> Ledger:
@@ -366,7 +366,7 @@ def _trimmed(landing: Landing, entry: Trimmed) -> Landing:
         landing,
         rows=entry.rows,
         statuses={"succeeded": entry.rows} if entry.rows else {},
-        part=landing.part if entry.rows else None,
+        part=(entry.part or landing.part) if entry.rows else None,
         folders=entry.folders,
         unfetched=0,
         row_checksum=entry.row_checksum,

@@ -17,6 +17,7 @@ from airflow_provider_batch.exceptions import (
     PassingRefusalError,
 )
 from airflow_provider_batch.jobs.actions import Finish
+from airflow_provider_batch.jobs.collecting import attempt_of_ledger
 from airflow_provider_batch.jobs.entries import Finished
 from airflow_provider_batch.jobs.final_count import check_count
 from airflow_provider_batch.jobs.ledger import Ledger
@@ -26,10 +27,11 @@ from airflow_provider_batch.jobs.shard_files import LINES, shard_key_of
 from airflow_provider_batch.jobs.store import LEDGER, LedgerStore
 from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests.shards import ShardKey
-from airflow_provider_batch.results.manifest import Manifest, Part, publish, summary
-from airflow_provider_batch.results.names import manifest_name, part_name
+from airflow_provider_batch.results.manifest import Manifest, Part, read_manifest, summary
+from airflow_provider_batch.results.names import landing_name, manifest_name, part_name
 from airflow_provider_batch.results.parts import open_part
 from airflow_provider_batch.results.provenance import Origin, footer
+from airflow_provider_batch.results.publication import Publisher, publish
 from airflow_provider_batch.results.schema import result_schema
 from airflow_provider_batch.storage import Location
 
@@ -132,18 +134,23 @@ def _publish(destination: Location, request: JobRequest, store: LedgerStore, led
         files={landing.files_folder: landing.files for _, landing in landings if landing.files_folder},
         unreadable={landing.unreadable_file: landing.unreadable for _, landing in landings if landing.unreadable_file},
     )
-    publish(destination, manifest, request.if_exists)
-    return manifest
+    publisher = Publisher(attempt_of_ledger(ledger), lambda: store.check_lease(ledger))
+    return publish(destination, manifest, request.if_exists, publisher)
 
 
 def _empty_part(destination: Location, request: JobRequest, ledger: Ledger) -> Part:
+    """Return the part of a table without rows, which says its columns: the one that stands, or a new one that waits."""
+    standing = read_manifest(destination / manifest_name(ledger.job))
+    is_ours = standing is not None and (standing.generation, standing.rows) == (ledger.generation, 0)
+    if standing is not None and is_ours and all((destination / part.name).exists() for part in standing.parts):
+        return standing.parts[0]
     carried = decode_columns(ledger.columns)
-    name = part_name(ledger.job, 1, 1)
+    name = part_name(ledger.job, 1, 1, attempt_of_ledger(ledger))
     spec = table_spec(ledger, request.raw, request.spec.response_model)
     with scratch("an empty table", "its schema") as local:
-        with open_part(local / name, result_schema(spec, carried)) as writer:
+        with open_part(local / "part.parquet", result_schema(spec, carried)) as writer:
             writer.add_key_value_metadata(footer(spec, Origin(ledger.job, ledger.generation), None, (), 1))
-        (destination / name).put(local / name)
+        (destination / landing_name(ledger.job, name)).put(local / "part.parquet")
     return Part(name=name, rows=0, shard=1, round=1, batch_id=None)
 
 

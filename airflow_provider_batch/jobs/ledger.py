@@ -101,8 +101,13 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     row_checksum: str | None = None
 
     @property
+    def unsuccessful(self) -> int:
+        """Final rows that did not succeed."""
+        return self.rows - self.statuses.get("succeeded", 0)
+
+    @property
     def part_files(self) -> dict[str, int]:
-        """The part's files, as paths below the table's folder, with their rows."""
+        """The part's files, as the paths below the table's folder that they have once published, with their rows."""
         if self.part is None:
             return {}
         if not self.folders:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,6 +17,7 @@ from airflow_provider_batch.jobs.store import LedgerStore
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.landing import LandedShard
 from airflow_provider_batch.results.manifest import Manifest, Part
+from airflow_provider_batch.results.names import Attempt
 
 
 @dataclass
@@ -27,6 +29,7 @@ class LoadedTable:
     :param lost: Rows that are known by count only.
     :param unmatched: Result lines that belong to no row, by batch.
     :param foreign_rows: The rows of foreign batches, by batch.
+    :param number: Tells this load's files from those of every other load: milliseconds of its moment.
     """
 
     job: str
@@ -41,6 +44,7 @@ class LoadedTable:
     lost: int = 0
     unmatched: dict[str, int] = field(default_factory=dict)
     foreign_rows: dict[str, ForeignRows] = field(default_factory=dict)
+    number: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
 
     @property
     def foreign_count(self) -> int:
@@ -51,6 +55,11 @@ class LoadedTable:
     def generation(self) -> int:
         """The generation of the job whose batches they are; 1 for foreign ones."""
         return 1 if self.ledger is None else self.ledger.generation
+
+    @property
+    def attempt(self) -> Attempt:
+        """What names the files of this load."""
+        return Attempt(self.generation, self.number)
 
     def note(self, batch: Batch, key: ShardKey, landed: LandedShard, placed: Placed, tools: Tools) -> None:
         """Take down what stands in the table's folder now, for its manifest."""

@@ -43,13 +43,10 @@ from airflow_provider_batch.requests.response_models import ResponseModel
 from airflow_provider_batch.requests.shards import ShardKey, read_sidecar
 from airflow_provider_batch.requests.validation import endpoint_of
 from airflow_provider_batch.results.landing import ShardResults
-from airflow_provider_batch.results.manifest import (
-    check_destination,
-    publish,
-    summary,
-)
+from airflow_provider_batch.results.manifest import check_destination, summary
 from airflow_provider_batch.results.names import manifest_name
 from airflow_provider_batch.results.partitions import check_columns
+from airflow_provider_batch.results.publication import Publisher, publish
 from airflow_provider_batch.results.schema import TableSpec
 from airflow_provider_batch.results.structured.shapes import ParsedColumn
 from airflow_provider_batch.storage import Location
@@ -247,7 +244,7 @@ def _land(table: LoadedTable, request: LoadRequest, tools: Tools, destination: L
     for batch, shard in table.batches:
         ended = msgspec.structs.replace(shard, ending=Ending.of(batch))
         key = ShardKey.parse(shard.key)
-        place = Place(destination, table.job, table.generation, key, request.partition_by)
+        place = Place(destination, table.job, table.attempt, key, request.partition_by)
         spec = replace(looks, embedding_size=embedding_size)
         with scratch(f"landing batch {batch.id}", NEEDS) as folder:
             placing = Placing(place, spec, tools.client, folder)
@@ -320,7 +317,8 @@ def _summary(request: LoadRequest, tables: list[LoadedTable], tools: Tools, dest
     manifests = [table.manifest(request.partition_by, tools.clock()) for table in tables]
     jobs = [manifest.job for manifest in manifests]
     for manifest in manifests:
-        publish(destination, manifest, request.if_exists, beside=jobs)
+        attempt = next(table.attempt for table in tables if table.job == manifest.job)
+        publish(destination, manifest, request.if_exists, Publisher(attempt), beside=jobs)
     result: dict[str, Any] = {
         "destination": request.destination,
         "batch_ids": [batch.id for table in tables for batch, _ in table.batches],

@@ -2,8 +2,9 @@
 Landing one shard's results into a table's folder: what the job and the loader do alike.
 
 Images and videos are put while the rows are read, then the lines that nobody could read, then the part or its
-partitions; so nothing is named that does not stand. Each is put whole or not at all, under a name that follows from
-job, generation, shard and round: stopped anywhere, the same landing again ends the same way.
+partitions; so nothing is named that does not stand. Each is put whole or not at all. Parts wait in the landing folder
+until the table is published (`results/publication.py`), under names that hold the attempt; images and videos are named
+by generation, shard, round and row, since the same results give the same files.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.landing import LandedShard, RowOutcome, ShardResults, land_shard
 from airflow_provider_batch.results.media import MEDIA, MediaFiles
-from airflow_provider_batch.results.names import files_folder, part_name, unreadable_name
+from airflow_provider_batch.results.names import Attempt, files_folder, landing_name, part_name, unreadable_name
 from airflow_provider_batch.results.partitions import split_part
 from airflow_provider_batch.results.provenance import Origin
 from airflow_provider_batch.results.schema import TableSpec
@@ -32,7 +33,7 @@ class Place:
 
     table: Location
     job: str
-    generation: int
+    attempt: Attempt
     key: ShardKey
     partition_by: tuple[str, ...] = ()
 
@@ -42,7 +43,7 @@ class Placed:
     """
     What stands in the table's folder.
 
-    :param part: Name of the part; None where no row became final.
+    :param part: Name that the part will have; None where no row became final.
     :param folders: Partition folder → rows of the part in it; none where the table is not partitioned.
     :param files: Images and videos that the part names, in `files_folder`.
     :param unfetched: Videos that could not be fetched this time.
@@ -69,14 +70,14 @@ class Placing:
         self.part, self.retry = scratch / "part.parquet", scratch / "retry.arrow"
         self._unreadable = scratch / "unreadable.txt"
         number, round_ = place.key.number, place.key.round
-        self._files_folder = files_folder(place.job, place.generation, number, round_)
+        self._files_folder = files_folder(place.job, place.attempt.generation, number, round_)
         self._media = None
         if spec.endpoint in MEDIA:
             self._media = MediaFiles(place.table, self._files_folder, spec.endpoint, client.download_video)
 
     def land(self, results: ShardResults, is_final: Callable[[RowOutcome], bool]) -> LandedShard:
         """Write the part and the rows that are left to the scratch folder; put images and videos in their place."""
-        origin = Origin(self._place.job, self._place.generation)
+        origin = Origin(self._place.job, self._place.attempt.generation)
         return land_shard(
             results, self._spec, is_final, self.part, self.retry, self._unreadable, media=self._media, origin=origin
         )
@@ -84,25 +85,24 @@ class Placing:
     def put(self, landed: LandedShard) -> Placed:
         """Put the rest in its place, the part last."""
         place, number, round_ = self._place, self._place.key.number, self._place.key.round
-        unreadable = unreadable_name(place.job, number, round_) if landed.unreadable else None
+        unreadable = unreadable_name(place.job, number, round_, place.attempt) if landed.unreadable else None
         if unreadable is not None:
             (place.table / unreadable).put(self._unreadable)
-        part = part_name(place.job, number, round_) if landed.rows else None
+        part = part_name(place.job, number, round_, place.attempt) if landed.rows else None
         folders = {} if part is None else self._put_part(part)
         files = unfetched = 0
         if self._media is not None:
-            self._media.remove_others()
             files, unfetched = self._media.count, self._media.failed
         return Placed(part, folders, self._files_folder if files else None, files, unfetched, unreadable)
 
     def _put_part(self, name: str) -> dict[str, int]:
         place = self._place
         if not place.partition_by:
-            (place.table / name).put(self.part)
+            (place.table / landing_name(place.job, name)).put(self.part)
             return {}
         cut = self._scratch / "partitions"
         cut.mkdir()
         files = split_part(self.part, place.partition_by, cut)
         for file in files:
-            (place.table / file.folder / name).put(file.path)
+            (place.table / landing_name(place.job, f"{file.folder}/{name}")).put(file.path)
         return {file.folder: file.rows for file in files}

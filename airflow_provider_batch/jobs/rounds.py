@@ -18,6 +18,7 @@ from airflow_provider_batch.requests.lines import Lines
 from airflow_provider_batch.requests.prepare import RequestSpec
 from airflow_provider_batch.requests.shards import Shard, ShardWriter, read_sidecar, request_lines
 from airflow_provider_batch.requests.validation import count_inputs
+from airflow_provider_batch.results.publication import part_location
 from airflow_provider_batch.results.trimming import rows_without_success
 from airflow_provider_batch.storage import Location
 
@@ -122,7 +123,7 @@ def _without_success(ledger: Ledger, destination: Location) -> set[int]:
     numbers: set[int] = set()
     for shard in ledger.shards:
         for name in shard.landing.part_files if shard.landing is not None else ():
-            with (destination / name).as_local() as part:
+            with part_location(destination, ledger.job, name).as_local() as part:
                 numbers.update(rows_without_success(part, name))
     return numbers
 

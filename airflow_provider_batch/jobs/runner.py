@@ -25,7 +25,7 @@ from airflow_provider_batch.exceptions import (
 from airflow_provider_batch.jobs import actions, decisions, entries, refusals
 from airflow_provider_batch.jobs.actions import Finish, Wait
 from airflow_provider_batch.jobs.cancelling import cancel, see_cancelled, unheard
-from airflow_provider_batch.jobs.collecting import collect, trim, withdraw
+from airflow_provider_batch.jobs.collecting import collect, trim, withdraw_landing
 from airflow_provider_batch.jobs.entries import Entry
 from airflow_provider_batch.jobs.finishing import Outcome, finish, where_the_money_is
 from airflow_provider_batch.jobs.ledger import Ending, Ledger, ShardRecord
@@ -117,8 +117,9 @@ class Job:
             see_cancelled(self.tools, self.ledger.active_ids, ended, patience=patience, poll_interval=pause)
 
     def land_all(self) -> None:
-        """Land what has ended, so that the parts stand as they did when the job was finished."""
-        while isinstance(action := decisions.next_action(self.ledger, {}, self.request.limits, 0.0), actions.Land):
+        """Land what has ended, so that the parts are as they were when the job was finished."""
+        limits = self.request.limits
+        while isinstance(action := decisions.next_action(self.ledger, {}, limits, 0.0), actions.Land | actions.Trim):
             self._act(action)
 
     @property
@@ -129,11 +130,12 @@ class Job:
     def progress(self) -> dict[str, float | int | None]:
         """Return what a progress line needs to know of the shards that are not watched any more."""
         totals = self.ledger.totals()
+        sent_again = sum(shard.landing.unsuccessful for shard in self.ledger.untrimmed if shard.landing is not None)
         return {
             "shards": len(self.ledger.shards),
             "shards_done": len(self.ledger.shards_in("ended", "landed")),
             "rows": self.ledger.rows,
-            "rows_done": totals.rows,
+            "rows_done": totals.rows - sent_again,
             "cost": None if totals.cost_usd is None else float(totals.cost_usd),
         }
 
@@ -196,7 +198,7 @@ class Job:
             case actions.Land(shard=key):
                 self._land(self.ledger.shard(key))
             case actions.Trim(shard=key):
-                self._record(trim(self.request, self.tools, self.ledger.shard(key)))
+                self._record(trim(self.request, self.tools, self.ledger, self.ledger.shard(key)))
             case actions.Cancel():
                 asked = self.cancel()  # before it is recorded: an attempt that dies in between has to cancel again
                 self._record(entries.CancelAsked(now))
@@ -329,9 +331,7 @@ class Job:
         try:
             self._record(landed)
         except JobTakenError:
-            stored = self.store.load()
-            if stored is not None and stored.generation == self.ledger.generation:
-                withdraw(self.request, self.tools, stored, landed)
+            withdraw_landing(self.request, self.tools, self.ledger, self.store.load(), landed)
             raise
         landing = landed.landing
         self.tools.log.info(

@@ -1,9 +1,9 @@
 """
-The dataset that a job leaves in its destination: the manifest, and who may replace what. `names.py` has the names.
+The manifest of the dataset that a job leaves in its destination, and who may write there. `names.py` has the names,
+`publication.py` the one step that changes what readers see.
 
-- A part's name says job, shard and round, so a repeated landing overwrites its own file and adds none.
-- The manifest lists the parts, the folders of images and videos and the files of unreadable lines, and is written last:
-  a folder without this job's manifest has no finished table of it.
+- The manifest lists the parts, the folders of images and videos and the files of unreadable lines, and is true at every
+  moment: a folder without this job's manifest has no finished table of it.
 - Only this job's own files are ever removed unasked. `if_exists="replace"` also removes what *other jobs' manifests
   list*, and those manifests; files that no manifest lists are left alone, whatever their names.
 """
@@ -18,16 +18,8 @@ from msgspec import Struct
 
 from airflow_provider_batch import __version__
 from airflow_provider_batch.exceptions import ConfigurationError, StorageError
-from airflow_provider_batch.results.names import (
-    files_root,
-    manifest_job,
-    manifest_name,
-    parse_part_name,
-    remove_part,
-    standing_files,
-    unreadable_job,
-)
-from airflow_provider_batch.storage import Location, finished_name
+from airflow_provider_batch.results.names import manifest_job
+from airflow_provider_batch.storage import Location
 
 IfExists = Literal["error", "append", "replace"]
 
@@ -91,8 +83,16 @@ def read_manifest(location: Location) -> Manifest | None:
     :raises StorageError: It cannot be read, or is no manifest.
     """
     data = location.read_or_none()
-    if data is None:
-        return None
+    return None if data is None else decode_manifest(data, location)
+
+
+def decode_manifest(data: bytes, location: Location) -> Manifest:
+    """
+    Return a manifest.
+
+    :param location: Where it stands, for the error.
+    :raises StorageError: The bytes are no manifest.
+    """
     try:
         return msgspec.json.decode(data, type=Manifest)
     except msgspec.MsgspecError as error:
@@ -119,7 +119,7 @@ def check_destination(destination: Location, job: str, if_exists: IfExists, besi
             f"{f' and {len(others) - 1} more' if len(others) > 1 else ''}. Choose another folder, or say "
             "if_exists='append' to write beside it or if_exists='replace' to remove it when the new table stands."
         )
-    probe = destination / _probe_name(job)
+    probe = destination / probe_name(job)
     try:
         probe.write(b"")
         probe.delete()
@@ -127,53 +127,9 @@ def check_destination(destination: Location, job: str, if_exists: IfExists, besi
         raise ConfigurationError(f"{destination}: expected a folder that can be written to: {error}") from error
 
 
-def publish(destination: Location, manifest: Manifest, if_exists: IfExists, beside: Collection[str] = ()) -> None:
-    """
-    Make the listed parts the job's table: write the manifest, after what is no part of it was removed.
-
-    The parts must stand already. Stopped at any point, the same call again ends the same way.
-
-    :param beside: Other jobs whose tables "replace" leaves alone.
-    :raises StorageError: A listed part is not there, or something cannot be removed or written.
-    """
-    standing = standing_files(destination)
-    listed = {part.name for part in manifest.parts}
-    if missing := sorted(listed - standing):
-        raise StorageError(f"{destination / missing[0]}: expected a part of the table, found nothing; land it again.")
-    for name in sorted(standing - listed - set(manifest.unreadable)):
-        if _is_left_over(name, manifest.job):
-            remove_part(destination, name)
-    _remove_files(destination, manifest.job, kept=manifest.files)
-    if if_exists == "replace":
-        _remove_others(destination, {manifest.job, *beside}, standing)
-    (destination / manifest_name(manifest.job)).write(encode_manifest(manifest))
-
-
-def _remove_files(destination: Location, job: str, kept: Collection[str]) -> None:
-    """Remove a job's folders of images and videos that are not listed; those of other jobs have other names."""
-    root = files_root(job)
-    if root not in destination.list_folders():
-        return
-    for name in (destination / root).list_folders():
-        if f"{root}/{name}" not in kept:
-            (destination / root / name).remove_folder()
-    if not kept:
-        (destination / root).remove_folder()
-
-
-def _probe_name(job: str) -> str:
-    """One name a job: what a killed attempt leaves is removed by the next one."""
+def probe_name(job: str) -> str:
+    """Return one name a job: what a killed attempt leaves is removed by the next one."""
     return f"_probe-{job}"
-
-
-def _is_left_over(name: str, job: str) -> bool:
-    """Whether a file that is not listed is an old part of the job, or what a killed writer of it left."""
-    folder, _, last = name.rpartition("/")
-    finished = finished_name(last)
-    part = parse_part_name(f"{folder}/{finished or last}".lstrip("/"))
-    if part is not None:
-        return part.job == job
-    return unreadable_job(finished or name) == job or finished in (manifest_name(job), _probe_name(job))
 
 
 def summary(manifest: Manifest) -> dict[str, Any]:
@@ -194,26 +150,6 @@ def summary(manifest: Manifest) -> dict[str, Any]:
         "batch_ids": batch_ids,
         "generation": manifest.generation,
     }
-
-
-def _remove_others(destination: Location, kept: Collection[str], standing: set[str]) -> None:
-    """Remove other jobs' tables: parts before the manifest that lists them, so that a second call finds the rest."""
-    for name in sorted(standing):
-        other = manifest_job(name)
-        if other is None or other in kept:
-            continue
-        location = destination / name
-        manifest = read_manifest(location)
-        for part in manifest.parts if manifest else ():
-            # A manifest is a file that anyone can write: it is not believed about files of any other kind.
-            if (parsed := parse_part_name(part.name)) is not None and parsed.job == other:
-                remove_part(destination, part.name)
-        for kept_aside in manifest.unreadable if manifest else ():
-            if unreadable_job(kept_aside) == other:
-                (destination / kept_aside).delete()
-        if manifest and manifest.files:
-            _remove_files(destination, other, kept=())
-        location.delete()
 
 
 def manifests(destination: Location) -> Iterator[Manifest]:

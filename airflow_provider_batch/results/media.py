@@ -97,12 +97,6 @@ class MediaFiles:
                 raise
         self.failed += sum(row.error_code == NOT_FETCHED for row, _ in wanted)
 
-    def remove_others(self) -> None:
-        """Remove what an earlier landing of the part left and this one does not name; call it once the part stands."""
-        for name in self._location.list():
-            if name not in self._names:
-                (self._location / name).delete()
-
     def _keep_images(self, row: Row, number: int) -> None:
         assert row.values is not None
         for index, image in enumerate(row.values[self._at]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -15,6 +16,8 @@ from tests.faults.scenarios import NEIGHBOUR, Scenario
 STRAY_STATE = "the state folder holds"
 MANIFEST = "_manifest-*.json"
 BESIDE = ("_files-", "_unreadable-")
+#: What tells the attempt in a part's name: not the same in every course.
+ATTEMPT = re.compile(r"-g\d+a\d+(?=\.)")
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,8 @@ class EndState:
             rows=rows,
             statuses=dict(Counter(row[3] for row in rows)),
             manifest_statuses=manifest.get("statuses", {}),
-            parts=parts,
-            beside=[name for name in standing if name.startswith(BESIDE)],
+            parts=sorted(ATTEMPT.sub("", name) for name in parts),
+            beside=sorted(ATTEMPT.sub("", name) for name in standing if name.startswith(BESIDE)),
             named=[one for row in found for one in _named(dict(zip(names, row, strict=True)))],
             manifest_cost=manifest.get("cost_usd"),
             batches=sum(batch["status"] != "failed" for batch in emulator["batches"]),
@@ -73,7 +76,8 @@ class EndState:
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return sorted(str(path.relative_to(folder)) for path in files)
 
 
 def _named(row: dict[str, Any]) -> list[str]:

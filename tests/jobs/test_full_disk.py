@@ -28,7 +28,7 @@ from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import StorageError
 from airflow_provider_batch.jobs.loading import LoadRequest, load_batches
 from airflow_provider_batch.jobs.request import JobRequest
-from airflow_provider_batch.results.manifest import parse_part_name
+from airflow_provider_batch.results.names import landed_part
 from airflow_provider_batch.storage import Location
 from tests.jobs.support import a_request, check_paid_once, check_table, run, some_rows, step_until_waiting, tools_for
 
@@ -128,17 +128,17 @@ def test_a_full_destination_shows_no_half_part(
     in_flight(emulator, request)
     with monkeypatch.context() as patch:
         Full(patch, shutil, "copyfile", lambda _, to: "/table/" in str(to), nth)
-        with pytest.raises(StorageError, match=r"part-.*parquet: cannot write it .*No space left") as caught:
+        with pytest.raises(StorageError, match=r"_landing-.*landing: cannot write it .*No space left") as caught:
             run(request, tools)
     told(caught.value, "make room there")
     found = visible(tmp_path / "table")
-    assert [parse_part_name(path.name) is not None for path in found] == [True] * (nth - 1)
+    assert [landed_part(path.name) is not None for path in found] == [True] * (nth - 1)
     run(request, tools)
     check_table(tmp_path, some_rows(25))
     assert not [path for path in (tmp_path / "table").iterdir() if path.name.endswith(".tmp")]
 
 
-@pytest.mark.parametrize("name", ["_files", "_manifest", "_unreadable", "part-"])
+@pytest.mark.parametrize("name", ["_files", "_manifest", "_unreadable", "_landing"])
 def test_each_kind_of_file_fails_alone_and_is_written_by_the_next_attempt(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -151,7 +151,7 @@ def test_each_kind_of_file_fails_alone_and_is_written_by_the_next_attempt(
         with pytest.raises(StorageError, match=f"/table/{name}.*cannot write it"):
             run(request, tools)
     # Of the images some stand already, and nothing names them.
-    later = {"_manifest", "part-" if name == "_files" else name}
+    later = {"_manifest", "_landing" if name == "_files" else name}
     assert not [path for path in visible(tmp_path / "table") if path.name.startswith(tuple(later))]
     assert run(request, tools)["files"] == 5
     assert len(visible(tmp_path / "table")) == 5 + 3

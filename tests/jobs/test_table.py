@@ -359,7 +359,7 @@ class TestUnreadableLines:
         emulator.fault(kind="broken_line", custom_id="4")
         with caplog.at_level(logging.WARNING):
             summary = run(a_request(tmp_path, some_rows(12)), tools_for(emulator))
-        name = f"_unreadable-{summary['job']}-00001-01.txt"
+        name = f"_unreadable-{summary['job']}-00001-01-g1a1.txt"
         assert summary["unreadable"] == {name: 1}
         assert manifest(tmp_path, summary["job"])["unreadable"] == {name: 1}
         assert caplog.text.count(name) == 1

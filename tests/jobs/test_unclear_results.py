@@ -100,7 +100,7 @@ def test_rows_of_results_that_are_not_understood_go_again_only_when_a_clear_says
     check_table(tmp_path, rows)
     assert statuses(tmp_path) == {"succeeded": 15}
     assert emulator.state()["batches_created"] == 3
-    assert kept(tmp_path) == ["00001-01.txt"]
+    assert kept(tmp_path) == ["00001-01-g1a3.txt"]
 
 
 def test_results_that_are_understood_later_are_landed_for_free(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,8 @@ class Bucket:
     def table(self, columns: str, folder: str = "table") -> list[tuple[Any, ...]]:
         """Download the table and read it with an engine that did not write it."""
         here = self.local / "downloaded"
-        here.mkdir(exist_ok=True)
+        shutil.rmtree(here, ignore_errors=True)
+        here.mkdir()
         for name in self.keys(folder):
             if name.endswith(".parquet") and "/" not in name:
                 self.fs.get_file(f"{self.name}/{folder}/{name}", str(here / name))

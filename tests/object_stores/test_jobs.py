@@ -112,7 +112,7 @@ class TestAJob:
         summary = run(bucket.request(some_rows(25)), bucket.tools(emulator))
         bucket.check_table(some_rows(25))
         job = summary["job"]
-        parts = [f"part-{job}-{number:05}-01.parquet" for number in (1, 2, 3)]
+        parts = [f"part-{job}-{number:05}-01-g1a1.parquet" for number in (1, 2, 3)]
         assert bucket.keys("table") == [f"_manifest-{job}.json", *parts]
         assert all(is_ledger_file(key.rpartition("/")[2]) for key in bucket.keys("state"))
         assert summary["manifest"] == f"{bucket.uri}/table/_manifest-{job}.json"

@@ -7,32 +7,48 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_batch.exceptions import ConfigurationError, StorageError
+from airflow_provider_batch.exceptions import ConfigurationError, JobTakenError, StorageError
 from airflow_provider_batch.results.manifest import (
     Manifest,
     Part,
     check_destination,
     encode_manifest,
     manifests,
-    publish,
     read_manifest,
     summary,
 )
 from airflow_provider_batch.results.names import (
+    Attempt,
     PartName,
+    attempt_of,
+    landed_part,
+    landing_name,
     manifest_job,
     manifest_name,
     parse_part_name,
-    part_name,
+    replaced_name,
 )
+from airflow_provider_batch.results.names import part_name as full_part_name
+from airflow_provider_batch.results.publication import Publisher
+from airflow_provider_batch.results.publication import publish as publish_by
 from airflow_provider_batch.storage import Location, resolve
 
 OURS, THEIRS = "0123456789ab", "ffffffffffff"
+FIRST, SECOND = Attempt(1, 1), Attempt(1, 2)
+
+
+def part_name(job: str, shard: int, round_: int, attempt: Attempt = FIRST) -> str:
+    return full_part_name(job, shard, round_, attempt)
+
+
+def publish(destination: Location, given: Manifest, if_exists: Any, attempt: Attempt = FIRST) -> None:
+    publish_by(destination, given, if_exists, Publisher(attempt))
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -70,11 +86,25 @@ def put(destination: Location, *names: str) -> None:
 
 class TestNames:
     def test_a_part_is_named_by_job_shard_and_round(self) -> None:
-        assert part_name(OURS, 7, 2) == "part-0123456789ab-00007-02.parquet"
+        assert part_name(OURS, 7, 2, Attempt(3, 12)) == "part-0123456789ab-00007-02-g3a12.parquet"
 
-    @given(st.from_regex(r"[0-9a-f]{12}", fullmatch=True), st.integers(0, 10**7), st.integers(0, 999))
-    def test_a_name_says_what_it_was_made_of(self, job: str, shard: int, number: int) -> None:
-        assert parse_part_name(part_name(job, shard, number)) == PartName(job, shard, number)
+    @given(
+        st.from_regex(r"[0-9a-f]{12}", fullmatch=True),
+        st.integers(0, 10**7),
+        st.integers(0, 999),
+        st.builds(Attempt, st.integers(0, 99), st.integers(0, 2 * 10**12)),
+    )
+    def test_a_name_says_what_it_was_made_of(self, job: str, shard: int, number: int, attempt: Attempt) -> None:
+        name = part_name(job, shard, number, attempt)
+        assert parse_part_name(name) == PartName(job, shard, number, attempt)
+        assert attempt_of(f"day=1/{name}") == attempt
+        assert landing_name(job, f"day=1/{name}").endswith(".landing")
+        assert landed_part(landing_name(job, f"day=1/{name}").partition("/")[2]) == f"day=1/{name}"
+
+    def test_a_part_of_release_0_1_is_older_than_every_attempt(self) -> None:
+        name = f"part-{OURS}-00007-02.parquet"
+        assert parse_part_name(name) == PartName(OURS, 7, 2)
+        assert attempt_of(name) < FIRST < SECOND < Attempt(2, 1)
 
     @pytest.mark.parametrize(
         "name", ["part-1.parquet", "part-0123456789ab-00001-01.parquet.tmp", "xpart-0123456789ab-00001-01.parquet", "a"]
@@ -133,6 +163,63 @@ class TestPublish:
         (destination / manifest_name(THEIRS)).write(encode_manifest(theirs))
         publish(destination, manifest(OURS, part_name(OURS, 1, 1)), "replace")
         assert destination.list() == sorted([unlisted, part_name(OURS, 1, 1), "notes.txt", manifest_name(OURS)])
+
+    def test_a_replace_that_was_stopped_half_way_is_ended_by_the_next(self, destination: Location) -> None:
+        """The other table's manifest is gone already, and some of its parts."""
+        left = part_name(THEIRS, 2, 1)
+        put(destination, left, part_name(OURS, 1, 1))
+        (destination / replaced_name(THEIRS)).write(encode_manifest(manifest(THEIRS, part_name(THEIRS, 1, 1), left)))
+        publish(destination, manifest(OURS, part_name(OURS, 1, 1)), "replace")
+        assert destination.list() == sorted([part_name(OURS, 1, 1), manifest_name(OURS)])
+
+    def test_parts_wait_where_no_reader_looks_until_the_table_is_published(self, destination: Location) -> None:
+        old, new = f"part-{OURS}-00001-01.parquet", part_name(OURS, 1, 1)
+        put(destination, old, f"day=1/{old}", landing_name(OURS, new), landing_name(OURS, f"day=1/{new}"))
+        assert destination.list() == [old]
+        publish(destination, manifest(OURS, new, f"day=1/{new}"), "error")
+        assert destination.list() == sorted([manifest_name(OURS), new])
+        assert (destination / "day=1").list() == [new]
+        assert list((destination / f"_landing-{OURS}").list()) == []
+
+    def test_what_a_later_attempt_has_written_is_never_removed(self, destination: Location) -> None:
+        """An attempt that was held up for hours publishes what it has, and leaves alone what came since."""
+        mine, later = part_name(OURS, 1, 1), part_name(OURS, 1, 1, SECOND)
+        waits = landing_name(OURS, part_name(OURS, 2, 1, SECOND))
+        put(destination, landing_name(OURS, mine), later, waits)
+        publish(destination, manifest(OURS, mine), "error", FIRST)
+        assert {mine, later} <= set(destination.list())
+        assert (destination / waits).exists()
+
+    @pytest.mark.parametrize("held_before", ["its parts are moved", "its manifest is written"])
+    def test_a_late_attempt_never_replaces_a_newer_table_and_leaves_nothing(
+        self, destination: Location, held_before: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mine, theirs = part_name(OURS, 1, 1), part_name(OURS, 1, 1, SECOND)
+        put(destination, landing_name(OURS, mine), landing_name(OURS, theirs))
+        newer, due = manifest(OURS, theirs), []
+        write_if = Location.write_if
+
+        def overtaken(*_: Any) -> None:
+            if not due:
+                due.append(None)
+                publish(destination, newer, "error", SECOND)
+
+        def held(self: Location, *args: Any, **options: Any) -> bool:
+            overtaken()
+            return write_if(self, *args, **options)
+
+        def check() -> None:
+            if due:
+                raise JobTakenError("a later attempt")
+            if held_before == "its parts are moved":
+                overtaken()
+
+        if held_before == "its manifest is written":
+            monkeypatch.setattr(Location, "write_if", held)
+        with pytest.raises((JobTakenError, StorageError)):
+            publish_by(destination, manifest(OURS, mine), "error", Publisher(FIRST, check))
+        assert read_manifest(destination / manifest_name(OURS)) == newer
+        assert destination.list() == sorted([manifest_name(OURS), theirs])
 
     def test_a_part_that_is_not_there_is_an_error_and_nothing_is_removed(self, destination: Location) -> None:
         put(destination, part_name(OURS, 2, 1))

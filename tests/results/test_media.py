@@ -67,7 +67,6 @@ class Table:
         self.media = MediaFiles(storage.resolve(str(self.folder)), FOLDER, self.spec.endpoint, fetch)
         part, unreadable = self.work / "part.parquet", self.work / "unreadable.txt"
         landed = land_shard(results, self.spec, lambda _: True, part, self.work / "r", unreadable, media=self.media)
-        self.media.remove_others()
         return landed, pq.read_table(part).to_pylist()
 
     @property
@@ -147,10 +146,10 @@ class TestImages:
         (tmp_path / "table" / "_files-ffffffffffff").mkdir(parents=True)
         theirs = tmp_path / "table" / "_files-ffffffffffff" / "000000000-0.png"
         theirs.write_bytes(b"theirs")
-        table.land([images("a", PNG, PNG), images("b", JPEG)])
-        table.land([images("a", JPEG), images("b", JPEG)])
+        table.land([images("a", PNG), images("b", JPEG)])
+        table.land([images("a", PNG + b"again"), images("b", JPEG)])
         mine = {name: data for name, data in table.files.items() if name.startswith(FOLDER)}
-        assert mine == {f"{FOLDER}/000000000-0.jpeg": JPEG, f"{FOLDER}/000000001-0.jpeg": JPEG}
+        assert mine == {f"{FOLDER}/000000000-0.png": PNG + b"again", f"{FOLDER}/000000001-0.jpeg": JPEG}
         assert theirs.read_bytes() == b"theirs"
 
     def test_of_any_size_take_the_memory_of_a_few(self, tmp_path: Path) -> None:

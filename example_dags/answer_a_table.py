@@ -37,7 +37,7 @@ with DAG(
         source="{{ params.source }}/ds={{ ds }}/*.parquet",
         destination="{{ params.destination }}/ds={{ ds }}",
         body={
-            "model": "gpt-4.1-mini",
+            "model": "gpt-6-luna",
             "messages": [
                 {"role": "system", "content": "Answer with the ticket's sentiment and topic, in five words at most."},
                 {"role": "user", "content": "{text}"},

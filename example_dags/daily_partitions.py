@@ -39,7 +39,7 @@ with DAG(
         task_id="answer",
         endpoint="/v1/chat/completions",
         body={
-            "model": "gpt-4.1-mini",
+            "model": "gpt-6-luna",
             "messages": [{"role": "user", "content": "Summarise in one sentence:\n\n{text}"}],
         },
         deferrable=True,

@@ -63,7 +63,7 @@ with DAG(
         source="{{ params.source }}",
         destination="{{ params.destination }}",
         body={
-            "model": "gpt-4.1-mini",
+            "model": "gpt-6-luna",
             "instructions": "Read the invoice. Leave out what it does not say.",
             "input": "{text}",
         },

@@ -31,7 +31,7 @@ with DAG(
         source="{{ params.source }}",
         # No destination: nothing is landed here. The ledger then needs a place of its own.
         state_path="{{ params.state_path }}",
-        body={"model": "gpt-4.1-mini", "input": "Translate into English:\n\n{text}", "max_output_tokens": 300},
+        body={"model": "gpt-6-luna", "input": "Translate into English:\n\n{text}", "max_output_tokens": 300},
         wait_for_completion=False,
     )
 

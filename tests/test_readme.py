@@ -40,3 +40,20 @@ def test_every_make_target_that_is_named_exists() -> None:
     assert set(re.findall(r"`make ([a-z]+)`|\$ make ([a-z]+)", README)) <= {(t, "") for t in targets} | {
         ("", t) for t in targets
     }
+
+
+#: Models that their vendor has closed, or closes by 2027-01-14.
+CLOSED = re.compile(
+    r"\b(gpt-4o|gpt-4\.1|gpt-3\.5|gpt-5(-mini|-nano)?(?![.\w-])|o[134](-mini)?(?![\w-])|gpt-image-1(?!\d)|dall-e|sora|davinci)"
+)
+
+
+def test_what_is_there_to_copy_names_models_that_live() -> None:
+    root = Path(__file__).parents[1]
+    pages = [root / "README.md", root / "docs" / "input.md"]
+    pages += [
+        *root.glob("example_dags/*.py"),
+        *root.glob("demo/dags/*.py"),
+        *root.glob("airflow_provider_batch/operators/*.py"),
+    ]
+    assert {page.name: found[0] for page in pages if (found := CLOSED.search(page.read_text()))} == {}

@@ -67,6 +67,10 @@ class Reader:
         status = self._object(response).get("status")
         return status.strip().lower() if isinstance(status, str) else None
 
+    def any_object(self, response: Any) -> Mapping[str, Any]:
+        """Return whatever object an answer is."""
+        return self._object(response)
+
     def file_id(self, response: Any) -> str:
         """Return the id of an uploaded file."""
         data = self._object(response)

@@ -20,6 +20,7 @@ from airflow_provider_batch.api.bounds import MAX_PAGES, MAX_REDIRECTS
 from airflow_provider_batch.api.endpoints import COMPLETION_WINDOW
 from airflow_provider_batch.api.errors import Answer, chain, from_answer, translate
 from airflow_provider_batch.api.guard import HEADERS, Guard
+from airflow_provider_batch.api.models import TIMEOUT, ModelEnd, read_end, read_refusal
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.outcomes import Accepted, CreateOutcome, Unknown, outcome_of
 from airflow_provider_batch.api.settings import ClientSettings
@@ -225,6 +226,24 @@ class BatchClient:
     def delete_file(self, file_id: str) -> None:
         """Delete a file; one that is not there raises NotFoundError."""
         self._call(f"Deleting file {file_id}", lambda: self._sdk.files.with_raw_response.delete(file_id))
+
+    def model_end(self, model: str) -> ModelEnd | None:
+        """
+        Return when a model ends, asking once and not for long; None where that is not known.
+
+        :raises ApiError: The API does not answer, or does not give this model and does not say that it is gone.
+        """
+        asked = f"Retrieving model {model}"
+        call = self._once.models.with_raw_response.retrieve
+        try:
+            response = self._call(asked, lambda: call(model, timeout=min(TIMEOUT, self._short)))
+            return read_end(Reader(asked, self.settings).any_object(response))
+        except ValueError:  # no name that an address can hold
+            return None
+        except ApiError as error:
+            if (end := read_refusal(error)) is None:
+                raise
+            return end
 
     def account_check(self) -> str:
         """Make the cheapest call that needs a right key and a right base URL, and say what was found."""

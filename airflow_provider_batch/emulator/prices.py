@@ -9,6 +9,7 @@ from airflow_provider_batch.emulator.records import Tokens
 
 #: US dollars for a million tokens, in and out, where `genai-prices` is not installed.
 _LIST = {
+    "gpt-6-luna": ("0.10", "0.50"),
     "gpt-4o-mini": ("0.15", "0.60"),
     "gpt-4o": ("2.50", "10.00"),
     "gpt-4.1-nano": ("0.10", "0.40"),

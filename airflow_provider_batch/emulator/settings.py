@@ -7,6 +7,7 @@ Faults, batches and files do stay.
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -83,6 +84,9 @@ class Settings(BaseModel):
         description="How the token limit is told: by a failed batch, or by the create call itself.",
     )
     models: list[str] | None = Field(default=None, description="Model names that are accepted; null accepts any.")
+    shutdown_dates: dict[str, datetime.date] = Field(
+        default={}, description="Last days of models, by name: shown by the models route; after it, the model is gone."
+    )
     dated_models: bool = Field(
         default=True, description="Answers name the dated snapshot of well-known models, as the API does."
     )
@@ -126,6 +130,12 @@ class Settings(BaseModel):
     def pace(self) -> Progress:
         """`progress`, read."""
         return Progress.parse(self.progress)
+
+    def has_model(self, model: str) -> bool:
+        """Say whether a model is served: it is among those that are set, and its last day is not over."""
+        last = self.shutdown_dates.get(model)
+        is_over = last is not None and last < datetime.datetime.now(datetime.UTC).date()
+        return not is_over and (self.models is None or model in self.models)
 
     @property
     def window(self) -> float:

@@ -17,6 +17,7 @@ from airflow_provider_batch.emulator import answers, result_lines
 from airflow_provider_batch.emulator.answers import videos
 from airflow_provider_batch.emulator.answers.common import SNAPSHOTS
 from airflow_provider_batch.emulator.errors import CallError
+from airflow_provider_batch.emulator.settings import Settings
 
 router = APIRouter(prefix="/v1")
 
@@ -25,30 +26,39 @@ _MODELS = (
     "text-embedding-3-small",
     "text-embedding-3-large",
     "omni-moderation-latest",
-    "gpt-image-1",
-    "sora-2",
+    "gpt-6-luna",
+    "gpt-image-2.5-flare",
 )
 
 
 @router.get("/models")
 async def list_models(request: Request) -> dict[str, Any]:
     """List the models that are set, or some well-known ones."""
-    names = request.app.state.emulator.settings.models or _MODELS
-    return {"object": "list", "data": [_model(name) for name in names]}
+    settings = request.app.state.emulator.settings
+    names = dict.fromkeys([*(settings.models or _MODELS), *settings.shutdown_dates])
+    return {"object": "list", "data": [_model(name, settings) for name in names if settings.has_model(name)]}
 
 
-@router.get("/models/{name}")
+@router.get("/models/{name:path}")
 async def retrieve_model(request: Request, name: str) -> dict[str, Any]:
     """Return a model; any, where none are set."""
-    models = request.app.state.emulator.settings.models
-    if models is not None and name not in models:
-        text = f"The model '{name}' does not exist or you do not have access to it."
-        raise CallError(404, text, param="model", code="model_not_found")
-    return _model(name)
+    settings = request.app.state.emulator.settings
+    if not settings.has_model(name):
+        raise _no_model(name, settings)
+    return _model(name, settings)
 
 
-def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "emulator"}
+def _no_model(name: str, settings: Settings) -> CallError:
+    text = f"The model '{name}' does not exist or you do not have access to it."
+    if name in settings.shutdown_dates:
+        text = f"The model `{name}` has been deprecated, learn more here: https://example.com/deprecations"
+    return CallError(404, text, param="model", code="model_not_found")
+
+
+def _model(name: str, settings: Settings) -> dict[str, Any]:
+    last = settings.shutdown_dates.get(name)
+    shown = {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "emulator"}
+    return {**shown, "shutdown_date": None if last is None else last.isoformat()}
 
 
 @router.get("/videos/{video_id}/content")
@@ -71,9 +81,8 @@ async def _answer(request: Request) -> Response:
     if body.get("stream"):
         raise CallError(400, "The emulator does not stream.", param="stream", code="unsupported_value")
     settings = emulator.settings
-    if settings.models is not None and body.get("model") not in settings.models:
-        text = f"The model '{body.get('model')}' does not exist or you do not have access to it."
-        raise CallError(404, text, param="model", code="model_not_found")
+    if (name := body.get("model")) is not None and not settings.has_model(str(name)):
+        raise _no_model(str(name), settings)
     made = answers.answer(endpoint, body, now=time.time(), dated_models=settings.dated_models)
     return Response(result_lines.encode(made.body, made.raw, "compact"), media_type="application/json")
 

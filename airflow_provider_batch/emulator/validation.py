@@ -136,7 +136,7 @@ class _Check:
                 "Each batch must contain requests for a single model."
             )
             return "mismatched_model", text, "body.model"
-        if self.settings.models is not None and model not in self.settings.models:
+        if not self.settings.has_model(str(model)):
             return "model_not_found", f"The provided model '{model}' is not supported by the Batch API.", "body.model"
         if body.get("stream"):
             kind = "Responses" if self.endpoint == "/v1/responses" else "Chat Completions"

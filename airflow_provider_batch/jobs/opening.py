@@ -33,6 +33,7 @@ from airflow_provider_batch.jobs.finishing import decode_columns, encode_columns
 from airflow_provider_batch.jobs.identity import Fingerprint
 from airflow_provider_batch.jobs.ledger import Lease, Ledger, ShardRecord
 from airflow_provider_batch.jobs.mapped_instances import is_own, own_folder
+from airflow_provider_batch.jobs.model_ends import check_models
 from airflow_provider_batch.jobs.overlap import check_overlap
 from airflow_provider_batch.jobs.preparing import (
     asked_fingerprint,
@@ -195,6 +196,7 @@ def _begin(
             f"wait_for_completion=False needs every shard in one wave: the input makes {len(records)} shards and "
             f"max_active_batches is {request.limits.max_active_batches}."
         )
+    check_models((record.model for record in records), request.limits.timeout, tools)
     now = tools.clock()
     ledger = Ledger(
         identity=identity,

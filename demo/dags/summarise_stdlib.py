@@ -18,7 +18,7 @@ with DAG(
         source="{{ params.source }}",
         destination="{{ params.destination }}",
         body={
-            "model": "gpt-4.1-mini",
+            "model": "gpt-6-luna",
             "messages": [
                 {"role": "system", "content": "Summarise the docstring of the {kind} {name} in one sentence."},
                 {"role": "user", "content": "{docstring}"},

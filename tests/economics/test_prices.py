@@ -71,6 +71,26 @@ def test_embeddings_cost_half_though_the_table_knows_no_batch_price(model: str) 
     assert request_cost(model, EMBEDDINGS, usage) == by_the_table(model, usage, batch=False) / 2
 
 
+@pytest.mark.parametrize(
+    ("model", "prices"),
+    [
+        ("gpt-6-luna", ("0.05", "0.005", "0.0625", "0.25")),
+        ("gpt-6.1-terra", ("0.50", "0.025", "0.625", "2.50")),
+        ("gpt-6.1-sol", ("1.00", "0.05", "1.25", "5.00")),
+        ("gpt-6-astra", ("5.00", "0.50", "6.25", "25.00")),
+    ],
+)
+def test_the_models_of_november_2026_cost_what_the_vendor_says(model: str, prices: tuple[str, ...]) -> None:
+    """Input, cached, written and output tokens, the million at batch price."""
+    thousand = [
+        TokenUsage(1000, 0),
+        TokenUsage(1000, 0, cached_tokens=1000),
+        TokenUsage(1000, 0, cache_write_tokens=1000),
+        TokenUsage(0, 1000),
+    ]
+    assert [request_cost(model, CHAT, usage) for usage in thousand] == [Decimal(price) / 1000 for price in prices]
+
+
 def test_a_known_batch_price_is_not_halved_again() -> None:
     million = TokenUsage(input_tokens=1_000_000, output_tokens=1_000_000)
     assert request_cost("gpt-4o-mini-2024-07-18", CHAT, million) == Decimal("0.375")

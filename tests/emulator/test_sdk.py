@@ -402,3 +402,15 @@ def test_the_sdk_retries_what_the_server_says_may_be_retried(emulator: Emulator)
     emulator.fault(kind="route_error", status=429, retry_after=0.01, path="/v1/files", times=1)
     assert client_of(emulator.base_url).with_options(max_retries=1).files.list().data == []
     assert [call["status"] for call in emulator.calls()] == [429, 200]
+
+
+def test_a_model_shows_its_last_day_and_is_gone_after_it(client: openai.OpenAI, emulator: Emulator) -> None:
+    emulator.configure(shutdown_dates={"old": "2026-09-24", "new": "2099-01-14"})
+    assert client.models.retrieve("new").shutdown_date == "2099-01-14"
+    assert client.models.retrieve("another").shutdown_date is None
+    assert "old" not in {model.id for model in client.models.list()}
+    with pytest.raises(openai.NotFoundError, match="has been deprecated"):
+        client.models.retrieve("old")
+    lines = [{**line, "body": {**line["body"], "model": "old"}} for line in chat_lines(1)]
+    (refusal,) = run(client, lines).errors.data
+    assert (refusal.code, refusal.param) == ("model_not_found", "body.model")

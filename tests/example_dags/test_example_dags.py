@@ -205,7 +205,7 @@ def test_ready_made_requests(run: Run, tmp_path: Path) -> None:
             "custom_id": f"question-{number}",
             "method": "POST",
             "url": "/v1/chat/completions",
-            "body": {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": f"What is {number} + 1?"}]},
+            "body": {"model": "gpt-6-luna", "messages": [{"role": "user", "content": f"What is {number} + 1?"}]},
         }
         for number in range(12)
     ]

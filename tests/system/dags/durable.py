@@ -13,7 +13,7 @@ from airflow.sdk import DAG
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 
-BODY = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "Translate into English:\n\n{text}"}]}
+BODY = {"model": "gpt-6-luna", "messages": [{"role": "user", "content": "Translate into English:\n\n{text}"}]}
 PARAMS = {"source": "", "destination": "", "stop_at": "", "trace": "", "seconds": 0}
 JOB: dict[str, Any] = {
     "task_id": "answer",

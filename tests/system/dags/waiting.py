@@ -6,7 +6,7 @@ from airflow.sdk import DAG, task
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 
-BODY = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "Translate into English:\n\n{text}"}]}
+BODY = {"model": "gpt-6-luna", "messages": [{"role": "user", "content": "Translate into English:\n\n{text}"}]}
 
 with DAG(dag_id="waiting", schedule=None, params={"source": "", "folder": "", "tasks": 1}, max_active_tasks=1000):
 

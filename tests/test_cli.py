@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_batch.emulator.testing import Emulator
+from tests.api.stub import Reply, StubApi, batch
 from tests.jobs.support import BODY, check_table, some_rows, table
 
 
@@ -151,6 +152,16 @@ def test_answers_are_parsed_by_a_schema_file_or_a_class(emulator: Emulator, rows
     assert table(tmp_path, "count(parsed.label)", "1") == [(5,)]
     refused = call("check", *given, "nowhere.json")
     assert (refused.returncode, "nowhere.json cannot be read" in refused.stderr) == (1, True)
+
+
+def test_an_answer_that_is_of_no_row_ends_land_with_an_exit_code(stub: StubApi, tmp_path: Path) -> None:
+    stub.on("GET", "/batches/batch_1", batch("batch_1", "completed", input_file_id="in", output_file_id="out", total=1))
+    stub.on("GET", "/files/in/content", Reply(body=b'{"custom_id": 7, "url": "/v1/chat/completions", "body": {}}'))
+    line = b'{"custom_id": "%d", "response": {"status_code": 200, "body": {"choices": []}}}\n'
+    for answered, code, message in (([7], 0, ""), ([7, 8], 1, "1 of batch_1")):
+        stub.on("GET", "/files/out/content", Reply(body=b"".join(line % number for number in answered)))
+        done = call("land", "batch_1", "--destination", str(tmp_path / "table"), base_url=stub.base_url)
+        assert (done.returncode, message in done.stderr) == (code, True)
 
 
 @pytest.mark.parametrize("command", ["check", "run", "land", "status"])

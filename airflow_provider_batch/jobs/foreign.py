@@ -66,7 +66,13 @@ class _Answer(msgspec.Struct):
     response: _Response | None = None
 
 
+class _RawRequest(msgspec.Struct):
+    custom_id: msgspec.Raw = msgspec.Raw(b"null")
+    url: msgspec.Raw = msgspec.Raw(b"null")
+
+
 _decode = msgspec.json.Decoder(_Request).decode
+_decode_raw = msgspec.json.Decoder(_RawRequest).decode
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,7 @@ def _no_request(line: bytes, number: int, batch: Batch, read: _Request | None) -
     if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         found = "UTF-16 text"
     elif len(line) > MAX_LIBERAL_BYTES:
-        found = f"{len(line):,} bytes that are no JSON object"
+        found = f"{len(line):,} bytes that cannot be read as JSON"
     else:
         found = f"no JSON object: {shown}" if read is None else f"none: {shown}"
     return (
@@ -250,6 +256,11 @@ def _read(line: bytes) -> _Request | None:
     try:
         return _decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:  # an id that is a number: the rest of the line, which may be long, is looked over and not read
+        raw = _decode_raw(line)
+        return read_as(b'{"custom_id":%b,"url":%b}' % (bytes(raw.custom_id), bytes(raw.url)), _Request)
+    except (msgspec.MsgspecError, RecursionError, ValueError):
         if len(line) > MAX_LIBERAL_BYTES:
             return None
     try:

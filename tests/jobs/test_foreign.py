@@ -220,6 +220,13 @@ def test_a_file_without_line_breaks_does_not_fill_the_memory(service: Service, m
         service.load(service.has(request_line("a") + b"\n" + b"x" * 1001, [answer("a")]))
 
 
+def test_a_long_line_is_not_read_whole_for_its_id(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign, "MAX_LIBERAL_BYTES", 100)
+    assert service.lands(request_line(7, body={"prompt": "x" * 1000}), [answer("7")]) == [("7", "succeeded", "Hi")]
+    with pytest.raises(SourceError, match=r"Line 1 .* bytes that cannot be read as JSON"):
+        service.load(service.has(request_line("a\ud83d", body={"prompt": "x" * 1000}), [answer("a")]))
+
+
 def test_a_batch_that_counts_more_requests_than_its_file_has_is_not_whole(service: Service) -> None:
     with pytest.raises(JobFailedError, match="2 rows stand in neither result file"):
         service.load(service.has(request_line("a"), [answer("a")], total=3))

@@ -15,6 +15,7 @@ from airflow_provider_batch.hooks import metrics
 from airflow_provider_batch.hooks.airflow_errors import airflow_errors
 from airflow_provider_batch.links.openai_batch import OpenAIBatchLink
 from airflow_provider_batch.operators.rows import given, rows_of, shown
+from airflow_provider_batch.operators.state_path import find_state_path, remember_state_path
 from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger, fitting
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 _Number = TypeVar("_Number", int, float)
 
-#: Where the pointer to the job's folder stands in Airflow's task state store (3.3 and later).
-STATE_KEY = "openai_batch_state_path"
 #: Batch ids that are pushed as an XCom of their own; above, the manifest lists them.
 MAX_PUSHED_BATCHES = 200
 
@@ -59,7 +58,8 @@ class OpenAIBatchOperator(BaseOperator):
     :param destination: Folder URI of the Parquet dataset. Without it nothing is landed, and
         ``OpenAIBatchToParquetOperator`` does it later. (templated)
     :param state_path: Folder URI of ledgers and shards, reachable from every worker. Default: the configuration
-        ``[openai_batch] state_path``, then ``<destination>/_openai_batch``. (templated)
+        ``[openai_batch] state_path``, then ``<destination>/_openai_batch``. A job goes on where its ledger is, in
+        whichever of these places. (templated)
     :param conn_id: Connection of type ``openai_batch`` or ``openai``. (templated)
     :param custom_id: Template of a request's id, at most 64 characters, unique over the job; default the row number.
         (templated)
@@ -239,20 +239,25 @@ class OpenAIBatchOperator(BaseOperator):
             request, tools = self._request(context), self._tools(context)
             if self.validate_only:
                 return check_input(request, tools)
-            return self._advance(open_job(request, tools), context)
+            job = open_job(request, tools)
+            remember_state_path(request.state, context)  # before anything is sent
+            return self._advance(job, context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any], job: str | None = None) -> dict[str, Any]:
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], job: str | None = None, state: str | None = None
+    ) -> dict[str, Any]:
         """
         Go on with the job that the task waited for.
 
         What is believed is the ledger and the API: the event only says that it is time to look.
 
         :param job: Where the job's folder is; without it (``dag.test()`` drops it) the task instance's own.
+        :param state: URI of the folder of ledgers; without it (tasks that release 0.1 deferred) it is looked for.
         """
         from airflow_provider_batch.jobs.opening import resume_job
 
         with airflow_errors():
-            return self._advance(resume_job(self._request(context), self._tools(context), job), context)
+            return self._advance(resume_job(self._request(context, state), self._tools(context), job), context)
 
     def on_kill(self) -> None:
         """
@@ -294,7 +299,9 @@ class OpenAIBatchOperator(BaseOperator):
             ledger=None if len(fitting(wait.batch_ids)) == len(wait.batch_ids) else job.store.folder.uri,
         )
         self._job = None
-        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"job": job.key})
+        self.defer(
+            trigger=trigger, method_name="execute_complete", kwargs={"job": job.key, "state": job.request.state.uri}
+        )
         raise AssertionError("defer raises")
 
     def _push(self, job: Job, context: Context) -> None:
@@ -336,20 +343,24 @@ class OpenAIBatchOperator(BaseOperator):
             ),
         )
 
-    def _request(self, context: Context) -> JobRequest:
+    def _request(self, context: Context, state: str | None = None) -> JobRequest:
         from airflow_provider_batch.hooks.object_storage import resolve_airflow
         from airflow_provider_batch.jobs.identity import Identity
         from airflow_provider_batch.jobs.request import JobRequest
         from airflow_provider_batch.requests.formats import InputFormat
 
         ti = context["ti"]
-        run_id = ti.run_id
+        identity = Identity(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index)
+        if state is None:
+            ledgers = find_state_path(identity, context, self.state_path, self.destination)
+        else:
+            ledgers = resolve_airflow(state)
         return JobRequest(
-            identity=Identity(ti.dag_id, ti.task_id, run_id, -1 if ti.map_index is None else ti.map_index),
+            identity=identity,
             source=self._source(),
             input_format=InputFormat.of(self.format, self.format_options),
             spec=self._spec(),
-            state=resolve_airflow(self._state_path(context)),
+            state=ledgers,
             destination=self.destination,
             if_exists=self.if_exists,
             partition_by=self.partition_by,
@@ -419,25 +430,6 @@ class OpenAIBatchOperator(BaseOperator):
             waits=self.wait_for_completion,
             quiet_period=conf.getfloat("openai_batch", "lookup_quiet_period", fallback=60.0),
         )
-
-    def _state_path(self, context: Context) -> str:
-        """Where Airflow keeps task state, the first attempt's path wins over one that renders differently later."""
-        from airflow_provider_batch.exceptions import ConfigurationError
-
-        remembered: Any = context.get("task_state_store")
-        if remembered is not None and (known := remembered.get(STATE_KEY)):
-            return str(known)
-        configured = conf.get("openai_batch", "state_path", fallback="")
-        below = f"{self.destination.rstrip('/')}/_openai_batch" if self.destination else None
-        path = self.state_path or configured or below
-        if not path:
-            raise ConfigurationError(
-                "There is no place for the job's ledger: give destination, or state_path, or set [openai_batch] "
-                "state_path to a folder that every worker reaches."
-            )
-        if remembered is not None:
-            remembered.set(STATE_KEY, path)
-        return str(path)
 
     def _do_render_template_fields(
         self,

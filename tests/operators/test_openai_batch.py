@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    TaskDeferred,
+)
 
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.hooks import metrics
-from airflow_provider_batch.operators.openai_batch import STATE_KEY, OpenAIBatchOperator
+from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
+from airflow_provider_batch.operators.state_path import STATE_KEY
 from tests.conftest import SECRET
 from tests.jobs.support import BODY, check_table, some_rows, statuses
 from tests.operators.support import FakeStateStore, FakeTaskInstance, a_context, finish
@@ -254,6 +260,64 @@ class TestTheStatePath:
                 operator(deferrable=True, state_path=str(tmp_path / path)).execute(a_context(store=store))
         assert store[STATE_KEY] == str(tmp_path / "first")
         assert emulator.state()["batches_created"] == 3
+
+    @pytest.mark.parametrize("has_store", [False, True], ids=["without a task state store", "with one"])
+    def test_that_is_set_later_does_not_begin_the_job_anew(
+        self,
+        emulator: Emulator,
+        operator: Callable[..., OpenAIBatchOperator],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        has_store: bool,
+    ) -> None:
+        """In flight, woken, and finished: the ledger beside the table, then one in the configured place, is found."""
+        emulator.configure(progress="hold")
+        store = FakeStateStore() if has_store else None
+        with pytest.raises(TaskDeferred) as deferred:
+            operator(deferrable=True).execute(a_context(store=store))
+        monkeypatch.setenv("AIRFLOW__OPENAI_BATCH__STATE_PATH", str(tmp_path / "configured"))
+        with pytest.raises(TaskDeferred):
+            operator(deferrable=True).execute(a_context(store=store))
+        finish(emulator)
+        task = operator(state_path=str(tmp_path / "argument"))
+        task.execute_complete(a_context(store=store), {}, **deferred.value.kwargs)
+        again = FakeTaskInstance(max_tries=1)
+        operator(state_path=str(tmp_path / "argument")).execute(a_context(again, store=store))
+        assert statuses(tmp_path) == {"succeeded": 25}
+        assert emulator.state()["batches_created"] == 3
+        assert not (tmp_path / "argument").exists()
+        assert not (tmp_path / "configured").exists()
+
+    def test_of_a_finished_job_is_known_from_its_manifest(
+        self, emulator: Emulator, operator: Callable[..., OpenAIBatchOperator], tmp_path: Path
+    ) -> None:
+        operator(state_path=str(tmp_path / "first")).execute(a_context())
+        operator(state_path=str(tmp_path / "second")).execute(a_context(FakeTaskInstance(max_tries=1)))
+        assert emulator.state()["batches_created"] == 3
+        assert not (tmp_path / "second").exists()
+
+    def test_that_was_wrong_is_not_remembered(
+        self, operator: Callable[..., OpenAIBatchOperator], tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        store = FakeStateStore()
+        with pytest.raises(AirflowException, match="cannot"):
+            operator(state_path=str(tmp_path / "file")).execute(a_context(store=store))
+        operator(state_path=str(tmp_path / "right")).execute(a_context(store=store))
+        assert store[STATE_KEY] == str(tmp_path / "right")
+
+    def test_that_cannot_be_read_stops_the_task_before_anything_is_sent(
+        self,
+        emulator: Emulator,
+        operator: Callable[..., OpenAIBatchOperator],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("AIRFLOW__OPENAI_BATCH__STATE_PATH", str(tmp_path / "file"))
+        with pytest.raises(AirflowException, match=r"ledger may be there, .* Nothing was sent"):
+            operator(state_path=str(tmp_path / "right")).execute(a_context())
+        assert emulator.state()["batches_created"] == 0
 
     def test_comes_from_the_configuration_where_no_argument_is_given(
         self, operator: Callable[..., OpenAIBatchOperator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -46,7 +46,8 @@ class OpenAIBatchOperator(BaseOperator):
         (then their column is ``text``); see ``docs/input.md``. Without ``body`` its rows are ready-made request lines.
         (templated)
     :param body: The request's body. ``{column}`` stands for the row's value: as text inside a longer string, as the
-        value itself alone; ``{!name}`` writes a literal ``{name}``. (templated)
+        value itself alone; ``{name:number}`` (or integer, boolean, json, text) converts; ``{!name}`` writes a literal
+        ``{name}``. (templated)
     :param response_model: What each answer has to be: a Pydantic model class, or a JSON Schema as a dict. It is added
         to the body (chat completions and responses; without ``body`` it only parses). Each answer is validated and
         lands as the struct column ``parsed``; one that is something else has the status ``invalid_output``.

@@ -52,6 +52,8 @@ class SourceBatch:
     numbers: Sequence[int] | None = None
     added: Mapping[str, pa.Array] = field(default_factory=dict)
     shown: Mapping[tuple[str, ...], list[Any]] = field(default_factory=dict)
+    #: Values that were converted, by path and form; see `conversions`.
+    forms: dict[tuple[str, ...], list[Any]] = field(default_factory=dict, init=False, compare=False, repr=False)
     _values: dict[tuple[str, ...], list[Any]] = field(default_factory=dict, init=False, compare=False, repr=False)
     _plain: dict[tuple[str, ...], pa.Array | None] = field(default_factory=dict, init=False, compare=False, repr=False)
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import RequestError
+from airflow_provider_batch.requests.accepted import accepted, misfit
 from airflow_provider_batch.requests.arrays import string_array
 from airflow_provider_batch.requests.batches import BATCH_ROWS, SourceBatch
 from airflow_provider_batch.requests.lines import Lines
@@ -51,7 +52,7 @@ class ReadyRenderer:
     varies, rows_at_once = True, BATCH_ROWS
 
     def __init__(self, endpoint: Endpoint, names: Sequence[str] | None) -> None:
-        self._endpoint = endpoint
+        self._endpoint, self._accepts = endpoint, accepted(endpoint)
         self.columns, self.identifier_columns = list(MEMBERS), ["custom_id"]
         if names is None:
             self.columns, self.identifier_columns = [], []
@@ -111,6 +112,10 @@ class ReadyRenderer:
             raise RequestError(f"expected an object, found {_shown(body)}.", **place(index), column="body")
         if (problem := body_problem(self._endpoint, body)) is not None:
             raise RequestError(problem, **place(index), column="body")
+        # A struct of Arrow has every field in every row: those that are null are left out of the line.
+        sent = _without_nulls(body) if batch.objects is None else body
+        if (found := misfit(self._accepts, sent)) is not None:
+            raise RequestError(found.problem("body"), **place(index), column="body")
         return body
 
     def _built(self, identifier: str, given: Any, body: dict[str, Any], batch: SourceBatch, index: int) -> bytes:

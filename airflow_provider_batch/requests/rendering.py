@@ -11,13 +11,21 @@ import pyarrow.compute as pc
 
 from airflow_provider_batch.api.endpoints import MAX_CUSTOM_ID_LENGTH, Endpoint
 from airflow_provider_batch.exceptions import RequestError
+from airflow_provider_batch.requests.accepted import accepted
 from airflow_provider_batch.requests.arrays import joined
 from airflow_provider_batch.requests.batches import BATCH_BYTES, SourceBatch
 from airflow_provider_batch.requests.columns import Columns
 from airflow_provider_batch.requests.escaping import escaped_column
 from airflow_provider_batch.requests.lines import Lines
 from airflow_provider_batch.requests.selection import is_text
-from airflow_provider_batch.requests.templates import Slot, compile_body, compile_text
+from airflow_provider_batch.requests.templates import (
+    Slot,
+    check_slot,
+    compile_body,
+    compile_text,
+    plain_of,
+    values_of,
+)
 from airflow_provider_batch.requests.validation import (
     CHECKED,
     TEXTS,
@@ -95,7 +103,8 @@ class TemplateRenderer:
             fixed.setdefault("encoding_format", "base64")  # a quarter of the bytes of numbers as text
         members = {**body, **fixed}
         self._endpoint = endpoint
-        self._body = compile_body(body, columns, null_text=null_text, verbatim=fixed)
+        self._null_text = null_text
+        self._body = compile_body(body, columns, null_text=null_text, verbatim=fixed, accepts=accepted(endpoint))
         self._slots = {slot.member: slot for slot in self._body.slots if slot.member is not None}
         self._needed = needed_members(endpoint, members)
         self._custom_id = (
@@ -132,6 +141,8 @@ class TemplateRenderer:
 
     def render(self, batch: SourceBatch) -> Rendered:
         self._check_members(batch)
+        for slot in self._body.slots:
+            check_slot(slot, batch, self._null_text)
         identifiers = self.identifiers(batch)
         body = self._body.pieces(batch)
         inside = escaped_column(identifiers.cast(pa.large_string()))
@@ -147,9 +158,9 @@ class TemplateRenderer:
 
     def _check_members(self, batch: SourceBatch) -> None:
         for member, slot in self._slots.items():
-            if (member not in CHECKED or member in TEXTS) and _is_plain(batch.plain(slot.path), member in TEXTS):
+            if (member not in CHECKED or member in TEXTS) and _is_plain(plain_of(slot, batch), slot, member):
                 continue
-            values = batch.values(slot.path)
+            values = values_of(slot, batch, self._null_text)
             if member in self._needed and None in values:
                 raise _member_error(f"expected a value for '{member}', found null.", batch, values.index(None), slot)
             if member not in CHECKED or (member == "model" and all(values) and set(map(type, values)) == {str}):
@@ -172,9 +183,9 @@ class TemplateRenderer:
         slot = self._slots.get("input")
         if slot is None or self._endpoint is not Endpoint.EMBEDDINGS:
             return [self._inputs] * len(batch)
-        if batch.plain(slot.path) is not None:
+        if plain_of(slot, batch) is not None:
             return [1] * len(batch)
-        return [count_inputs(self._endpoint, value) for value in batch.values(slot.path)]
+        return [count_inputs(self._endpoint, value) for value in values_of(slot, batch)]
 
 
 #: What stands for a row's value while the rest of a body is looked at.
@@ -206,9 +217,11 @@ def _merged(parts: Sequence[bytes | pa.Array]) -> list[bytes | pa.Array]:
     return merged
 
 
-def _is_plain(column: pa.Array | None, must_be_text: bool) -> bool:
+def _is_plain(column: pa.Array | None, slot: Slot, member: str) -> bool:
     """Return whether nothing can be wrong with the values of a column: no null, and text where it has to be."""
-    return column is not None and not column.null_count and (not must_be_text or is_text(column.type))
+    if column is None or column.null_count:
+        return False
+    return member not in TEXTS or slot.form == "text" or is_text(column.type)
 
 
 def _member_error(problem: str, batch: SourceBatch, index: int, slot: Slot) -> RequestError:

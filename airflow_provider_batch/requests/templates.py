@@ -3,8 +3,9 @@ Templates: a request body, or a ``custom_id``, with ``{column}`` in its texts.
 
 Rules. ``{name}`` stands for a row's value where ``name`` is exactly a column, or a dotted path into a struct; inside
 a longer text as text, alone as the value itself. It is one pass: values are never scanned again, and keys never at
-all. A ``{name}`` that looks like a name and is no column is an error; any other braces are text. ``{!name}`` writes
-``{name}``.
+all. ``{name:number}`` converts, see `conversions`. A ``{name}`` that looks like a name and is no column is an error;
+any other braces are text. ``{!name}`` writes ``{name}``. What may not stand where it does, by what `accepted` knows of
+the endpoint, is an error: at once where the template has it, else for the first row that has it.
 
 A template is compiled once into the bytes between its values, already encoded as JSON; per row only the values are
 encoded.
@@ -12,21 +13,21 @@ encoded.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from airflow_provider_batch.exceptions import TemplateError
+from airflow_provider_batch.exceptions import RequestError, TemplateError
+from airflow_provider_batch.requests.accepted import KINDS, Accepted, misfit, shown
 from airflow_provider_batch.requests.arrays import binary_array, joined, string_array
 from airflow_provider_batch.requests.batches import SourceBatch
-from airflow_provider_batch.requests.columns import NAME, Columns, columns_hint
+from airflow_provider_batch.requests.columns import Columns
+from airflow_provider_batch.requests.conversions import converted
 from airflow_provider_batch.requests.escaping import encode, escaped, escaped_column
+from airflow_provider_batch.requests.placeholders import Reference, scan
 from airflow_provider_batch.requests.values import is_number_without_json, to_json, to_text, unsupported_type
-
-_BRACES = re.compile(r"\{([^{}]+)\}")
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,17 @@ class Slot:
     :param path: Column, and the way into it.
     :param alone: Whether the value stands for itself, or within a text.
     :param member: Top-level member of the body whose whole value this is, if it is one.
+    :param form: What the value is converted to, a key of `FORMS`.
+    :param where: The place in the body, for messages.
+    :param accepts: What may stand there; None where that is not known.
     """
 
     path: tuple[str, ...]
     alone: bool
     member: str | None = None
+    form: str | None = None
+    where: str = ""
+    accepts: Accepted | None = None
 
     @property
     def name(self) -> str:
@@ -86,30 +93,40 @@ def compile_body(
     *,
     null_text: str | None = None,
     verbatim: Mapping[str, Any] | None = None,
+    accepts: Accepted | None = None,
 ) -> Template:
     """
     Compile a request body.
 
     :param verbatim: Members that are added, or replace the body's, as they are: their texts are no templates. Where
         both have an object, its members are joined.
-    :raises TemplateError: A name that is no column, or a value that has no JSON form; names the place in the body.
+    :param accepts: What the endpoint takes as a body; None checks nothing.
+    :raises TemplateError: A name that is no column, a value that has no JSON form or that the endpoint does not take;
+        names the place in the body.
     """
-    return Template(_joined_members(body, verbatim or {}, columns, "body", is_top=True), null_text)
+    return Template(_joined_members(body, verbatim or {}, columns, "body", accepts, is_top=True), null_text)
 
 
 def _joined_members(
-    body: Mapping[str, Any], fixed: Mapping[str, Any], columns: Columns, where: str, *, is_top: bool
+    body: Mapping[str, Any],
+    fixed: Mapping[str, Any],
+    columns: Columns,
+    where: str,
+    accepts: Accepted | None,
+    *,
+    is_top: bool,
 ) -> list[Part]:
+    members = {} if accepts is None else accepts.members({**body, **fixed})
     parts: list[Part] = [b"{"]
     for index, key in enumerate({**body, **fixed}):
         place, given, added = f"{where}.{key}", body.get(key), fixed.get(key)
         parts.append((b"," if index else b"") + _key(key, where) + b":")
         if isinstance(given, Mapping) and isinstance(added, Mapping):
-            parts.extend(_joined_members(given, added, columns, place, is_top=False))
+            parts.extend(_joined_members(given, added, columns, place, members.get(key), is_top=False))
         elif key in fixed:
             parts.append(_static(added, place))
         else:
-            parts.extend(_node(given, columns, place, key if is_top else None))
+            parts.extend(_node(given, columns, place, key if is_top else None, members.get(key)))
     return [*parts, b"}"]
 
 
@@ -118,37 +135,12 @@ def compile_text(text: str, columns: Columns, where: str, *, null_text: str | No
     if not isinstance(text, str):
         raise TemplateError(f"{where}: expected a text, found {type(text).__name__}.")
     found = scan(text, columns, where)
-    parts = [_utf8(piece, where) if isinstance(piece, str) else Slot(piece, alone=False) for piece in found]
+    parts = [_utf8(piece, where) if isinstance(piece, str) else _within(piece) for piece in found]
     return Template(parts or [b""], null_text)
 
 
-def scan(text: str, columns: Columns, where: str) -> list[str | tuple[str, ...]]:
-    """
-    Return the pieces of a text: literal text, and the paths of its placeholders.
-
-    :param where: The place in the template, for messages.
-    :raises TemplateError: A name that is no column.
-    """
-    pieces: list[str | tuple[str, ...]] = []
-    end = 0
-    for match in _BRACES.finditer(text):
-        inner = match[1]
-        path = columns.find(inner)
-        if text[: match.start()].endswith("{") and text[match.end() :].startswith("}"):
-            _refuse_doubled(inner, columns, where)
-        if path is not None:
-            pieces += [text[end : match.start()], path]
-        elif inner[0] == "!" and (NAME.fullmatch(inner[1:]) or columns.find(inner[1:]) or _spaced(inner[1:], columns)):
-            pieces += [text[end : match.start()], f"{{{inner[1:]}}}"]
-        elif NAME.fullmatch(inner):
-            raise TemplateError(f"{where}: {{{inner}}} {_no_such(inner, columns)}")
-        elif _spaced(inner, columns):
-            raise TemplateError(f"{where}: write {{{inner.strip()}}} for the column, found {{{inner}}}.")
-        else:
-            continue
-        end = match.end()
-    pieces.append(text[end:])
-    return [piece for piece in pieces if piece]
+def _within(piece: Reference) -> Slot:
+    return Slot(piece.path, alone=False, form=piece.form)
 
 
 def encoded(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array:
@@ -157,14 +149,16 @@ def encoded(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array:
     if column is None:
         return binary_array(_encoded_values(slot, batch, null_text))
     if pa.types.is_integer(column.type):
-        return column.cast(pa.string())
+        if slot.form != "text" or not slot.alone:
+            return column.cast(pa.string())
+        column = column.cast(pa.large_string())
     inside = escaped_column(column)
     return joined([b'"', inside, b'"'], len(batch)) if slot.alone else inside
 
 
 def _plain(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array | None:
     """Return a slot's values as texts or whole numbers without nulls; None where they are to be read one by one."""
-    column = batch.plain(slot.path)
+    column = plain_of(slot, batch)
     if column is None or not column.null_count:
         return column
     if slot.alone or null_text is None:
@@ -174,6 +168,42 @@ def _plain(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array | 
     except UnicodeEncodeError:
         return None
     return column.cast(pa.large_string()).fill_null(filling)
+
+
+def plain_of(slot: Slot, batch: SourceBatch) -> pa.Array | None:
+    """Return a slot's values as a column of sound texts or whole numbers; None where they are not known to be."""
+    return batch.plain(slot.path) if slot.form in (None, "text") else None
+
+
+def values_of(slot: Slot, batch: SourceBatch, null_text: str | None = None) -> list[Any]:
+    """Return the rows' values of a slot, converted where it says so."""
+    if slot.form is None:
+        return batch.values(slot.path)
+    values = converted(batch, slot.path, slot.form)
+    if slot.form == "text" and null_text is not None:
+        return [null_text if value is None else value for value in values]
+    return values
+
+
+def check_slot(slot: Slot, batch: SourceBatch, null_text: str | None) -> None:
+    """Raise RequestError for the first row whose value may not stand where the slot does."""
+    expected = slot.accepts
+    if expected is None or not slot.alone:
+        return
+    column = plain_of(slot, batch)
+    if column is not None and (not column.null_count or expected.takes("z")):
+        kind = "i" if pa.types.is_integer(column.type) and slot.form is None else "s"
+        if expected.takes(kind):
+            return
+    values = values_of(slot, batch, null_text)
+    kinds = {KINDS.get(kind, "") for kind in set(map(type, values))}
+    if all(kind and expected.takes(kind) for kind in kinds) and not (expected.looks_inside and kinds & {"a", "o"}):
+        return
+    for index, value in enumerate(values):
+        found = misfit(expected, value)
+        if found is not None:
+            problem = f"{found.problem(slot.where)} {found.advice(slot.name)}".rstrip()
+            raise RequestError(problem, **batch.place(index), column=slot.name)
 
 
 def _texts(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array:
@@ -194,7 +224,7 @@ def _encoded_values(slot: Slot, batch: SourceBatch, null_text: str | None) -> li
             return escaped(_slot_texts(slot, batch, null_text))
         except UnicodeEncodeError as error:
             raise _surrogate(slot, batch, error) from error
-    values = batch.values(slot.path)
+    values = values_of(slot, batch, null_text)
     try:
         if set(map(type, values)) == {str}:
             return [b'"%b"' % text for text in escaped(values)]
@@ -208,7 +238,7 @@ def _encoded_values(slot: Slot, batch: SourceBatch, null_text: str | None) -> li
 
 
 def _slot_texts(slot: Slot, batch: SourceBatch, null_text: str | None) -> list[str]:
-    values = batch.values(slot.path)
+    values = values_of(slot, batch)
     if set(map(type, values)) == {str}:
         return values
     texts = []
@@ -233,42 +263,58 @@ class NullInTextError(TemplateError):
         super().__init__(f"{problem} Give null_text=… or leave the rows out.", **batch.place(index), column=slot.name)
 
 
-def _node(value: Any, columns: Columns, where: str, member: str | None) -> Iterable[Part]:
+def _node(value: Any, columns: Columns, where: str, member: str | None, accepts: Accepted | None) -> Iterable[Part]:
     """Give the parts of a value of the body, at any depth."""
     if isinstance(value, str):
-        yield from _text(value, columns, where, member)
+        yield from _text(value, columns, where, member, accepts)
     elif isinstance(value, Mapping):
+        _check_kind(accepts, {}, where)
+        members = {} if accepts is None else accepts.members(value)
         yield b"{"
         for index, (key, item) in enumerate(value.items()):
             yield (b"," if index else b"") + _key(key, where) + b":"
-            yield from _node(item, columns, f"{where}.{key}", None)
+            yield from _node(item, columns, f"{where}.{key}", None, members.get(key))
         yield b"}"
     elif isinstance(value, list | tuple):
+        _check_kind(accepts, [], where)
         yield b"["
         for index, item in enumerate(value):
             yield b"," if index else b""
-            yield from _node(item, columns, f"{where}[{index}]", None)
+            yield from _node(item, columns, f"{where}[{index}]", None, None if accepts is None else accepts.items)
         yield b"]"
     else:
+        _check_kind(accepts, value, where)
         yield _static(value, where)
 
 
-def _text(text: str, columns: Columns, where: str, member: str | None) -> Iterable[Part]:
+def _text(text: str, columns: Columns, where: str, member: str | None, accepts: Accepted | None) -> Iterable[Part]:
     pieces = scan(text, columns, where)
-    slots = [_checked(piece, columns, where) for piece in pieces if not isinstance(piece, str)]
-    if len(pieces) == 1 and slots:
-        yield Slot(slots[0], alone=True, member=member)
+    found = [piece for piece in pieces if isinstance(piece, Reference)]
+    for piece in found:
+        _check_form(piece, columns, where)
+    if len(pieces) == 1 and found:
+        place = where.removeprefix("body.")
+        yield Slot(found[0].path, alone=True, member=member, form=found[0].form, where=place, accepts=accepts)
         return
+    _check_kind(accepts, text, where)
     yield b'"'
-    for piece in pieces:
-        yield _utf8(piece, where, encode)[1:-1] if isinstance(piece, str) else Slot(piece, alone=False)
+    for part in pieces:
+        yield _utf8(part, where, encode)[1:-1] if isinstance(part, str) else _within(part)
     yield b'"'
 
 
-def _checked(path: tuple[str, ...], columns: Columns, where: str) -> tuple[str, ...]:
-    if (kind := unsupported_type(columns.type_of(path))) is not None:
-        raise TemplateError(f"{where}: a value of type {kind} has no JSON form.", column=".".join(path))
-    return path
+def _check_kind(accepts: Accepted | None, value: Any, where: str) -> None:
+    """Raise TemplateError where a value that the template itself has may not stand where it does."""
+    if accepts is None or misfit(Accepted(accepts.kinds), value) is None:
+        return
+    given = "an object" if value == {} else "an array" if value == [] else shown(value)
+    more = " A column inside a longer text is text; alone it can be converted: {column:number}." if "{" in given else ""
+    raise TemplateError(f"{where}: expected {accepts.called}, found {given}.{more}")
+
+
+def _check_form(piece: Reference, columns: Columns, where: str) -> None:
+    if (kind := unsupported_type(columns.type_of(piece.path))) is not None:
+        raise TemplateError(f"{where}: a value of type {kind} has no JSON form.", column=".".join(piece.path))
 
 
 def _static(value: Any, where: str) -> bytes:
@@ -303,34 +349,6 @@ def _joined(parts: Iterable[Part]) -> list[Part]:
         elif part != b"":
             joined.append(part)
     return joined or [b""]
-
-
-def _spaced(inner: str, columns: Columns) -> bool:
-    """Return whether this is a column with white space around its name, which nobody means as a text."""
-    stripped = inner.strip()
-    return columns.known and stripped != inner and columns.find(stripped) is not None
-
-
-def _refuse_doubled(inner: str, columns: Columns, where: str) -> None:
-    name = inner.strip()
-    if columns.known and columns.find(name) is not None:
-        raise TemplateError(
-            f"{where}: write {{{name}}} for the column, found {{{{{inner}}}}}. "
-            f"Double braces are Airflow's, which knows no columns; for the literal text write {{{{!{inner}}}}}."
-        )
-
-
-def _no_such(name: str, columns: Columns) -> str:
-    literal = f"For the literal text write {{!{name}}}."
-    head, dot, _ = name.partition(".")
-    index = columns.schema.get_field_index(head)
-    if dot and index >= 0:
-        kind = columns.schema.field(index).type
-        if not pa.types.is_struct(kind):
-            return f"names a field of column '{head}', which is {kind} and no struct. {literal}"
-        fields = [field.name for field in kind]
-        return f"is no field of column '{head}'. Its fields are: {', '.join(fields)}. {literal}"
-    return f"is no column. {columns_hint(name, columns.schema.names)} {literal}"
 
 
 def _unencodable(slot: Slot, batch: SourceBatch, index: int) -> TemplateError:

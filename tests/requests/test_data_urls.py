@@ -93,9 +93,9 @@ class TestWhatIsShown:
 
     def test_other_columns_and_filters_stay_as_they_were(self, tmp_path: Path) -> None:
         rows = [{"photo": PNG, "n": number} for number in range(50)]
-        body = {**BODY, "metadata": {"n": "{n}"}}
+        body = {**BODY, "vendor": {"n": "{n}"}}
         lines, _ = run(tmp_path, rows, body=body, filters=[("n", ">=", 45)])
-        assert [line["body"]["metadata"]["n"] for line in lines] == [45, 46, 47, 48, 49]
+        assert [line["body"]["vendor"]["n"] for line in lines] == [45, 46, 47, 48, 49]
         assert [line["custom_id"] for line in lines] == ["45", "46", "47", "48", "49"]
 
     @pytest.mark.parametrize(

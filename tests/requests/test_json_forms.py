@@ -27,7 +27,7 @@ from airflow_provider_batch.requests.shards import Shard, read_sidecar
 from airflow_provider_batch.requests.sources import Source, open_source
 from airflow_provider_batch.requests.values import JSON_FORMS, unstorable_type
 
-BODY = {"model": "m", "input": "<{x}>", "metadata": {"alone": "{x}"}}
+BODY = {"model": "m", "input": "<{x}>", "vendor": {"alone": "{x}"}}
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 MOMENT = dt.datetime(2026, 11, 1, 9, 30, 0, 250_000)
 DECIMALS = [pa.decimal32(5, 2), pa.decimal64(12, 2), pa.decimal128(30, 2), pa.decimal256(50, 2)]
@@ -84,7 +84,7 @@ IDS = [f"{index}-{array.type}" for index, (array, _, _) in enumerate(FORMS)]
 def line_of(line: bytes) -> tuple[str, str]:
     """Return what stands inside the text, and the bytes of what stands alone."""
     body = line.partition(b'"body":')[2][:-1]
-    alone = body.rpartition(b'"metadata":{"alone":')[2].removesuffix(b"}}").decode()
+    alone = body.rpartition(b'"vendor":{"alone":')[2].removesuffix(b"}}").decode()
     return json.loads(body)["input"].removeprefix("<").removesuffix(">"), alone
 
 
@@ -120,9 +120,9 @@ def test_from_a_parquet_file_to_the_line_and_the_carried_column(
 def test_a_null_is_null_alone_and_an_error_inside_a_text(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": pa.nulls(2), "t": ["a", "b"]}), tmp_path / "a.parquet")
     shards: list[Shard] = []
-    spec = RequestSpec(Endpoint.RESPONSES, {"model": "m", "input": "{t}", "metadata": {"alone": "{x}"}})
+    spec = RequestSpec(Endpoint.RESPONSES, {"model": "m", "input": "{t}", "vendor": {"alone": "{x}"}})
     prepare(open_source(str(tmp_path / "a.parquet")), spec, tmp_path / "out", shards.append)
-    assert b'"metadata":{"alone":null}' in shards[0].lines.read_bytes()
+    assert b'"vendor":{"alone":null}' in shards[0].lines.read_bytes()
     with pytest.raises(InputError, match=r"row 0, column 'x': expected a value for \{x\} inside a text, found null"):
         prepare(open_source(str(tmp_path / "a.parquet")), RequestSpec(Endpoint.RESPONSES, BODY), tmp_path / "b", print)
 
@@ -131,7 +131,7 @@ def test_a_null_is_null_alone_and_an_error_inside_a_text(tmp_path: Path) -> None
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_float_without_a_json_form_is_named(tmp_path: Path, kind: pa.DataType, value: float) -> None:
     pq.write_table(pa.table({"x": pa.array([1.5, value], kind), "t": ["a", "b"]}), tmp_path / "a.parquet")
-    spec = RequestSpec(Endpoint.RESPONSES, {"model": "m", "input": "{t}", "metadata": {"alone": "{x}"}})
+    spec = RequestSpec(Endpoint.RESPONSES, {"model": "m", "input": "{t}", "vendor": {"alone": "{x}"}})
     with pytest.raises(InputError, match=r"a\.parquet, row 1, column 'x': .*found NaN or an infinity"):
         prepare(open_source(str(tmp_path / "a.parquet")), spec, tmp_path / "out", print)
     carried_only = RequestSpec(Endpoint.RESPONSES, {"model": "m", "input": "{t}"})

@@ -123,12 +123,13 @@ class TestWhatIsWritten:
 
     @pytest.mark.parametrize("endpoint", [Endpoint.RESPONSES, Endpoint.COMPLETIONS])
     def test_sizes_are_counted_in_encoded_bytes(self, tmp_path: Path, endpoint: Endpoint) -> None:
-        body = {"model": "m", "input": "{text}", "prompt": "{text}"}
+        first, second = ("input", "user") if endpoint is Endpoint.RESPONSES else ("prompt", "user")
+        body = {"model": "m", first: "{text}", second: "{text}"}
         result = prepared(tmp_path, [{"text": "日本\n\u2028😀"}] * 3, spec(body, endpoint, max_shard_bytes=180))
         assert len(result.shards) == 3
         for shard in result.shards:
             assert shard.lines.stat().st_size == shard.byte_count <= 180
-            assert json.loads(shard.lines.read_bytes())["body"]["prompt"] == "日本\n\u2028😀"
+            assert json.loads(shard.lines.read_bytes())["body"][first] == "日本\n\u2028😀"
 
     @pytest.mark.parametrize("source", ["a.jsonl", "a.csv", []])
     def test_an_empty_table_gives_no_shard(self, tmp_path: Path, source: Any) -> None:

@@ -138,11 +138,11 @@ def test_a_dotted_path_reaches_through_nulls(tmp_path: Path, ending: str) -> Non
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     shards: list[Shard] = []
     spec = RequestSpec(
-        Endpoint.RESPONSES, {"model": "m", "input": "<{m.a.b}>", "metadata": {"b": "{m.a.b}"}}, null_text="-"
+        Endpoint.RESPONSES, {"model": "m", "input": "<{m.a.b}>", "vendor": {"b": "{m.a.b}"}}, null_text="-"
     )
     prepare(open_source(str(path)), spec, tmp_path / "out", shards.append)
     bodies = [json.loads(line)["body"] for line in shards[0].lines.read_bytes().splitlines()]
-    assert [(body["input"], body["metadata"]["b"]) for body in bodies] == [("<1>", 1), ("<->", None), ("<->", None)]
+    assert [(body["input"], body["vendor"]["b"]) for body in bodies] == [("<1>", 1), ("<->", None), ("<->", None)]
     selected = open_source(str(path)).select(Selection.of([("m.a.b", "is null")]))
     assert [row for batch in selected.batches() for row in batch.row_numbers] == [1, 2]
 

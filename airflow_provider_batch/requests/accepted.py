@@ -1,0 +1,187 @@
+"""
+What an endpoint takes as the value of each member of a body: `accepted.json`, made of the types of the openai SDK.
+
+Only kinds of values are known here (text, number, array …), never which texts: those change from week to week. A
+member that is not in the table is taken as it is: it may be new, or another vendor's.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import uuid
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from airflow_provider_batch.api.endpoints import Endpoint
+
+FILE = Path(__file__).with_name("accepted.json")
+#: The kinds of a value that may be anything.
+ANYTHING = "*"
+#: Kind of a value → what it is called; the order is that of messages.
+CALLED = {
+    "s": "text",
+    "n": "a number",
+    "i": "a whole number",
+    "b": "true or false",
+    "o": "an object",
+    "a": "an array",
+    "z": "null",
+}
+
+
+class Accepted(msgspec.Struct, omit_defaults=True, rename={"kinds": "k", "items": "i", "fields": "f", "variants": "v"}):
+    """
+    What may stand in one place of a body.
+
+    :param kinds: Letters of `CALLED`.
+    :param items: What the elements of an array may be.
+    :param each: What the members of an object with data for keys may be.
+    :param fields: What the members of an object may be.
+    :param by: The member whose text says which of the variants an object is.
+    :param variants: Text → members; the empty text stands for objects without the member.
+    """
+
+    kinds: str = "o"
+    items: Accepted | None = None
+    each: Accepted | None = None
+    fields: dict[str, Accepted] = {}
+    by: str = ""
+    variants: dict[str, dict[str, Accepted]] = {}
+
+    def members(self, value: Mapping[str, Any]) -> Mapping[str, Accepted]:
+        """Return what the members of an object may be, as far as that is known."""
+        if self.each is not None:
+            return dict.fromkeys(value, self.each)
+        if not self.by:
+            return self.fields
+        chosen = value.get(self.by, "")
+        return self.variants.get(chosen, {}) if isinstance(chosen, str) else {}
+
+    def takes(self, kind: str) -> bool:
+        """Return whether a value of a kind may stand here."""
+        return self.kinds == ANYTHING or kind in self.kinds or (kind == "i" and "n" in self.kinds)
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether more than the kind of a list or an object matters."""
+        return bool(self.items or self.each or self.fields or self.by)
+
+    @property
+    def called(self) -> str:
+        """What may stand here, for a message."""
+        names = [name for kind, name in CALLED.items() if kind in self.kinds and kind != "z"]
+        return " or ".join(([", ".join(names[:-1])] if names[1:] else []) + names[-1:]) or "null"
+
+
+class Misfit(msgspec.Struct, frozen=True):
+    """
+    A value that may not stand where it does.
+
+    :param where: The place below the one that was asked for, such as ``[0].content``.
+    """
+
+    where: str
+    expected: Accepted
+    found: Any
+
+    def problem(self, place: str) -> str:
+        """Return what was expected and what was found, without what to do."""
+        return f"expected {self.expected.called} as '{place}{self.where}', found {shown(self.found)}."
+
+    def advice(self, name: str) -> str:
+        """Return what to write instead of ``{name}``."""
+        if self.found is None:
+            return "Leave such rows out with filters, or fill them in the source."
+        if isinstance(self.found, str):
+            forms = [form for kind, form in _FORMS.items() if kind in self.expected.kinds]
+            return f"Write {' or '.join(f'{{{name}:{form}}}' for form in forms)} to convert it." if forms else ""
+        if "s" in self.expected.kinds:
+            return f"Write {{{name}:text}} for its text, or put it inside a longer text."
+        return f"Write {{{name}:integer}} for a whole number." if "i" in self.expected.kinds else ""
+
+
+#: Kind → the form of a placeholder that converts to it.
+_FORMS = {"n": "number", "i": "integer", "b": "boolean", "o": "json", "a": "json"}
+
+
+def misfit(expected: Accepted, value: Any) -> Misfit | None:
+    """Return the first part of a value, it or what is in it, that may not stand where it does; None where all may."""
+    kind = kind_of(value)
+    if kind not in expected.kinds and not expected.takes(kind) and not _is_whole(expected, value):
+        return Misfit("", expected, value)
+    if kind == "o":
+        return _misfit_inside(expected.members(value), value)
+    if kind == "a" and expected.items is not None:
+        for index, item in enumerate(value):
+            if (found := misfit(expected.items, item)) is not None:
+                return Misfit(f"[{index}]{found.where}", found.expected, found.found)
+    return None
+
+
+def _misfit_inside(members: Mapping[str, Accepted], value: Mapping[str, Any]) -> Misfit | None:
+    for name, item in value.items():
+        inner = members.get(name)
+        if inner is None or (type(item) is str and "s" in inner.kinds):
+            continue
+        if (found := misfit(inner, item)) is not None:
+            return Misfit(f".{name}{found.where}", found.expected, found.found)
+    return None
+
+
+def _is_whole(expected: Accepted, value: Any) -> bool:
+    return type(value) is float and value.is_integer() and "i" in expected.kinds
+
+
+def kind_of(value: Any) -> str:
+    """Return the kind that a value has as JSON."""
+    known = KINDS.get(type(value))
+    if known is not None:
+        return known
+    if isinstance(value, Mapping):
+        return "o"
+    return "a" if isinstance(value, list | tuple) else "s"
+
+
+#: Types of values → their kinds as JSON; what has no type of its own there is text.
+KINDS: Mapping[type, str] = {
+    str: "s",
+    int: "i",
+    float: "n",
+    decimal.Decimal: "n",
+    bool: "b",
+    type(None): "z",
+    dict: "o",
+    list: "a",
+    tuple: "a",
+    bytes: "s",
+    dt.date: "s",
+    dt.datetime: "s",
+    dt.time: "s",
+    dt.timedelta: "s",
+    uuid.UUID: "s",
+}
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it."""
+    if value is None:
+        return "null"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    called = {"s": "the text", "i": "the number", "n": "the number", "o": "the object", "a": "the array", "b": ""}
+    return f"{called[kind_of(value)]} {text if len(text) <= 60 else text[:57] + '...'}".strip()
+
+
+@cache
+def accepted(endpoint: Endpoint) -> Accepted:
+    """Return what an endpoint takes as a body."""
+    return _table()[endpoint.value]
+
+
+@cache
+def _table() -> dict[str, Accepted]:
+    return msgspec.json.decode(FILE.read_bytes(), type=dict[str, Accepted])

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from airflow_provider_batch.api.errors import unreadable
 from airflow_provider_batch.api.objects import Batch
+from airflow_provider_batch.api.reading import decode, flag_in, mapping_in, moment_in, text_in
 from airflow_provider_batch.api.settings import ClientSettings
 
 #: The most batches that one page of the list holds.
@@ -42,30 +41,30 @@ class Reader:
     def batch(self, response: Any) -> Batch:
         """Return the Batch object of a raw response."""
         data = self._object(response)
-        if not isinstance(data.get("id"), str) or "status" not in data:
+        if text_in(data.get("id")) is None or "status" not in data:
             raise self._unreadable(response)
-        return self._batch(data, response)
+        return Batch.from_api(data)
 
     def page(self, response: Any) -> Page:
-        """Return a page of Batch objects."""
+        """Return a page of Batch objects; a member that is none hides no other."""
         data = self._object(response)
         entries = data.get("data")
         if not isinstance(entries, list):
             raise self._unreadable(response)
-        batches = tuple(self._batch(entry, response) for entry in entries)
-        claims_more = bool(data.get("has_more"))
-        more = claims_more and bool(batches)
-        return Page(batches, str(data.get("last_id") or batches[-1].id) if more else None, claims_more)
+        readable = [entry for entry in entries if text_in(mapping_in(entry).get("id")) is not None]
+        batches = tuple(map(Batch.from_api, readable))
+        claims_more = flag_in(data.get("has_more"))
+        last = text_in(data.get("last_id")) or (batches[-1].id if batches else None)
+        return Page(batches, last if claims_more and entries else None, claims_more, len(entries) - len(batches))
 
     def created_at(self, response: Any) -> float | None:
-        """Return when an object was made; None where that is not said as a number."""
-        moment = self._object(response).get("created_at")
-        return float(moment) if isinstance(moment, int | float) and 0 < moment < 1e12 else None
+        """Return when an object was made, in epoch seconds; None where that is not said."""
+        return moment_in(self._object(response).get("created_at"))
 
     def file_status(self, response: Any) -> str | None:
         """Return the status of a file; None where that is not said."""
-        status = self._object(response).get("status")
-        return status.strip().lower() if isinstance(status, str) else None
+        status = text_in(self._object(response).get("status"))
+        return None if status is None else status.lower()
 
     def any_object(self, response: Any) -> Mapping[str, Any]:
         """Return whatever object an answer is."""
@@ -73,25 +72,19 @@ class Reader:
 
     def file_id(self, response: Any) -> str:
         """Return the id of an uploaded file."""
-        data = self._object(response)
-        if not isinstance(data.get("id"), str) or not data["id"]:
+        file_id = text_in(self._object(response).get("id"))
+        if file_id is None:
             raise self._unreadable(response)
-        return str(data["id"])
+        return file_id
 
     def _object(self, response: Any) -> Mapping[str, Any]:
         try:
-            data = msgspec.json.decode(response.content)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            data = decode(response.content)
+        except ValueError as error:
             raise self._unreadable(response) from error
         if not isinstance(data, dict):
             raise self._unreadable(response)
         return data
-
-    def _batch(self, data: Any, response: Any) -> Batch:
-        try:
-            return Batch.from_api(data)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise self._unreadable(response) from error
 
     def _unreadable(self, response: Any) -> Exception:
         return unreadable(response.content, status_code=response.status_code, asked=self.asked, settings=self.settings)

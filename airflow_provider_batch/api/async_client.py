@@ -20,9 +20,8 @@ from airflow_provider_batch.api.transport import (
     pin_account,
     quiet,
     ssl_context,
-    transport,
 )
-from airflow_provider_batch.exceptions import ApiUnavailableError
+from airflow_provider_batch.exceptions import ApiUnavailableError, OpenAIBatchError
 
 T = TypeVar("T")
 
@@ -50,8 +49,6 @@ class AsyncBatchClient:
         self._retrieve = self._sdk.batches.with_raw_response.retrieve
         self._list = self._sdk.batches.with_raw_response.list
         self._cancel = self._once.batches.with_raw_response.cancel
-        self._transport_error: type[Exception] = transport().HTTPError
-        self._sdk_error: type[Exception] = openai.OpenAIError
 
     @classmethod
     async def connect(cls, settings: ClientSettings) -> AsyncBatchClient:
@@ -117,5 +114,7 @@ class AsyncBatchClient:
         try:
             with quiet():
                 return await call()
-        except (self._sdk_error, self._transport_error) as error:
+        except OpenAIBatchError:
+            raise
+        except Exception as error:  # the SDK passes on what its parts raise for an answer that nobody thought of
             raise translate(error, asked=asked, settings=self.settings) from chain(error, self.settings)

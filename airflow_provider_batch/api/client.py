@@ -30,11 +30,16 @@ from airflow_provider_batch.api.transport import (
     pin_account,
     quiet,
     ssl_context,
-    transport,
     was_sent,
 )
 from airflow_provider_batch.api.uploads import Readable, replayable
-from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, ConfigurationError, NotFoundError
+from airflow_provider_batch.exceptions import (
+    ApiError,
+    ApiUnavailableError,
+    ConfigurationError,
+    NotFoundError,
+    OpenAIBatchError,
+)
 from airflow_provider_batch.local_disk import not_written
 
 T = TypeVar("T")
@@ -257,13 +262,13 @@ class BatchClient:
         return call_timeout(self.settings)
 
     def _call(self, asked: str, call: Callable[[], T]) -> T:
-        """Make one call of the SDK; what it raises becomes ours."""
-        import openai
-
+        """Make one call of the SDK; what it raises becomes ours, but for what the local disk raises."""
         try:
             with quiet():
                 return call()
-        except (openai.OpenAIError, transport().HTTPError) as error:
+        except (OpenAIBatchError, OSError):
+            raise
+        except Exception as error:  # the SDK passes on what its parts raise for an answer that nobody thought of
             raise translate(error, asked=asked, settings=self.settings) from chain(error, self.settings)
 
     def _stream(self, opened: Callable[[], Any], part: Path, asked: str) -> int:
@@ -277,7 +282,7 @@ class BatchClient:
                 size += target.write(block)
             promised = response.headers.get("content-length")
             received = response.http_response.num_bytes_downloaded  # as sent: before any decompression
-        if promised is not None and int(promised) != received:
+        if promised is not None and promised.isdecimal() and int(promised) != received:
             cut = Answer(f"{received:,} of {int(promised):,} bytes came")
             raise from_answer(cut, asked=asked, settings=self.settings)
         return size

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_batch.api.bounds import bounded_pause
+from airflow_provider_batch.api.reading import words_in
 from airflow_provider_batch.api.refusals import is_queue_full, passing_kind
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import (
@@ -106,7 +107,11 @@ def translate(error: Exception, *, asked: str, settings: ClientSettings) -> ApiE
 
     :param asked: What was asked, as the beginning of a sentence: ``"Retrieving batch batch_1"``.
     """
-    return from_answer(_answer(error), asked=asked, settings=settings)
+    try:
+        answer = _answer(error)
+    except Exception:  # the error of an answer that nobody thought of is still one of ours
+        answer = Answer(type(error).__name__)
+    return from_answer(answer, asked=asked, settings=settings)
 
 
 def from_answer(answer: Answer, *, asked: str, settings: ClientSettings) -> ApiError:
@@ -149,7 +154,8 @@ def _answer(error: Exception) -> Answer:
     if target := response.extensions.get("redirected_to"):
         host = urlsplit(target).hostname or "nowhere"
         return Answer(f"the answer is a redirect to {host}, which is not followed", status_code=status_code)
-    is_html = "html" in response.headers.get("content-type", "") or str(body).lstrip().startswith("<")
+    starts_as_html = isinstance(body, str) and body.lstrip().startswith("<")
+    is_html = "html" in response.headers.get("content-type", "") or starts_as_html
     return Answer(
         text="an HTML page came back" if is_html else _words(body),
         status_code=status_code,
@@ -163,8 +169,8 @@ def _answer(error: Exception) -> Answer:
 def _words(body: Any) -> str:
     """Return the server's own words: `message` is the API's, the others are those of compatible servers."""
     if isinstance(body, Mapping):
-        return next((str(body[key]) for key in ("message", "detail", "msg", "error") if body.get(key)), "")
-    return body if isinstance(body, str) else ""
+        return next((words for key in ("message", "detail", "msg", "error") if (words := words_in(body.get(key)))), "")
+    return words_in(body) if isinstance(body, str) else ""
 
 
 def _is_about_the_address(text: str) -> bool:
@@ -200,4 +206,4 @@ def _reason(error: BaseException) -> str:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None or value == "" else str(value)
+    return words_in(value) or None

@@ -1,12 +1,16 @@
-"""What the API says of a batch, read liberally: compatible servers leave fields out or send `""` for null."""
+"""
+What the API says of a batch, read liberally: compatible servers leave fields out, send `""` for null, text for numbers
+and lists, numbers for text. A field that cannot be read is as if it were not there, and hides no other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_batch.api import statuses
+from airflow_provider_batch.api.reading import count_in, mapping_in, moment_in, text_in, words_in
 
 
 @dataclass(frozen=True)
@@ -47,37 +51,43 @@ class Batch:
 
     @classmethod
     def from_api(cls, data: Mapping[str, Any]) -> Batch:
-        """Read a Batch object, given as the decoded JSON."""
-        counts = data.get("request_counts") or {}
-        listed = (data.get("errors") or {}).get("data") or ()
+        """Read a Batch object, given as the decoded JSON; only its id has to be there."""
+        counts = mapping_in(data.get("request_counts"))
         return cls(
-            id=str(data["id"]),
-            status=statuses.normalise(data.get("status")),
-            endpoint=str(data.get("endpoint") or ""),
-            input_file_id=data.get("input_file_id") or None,
-            output_file_id=data.get("output_file_id") or None,
-            error_file_id=data.get("error_file_id") or None,
-            model=data.get("model") or None,
-            created_at=_moment(data.get("created_at")),
-            in_progress_at=_moment(data.get("in_progress_at")),
-            finalizing_at=_moment(data.get("finalizing_at")),
-            expires_at=_moment(data.get("expires_at")),
-            total=int(counts.get("total") or 0),
-            completed=int(counts.get("completed") or 0),
-            failed=int(counts.get("failed") or 0),
-            errors=tuple(
-                FileError(
-                    code=str(entry.get("code") or ""),
-                    message=str(entry.get("message") or ""),
-                    param=entry.get("param"),
-                    line=entry.get("line"),
-                )
-                for entry in listed
-            ),
-            metadata=data.get("metadata") or {},
+            id=text_in(data["id"]) or "",
+            status=statuses.normalise(text_in(data.get("status")) or ""),
+            endpoint=text_in(data.get("endpoint")) or "",
+            input_file_id=text_in(data.get("input_file_id")),
+            output_file_id=text_in(data.get("output_file_id")),
+            error_file_id=text_in(data.get("error_file_id")),
+            model=text_in(data.get("model")),
+            created_at=moment_in(data.get("created_at")),
+            in_progress_at=moment_in(data.get("in_progress_at")),
+            finalizing_at=moment_in(data.get("finalizing_at")),
+            expires_at=moment_in(data.get("expires_at")),
+            total=count_in(counts.get("total")),
+            completed=count_in(counts.get("completed")),
+            failed=count_in(counts.get("failed")),
+            errors=tuple(_errors(data.get("errors") or data.get("error"))),
+            metadata=dict(_pairs(data.get("metadata"))),
         )
 
 
-def _moment(value: object) -> float | None:
-    """Return epoch seconds; what is no number, as some compatible servers send, is not known."""
-    return float(value) if isinstance(value, (int, float)) and value > 0 else None
+def _errors(value: Any) -> Iterator[FileError]:
+    """Yield why a file was refused: from the API's list, a bare list, one object or one text."""
+    if isinstance(value, dict):
+        listed = value.get("data")
+        value = [value] if listed is None else listed
+    for entry in value if isinstance(value, list) else [value]:
+        if isinstance(entry, dict):
+            code, message = words_in(entry.get("code") or entry.get("type")), words_in(entry.get("message"))
+            if code or message:
+                yield FileError(code, message, text_in(entry.get("param")), count_in(entry.get("line")) or None)
+        elif isinstance(entry, str) and (message := words_in(entry)):
+            yield FileError(code="", message=message)
+
+
+def _pairs(value: Any) -> Iterator[tuple[str, str]]:
+    for key, one in mapping_in(value).items():
+        if (text := text_in(one)) is not None:
+            yield key, text

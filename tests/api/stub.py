@@ -98,6 +98,7 @@ class StubApi:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 1 << 16  # head and body in one packet: else the kernel holds the second back for 40 ms
 
             def log_message(self, *_: Any) -> None:
                 pass

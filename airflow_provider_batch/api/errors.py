@@ -144,8 +144,11 @@ def chain(error: Exception, settings: ClientSettings) -> Exception | None:
 
 def _answer(error: Exception) -> Answer:
     """Read what can be known from an exception of the SDK, of its transport or of our `guard`."""
-    if isinstance(known := getattr(error, "answer", None), Answer):
-        return known
+    cause: BaseException | None = error
+    while cause is not None:  # older SDKs wrap what is raised below them
+        if isinstance(known := getattr(cause, "answer", None), Answer):
+            return known
+        cause = cause.__cause__
     response = getattr(error, "response", None)
     status_code = getattr(error, "status_code", None)
     if response is None or not isinstance(status_code, int):

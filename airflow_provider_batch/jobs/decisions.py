@@ -4,7 +4,7 @@ What next for a job: the one place that decides, for the deferrable path, the bl
 Pure: no clock, no network, no storage. `runner.py` does the one action (`actions.py`) that is due, records its outcome
 and asks again. The rules stand in order of what is at stake:
 
-1. an unknown outcome is looked up, never repeated;
+1. an unknown outcome is looked up, never repeated; while it stays unknown the other shards go on;
 2. what was paid for lands before any limit is looked at;
 3. a job whose time is over, or that must not go on, cancels and lands, and sends nothing more;
 4. the rows without a final answer get another round;
@@ -51,6 +51,8 @@ FILES_PAUSE = 20.0
 QUEUE_PAUSES = (60.0, 15 * 60.0)
 #: Seconds before the next call after the SDK's own repetitions were in vain.
 OUTAGE_PAUSE = 60.0
+#: Seconds after which a look-up that told nothing is made again, while other batches run.
+UNDECIDED_PAUSE = 600.0
 #: Seconds before a create whose uploaded file was not found yet is tried again.
 FILE_PAUSE = 5.0
 #: Rows that failed with these get another attempt; 5xx too.
@@ -80,17 +82,24 @@ class Limits:
     quiet_period: float = 60.0
 
 
-def next_action(ledger: Ledger, seen: Mapping[str, Batch], limits: Limits, now: float) -> Action:
+def next_action(
+    ledger: Ledger,
+    seen: Mapping[str, Batch],
+    limits: Limits,
+    now: float,
+    undecided: frozenset[str] = frozenset(),
+) -> Action:
     """
     Return the one action that is due.
 
     :param seen: What the API last said, by batch id. A batch that is missing here is still running.
     :param now: Epoch seconds of a wall clock: the next call may come from another process.
+    :param undecided: Shards whose look-up has told nothing just now; it is made again later, and the others go on.
     """
     if ledger.finished_at is not None:
         return Finish(ledger.closing.reason if ledger.closing else "done")
     return (
-        _unknown_outcome(ledger, limits, now)
+        _unknown_outcome(ledger, limits, now, undecided)
         or _news(ledger, seen, now)
         or _landing(ledger, limits)
         or _closing(ledger, limits, now)
@@ -98,7 +107,7 @@ def next_action(ledger: Ledger, seen: Mapping[str, Batch], limits: Limits, now: 
         or _trimming(ledger, limits)
         or _end(ledger, limits)
         or _submission(ledger, limits, now)
-        or _wait(ledger, limits, now)
+        or _wait(ledger, limits, now, undecided)
     )
 
 
@@ -160,8 +169,10 @@ def files_are_late(batch: Batch) -> bool:
     return batch.completed > 0 or (batch.status == statuses.COMPLETED and batch.error_file_id is None)
 
 
-def _unknown_outcome(ledger: Ledger, limits: Limits, now: float) -> Action | None:
+def _unknown_outcome(ledger: Ledger, limits: Limits, now: float, undecided: frozenset[str]) -> Action | None:
     for shard in ledger.each_in("intended"):
+        if shard.key in undecided:
+            continue
         # A clock that was set back a long way is no reason to wait as long: the look-up goes by proof.
         if abs(now - shard.intents[-1].last_at) >= limits.quiet_period:
             return Resolve(shard.key)
@@ -310,12 +321,15 @@ def _has_room(shard: ShardRecord, enqueued: int, limits: Limits) -> bool:
     return enqueued == 0 or enqueued + shard.tokens <= limits.max_enqueued_tokens
 
 
-def _wait(ledger: Ledger, limits: Limits, now: float) -> Wait | GiveUpOnFiles:
+def _wait(ledger: Ledger, limits: Limits, now: float, undecided: frozenset[str] = frozenset()) -> Wait | GiveUpOnFiles:
     """A lost batch fails the task only when it is all that is left: the answers of the others land first."""
     running = ledger.shards_in("intended", "submitted")
     if running and all(_is_lost(shard, now) for shard in running):
         return GiveUpOnFiles(running[0].key)
-    moments = [shard.intents[-1].last_at + limits.quiet_period for shard in ledger.shards_in("intended")]
+    moments = [
+        now + UNDECIDED_PAUSE if shard.key in undecided else shard.intents[-1].last_at + limits.quiet_period
+        for shard in ledger.shards_in("intended")
+    ]
     if ledger.closing is None:
         moments += [shard.retry_at for shard in ledger.held if shard.retry_at is not None and _is_held(shard, now)]
     deadline = _deadline(ledger, limits)

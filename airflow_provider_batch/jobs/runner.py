@@ -21,6 +21,7 @@ from airflow_provider_batch.exceptions import (
     OpenAIBatchError,
     PassingRefusalError,
     ResultsMissingError,
+    UnknownOutcomeError,
 )
 from airflow_provider_batch.jobs import actions, decisions, entries, refusals
 from airflow_provider_batch.jobs.actions import Finish, Wait
@@ -58,6 +59,8 @@ class Job:
         self.seen: dict[str, Batch] = {}
         #: What came of it; None while it is not over.
         self.outcome: Outcome | None = None
+        #: Why the outcomes of creates are unknown still, by shard.
+        self.undecided: dict[str, UnknownOutcomeError] = {}
 
     def advance(self) -> Wait | None:
         """
@@ -65,6 +68,7 @@ class Job:
 
         :raises OpenAIBatchError: It cannot go on now; the message says where the money is.
         """
+        self.undecided.clear()
         with self._saying_where_the_money_is():
             try:
                 self._look()
@@ -163,8 +167,11 @@ class Job:
 
     def _act_until_waiting(self) -> Wait | None:
         while True:
-            action = decisions.next_action(self.ledger, self.seen, self.request.limits, self.tools.clock())
+            undecided, limits = frozenset(self.undecided), self.request.limits
+            action = decisions.next_action(self.ledger, self.seen, limits, self.tools.clock(), undecided)
             if isinstance(action, Wait):
+                if undecided and not self.ledger.active_ids:  # nothing that could end: a person has to know
+                    raise next(iter(self.undecided.values()))
                 return action
             if isinstance(action, Finish):
                 self.outcome = finish(action, self.request, self.tools, self.store, self.ledger)
@@ -177,7 +184,11 @@ class Job:
         now = self.tools.clock()
         match action:
             case actions.Resolve(shard=key):
-                self._resolve(self.ledger.shard(key))
+                try:
+                    self._resolve(self.ledger.shard(key))
+                except UnknownOutcomeError as error:
+                    self.undecided[key] = error
+                    self.tools.log.warning("%s", error)
             case actions.RecordEnd(shard=key, batch=batch):
                 self._record(entries.Ended(key, Ending.of(batch, now)))
                 self.tools.log.info(

@@ -79,6 +79,16 @@ class TestAnUnknownOutcome:
         ledger = after(a_ledger(a_shard(1)), entries.Intended(K1, NOW))
         assert d.next_action(ledger, {}, LIMITS, NOW + 1) == a.Wait(until=NOW + 60)
 
+    def test_that_stays_unknown_holds_up_no_other_shard(self) -> None:
+        ledger = after(a_ledger(a_shard(1), a_shard(2)), entries.Intended(K1, NOW))
+        unknown = frozenset({K1})
+        assert d.next_action(ledger, {}, LIMITS, NOW + 61, unknown) == a.Submit(K2)
+        ledger = submitted(ledger, K2, "b2")
+        wait = d.next_action(ledger, {}, LIMITS, NOW + 61, unknown)
+        assert wait == a.Wait(until=NOW + 61 + d.UNDECIDED_PAUSE, batch_ids=("b2",))
+        batch = a_batch("b2")
+        assert d.next_action(ledger, {"b2": batch}, LIMITS, NOW + 61, unknown) == a.RecordEnd(K2, batch)
+
     def test_is_never_submitted_again_while_it_is_unknown(self) -> None:
         ledger = after(a_ledger(a_shard(1)), entries.Intended(K1, NOW))
         with pytest.raises(IllegalEntryError):

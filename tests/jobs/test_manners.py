@@ -150,6 +150,20 @@ def test_a_list_of_another_kind_is_no_reason_to_pay_twice(
     check_paid_once(emulator)
 
 
+def test_an_unknown_outcome_holds_up_no_other_shard_and_is_said_at_the_end(emulator: Emulator, tmp_path: Path) -> None:
+    tools = tools_for(emulator)
+    emulator.configure(list_paging="ignores_after")
+    emulator.fault(**DROPPED, times=1)
+    job = open_job(a_request(tmp_path, some_rows(20)), tools)
+    with pytest.raises(UnknownOutcomeError, match="does not prove"):
+        job.run()
+    assert [shard.state for shard in job.ledger.shards] == ["intended", "landed"]
+    emulator.configure(list_paging="honest")
+    run(a_request(tmp_path, some_rows(20)), tools)
+    check_table(tmp_path, some_rows(20))
+    assert emulator.state()["batches_created"] == 2
+
+
 SKEWS = [-86_400.0, -1200.0, 1200.0, 86_400.0]
 
 

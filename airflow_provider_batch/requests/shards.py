@@ -25,12 +25,14 @@ from typing import Self
 import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS, Endpoint
-from airflow_provider_batch.exceptions import RequestError
+from airflow_provider_batch.exceptions import RequestError, StorageError
 from airflow_provider_batch.requests.arrays import int64_array
 from airflow_provider_batch.requests.background_writer import BackgroundWriter
 from airflow_provider_batch.requests.lines import Lines
 from airflow_provider_batch.requests.row_checksum import as_text, row_checksum
 
+#: Where a sidecar's schema says its form, and the newest one that this release can read.
+SIDECAR_VERSION_KEY, SIDECAR_VERSION = b"openai_batch_sidecar_version", 1
 #: Rows in one record batch of a sidecar, and the bytes past which it holds fewer.
 SIDECAR_ROWS, SIDECAR_BYTES = 2_048, 8 << 20
 #: Shards of different models that are open at a time; past it the one with the most rows is finished early.
@@ -117,10 +119,25 @@ def sidecar_schema(carried: pa.Schema) -> pa.Schema:
     return pa.schema(fields)
 
 
+def check_sidecar(path: Path, schema: pa.Schema) -> None:
+    """
+    Raise StorageError where a newer release wrote a sidecar.
+
+    Form 1 says nothing of its version: jobs in flight know the bytes of their sidecars by hash.
+    """
+    form = int((schema.metadata or {}).get(SIDECAR_VERSION_KEY, b"1"))
+    if form > SIDECAR_VERSION:
+        raise StorageError(
+            f"{path}: this sidecar has form {form}, and this release of airflow-provider-batch knows no form after "
+            f"{SIDECAR_VERSION}: a newer release wrote it. Install that release here too; nothing was changed."
+        )
+
+
 def read_sidecar(path: Path) -> Iterator[pa.RecordBatch]:
     """Give a sidecar's record batches in order, one at a time in memory."""
     with pa.OSFile(str(path), "rb") as file:
         reader = pa.ipc.open_file(file)
+        check_sidecar(path, reader.schema)
         for index in range(reader.num_record_batches):
             yield reader.get_batch(index)
 

@@ -27,6 +27,10 @@ IfExists = Literal["error", "append", "replace"]
 SUMMARY_BATCHES = 200
 
 
+#: The newest form of a manifest that this release can read; release 0.1 wrote form 1 without a number.
+VERSION = 1
+
+
 class Part(Struct, frozen=True):
     """One part of the table; `name` is its path below the table's folder."""
 
@@ -51,6 +55,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     :param partition_by: Columns whose values stand in the folders' names.
     :param files: Folder of images and videos → how many are in it.
     :param unreadable: File of result lines that nobody could read → how many are in it.
+    :param version: Form of the manifest.
     """
 
     job: str
@@ -69,6 +74,11 @@ class Manifest(Struct, frozen=True, kw_only=True):
     partition_by: list[str] = []
     files: dict[str, int] = {}
     unreadable: dict[str, int] = {}
+    version: int = VERSION
+
+
+class _Version(Struct, frozen=True):
+    version: int = VERSION
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -91,15 +101,21 @@ def decode_manifest(data: bytes, location: Location) -> Manifest:
     Return a manifest.
 
     :param location: Where it stands, for the error.
-    :raises StorageError: The bytes are no manifest.
+    :raises StorageError: The bytes are no manifest, or one of a newer release.
     """
     try:
-        return msgspec.json.decode(data, type=Manifest)
+        form = msgspec.json.decode(data, type=_Version).version
+        if form <= VERSION:
+            return msgspec.json.decode(data, type=Manifest)
     except msgspec.MsgspecError as error:
         raise StorageError(
             f"{location}: expected a manifest of this package, found something else ({error}). "
             "Move the file away if nothing needs it."
         ) from error
+    raise StorageError(
+        f"{location}: this manifest has form {form}, and this release of airflow-provider-batch knows no form after "
+        f"{VERSION}: a newer release wrote it. Install that release here too; nothing was changed."
+    )
 
 
 def check_destination(destination: Location, job: str, if_exists: IfExists, beside: Collection[str] = ()) -> None:

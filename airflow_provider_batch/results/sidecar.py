@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from airflow_provider_batch.exceptions import StorageError
+from airflow_provider_batch.requests.shards import check_sidecar
 
 #: Line of the row in the shard's request lines, from 0; stands only in the sidecar of rows to be sent again.
 POSITION = pa.field("position", pa.int64())
@@ -32,6 +33,7 @@ class Sidecar:
         except (OSError, pa.ArrowInvalid) as error:
             raise StorageError(f"{path}: expected a shard's sidecar (an Arrow file), found {error}.") from error
         self.schema: pa.Schema = self._reader.schema
+        check_sidecar(path, self.schema)
 
     def __enter__(self) -> Sidecar:
         return self

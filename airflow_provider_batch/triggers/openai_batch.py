@@ -22,6 +22,7 @@ import msgspec
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
+from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.hooks.task_state import FINISHED, task_state
 from airflow_provider_batch.jobs.clock import ForwardClock
 from airflow_provider_batch.jobs.roster import Gone, Seen, Snapshot, Trouble
@@ -57,6 +58,10 @@ def fitting(batch_ids: Sequence[str]) -> list[str]:
     return fit
 
 
+#: The newest form of the arguments that this release understands.
+VERSION = 1
+
+
 class OpenAIBatchTrigger(BaseEventTrigger):
     """
     Fire when it pays to wake a worker for a job's batches, or when a moment has come.
@@ -72,6 +77,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
     :param cancel_on_kill: Cancel the batches when the task is marked failed or successful while they run.
     :param wait_for_all: Fire only when all batches have ended.
     :param ledger: Folder URI of the job whose ledger knows the ids, where they are too many for a trigger's arguments.
+    :param version: Form of these arguments; those of a newer one are refused.
     :param unknown: Arguments of another release, which a triggerer that was not updated yet has to live with: they are
         kept, have no effect, and are named in the log.
     """
@@ -89,6 +95,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
         cancel_on_kill: bool = True,
         wait_for_all: bool = False,
         ledger: str | None = None,
+        version: int = VERSION,
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -100,6 +107,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
         self.cancel_on_kill = cancel_on_kill
         self.wait_for_all = wait_for_all
         self.ledger = ledger
+        self.version = version
         self.unknown = unknown
         self._watch = self._watch_of(self.batch_ids)
         self._now = ForwardClock(lambda: time.time())
@@ -118,6 +126,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
             "progress": self.progress,
             "cancel_on_kill": self.cancel_on_kill,
             "wait_for_all": self.wait_for_all,
+            "version": self.version,
         }
         if self.ledger:
             known["ledger"] = self.ledger
@@ -159,6 +168,12 @@ class OpenAIBatchTrigger(BaseEventTrigger):
                 await asyncio.shield(work)
 
     async def _event(self, waiting: Waiting, snapshots: AsyncIterator[Snapshot] | None) -> TriggerEvent:
+        if self.version > VERSION:
+            raise ConfigurationError(
+                "The task was deferred by a newer release of airflow-provider-batch (arguments of form "
+                f"{self.version}; this triggerer knows none after {VERSION}). Its batches go on, and a retry of the "
+                "task goes on with them: install that release in the triggerer too."
+            )
         if self.task_instance is not None:  # it is None in `dag.test()`, where nobody reports anything
             await asyncio.sleep(FIRST_LOOK)
         await self._read_ledger()

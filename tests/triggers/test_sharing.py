@@ -34,6 +34,8 @@ FROZEN = {
     "cancel_on_kill": True,
     "wait_for_all": False,
 }
+#: What this release makes of them.
+RENEWED = {**FROZEN, "version": 1}
 
 
 class Server:
@@ -317,7 +319,7 @@ class TestArguments:
     async def test_those_of_the_first_release_still_load(self, conn_id: str, stub: StubApi) -> None:
         Server(stub, ["b0"]).ended.add("b0")
         trigger = OpenAIBatchTrigger(**FROZEN)
-        assert trigger.serialize() == ("airflow_provider_batch.triggers.openai_batch.OpenAIBatchTrigger", FROZEN)
+        assert trigger.serialize() == ("airflow_provider_batch.triggers.openai_batch.OpenAIBatchTrigger", RENEWED)
         assert (await fired(Triggerer().start(trigger)))[0]["ended"] == ["b0"]
 
     async def test_those_of_a_later_release_are_kept_named_and_have_no_effect(
@@ -326,7 +328,7 @@ class TestArguments:
         """A triggerer that was not updated yet, or was set back, must not fail the tasks of those that were."""
         Server(stub, ["b0"]).ended.add("b0")
         trigger, triggerer = OpenAIBatchTrigger(**FROZEN, colour="blue"), Triggerer()
-        assert trigger.serialize()[1] == {**FROZEN, "colour": "blue"}
+        assert trigger.serialize()[1] == {**RENEWED, "colour": "blue"}
         assert (await fired(triggerer.start(trigger)))[0]["ended"] == ["b0"]
         assert any("colour" in line for line in triggerer.logs[1])
 

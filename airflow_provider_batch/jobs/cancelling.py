@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, NotCancelledError
+from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs.observing import look_at
 from airflow_provider_batch.jobs.request import Tools
 
@@ -38,16 +39,16 @@ def unheard(batch_ids: Iterable[str], seen: Mapping[str, Batch]) -> list[str]:
 
 
 def see_cancelled(
-    tools: Tools, batch_ids: Iterable[str], ended: Callable[[Batch], None], *, patience: float, poll_interval: float
+    tools: Tools, batch_ids: Iterable[str], ended: Callable[[Batch], None], *, poll_interval: float
 ) -> None:
     """
-    Cancel batches, and wait until each of them is seen to have ended.
+    Cancel batches, and wait until each of them is seen to have ended, for `CANCEL_PATIENCE` at the most.
 
     :param ended: Called with each as soon as it is.
-    :param patience: Seconds after which the wait is given up.
     :param poll_interval: Seconds; the longest time between two looks.
     :raises NotCancelledError: Some have not ended; nothing may be sent in their place.
     """
+    patience = decisions.CANCEL_PATIENCE
     left, waited = list(batch_ids), 0.0
     pause = min(max(poll_interval, 0.01), LONGEST_PAUSE)
     seen: dict[str, Batch] = {}

@@ -225,7 +225,9 @@ def _pages(client: Lists, seen: Search) -> Iterator[Page]:
     while True:
         page = client.list_page(after=after)
         if not page.batches:
-            if page.claims_more or claims_more:
+            if page.unread:
+                seen.take(page)
+            elif page.claims_more or claims_more:
                 seen.gap = "it says that more batches follow and shows an empty page"
             elif not seen.gap:
                 seen.ended()

@@ -228,7 +228,9 @@ def _begin(
 def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> Job:
     is_clear = request.era != ledger.era
     # Only those that had ended before the clear: a person has seen that their results were not understood.
-    again = {shard.key for shard in ledger.shards_in("ended")} if is_clear and request.rerun != "never" else ()
+    is_on_purpose = is_clear and request.rerun != "never"
+    again = {shard.key for shard in ledger.shards_in("ended")} if is_on_purpose else ()
+    unknown = {shard.key for shard in ledger.shards_in("intended")} if is_on_purpose else ()
     ledger = _leased(request, store, ledger, tools, era=request.era)
     asked_for = (request.destination, request.partition_by)
     is_moved = request.destination is not None and asked_for != (ledger.destination, ledger.partition_by)
@@ -248,7 +250,7 @@ def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger
         )
         ledger = store.record(ledger, Relanding(request.destination, request.partition_by))
     tools.log.info("Going on with job %s: %s", ledger.job, where_the_money_is(ledger, store.location.uri))
-    return Job(request, tools, store, ledger, again)
+    return Job(request, tools, store, ledger, again, unknown)
 
 
 def _with_changed_input(

@@ -20,7 +20,6 @@ from airflow_provider_batch.exceptions import (
     JobTakenError,
     OpenAIBatchError,
     PassingRefusalError,
-    ResultsMissingError,
     UnknownOutcomeError,
 )
 from airflow_provider_batch.jobs import actions, decisions, entries, refusals
@@ -30,12 +29,18 @@ from airflow_provider_batch.jobs.collecting import collect, trim, withdraw_landi
 from airflow_provider_batch.jobs.entries import Entry
 from airflow_provider_batch.jobs.finishing import Outcome, finish, where_the_money_is
 from airflow_provider_batch.jobs.ledger import Ending, Ledger, ShardRecord
-from airflow_provider_batch.jobs.observing import look_at
+from airflow_provider_batch.jobs.observing import files_never_came, look_at
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.rounds import plan_round
 from airflow_provider_batch.jobs.shard_files import request_lines_of
 from airflow_provider_batch.jobs.store import LedgerStore
-from airflow_provider_batch.jobs.submission import batch_metadata, find_batches, find_duplicates, may_own
+from airflow_provider_batch.jobs.submission import (
+    NotProvedAbsentError,
+    batch_metadata,
+    find_batches,
+    find_duplicates,
+    may_own,
+)
 from airflow_provider_batch.jobs.waiting import Watch, progress_line
 
 
@@ -43,6 +48,7 @@ class Job:
     """
     A job at work: one ledger, held under one lease.
 
+    :param gives_up: Shards that are sent again on purpose where nobody can tell what their create has made.
     :param sends_again: Shards whose results were not understood, and whose rows are paid for again on purpose.
     """
 
@@ -53,9 +59,10 @@ class Job:
         store: LedgerStore,
         ledger: Ledger,
         sends_again: Collection[str] = (),
+        gives_up: Collection[str] = (),
     ) -> None:
         self.request, self.tools, self.store, self.ledger = request, tools, store, ledger
-        self.sends_again = sends_again
+        self.sends_again, self.gives_up = sends_again, gives_up
         self.seen: dict[str, Batch] = {}
         #: What came of it; None while it is not over.
         self.outcome: Outcome | None = None
@@ -116,9 +123,7 @@ class Job:
                 answered = f"; {batch.completed:,} answers are paid for, kept by the API and not used"
                 self.tools.log.warning("Batch %s is %s%s.", batch.id, batch.status, answered * (batch.completed > 0))
 
-            patience = decisions.CANCEL_PATIENCE
-            pause = self.request.poll_interval
-            see_cancelled(self.tools, self.ledger.active_ids, ended, patience=patience, poll_interval=pause)
+            see_cancelled(self.tools, self.ledger.active_ids, ended, poll_interval=self.request.poll_interval)
 
     def land_all(self) -> None:
         """Land what has ended, so that the parts are as they were when the job was finished."""
@@ -187,8 +192,7 @@ class Job:
                 try:
                     self._resolve(self.ledger.shard(key))
                 except UnknownOutcomeError as error:
-                    self.undecided[key] = error
-                    self.tools.log.warning("%s", error)
+                    self._stays_unknown(key, error)
             case actions.RecordEnd(shard=key, batch=batch):
                 self._record(entries.Ended(key, Ending.of(batch, now)))
                 self.tools.log.info(
@@ -199,7 +203,7 @@ class Job:
                 self._record(entries.Late(key, now))
                 self.tools.log.warning("Shard %s: its batch has ended and has no output file yet.", key)
             case actions.GiveUpOnFiles(shard=key):
-                raise _files_never_came(self.ledger.shard(key), self.seen)
+                raise files_never_came(self.ledger.shard(key), self.seen)
             case actions.Requeue(shard=key, error=error, retry_at=retry_at):
                 self._record(entries.Requeued(key, error, retry_at, action.passes, action.upload_again))
                 self.tools.log.warning("Shard %s was not let in (%s); it is sent again later.", key, error)
@@ -336,6 +340,14 @@ class Job:
             self.tools.log.warning("Batch %s is a duplicate of %s and is cancelled.", duplicate.id, found[0].id)
             self.tools.client.cancel(duplicate.id)
 
+    def _stays_unknown(self, key: str, error: UnknownOutcomeError) -> None:
+        self.tools.log.warning("%s", error)
+        if key in self.gives_up and isinstance(error, NotProvedAbsentError):
+            self._record(entries.Absent(key))
+            self.tools.log.warning("Shard %s is sent again, since the task was cleared with a rerun.", key)
+        else:
+            self.undecided[key] = error
+
     def _land(self, shard: ShardRecord) -> None:
         again = shard.key in self.sends_again
         landed = collect(self.request, self.tools, self.store, self.ledger, shard, sends_again=again)
@@ -381,15 +393,6 @@ class Job:
             if wake:
                 return
             self.tools.sleep(watch.delay(now, self.request.poll_interval))
-
-
-def _files_never_came(shard: ShardRecord, seen: dict[str, Batch]) -> ResultsMissingError:
-    batch = seen[shard.batch_id or ""]
-    return ResultsMissingError(
-        f"Batch {batch.id} is {statuses.COMPLETED} with {batch.completed:,} of {batch.total:,} requests answered, and "
-        f"its output file has not appeared within {decisions.FILES_PATIENCE / 60:.0f} minutes. Nothing is sent again: "
-        "look the batch up in the vendor's dashboard, then retry the task, which asks for the files once more."
-    )
 
 
 def _counts(by_status: dict[str, int]) -> str:

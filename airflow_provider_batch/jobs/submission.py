@@ -20,6 +20,12 @@ from airflow_provider_batch.jobs.lookup import INTENT_KEY, Marks, search
 #: Our own keys in a batch's metadata; the rest of the sixteen pairs is the user's.
 OWN_KEYS = (INTENT_KEY, "airflow_dag_id", "airflow_task_id", "airflow_run_id")
 MAX_USER_PAIRS = MAX_METADATA_PAIRS - len(OWN_KEYS)
+
+
+class NotProvedAbsentError(UnknownOutcomeError):
+    """The list was read, and does not prove that a create made nothing."""
+
+
 #: Seconds for which a POST that seemed to have made nothing is looked for.
 DUPLICATE_PATIENCE = 3600.0
 #: Batches of the list among which it is looked for.
@@ -105,7 +111,11 @@ def find_batches(client: BatchClient, ledger: Ledger, shard: ShardRecord) -> lis
     except ApiError as error:
         raise _unknown(ledger, shard, f"the list of batches cannot be read ({error})") from error
     if not seen.found and seen.gap is not None:
-        raise _unknown(ledger, shard, f"the list of batches does not prove that there is none: {seen.gap}")
+        why = f"the list of batches does not prove that there is none: {seen.gap}"
+        raise NotProvedAbsentError(
+            f"{_unknown(ledger, shard, why)} Where you have made sure that there is none, clear the task with "
+            "rerun='failed_rows': the shard is sent again then."
+        )
     found = sorted(seen.found, key=lambda batch: (batch.created_at or 0.0, batch.id))
     return sorted(found, key=lambda batch: batch.status in (statuses.CANCELLING, statuses.CANCELLED))
 

@@ -164,6 +164,24 @@ def test_an_unknown_outcome_holds_up_no_other_shard_and_is_said_at_the_end(emula
     assert emulator.state()["batches_created"] == 2
 
 
+def test_a_clear_with_a_rerun_sends_again_what_nobody_can_tell(emulator: Emulator, tmp_path: Path) -> None:
+    """The way out for a person who has looked into the dashboard; a retry is none."""
+    tools, request = tools_for(emulator), a_request(tmp_path, some_rows(10))
+    emulator.configure(list_paging="empty_page")
+    run(neighbour(tmp_path), tools)
+    emulator.fault(**DROPPED, times=1)
+    with pytest.raises(UnknownOutcomeError, match="clear the task with rerun='failed_rows'"):
+        run(request, tools)
+    with pytest.raises(UnknownOutcomeError):
+        run(dataclasses.replace(request, rerun="failed_rows"), tools)
+    with pytest.raises(UnknownOutcomeError):
+        run(dataclasses.replace(request, era=1), tools)
+    assert emulator.state()["batches_created"] == 1
+    run(dataclasses.replace(request, rerun="failed_rows", era=2), tools)
+    check_table(tmp_path, some_rows(10))
+    assert emulator.state()["batches_created"] == 2
+
+
 SKEWS = [-86_400.0, -1200.0, 1200.0, 86_400.0]
 
 

@@ -7,11 +7,11 @@ by itself before it is heard.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.objects import Batch
-from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, NotCancelledError
+from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, NotCancelledError, UnknownOutcomeError
 from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs.observing import look_at
 from airflow_provider_batch.jobs.request import Tools
@@ -30,6 +30,25 @@ def cancel(tools: Tools, batch_ids: Iterable[str]) -> list[str]:
         except ApiError as error:
             tools.log.warning("Batch %s could not be cancelled: %s", batch_id, error)
     return asked
+
+
+def cancel_duplicates(tools: Tools, found: Sequence[Batch]) -> None:
+    """
+    Cancel all but the first of a shard's batches.
+
+    :raises UnknownOutcomeError: One cannot be cancelled. The create stays open, so that the next attempt finds it too.
+    """
+    for duplicate in found[1:]:
+        if duplicate.has_ended or duplicate.status == statuses.CANCELLING:
+            continue
+        tools.log.warning("Batch %s is a duplicate of %s and is cancelled.", duplicate.id, found[0].id)
+        try:
+            tools.client.cancel(duplicate.id)
+        except ApiError as error:
+            raise UnknownOutcomeError(
+                f"Batch {duplicate.id} is a duplicate of {found[0].id} and could not be cancelled ({error}). Both will "
+                "be billed if it goes on: the next attempt tries again, or cancel it in the vendor's dashboard."
+            ) from error
 
 
 def unheard(batch_ids: Iterable[str], seen: Mapping[str, Batch]) -> list[str]:

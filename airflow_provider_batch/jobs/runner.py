@@ -24,7 +24,7 @@ from airflow_provider_batch.exceptions import (
 )
 from airflow_provider_batch.jobs import actions, decisions, entries, refusals
 from airflow_provider_batch.jobs.actions import Finish, Wait
-from airflow_provider_batch.jobs.cancelling import cancel, see_cancelled, unheard
+from airflow_provider_batch.jobs.cancelling import cancel, cancel_duplicates, see_cancelled, unheard
 from airflow_provider_batch.jobs.collecting import collect, trim, withdraw_landing
 from airflow_provider_batch.jobs.entries import Entry
 from airflow_provider_batch.jobs.finishing import Outcome, finish, where_the_money_is
@@ -168,7 +168,7 @@ class Job:
             self.tools.know_the_time()
         for duplicate in find_duplicates(self.tools.client, self.ledger, self.tools.clock()):
             self.tools.log.warning("Batch %s is a duplicate that showed late; it is cancelled.", duplicate.id)
-            self.tools.client.cancel(duplicate.id)
+            cancel(self.tools, [duplicate.id])
 
     def _act_until_waiting(self) -> Wait | None:
         while True:
@@ -335,10 +335,8 @@ class Job:
             self._record(entries.Absent(shard.key))
             self.tools.log.info("Shard %s: its create made no batch.", shard.key)
             return
+        cancel_duplicates(self.tools, found)
         self._accept(shard, found[0])
-        for duplicate in found[1:]:
-            self.tools.log.warning("Batch %s is a duplicate of %s and is cancelled.", duplicate.id, found[0].id)
-            self.tools.client.cancel(duplicate.id)
 
     def _stays_unknown(self, key: str, error: UnknownOutcomeError) -> None:
         self.tools.log.warning("%s", error)

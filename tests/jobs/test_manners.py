@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_batch.api.outcomes import Accepted
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import (
     ChangedInputError,
@@ -22,6 +23,7 @@ from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs.clock import ServiceClock
 from airflow_provider_batch.jobs.opening import open_job
 from airflow_provider_batch.jobs.request import JobRequest, Tools
+from airflow_provider_batch.jobs.submission import batch_metadata
 from tests.jobs.support import (
     LIMITS,
     a_request,
@@ -227,6 +229,29 @@ def test_a_clock_that_leaps_by_a_day_during_a_wait_neither_pays_twice_nor_holds_
     assert emulator.state()["batches_created"] == 1
     assert max(slept, default=0.0) < 60
     check_paid_once(emulator)
+
+
+def test_a_duplicate_whose_cancel_fails_is_looked_up_and_cancelled_again(emulator: Emulator, tmp_path: Path) -> None:
+    """A relative of line A8: else both would be paid."""
+    emulator.configure(progress="seconds:3600")
+    tools = tools_for(emulator)
+    emulator.fault(**LOST, times=1)
+    job = open_job(a_request(tmp_path, some_rows(10)), tools)
+    job.advance()
+    shard = job.ledger.shards[0]
+    metadata = batch_metadata(job.ledger, shard, 1, {})
+    twin = tools.client.create(input_file_id=str(shard.file_id), endpoint=job.ledger.endpoint, metadata=metadata)
+    assert isinstance(twin, Accepted)
+    refused = {"kind": "route_error", "status": 400, "method": "POST", "path": "/v1/batches/*/cancel"}
+    emulator.fault(**refused, times=1)
+    with pytest.raises(UnknownOutcomeError, match="is a duplicate of"):
+        job.run()
+    job = open_job(a_request(tmp_path, some_rows(10)), tools)
+    job.advance()
+    assert sorted(statuses_of(emulator)) == ["cancelled", "in_progress"]
+    emulator.configure(progress="immediate")
+    job.run()
+    check_table(tmp_path, some_rows(10))
 
 
 class TestAnOldInput:

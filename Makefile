@@ -1,14 +1,16 @@
-# Needs Python 3.11 or newer and nothing else; everything is installed into .venv, with the pip settings of whoever runs it.
+# Needs Python 3.11 or newer and nothing else; uv, or else pip, installs everything into .venv, with pip's own settings.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo tables test lint format bench faults soak independent dist clean
+.PHONY: help demo tables test thorough coverage lint format bench faults soak independent dist clean
 
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+INSTALL = $(BIN)/python .ci/install.py
 ARGS ?=
+# Processes that share the tests; a test run of one file is quicker with WORKERS=0.
+WORKERS ?= 2
 
 # Airflow's processes start several times faster from compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
@@ -24,7 +26,16 @@ tables: $(VENV)/.demo ## Run a small job for each endpoint of the API and print 
 	@$(BIN)/python -m demo.tables $(ARGS)
 
 test: $(VENV)/.dev ## Run all tests (ARGS='tests/api -k upload' for some of them)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not thorough" $(ARGS)
+
+thorough: $(VENV)/.dev ## Run what takes long: property tests with many examples, the fault suite, the demo stopped at each step
+	$(BIN)/python -m tests.thorough $(ARGS)
+
+coverage: $(VENV)/.dev ## Run all tests and print the lines and branches that they reach, subprocesses included
+	rm -rf build/coverage && mkdir -p build/coverage
+	-$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist loadgroup -m "not thorough" $(ARGS)
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report --sort=cover
 
 lint: $(VENV)/.dev ## Check style, formatting, types and layers
 	$(BIN)/ruff check
@@ -69,15 +80,14 @@ $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Say which: make demo PYTHON=python3.12"; exit 1; }
 	@rm -rf $(VENV)
+	@echo "Making the environment $(VENV) with $$($(PYTHON) --version) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.created
-	@echo "Installing Airflow and this package into $(VENV); a minute or so, once ..."
-	@$(PIP_INSTALL) -e '.[demo]'
+	@$(INSTALL) demo
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.created
-	@echo "Installing this package with its development tools into $(VENV); a minute or so, once ..."
-	@$(PIP_INSTALL) -e '.[dev]'
-	@touch $@ $(VENV)/.demo
+$(VENV)/.dev: $(VENV)/.demo
+	@$(INSTALL) dev
+	@touch $@

@@ -45,7 +45,10 @@ def parse_arguments() -> Options:
     parser.add_argument("--folder", type=Path, default=CHECKOUT / ".demo", help="where tables are put (default: .demo)")
     parser.add_argument("--rows", type=int, default=None, metavar="N", help="only the first N rows")
     parser.add_argument(
-        "--seconds", type=float, default=20.0, help="how long the emulator works on a batch (default: 20)"
+        "--seconds",
+        type=float,
+        default=8.0,
+        help="how long the emulator works on a batch, from when the task waits (default: 8)",
     )
     parser.add_argument("--hold", action="store_true", help="keep Airflow up at the end, to look around in its UI")
     arguments = parser.parse_args()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from demo.waiting import NotReadyError, Patience
 
 #: States after which a run or a task instance does not change by itself.
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
@@ -20,8 +22,10 @@ LOG_NOISE = frozenset(
     | {"dag_id", "task_id", "run_id", "map_index", "try_number", "ti_id"}
 )
 
-#: Seconds after which an unanswered request is given up.
-REQUEST_TIMEOUT = 30.0
+#: Seconds after which an unanswered request is given up; a wait asks again then.
+REQUEST_TIMEOUT = 300.0
+#: Seconds between two looks at a task or a run.
+TICK = 0.2
 
 
 class AirflowApiError(RuntimeError):
@@ -30,6 +34,10 @@ class AirflowApiError(RuntimeError):
     def __init__(self, status: int, message: str) -> None:
         self.status = status
         super().__init__(f"{status}: {message}")
+
+
+class AirflowUnavailableError(OSError):
+    """Airflow cannot answer now, such as while its database is locked: a wait asks again."""
 
 
 class RunFailedError(RuntimeError):
@@ -52,16 +60,18 @@ class AirflowApi:
     Airflow's REST API on this machine, without a proxy in between.
 
     :param base_url: Address of the API server, without a trailing slash.
+    :param patience: How long to wait for tasks and runs.
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, patience: Patience | None = None) -> None:
         self.base_url = base_url
+        self.patience = patience or Patience()
         self._token: str | None = None
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
     def health(self) -> dict[str, Any]:
         """Return what each component last said; raise OSError while the server is not up."""
-        return self._send("GET", "/api/v2/monitor/health", authenticated=False)
+        return self._ask("GET", "/api/v2/monitor/health", authenticated=False)
 
     def alive_jobs(self, job_type: str) -> list[dict[str, Any]]:
         """Return the components of a type that have sent a heartbeat lately."""
@@ -83,8 +93,14 @@ class AirflowApi:
         :param conf: Values of the DAG's params.
         :param logical_date: ISO 8601; without one templates have no ``ds``.
         """
-        body = {"logical_date": logical_date, "conf": dict(conf or {})}
-        run_id: str = self.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"]
+        # With an id of ours, a request whose answer was lost can be sent again: it starts no second run.
+        run_id = f"manual__{uuid.uuid4().hex}"
+        body = {"dag_run_id": run_id, "logical_date": logical_date, "conf": dict(conf or {})}
+        try:
+            self.post(f"/dags/{dag_id}/dagRuns", body)
+        except AirflowApiError as error:
+            if error.status != 409:
+                raise
         return run_id
 
     def run_state(self, dag_id: str, run_id: str) -> str:
@@ -152,42 +168,56 @@ class AirflowApi:
         task_id: str,
         states: Sequence[str],
         *,
-        timeout: float,
         look: Callable[[str | None], None] | None = None,
     ) -> str:
         """
         Return the state of a task once it is one of `states`.
 
-        :param timeout: Seconds after which TimeoutError is raised; it names the last state and ends with the task's
-            log.
         :param look: Called with the state at every look.
+        :raises RunFailedError: The task has finished in another state; the message ends with its log.
+        :raises NotReadyError: Nothing moves any more.
         """
-        deadline = time.monotonic() + timeout
-        while True:
-            state = self.task_state(dag_id, run_id, task_id)
+        seen: list[str | None] = [None]
+
+        def reached() -> bool:
+            seen.append(self.task_state(dag_id, run_id, task_id))
             if look is not None:
-                look(state)
-            if state is not None and state in states:
-                return state
-            if state in FINISHED or time.monotonic() > deadline:
-                log = self.task_log(dag_id, run_id, task_id)
-                raise TimeoutError(f"{dag_id}.{task_id} is {state}, not one of {', '.join(states)}. Its log:\n{log}")
-            time.sleep(0.2)
+                look(seen[-1])
+            if seen[-1] in FINISHED and seen[-1] not in states:
+                wanted = ", ".join(states)
+                raise RunFailedError(
+                    f"{dag_id}.{task_id} is {seen[-1]}, not one of {wanted}.\n{self.account(dag_id, run_id)}"
+                )
+            return seen[-1] in states
 
-    def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float) -> str:
-        """Return the final state of a run; raise TimeoutError after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        while (state := self.run_state(dag_id, run_id)) not in FINISHED:
-            if time.monotonic() > deadline:
-                tasks = {task["task_id"]: task["state"] for task in self.task_instances(dag_id, run_id)}
-                raise TimeoutError(f"The run {run_id} of {dag_id} is still {state} after {timeout:.0f} s: {tasks}")
-            time.sleep(0.2)
-        return state
+        self._wait(f"{dag_id}.{task_id} is one of {', '.join(states)}", reached, dag_id, run_id)
+        return str(seen[-1])
 
-    def wait_for_success(self, dag_id: str, run_id: str, *, timeout: float) -> None:
-        """Return once a run has succeeded; raise RunFailedError when it fails, TimeoutError after `timeout` seconds."""
-        if (state := self.wait_for_run(dag_id, run_id, timeout=timeout)) != "success":
+    def wait_for_run(self, dag_id: str, run_id: str) -> str:
+        """Return the final state of a run; raise NotReadyError where nothing moves any more."""
+        seen: list[str] = []
+
+        def finished() -> bool:
+            seen.append(self.run_state(dag_id, run_id))
+            return seen[-1] in FINISHED
+
+        self._wait(f"the run {run_id} of {dag_id} has finished", finished, dag_id, run_id)
+        return seen[-1]
+
+    def wait_for_success(self, dag_id: str, run_id: str) -> None:
+        """Return once a run has succeeded; raise RunFailedError when it fails, with the logs of its tasks."""
+        if (state := self.wait_for_run(dag_id, run_id)) != "success":
             raise RunFailedError(f"The run {run_id} of {dag_id} is {state}.\n{self.account(dag_id, run_id)}")
+
+    def _wait(self, what: str, condition: Callable[[], bool], dag_id: str, run_id: str) -> None:
+        def state() -> str:
+            tasks = self.task_instances(dag_id, run_id)
+            return ", ".join(f"{task['task_id']} [{task['map_index']}] {task['state']}" for task in tasks)
+
+        try:
+            self.patience.wait_until(what, condition, state=state, tick=TICK)
+        except NotReadyError as error:
+            raise NotReadyError(f"{error}\n{self.account(dag_id, run_id)}") from None
 
     def account(self, dag_id: str, run_id: str) -> str:
         """Return what there is to say about a run: its tasks' logs, and the scheduler's notes on them."""
@@ -208,7 +238,18 @@ class AirflowApi:
         """Send a POST below ``/api/v2``."""
         return self._send("POST", f"/api/v2{path}", body)
 
-    def _send(
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Ask until Airflow can answer: on a busy machine its database is locked now and then."""
+        answers: list[dict[str, Any]] = []
+
+        def is_answered() -> bool:
+            answers.append(self._ask(method, path, body))
+            return True
+
+        self.patience.wait_until(f"Airflow answers {method} {path}", is_answered, tick=TICK)
+        return answers[0]
+
+    def _ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, authenticated: bool = True
     ) -> dict[str, Any]:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -223,11 +264,14 @@ class AirflowApi:
                 answer: dict[str, Any] = json.loads(response.read() or b"null")
                 return answer
         except urllib.error.HTTPError as error:
-            raise AirflowApiError(error.code, f"{method} {path}: {error.read().decode(errors='replace')}") from None
+            message = f"{method} {path}: {error.read().decode(errors='replace')}"
+            if error.code >= 500:
+                raise AirflowUnavailableError(f"{error.code}: {message}") from None
+            raise AirflowApiError(error.code, message) from None
 
     def _get_token(self) -> str:
         if self._token is None:
-            self._token = self._send("GET", "/auth/token", authenticated=False)["access_token"]
+            self._token = self._ask("GET", "/auth/token", authenticated=False)["access_token"]
         return self._token
 
 

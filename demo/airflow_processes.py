@@ -15,26 +15,26 @@ import logging
 import os
 import socket
 import sqlite3
-import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from demo.airflow_api import AirflowApi, AirflowApiError
-from demo.processes import BackgroundProcess, Reaper, end_sessions, wait_until
+from demo.airflow_api import AirflowApi
+from demo.processes import BackgroundProcess, Reaper, end_sessions
+from demo.waiting import Patience
 
 log = logging.getLogger(__name__)
 
-#: Seconds in which all components are up, even on a busy machine with cold caches.
-START_TIMEOUT = 180.0
-
 #: Seconds a component waits for SQLite's one writer.
 SQLITE_TIMEOUT = 30
+
+#: Seconds between two looks at a component that starts.
+TICK = 0.3
 
 #: Component → type of the job that it reports its heartbeats under.
 JOB_TYPES = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob", "dag-processor": "DagProcessorJob"}
@@ -50,6 +50,7 @@ class AirflowProcesses:
     :param config: ``section.key`` → value of Airflow's configuration.
     :param environment: More variables for every component.
     :param parallelism: Tasks that may run at once; a deferred task is none.
+    :param say: Called with what is waited for while it starts.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class AirflowProcesses:
         config: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
         parallelism: int = 4,
+        say: Callable[[str], None] = log.debug,
     ) -> None:
-        self.dags_folder, self.parallelism = dags_folder, parallelism
+        self.dags_folder, self.parallelism, self._say = dags_folder, parallelism, say
         self._connections, self._config, self._environment = connections or {}, config or {}, environment or {}
         self._components: dict[str, BackgroundProcess] = {}
         self._cleanup = ExitStack()
@@ -107,49 +109,47 @@ class AirflowProcesses:
         self.wait_for_component(component.name)
         return component
 
-    def wait_for_component(self, name: str, timeout: float = START_TIMEOUT) -> None:
+    def wait_for_component(self, name: str) -> None:
         """Return once a component has reported for duty since it was last started."""
         component, job_type = self.component(name), JOB_TYPES.get(name.rstrip("-0123456789"))
 
         def works() -> bool:
-            component.require_running()
-            try:
-                if job_type is None:
-                    return bool(self.api.health())
-                return any(_started_at(job) >= component.started_at for job in self.api.alive_jobs(job_type))
-            except (OSError, AirflowApiError):
-                return False
+            if job_type is None:
+                return bool(self.api.health())
+            return any(_started_at(job) >= component.started_at for job in self.api.alive_jobs(job_type))
 
-        wait_until(f"{name} works", works, timeout, tick=0.3)
+        self._say(name)
+        self.patience.wait_until(f"{name} works", works, tick=TICK)
 
-    def wait_for_dags(self, dag_ids: Collection[str], timeout: float = START_TIMEOUT) -> None:
+    def wait_for_dags(self, dag_ids: Collection[str]) -> None:
         """Return once these DAGs are parsed; raise RuntimeError with the trace when a file cannot be."""
 
         def parsed() -> bool:
-            self.require_running()
             if errors := self.api.import_errors():
                 raise RuntimeError("A DAG file cannot be read:\n" + "\n".join(errors))
             return set(dag_ids) <= self.api.dag_ids()
 
-        wait_until(f"DAGs {', '.join(dag_ids)} are parsed", parsed, timeout, tick=0.3)
+        self._say("the DAGs" if len(dag_ids) > 1 else "the DAG")
+        self.patience.wait_until(f"DAGs {', '.join(dag_ids)} are parsed", parsed, tick=TICK)
+
+    def _needed(self) -> list[BackgroundProcess]:
+        """Return the components that nobody has stopped on purpose."""
+        return [component for component in self._components.values() if component.is_needed]
 
     def require_running(self) -> None:
         """Raise ProcessEndedError with the end of its log if a component has ended by itself."""
-        for component in self._components.values():
+        for component in self._needed():
             component.require_running()
 
     def _start_all(self) -> None:
         # The scheduler would otherwise race the others for the tables; this also writes the configuration file.
-        migrated = subprocess.run(
-            [sys.executable, "-m", "airflow", "db", "migrate"],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        if migrated.returncode:
-            raise RuntimeError(f"airflow db migrate failed:\n{migrated.stdout.decode(errors='replace')}")
+        self._say("the metadata database")
+        migration = self._run("db-migrate", "db", "migrate")
+        waiting = Patience(lambda: [migration] if migration.is_running else [], [migration.log])
+        waiting.wait_until("the metadata database is made", lambda: not migration.is_running)
+        migration.collect()
+        if migration.exit_code:
+            raise RuntimeError(f"airflow db migrate failed:\n{migration.tail()}")
         # So that a reader, and there are four components, does not lock out the writer.
         with closing(sqlite3.connect(self._database)) as database:
             database.execute("PRAGMA journal_mode=WAL")
@@ -161,11 +161,14 @@ class AirflowProcesses:
             self.wait_for_component(name)
 
     def _start(self, name: str, *arguments: str) -> BackgroundProcess:
-        command = [sys.executable, "-m", "airflow", *arguments]
-        component = BackgroundProcess(name, command, self.environment, self.logs / f"{name}.log", self._reaper)
-        self._components[name] = component
-        component.start()
+        self._components[name] = component = self._run(name, *arguments)
         return component
+
+    def _run(self, name: str, *arguments: str) -> BackgroundProcess:
+        command = [sys.executable, "-m", "airflow", *arguments]
+        process = BackgroundProcess(name, command, self.environment, self.logs / f"{name}.log", self._reaper)
+        process.start()
+        return process
 
     def _end(self, *, keep_home: bool) -> None:
         # By force: the home is temporary, so there is nothing that a component could still put in order.
@@ -183,7 +186,8 @@ class AirflowProcesses:
         self.logs.mkdir()
         self.port = free_port()
         address = f"http://127.0.0.1:{self.port}"
-        self.api = AirflowApi(address)
+        self.patience = Patience(self._needed, [self.logs])
+        self.api = AirflowApi(address, self.patience)
         config = {
             "core.executor": "LocalExecutor",
             "core.dags_folder": str(self.dags_folder.resolve()),

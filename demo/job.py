@@ -31,8 +31,8 @@ DAG_ID, TASK_ID = "summarise_stdlib", "summarise"
 #: Seconds between two samples.
 SAMPLE_EVERY = 0.5
 
-#: Seconds that the run may take beyond the emulator's work.
-RUN_PATIENCE = 180.0
+#: Samples of the waiting task after which the emulator goes to work: however slow the machine is, the wait is seen.
+SAMPLES_BEFORE_WORK = 3
 
 #: What is shown for a task instance without a state.
 NOT_STARTED = "not started"
@@ -40,7 +40,11 @@ NOT_STARTED = "not started"
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line can say."""
+    """
+    What the command line can say.
+
+    :param seconds: How long the emulator works on a batch, once the task waits.
+    """
 
     folder: Path
     rows: int | None
@@ -57,17 +61,17 @@ def run(options: Options, screen: Screen) -> bool:
         step.result = f"{write_table(source, options.rows):,} rows in {shown(source)}"
     with ExitStack() as processes:
         with screen.step("The Batch API: an emulator on this machine") as step:
-            emulator = processes.enter_context(emulated(options.seconds))
+            emulator = processes.enter_context(emulated("hold"))
             step.result = emulator.base_url
         with screen.step("Airflow: scheduler, triggerer, dag-processor, api-server") as step:
             airflow = processes.enter_context(
-                AirflowProcesses(DAGS, connections={"openai_default": connection(emulator)})
+                AirflowProcesses(DAGS, connections={"openai_default": connection(emulator)}, say=step.waits_for)
             )
             airflow.wait_for_dags([DAG_ID])
             step.result = airflow.api.base_url
         triggered_at = time.time()
         run_id = airflow.api.trigger(DAG_ID, {"source": str(source), "destination": str(destination)})
-        samples = watch(airflow.api, emulator, run_id, options.seconds + RUN_PATIENCE, screen)
+        samples = watch(airflow, emulator, run_id, options.seconds, screen)
         outcome = read_outcome(source, destination, airflow.api.xcom(DAG_ID, run_id, TASK_ID) or {}, emulator)
         batches = [batch_line(batch, triggered_at) for batch in batches_of(emulator)]
         claims = judge(samples, len(batches), outcome)
@@ -81,10 +85,14 @@ def run(options: Options, screen: Screen) -> bool:
 
 
 @contextmanager
-def emulated(seconds: float) -> Iterator[Emulator]:
-    """Run an emulator that takes so many seconds for each batch; it goes with us even if we are killed."""
+def emulated(progress: str) -> Iterator[Emulator]:
+    """
+    Run an emulator that goes with us even if we are killed.
+
+    :param progress: How its batches get on; see the emulator's setting of this name.
+    """
     home = Path(tempfile.mkdtemp(prefix="airflow-provider-batch-"))
-    with Reaper(home) as reaper, running_emulator(home, progress=f"seconds:{seconds:g}") as emulator:
+    with Reaper(home) as reaper, running_emulator(home, progress=progress) as emulator:
         reaper.watch_process(emulator.pid)
         yield emulator
         reaper.forget(emulator.pid)
@@ -95,20 +103,27 @@ def connection(emulator: Emulator) -> dict[str, Any]:
     return {"conn_type": "openai_batch", "host": emulator.base_url, "password": "any-key-will-do"}
 
 
-def watch(api: AirflowApi, emulator: Emulator, run_id: str, timeout: float, screen: Screen) -> list[Sample]:
-    """Sample Airflow and the Batch API until the task has finished; raise RunFailedError when it did not succeed."""
+def watch(airflow: AirflowProcesses, emulator: Emulator, run_id: str, work: float, screen: Screen) -> list[Sample]:
+    """
+    Sample Airflow and the Batch API until the task has finished; raise RunFailedError when it did not succeed.
+
+    :param work: Seconds that the emulator works on each batch, from when the task is seen to wait.
+    """
     samples: list[Sample] = []
     started = time.monotonic()
+
+    def has_finished() -> bool:
+        samples.append(take_sample(airflow.api, emulator, run_id, time.monotonic() - started))
+        show(samples[-1])
+        if sum(sample.state == "deferred" for sample in samples) == SAMPLES_BEFORE_WORK:
+            emulator.configure(progress=f"seconds:{work:g}")
+        return samples[-1].state in FINISHED
+
     with screen.watching() as show:
-        while not samples or samples[-1].state not in FINISHED:
-            seconds = time.monotonic() - started
-            if seconds > timeout:
-                raise failure(api, run_id, f"{samples[-1].state} after {timeout:.0f} s")
-            samples.append(take_sample(api, emulator, run_id, seconds))
-            show(samples[-1])
-            time.sleep(SAMPLE_EVERY)
+        what = "the task has finished"
+        airflow.patience.wait_until(what, has_finished, state=lambda: samples[-1:], tick=SAMPLE_EVERY)
     if samples[-1].state != "success":
-        raise failure(api, run_id, samples[-1].state)
+        raise failure(airflow.api, run_id, samples[-1].state)
     return samples
 
 

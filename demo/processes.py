@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -23,8 +23,8 @@ import psutil
 #: Seconds a process gets between the polite and the final signal.
 PATIENCE = 15.0
 
-#: Seconds between two looks at a condition.
-TICK = 0.1
+#: Seconds between two attempts to end what is left.
+TICK = 0.05
 
 #: Lines of a log that an error message shows.
 TAIL_LINES = 25
@@ -32,25 +32,6 @@ TAIL_LINES = 25
 
 class ProcessEndedError(RuntimeError):
     """A background process ended while it was needed."""
-
-
-class NotReadyError(TimeoutError):
-    """A condition did not come true in time."""
-
-
-def wait_until(what: str, condition: Callable[[], bool], timeout: float, *, tick: float = TICK) -> None:
-    """
-    Return as soon as the condition is true.
-
-    :param what: What is awaited, for the error message.
-    :param timeout: Seconds after which NotReadyError is raised.
-    :param tick: Seconds between two looks.
-    """
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            raise NotReadyError(f"{what}: not so after {timeout:.0f} s.")
-        time.sleep(tick)
 
 
 class BackgroundProcess:
@@ -70,6 +51,7 @@ class BackgroundProcess:
         self.name, self.command, self.environment, self.log, self._reaper = name, command, environment, log, reaper
         self.started_at = 0.0
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_ended_by_us = False
 
     @property
     def pid(self) -> int:
@@ -79,9 +61,19 @@ class BackgroundProcess:
         return self._process.pid
 
     @property
+    def exit_code(self) -> int | None:
+        """How the process ended; None while it runs or before it was started."""
+        return None if self._process is None else self._process.poll()
+
+    @property
     def is_started(self) -> bool:
         """Whether it was started, however it is now."""
         return self._process is not None
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether it was started and nobody here has asked it to end."""
+        return self.is_started and not self._is_ended_by_us
 
     @property
     def is_running(self) -> bool:
@@ -92,7 +84,7 @@ class BackgroundProcess:
         """Start it; it must not be running."""
         if self.is_running:
             raise RuntimeError(f"{self.name} is already running.")
-        self.started_at = time.time()
+        self.started_at, self._is_ended_by_us = time.time(), False
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command,
@@ -122,11 +114,13 @@ class BackgroundProcess:
 
     def kill(self) -> None:
         """End it and all that it started at once, without a chance to clean up."""
+        self._is_ended_by_us = True
         end_sessions([self.pid], patience=0)
         self.collect()
 
     def stop(self, patience: float = PATIENCE) -> None:
         """Ask it to end; end it and what it left behind by force after `patience` seconds."""
+        self._is_ended_by_us = True
         end_sessions([self.pid], patience=patience)
         self.collect()
 
@@ -138,8 +132,9 @@ class BackgroundProcess:
     def require_running(self) -> None:
         """Raise ProcessEndedError with the end of its log if it has ended."""
         if not self.is_running:
-            code = None if self._process is None else self._process.returncode
-            raise ProcessEndedError(f"{self.name} has ended (exit code {code}). The end of {self.log}:\n{self.tail()}")
+            raise ProcessEndedError(
+                f"{self.name} has ended (exit code {self.exit_code}). The end of {self.log}:\n{self.tail()}"
+            )
 
     def tail(self, lines: int = TAIL_LINES) -> str:
         """Return the last lines of its output."""
@@ -226,7 +221,7 @@ def end_sessions(sessions: Sequence[int], *, patience: float) -> None:
         psutil.wait_procs(leaders, timeout=patience)
     while members := [process for session in sessions for process in session_members(session)]:
         _signal(members, signal.SIGKILL)
-        time.sleep(TICK / 2)
+        time.sleep(TICK)
 
 
 def end_processes(pids: Sequence[int]) -> None:

@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -57,8 +58,14 @@ class TableFacts:
 
 @dataclass
 class Step:
-    """A step that is under way; `result` is shown once it is done."""
+    """
+    A step that is under way.
 
+    :param waits_for: Say what the step waits for now.
+    :param result: What is shown once it is done.
+    """
+
+    waits_for: Callable[[str], None]
     result: str = ""
 
 
@@ -79,8 +86,9 @@ class Screen:
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
         """Show a step while it is under way, and how long it took."""
-        step, started = Step(), time.monotonic()
-        with self.console.status(title):
+        started = time.monotonic()
+        with self._waiting_line(title) as waits_for:
+            step = Step(waits_for)
             yield step
         self.console.print(f"[green]✓[/] {title}: [bold]{step.result}[/] [dim]({time.monotonic() - started:.1f} s)[/]")
 
@@ -171,6 +179,18 @@ class Screen:
                 self.say(f"  {command}")
         else:
             self.console.print("[green]✓[/] nothing is left running")
+
+    @contextmanager
+    def _waiting_line(self, title: str) -> Iterator[Callable[[str], None]]:
+        """Give a function that says what is waited for: with a clock on a terminal, else as a line of the log."""
+        if not self.console.is_terminal:
+            started = time.monotonic()
+            yield lambda what: self.say(f"  {time.monotonic() - started:5.1f} s  waiting for {what}")
+            return
+        columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            line = progress.add_task(title)
+            yield lambda what: progress.update(line, description=f"{title}: waiting for {what}")
 
     def _log_changes(self) -> Callable[[Sample], None]:
         shown: list[Sample] = []

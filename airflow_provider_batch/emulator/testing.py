@@ -30,8 +30,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-#: Seconds to wait for a start, and for a stop before the process is killed.
-_START_SECONDS, _STOP_SECONDS = 30.0, 10.0
+#: Seconds that a start may take as long as the process is alive: a slow machine takes a minute to import the server.
+_START_SECONDS = 1800.0
+#: Seconds to wait for a stop before the process is killed.
+_STOP_SECONDS = 30.0
 
 
 class Emulator:

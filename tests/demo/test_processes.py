@@ -14,14 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from demo.processes import (
-    BackgroundProcess,
-    NotReadyError,
-    ProcessEndedError,
-    Reaper,
-    session_members,
-    wait_until,
-)
+from demo.processes import BackgroundProcess, ProcessEndedError, Reaper, session_members
+from demo.waiting import wait_until
 
 #: A parent with a child that leaves the parent's process group, as Airflow's tasks do; both ignore the polite signal.
 STUBBORN = """
@@ -69,7 +63,7 @@ def python(code: str, folder: Path, reaper: Reaper) -> BackgroundProcess:
 def stubborn(folder: Path, reaper: Reaper) -> BackgroundProcess:
     process = python(STUBBORN, folder, reaper)
     process.start()
-    wait_until("both are up", lambda: process.tail().count("ready") == 2, 10)
+    wait_until("both are up", lambda: process.tail().count("ready") == 2)
     return process
 
 
@@ -90,7 +84,7 @@ def test_stop_ends_by_force_what_does_not_listen(tmp_path: Path, reaper: Reaper)
 def test_stop_lets_a_process_end_in_its_own_way(tmp_path: Path, reaper: Reaper) -> None:
     process = python(POLITE, tmp_path, reaper)
     process.start()
-    wait_until("it is up", lambda: "up" in process.tail(), 10)
+    wait_until("it is up", lambda: "up" in process.tail())
     process.stop()
     assert process.tail().splitlines() == ["up", "bye"]
 
@@ -98,19 +92,19 @@ def test_stop_lets_a_process_end_in_its_own_way(tmp_path: Path, reaper: Reaper) 
 def test_a_paused_process_stands_still_until_it_is_resumed(tmp_path: Path, reaper: Reaper) -> None:
     process = stubborn(tmp_path, reaper)
     process.pause()
-    wait_until("both stand still", lambda: {p.status() for p in process.family()} == {psutil.STATUS_STOPPED}, 10)
+    wait_until("both stand still", lambda: {p.status() for p in process.family()} == {psutil.STATUS_STOPPED})
     process.resume()
-    wait_until("both go on", lambda: psutil.STATUS_STOPPED not in {p.status() for p in process.family()}, 10)
+    wait_until("both go on", lambda: psutil.STATUS_STOPPED not in {p.status() for p in process.family()})
     process.kill()
 
 
 def test_restart_gives_a_new_process_and_appends_to_the_log(tmp_path: Path, reaper: Reaper) -> None:
     process = python("print('started', flush=True); import time; time.sleep(600)", tmp_path, reaper)
     process.start()
-    wait_until("it has written", lambda: "started" in process.tail(), 10)
+    wait_until("it has written", lambda: "started" in process.tail())
     first = process.pid
     process.restart()
-    wait_until("it has written again", lambda: process.tail().count("started") == 2, 10)
+    wait_until("it has written again", lambda: process.tail().count("started") == 2)
     assert process.pid != first
     process.kill()
 
@@ -118,14 +112,9 @@ def test_restart_gives_a_new_process_and_appends_to_the_log(tmp_path: Path, reap
 def test_an_unexpected_end_is_reported_with_the_end_of_the_log(tmp_path: Path, reaper: Reaper) -> None:
     process = python("print('no such table: jobs'); raise SystemExit(3)", tmp_path, reaper)
     process.start()
-    wait_until("it has ended", lambda: not process.is_running, 10)
+    wait_until("it has ended", lambda: not process.is_running)
     with pytest.raises(ProcessEndedError, match=r"(?s)exit code 3.*no such table: jobs"):
         process.require_running()
-
-
-def test_a_condition_that_does_not_come_true_names_itself() -> None:
-    with pytest.raises(NotReadyError, match="the moon is blue: not so after 0 s"):
-        wait_until("the moon is blue", lambda: False, 0.0)
 
 
 def test_nothing_outlives_a_driver_that_is_killed(tmp_path: Path) -> None:
@@ -135,11 +124,11 @@ def test_nothing_outlives_a_driver_that_is_killed(tmp_path: Path) -> None:
         [sys.executable, "-c", DRIVER, str(tmp_path)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)}
     )
     pid = tmp_path / "pid"
-    wait_until("the process is up", lambda: pid.exists() and pid.read_text() != "", 20)
+    wait_until("the process is up", lambda: pid.exists() and pid.read_text() != "")
     driver.send_signal(signal.SIGKILL)
     driver.wait()
-    wait_until("it is gone", lambda: session_members(int(pid.read_text())) == [], 20)
-    wait_until("the home is gone", lambda: not (tmp_path / "home").exists(), 20)
+    wait_until("it is gone", lambda: session_members(int(pid.read_text())) == [])
+    wait_until("the home is gone", lambda: not (tmp_path / "home").exists())
 
 
 def test_the_end_of_the_block_removes_the_home_unless_it_is_kept(tmp_path: Path) -> None:

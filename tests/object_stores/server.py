@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_batch.storage import Location
+from demo.waiting import wait_until
 
 KEY, SECRET = "test-key", "test-secret"
 PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
-START_PATIENCE = 60.0
 #: Each bucket takes volumes of its own, and keeps them.
 VOLUMES = 10_000
 
@@ -120,11 +119,12 @@ def _await_ready(process: subprocess.Popen[bytes], server: S3Server) -> None:
     """Wait until an object that was written can be read; answering requests comes earlier than that."""
     from botocore.exceptions import BotoCoreError
 
-    deadline = time.monotonic() + START_PATIENCE
     fs = server.fs()
     fs.retries = 1
     made = False
-    while True:
+
+    def is_ready() -> bool:
+        nonlocal made
         if process.poll() is not None:
             raise RuntimeError(f"the S3 server ended with {process.returncode} while it was starting")
         try:
@@ -132,13 +132,11 @@ def _await_ready(process: subprocess.Popen[bytes], server: S3Server) -> None:
                 fs.mkdir("ready")
                 made = True
             fs.pipe_file("ready/probe", b"x")
-            assert fs.cat_file("ready/probe") == b"x"
-        except (OSError, BotoCoreError) as error:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the S3 server did not become ready: {error!r}") from error
-            time.sleep(0.1)
-        else:
-            return
+            return bool(fs.cat_file("ready/probe") == b"x")
+        except BotoCoreError as error:
+            raise OSError(f"the S3 server does not answer yet: {error!r}") from error
+
+    wait_until("the S3 server is ready", is_ready)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

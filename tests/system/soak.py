@@ -12,16 +12,18 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from airflow_provider_batch.emulator.testing import running_emulator
+from demo.airflow_api import FINISHED
 from demo.airflow_processes import AirflowProcesses
 from tests.faults.soak import MEGABYTE, Soak
 
 TASK = "answer"
-#: Seconds.
+#: Seconds after which it is given up, however much still moves.
 TIMEOUT = 3_000.0
 
 
@@ -59,15 +61,18 @@ def run(soak: Soak, airflow: AirflowProcesses) -> int:
         "rows": -(-soak.rows // soak.shards),
     }
     run_id = airflow.api.trigger("soak", conf)
-    restarted, peak = False, 0
-    while (state := airflow.api.run_state("soak", run_id)) not in ("success", "failed"):
-        peak = max(peak, _largest_task(airflow))
+    restarted, peak, state = False, 0, ""
+
+    def is_over() -> bool:
+        nonlocal restarted, peak, state
+        state, peak = airflow.api.run_state("soak", run_id), max(peak, _largest_task(airflow))
         if not restarted and soak.landed() >= soak.shards // 2:
             airflow.restart("triggerer")
             restarted = True
-        if time.monotonic() - begun > TIMEOUT:
-            raise TimeoutError(f"the run is {state} after {TIMEOUT:.0f} s")
-        time.sleep(0.5)
+        return state in FINISHED
+
+    patience = replace(airflow.patience, last_resort=TIMEOUT)
+    patience.wait_until("the run is over", is_over, state=lambda: (state, soak.landed()), tick=0.5)
     task = airflow.api.task_instance("soak", run_id, TASK)
     print(f"real Airflow: {time.monotonic() - begun:,.0f} s in all, largest task process {peak / MEGABYTE:,.0f} MB")
     print(f"run: {state}; attempts: {task['try_number']}; triggerer restarted: {restarted}")

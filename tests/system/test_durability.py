@@ -1,12 +1,13 @@
 """
-Real Airflow on a bad day: workers killed at every kind of boundary, tasks cleared and marked, triggerers lost and
-frozen.
+Real Airflow on one bad day: workers killed at every kind of boundary, tasks cleared and marked, triggerers stopped,
+lost and frozen, all while the same jobs wait. The emulator holds their batches until the last test lets them end.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,8 @@ from demo.airflow_processes import AirflowProcesses
 
 pytestmark = pytest.mark.system
 
-DAGS = Path(__file__).parent / "dags"
 TASK = "answer"
 ROWS, SHARDS = 120, 3
-#: Seconds. The default of 30 only makes the test of a frozen triggerer longer.
-HEALTH_THRESHOLD = 8
-RUN_TIMEOUT = 180.0
 
 #: Where a worker is killed: each kind of API call and of storage write, before and after.
 CRASH_POINTS = (
@@ -45,28 +42,8 @@ CRASH_POINTS = (
 
 
 @pytest.fixture(scope="module")
-def airflow(emulator_process: Emulator) -> Iterator[AirflowProcesses]:
-    connection = {"conn_type": "openai_batch", "host": emulator_process.base_url, "password": "k"}
-    config = {
-        "triggerer.triggerer_health_check_threshold": str(HEALTH_THRESHOLD),
-        "triggerer.job_heartbeat_sec": "2",
-        "openai_batch.lookup_quiet_period": "2",
-    }
-    with AirflowProcesses(
-        DAGS,
-        connections={"openai_default": connection},
-        config=config,
-        environment={"PYTHONPATH": str(Path(__file__).parents[2])},
-        parallelism=4,
-    ) as airflow:
-        airflow.wait_for_dags(["durable", "durable_on_the_worker"])
-        yield airflow
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    path = tmp_path / "in" / "tickets.parquet"
-    path.parent.mkdir()
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("in") / "tickets.parquet"
     pq.write_table(
         pa.table({"id": [f"t{n}" for n in range(ROWS)], "text": [f"Der Text {n}" for n in range(ROWS)]}), path
     )
@@ -85,10 +62,13 @@ class Run:
         self.run_id = airflow.api.trigger(dag_id, given)
 
     def wait_for(self, *states: str) -> str:
-        return self.airflow.api.wait_for_task(self.dag_id, self.run_id, TASK, list(states), timeout=RUN_TIMEOUT)
+        return self.airflow.api.wait_for_task(self.dag_id, self.run_id, TASK, list(states))
 
     def wait_until_over(self) -> str:
-        return self.airflow.api.wait_for_run(self.dag_id, self.run_id, timeout=RUN_TIMEOUT)
+        return self.airflow.api.wait_for_run(self.dag_id, self.run_id)
+
+    def wait_until(self, what: str, met: Callable[[], object]) -> None:
+        self.airflow.patience.wait_until(what, met, state=lambda: self.task()["state"], tick=0.2)
 
     def task(self) -> dict[str, Any]:
         return self.airflow.api.task_instance(self.dag_id, self.run_id, TASK)
@@ -96,6 +76,9 @@ class Run:
     def batches(self, emulator: Emulator) -> list[dict[str, Any]]:
         found = emulator.state()["batches"]
         return [batch for batch in found if batch["metadata"].get("airflow_run_id") == self.run_id]
+
+    def statuses(self, emulator: Emulator) -> set[str]:
+        return {batch["status"] for batch in self.batches(emulator)}
 
     def check_exact(self, emulator: Emulator) -> None:
         """Invariants 1 and 2: each row once, with its own columns; no batch too many, none cancelled."""
@@ -105,89 +88,143 @@ class Run:
         assert [batch["status"] for batch in self.batches(emulator)] == ["completed"] * SHARDS
 
 
-def wait_until(met: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not met():
-        assert time.monotonic() < deadline, f"{what}: not within {timeout} s"
-        time.sleep(0.2)
+class BadDay:
+    """
+    The runs of the day, started side by side.
+
+    :param killed: Crash point → the run whose worker is killed there.
+    :param marked: The run that is marked as failed.
+    """
+
+    def __init__(self, airflow: AirflowProcesses, emulator: Emulator, table: Path, folder: Path) -> None:
+        self.emulator = emulator
+        self.cleared = Run(airflow, table, folder / "cleared")
+        self.marked = Run(airflow, table, folder / "marked")
+        self.killed = {
+            point: Run(airflow, table, folder / f"run-{number}", stop_at=point)
+            for number, point in enumerate(CRASH_POINTS)
+        }
+
+    def end(self) -> None:
+        """Let the batches end."""
+        self.emulator.configure(progress="seconds:1")
 
 
-def test_a_worker_killed_at_any_boundary_loses_no_row_and_pays_nothing_twice(
-    airflow: AirflowProcesses, emulator: Emulator, table: Path, tmp_path: Path
+@pytest.fixture(scope="module")
+def day(
+    airflow: AirflowProcesses, emulator_process: Emulator, table: Path, tmp_path_factory: pytest.TempPathFactory
+) -> BadDay:
+    emulator_process.reset()
+    emulator_process.configure(progress="hold")
+    return BadDay(airflow, emulator_process, table, tmp_path_factory.mktemp("day"))
+
+
+def test_a_task_that_is_marked_failed_while_it_is_deferred_has_its_batches_cancelled(
+    airflow: AirflowProcesses, emulator_process: Emulator, day: BadDay
 ) -> None:
-    """Invariants 1 to 3: the retry goes on where the killed attempt was. All runs go on side by side."""
-    emulator.configure(progress="seconds:3")
-    runs = {
-        point: Run(airflow, table, tmp_path / f"run-{number}", stop_at=point)
-        for number, point in enumerate(CRASH_POINTS)
-    }
-    for point, run in runs.items():
-        assert run.wait_until_over() == "success", point
-        assert (run.answers.parent / "trace.dead").exists(), f"{point}: the worker was not killed there"
-        assert run.task()["try_number"] == 2, point
-        run.check_exact(emulator)
+    """Invariant 7: a kill cancels."""
+    run = day.marked
+    run.wait_for("deferred")
+    run.wait_until("a triggerer holds its trigger", lambda: _triggerer_of(airflow, run) is not None)
+    mark_failed_once_polled(run, emulator_process)
+
+
+def test_a_task_that_is_marked_failed_while_its_worker_polls_has_its_batches_cancelled(
+    airflow: AirflowProcesses, emulator_process: Emulator, day: BadDay, table: Path, tmp_path: Path
+) -> None:
+    """Invariant 7: a kill cancels from the worker too."""
+    run = Run(airflow, table, tmp_path, "durable_on_the_worker")
+    run.wait_until("all batches are created", lambda: len(run.batches(emulator_process)) == SHARDS)
+    mark_failed_once_polled(run, emulator_process)
+
+
+def mark_failed_once_polled(run: Run, emulator: Emulator) -> None:
+    polls = _polls(emulator)
+    run.wait_until("batches are polled", lambda: _polls(emulator) >= polls + 2 * SHARDS)
+    run.airflow.api.mark(run.dag_id, run.run_id, TASK, "failed")
+    run.wait_until("batches are cancelled", lambda: run.statuses(emulator) <= {"cancelling", "cancelled"})
+
+
+def _polls(emulator: Emulator) -> int:
+    """How often somebody has asked for batches, by their ids or by the list."""
+    return sum(call["path"].startswith("/v1/batches") for call in emulator.calls("GET"))
 
 
 def test_a_cleared_deferred_task_finishes_on_the_first_attempts_batches(
-    airflow: AirflowProcesses, emulator: Emulator, table: Path, tmp_path: Path
+    airflow: AirflowProcesses, emulator_process: Emulator, day: BadDay
 ) -> None:
-    """Invariants 3 and 7: a clear cancels nothing."""
-    emulator.configure(progress="seconds:10")
-    run = Run(airflow, table, tmp_path)
+    """Invariants 3 and 7: a clear cancels nothing. The last test sees it finish."""
+    run = day.cleared
     run.wait_for("deferred")
-    before = [batch["id"] for batch in run.batches(emulator)]
+    before = [batch["id"] for batch in run.batches(emulator_process)]
     airflow.api.clear("durable", run.run_id, [TASK])
-    wait_until(lambda: run.task()["try_number"] == 2 and run.task()["state"] == "deferred", "the second attempt defers")
-    assert run.wait_until_over() == "success"
-    assert [batch["id"] for batch in run.batches(emulator)] == before
-    run.check_exact(emulator)
+
+    def is_deferred_again() -> bool:
+        task = run.task()
+        return bool(task["try_number"] == 2 and task["state"] == "deferred")
+
+    run.wait_until("the second attempt is deferred", is_deferred_again)
+    assert [batch["id"] for batch in run.batches(emulator_process)] == before
+    assert run.statuses(emulator_process) <= {"validating", "in_progress"}
 
 
-@pytest.mark.parametrize("dag_id", ["durable", "durable_on_the_worker"])
-def test_a_task_that_is_marked_failed_cancels_its_batches(
-    airflow: AirflowProcesses, emulator: Emulator, table: Path, tmp_path: Path, dag_id: str
+def test_a_triggerer_that_is_stopped_and_started_cancels_nothing(
+    airflow: AirflowProcesses, emulator_process: Emulator, day: BadDay
 ) -> None:
-    """Invariant 7: a kill cancels, from the triggerer and from the worker."""
-    emulator.configure(progress="seconds:3600")
-    run = Run(airflow, table, tmp_path, dag_id)
-    wait_until(lambda: len(run.batches(emulator)) == SHARDS, "all batches are created")
-    looked_at = f"/v1/batches/{run.batches(emulator)[0]['id']}"
-    wait_until(lambda: bool(emulator.calls("GET", looked_at)), "somebody waits for the batches")
-    airflow.api.mark(dag_id, run.run_id, TASK, "failed")
-    wait_until(
-        lambda: {b["status"] for b in run.batches(emulator)} <= {"cancelling", "cancelled"}, "batches are cancelled"
-    )
-
-
-def test_a_triggerer_that_is_restarted_loses_no_end(
-    airflow: AirflowProcesses, emulator: Emulator, table: Path, tmp_path: Path
-) -> None:
-    """Invariant 7: a redeployment cancels nothing."""
-    emulator.configure(progress="hold")
-    run = Run(airflow, table, tmp_path)
-    run.wait_for("deferred")
+    """Invariant 7: a redeployment."""
+    day.cleared.wait_for("deferred")
     airflow.component("triggerer").stop()
-    assert {batch["status"] for batch in run.batches(emulator)} <= {"validating", "in_progress"}
-    emulator.configure(progress="seconds:6")
+    assert day.cleared.statuses(emulator_process) <= {"validating", "in_progress"}
     airflow.restart("triggerer")
-    assert run.wait_until_over() == "success"
-    run.check_exact(emulator)
 
 
 def test_a_frozen_triggerer_whose_triggers_another_takes_over_cancels_nothing(
-    airflow: AirflowProcesses, emulator: Emulator, table: Path, tmp_path: Path
+    airflow: AirflowProcesses, emulator_process: Emulator, day: BadDay
 ) -> None:
     """Invariant 7: `on_kill` fires falsely when the frozen one goes on, and must not be believed."""
-    emulator.configure(progress="seconds:40")
-    run = Run(airflow, table, tmp_path)
+    run = day.cleared
     run.wait_for("deferred")
-    first = airflow.component("triggerer")
-    second = airflow.add_triggerer()
+    run.wait_until("its trigger is held", lambda: _triggerer_of(airflow, run) is not None)
+    frozen = _triggerer_of(airflow, run)
+    first, second = airflow.component("triggerer"), airflow.add_triggerer()
     first.pause()
-    time.sleep(2 * HEALTH_THRESHOLD)  # the point is that this much time passes
+    run.wait_until("the second triggerer has taken over", lambda: _triggerer_of(airflow, run) not in (None, frozen))
     first.resume()
-    assert run.wait_until_over() == "success"
-    run.check_exact(emulator)
+    beats = _heartbeat(airflow, frozen)
+    run.wait_until("the first one goes on", lambda: _heartbeat(airflow, frozen) != beats)
+    beats = _heartbeat(airflow, frozen)
+    run.wait_until("and looks at its triggers", lambda: _heartbeat(airflow, frozen) != beats)
+    assert run.statuses(emulator_process) <= {"validating", "in_progress"}
     second.stop()
-    log = airflow.api.task_log("durable", run.run_id, TASK)
+
+
+def test_what_was_killed_cleared_and_taken_over_ends_with_each_row_once_and_nothing_paid_twice(
+    emulator_process: Emulator, day: BadDay
+) -> None:
+    """Invariants 1 to 3 and 7: each attempt goes on where the one before it was."""
+    day.end()
+    for point, run in day.killed.items():
+        assert run.wait_until_over() == "success", point
+        assert (run.answers.parent / "trace.dead").exists(), f"{point}: the worker was not killed there"
+        assert run.task()["try_number"] == 2, point
+        run.check_exact(emulator_process)
+    assert day.cleared.wait_until_over() == "success"
+    day.cleared.check_exact(emulator_process)
+    log = day.cleared.airflow.api.task_log("durable", day.cleared.run_id, TASK, 2)
     assert "cancel" not in log.lower() or "Not cancelled" in log
+
+
+def _triggerer_of(airflow: AirflowProcesses, run: Run) -> int | None:
+    """Return the number of the triggerer that holds a run's trigger; None where none does."""
+    held = "select triggerer_id from trigger where id = (select trigger_id from task_instance where run_id = ?)"
+    found = _query(airflow, held, run.run_id)
+    return found[0][0] if found else None
+
+
+def _heartbeat(airflow: AirflowProcesses, triggerer: int | None) -> str:
+    return str(_query(airflow, "select latest_heartbeat from job where id = ?", triggerer))
+
+
+def _query(airflow: AirflowProcesses, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(airflow.home / "airflow.db", timeout=30)) as database:
+        return database.execute(query, values).fetchall()

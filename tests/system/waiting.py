@@ -30,10 +30,8 @@ from demo.airflow_processes import AirflowProcesses
 DAG, TASK = "waiting", "answer"
 #: Seconds for which the deferred tasks are watched, once all of them are.
 WATCHED = 45.0
-#: Seconds for one task, twice run by a worker, on a small machine.
-PER_TASK = 15.0
-#: Seconds in which a triggerer that runs takes up new triggers.
-TAKE_UP = 60.0
+#: Seconds between two looks at the same batch; `tests/system/dags/waiting.py` has the same.
+POLL_INTERVAL = 10.0
 MEGABYTE = 1 << 20
 
 
@@ -95,17 +93,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(emulator: Emulator, folder: Path, tasks: int, batches: int, watched: float = WATCHED) -> Figures:
-    """Let all tasks wait at the same time, for a while, then let them end."""
+    """Let all tasks wait at the same time in an Airflow of their own, for a while, then let them end."""
     connection = {"conn_type": "openai_batch", "host": emulator.base_url, "password": "waiting-key"}
     with AirflowProcesses(
         Path(__file__).parent / "dags",
         connections={"openai_default": connection},
-        config={"triggerer.default_capacity": "1000", "triggerer.capacity": "1000"},
+        config={"triggerer.capacity": "1000"},
         environment={"PYTHONPATH": str(Path(__file__).parents[2])},
         parallelism=4,
     ) as airflow:
         airflow.wait_for_dags([DAG])
-        return _Course(emulator, airflow, folder, Figures(tasks, batches, watched=watched)).run()
+        return wait_together(emulator, airflow, folder, Figures(tasks, batches, watched=watched))
+
+
+def wait_together(emulator: Emulator, airflow: AirflowProcesses, folder: Path, figures: Figures) -> Figures:
+    """Do the same in an Airflow that runs, and fill in the figures."""
+    return _Course(emulator, airflow, folder, figures).run()
 
 
 @dataclass
@@ -122,10 +125,10 @@ class _Course:
         self.emulator.configure(progress="hold", max_batches_per_hour=None)
         conf = {"source": str(source), "folder": str(self.folder / "out"), "tasks": figures.tasks}
         run_id = self.airflow.api.trigger(DAG, conf)
-        self._wait_until_all(run_id, "deferred", PER_TASK * figures.tasks + 120)
+        self._wait_until_all(run_id, "deferred")
         self._watch_waiting(run_id)
         self.emulator.configure(progress="seconds:1")
-        self.airflow.api.wait_for_run(DAG, run_id, timeout=PER_TASK * figures.tasks + 240)
+        self.airflow.api.wait_for_run(DAG, run_id)
         figures.states = self._states(run_id)
         figures.cancelled = sum(b["status"] != "completed" for b in self.emulator.state()["batches"])
         log = (self.airflow.logs / "triggerer.log").read_text(errors="replace")
@@ -151,26 +154,30 @@ class _Course:
         figures.pages = sum(call["path"] == "/v1/batches" for call in made)
         figures.retrieves = sum(call["path"].startswith("/v1/batches/") for call in made)
 
-    def _wait_until_all(self, run_id: str, state: str, timeout: float) -> None:
-        deadline, said = time.monotonic() + timeout, 0
-        while (states := self._states(run_id))[state] < self.figures.tasks:
-            self.airflow.require_running()
-            if time.monotonic() > deadline or states["failed"]:
-                raise TimeoutError(f"not all tasks are {state}: {dict(states)}")
+    def _wait_until_all(self, run_id: str, state: str) -> None:
+        said = 0
+
+        def are_all() -> bool:
+            nonlocal said
+            states = self._states(run_id)
+            if states["failed"]:
+                raise RuntimeError(f"not all tasks are {state}: {dict(states)}")
             if states[state] >= said + 20:
                 said = states[state]
                 print(f"{said} of {self.figures.tasks} tasks are {state} ...", flush=True)
-            time.sleep(1)
+            return states[state] >= self.figures.tasks
+
+        what = f"all tasks are {state}"
+        self.airflow.patience.wait_until(what, are_all, state=lambda: dict(self._states(run_id)), tick=0.5)
 
     def _wait_for_triggerers(self) -> int:
         """Wait until every trigger is held, and return by how many triggerers."""
-        deadline = time.monotonic() + TAKE_UP
-        while (held := self._query("select triggerer_id, count(*) from trigger group by 1")) and None in dict(held):
-            self.airflow.require_running()
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"not all triggers are held: {dict(held)}")
-            time.sleep(0.2)
-        return len(held)
+
+        def held() -> dict[object, int]:
+            return dict(self._query("select triggerer_id, count(*) from trigger group by 1"))
+
+        self.airflow.patience.wait_until("all triggers are held", lambda: None not in held(), state=held)
+        return len(held())
 
     def _states(self, run_id: str) -> Counter[str]:
         found = self._query(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Airflow reads all of this when it is first imported, and it must never be a developer's own home.
 if "airflow" in sys.modules:
@@ -67,6 +68,10 @@ AIRFLOW_CONFIG = {
 SHARED = {"airflow": "airflow", "s3_server": "s3"}
 
 
+#: Times as many examples as a property test names are tried; `make thorough` sets it.
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "1"))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let tests that share a server go to one process, those of Airflow first: they take longest."""
@@ -74,7 +79,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture, group in SHARED.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.xdist_group(group))
+        if _takes_examples(getattr(item, "obj", None)):
+            item.add_marker(pytest.mark.property)
     items.sort(key=lambda item: "airflow" not in getattr(item, "fixturenames", ()))
+
+
+def _takes_examples(test: object) -> bool:
+    """Say whether it is a property test, and let none fail because the machine is slow."""
+    found = getattr(test, "_hypothesis_internal_use_settings", None)  # there is no public way to read them
+    if not isinstance(found, settings):
+        return False
+    checks = {*found.suppress_health_check, HealthCheck.too_slow}
+    given = settings(found, deadline=None, max_examples=EXAMPLES * found.max_examples, suppress_health_check=checks)
+    setattr(getattr(test, "__func__", test), "_hypothesis_internal_use_settings", given)  # noqa: B010
+    return True
 
 
 #: What no `repr`, message, log or serialised form may ever hold.

@@ -25,7 +25,7 @@ def rows(tmp_path: Path) -> Path:
 def call(*arguments: str, base_url: str = "http://127.0.0.1:9/v1") -> subprocess.CompletedProcess[str]:
     environment = {"OPENAI_API_KEY": "sk-secret-0123", "OPENAI_BASE_URL": base_url, "NO_COLOR": "1", "COLUMNS": "200"}
     command = [sys.executable, "-m", "airflow_provider_batch.cli", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def as_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -15,7 +13,6 @@ from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -180,36 +177,3 @@ def running_stub() -> Iterator[StubApi]:
         yield stub
     finally:
         stub.close()
-
-
-@contextmanager
-def slow_server(batch_ids: list[str], *, delay: float, looks: int) -> Iterator[str]:
-    """
-    Run a server in a process of its own, whose threads do not share a test's interpreter lock, and give its base URL.
-
-    :param delay: Seconds before each answer.
-    :param looks: Retrieves of a batch after which it has ended.
-    """
-    code = (
-        "import sys; from tests.api.stub import serve_slowly; "
-        f"serve_slowly({batch_ids!r}, delay={delay!r}, looks={looks!r})"
-    )
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.wait()
-
-
-def serve_slowly(batch_ids: list[str], *, delay: float, looks: int) -> None:
-    """Serve these batches, print the base URL, and stay."""
-    stub = StubApi()
-    for batch_id in batch_ids:
-        statuses = [*["in_progress"] * (looks - 1), "completed"]
-        replies = [Reply(body=batch(batch_id, status), delay=delay) for status in statuses]
-        stub.on("GET", f"/batches/{batch_id}", *replies)
-    print(stub.base_url, flush=True)
-    threading.Event().wait()

@@ -43,7 +43,7 @@ def create(client: BatchClient, file_id: str, **metadata: str) -> str:
 
 
 def ended(client: BatchClient, batch_id: str) -> Batch:
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + 600
     while not (batch := client.retrieve(batch_id)).has_ended:
         assert time.monotonic() < give_up, batch
     return batch

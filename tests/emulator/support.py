@@ -45,7 +45,7 @@ def submit(client: openai.OpenAI, lines: Sequence[Any], endpoint: str = CHAT, **
     return client.batches.create(input_file_id=file_id, endpoint=endpoint, completion_window="24h", **extra)  # type: ignore[arg-type]
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = 600.0) -> Any:
     """Return the first true value of `condition`; fail after some seconds."""
     give_up = time.monotonic() + seconds
     while time.monotonic() < give_up:

@@ -187,7 +187,7 @@ def test_files_are_fetched_side_by_side(tmp_path: Path, monkeypatch: pytest.Monk
 
     def fetched(place: Any) -> bytes:
         if int(place.name[0]) > 2:  # the first pieces are one row and two
-            meeting.wait(timeout=20)
+            meeting.wait(timeout=600)
         return fetch(place)
 
     monkeypatch.setattr(data_urls, "_fetched", fetched)
@@ -212,5 +212,5 @@ print(int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0
 def test_memory_is_bounded_however_many_images_there_are(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(PNG + bytes(1_000_000))
     command = [sys.executable, "-c", MEMORY, "600", str(tmp_path / "a.png"), str(tmp_path / "out")]
-    peak = int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout)
+    peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert peak < 300  # MB, of which 60 are there before the first row; the lines have 800

@@ -378,7 +378,7 @@ class TestWhatIsNotRead:
         meeting, read = threading.Barrier(8), parquet_files._footer
 
         def footer(file: Any) -> Any:
-            meeting.wait(timeout=20)
+            meeting.wait(timeout=600)
             return read(file)
 
         monkeypatch.setattr(parquet_files, "_footer", footer)

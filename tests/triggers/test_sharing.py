@@ -113,13 +113,13 @@ def names(count: int) -> list[str]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(600):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
 async def fired(*tasks: asyncio.Task[list[Any]]) -> list[Any]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(600):
         return [(await task)[0] for task in tasks]
 
 
@@ -277,7 +277,7 @@ class TestSharing:
 
         trigger = OpenAIBatchTrigger(conn_id, ["b0"], 0.02)
         trigger._log = logging.getLogger("dead")  # type: ignore[attr-defined]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(600):
             events = [event.payload async for event in trigger.filter_shared_stream(dead())]
         assert events[0]["ended"] == ["b0"]
 
@@ -288,7 +288,7 @@ class TestSharing:
 
         moment = time.time() + 0.2
         trigger = OpenAIBatchTrigger(conn_id, ["b0"], until=moment)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(600):
             events = [event.payload async for event in trigger.filter_shared_stream(silent())]
         assert events == [{"reason": "due", "ended": [], "active": 1}]
         assert time.time() >= moment

@@ -77,11 +77,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let tests that share a server go to one process, those of Airflow first: they take longest."""
     for item in items:
         for fixture, group in SHARED.items():
-            if fixture in getattr(item, "fixturenames", ()):
+            if fixture in getattr(item, "fixturenames", ()) or group in _parameters(item):
                 item.add_marker(pytest.mark.xdist_group(group))
         if _takes_examples(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.property)
     items.sort(key=lambda item: "airflow" not in getattr(item, "fixturenames", ()))
+
+
+def _parameters(item: pytest.Item) -> list[object]:
+    """Return the values of a test's parameters; one of the stores is "s3"."""
+    return (
+        list(item.callspec.params.values()) if isinstance(item, pytest.Function) and hasattr(item, "callspec") else []
+    )
 
 
 def _takes_examples(test: object) -> bool:

@@ -61,6 +61,8 @@ AIRFLOW_CONFIG = {
     "triggerer.triggerer_health_check_threshold": str(HEALTH_THRESHOLD),
     "triggerer.job_heartbeat_sec": "1",
     "triggerer.capacity": "1000",
+    # A machine that is busy with other things may take minutes to cancel.
+    "triggerer.on_kill_timeout": "1200",
     "openai_batch.lookup_quiet_period": "2",
 }
 

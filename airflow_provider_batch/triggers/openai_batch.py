@@ -19,6 +19,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 import msgspec
+from airflow.providers.common.compat.sdk import conf
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
@@ -34,8 +35,8 @@ from airflow_provider_batch.triggers.watcher import Waiting, shared, watch
 #: Seconds before the first look. A task that is woken while its worker still reports the deferral can be marked
 #: failed by Airflow 3.3 (apache/airflow#72716); no real batch ends sooner.
 FIRST_LOOK = 5.0
-#: Seconds. Airflow gives `on_kill` 30.
-KILL_TIMEOUT = 25.0
+#: Seconds for cancelling after a kill: a little less than Airflow waits for `on_kill`.
+KILL_TIMEOUT = max(5.0, conf.getfloat("triggerer", "on_kill_timeout", fallback=30.0) - 5.0)
 #: Bytes of batch ids, as JSON, that a trigger's arguments may hold.
 ID_BYTES = 7_000
 #: Seconds for reading ids from a ledger.

@@ -26,7 +26,7 @@ ROWS, SHARDS = 120, 3
 
 #: Where a worker is killed: each kind of API call and of storage write, before and after.
 CRASH_POINTS = (
-    "write r01-s00001.jsonl: visible",
+    "write r01-s00001*.jsonl: visible",
     "write ledger.json: not visible yet",
     "write events-*: not visible yet",
     "upload: before",
@@ -37,7 +37,7 @@ CRASH_POINTS = (
     "write part-*: not visible yet",
     "write part-*: visible",
     "write _manifest-*: visible",
-    "delete r01-s00001.jsonl: after",
+    "delete r01-s00001*.jsonl: after",
 )
 
 

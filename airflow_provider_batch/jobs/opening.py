@@ -227,11 +227,10 @@ def _begin(
 
 def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> Job:
     is_clear = request.era != ledger.era
-    # Only those that had ended before the clear: a person has seen that their results were not understood.
+    # Only what the clear has found so: a person has seen that it is not understood, or not to be told.
     is_on_purpose = is_clear and request.rerun != "never"
-    again = {shard.key for shard in ledger.shards_in("ended")} if is_on_purpose else ()
-    unknown = {shard.key for shard in ledger.shards_in("intended")} if is_on_purpose else ()
-    ledger = _leased(request, store, ledger, tools, era=request.era)
+    given_up = tuple(shard.key for shard in ledger.each_in("ended", "intended")) if is_on_purpose else ()
+    ledger = _leased(request, store, ledger, tools, era=request.era, given_up=given_up)
     asked_for = (request.destination, request.partition_by)
     is_moved = request.destination is not None and asked_for != (ledger.destination, ledger.partition_by)
     if is_moved:
@@ -250,7 +249,7 @@ def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger
         )
         ledger = store.record(ledger, Relanding(request.destination, request.partition_by))
     tools.log.info("Going on with job %s: %s", ledger.job, where_the_money_is(ledger, store.location.uri))
-    return Job(request, tools, store, ledger, again, unknown)
+    return Job(request, tools, store, ledger)
 
 
 def _with_changed_input(
@@ -323,6 +322,13 @@ def _begins_anew_after_time(request: JobRequest, ledger: Ledger) -> bool:
     return request.destination is None and _timed_out(ledger) and request.era != ledger.era
 
 
-def _leased(request: JobRequest, store: LedgerStore, ledger: Ledger, tools: Tools, era: int | None = None) -> Ledger:
+def _leased(
+    request: JobRequest,
+    store: LedgerStore,
+    ledger: Ledger,
+    tools: Tools,
+    era: int | None = None,
+    given_up: tuple[str, ...] = (),
+) -> Ledger:
     claim = mapped_instances.claim_of(request)
-    return store.record(ledger, Leased(owner=uuid.uuid4().hex, at=tools.clock(), era=era, claim=claim))
+    return store.record(ledger, Leased(uuid.uuid4().hex, tools.clock(), era=era, claim=claim, given_up=given_up))

@@ -7,7 +7,7 @@ is over.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn, assert_never
 
@@ -45,24 +45,10 @@ from airflow_provider_batch.jobs.waiting import Watch, progress_line
 
 
 class Job:
-    """
-    A job at work: one ledger, held under one lease.
+    """A job at work: one ledger, held under one lease."""
 
-    :param gives_up: Shards that are sent again on purpose where nobody can tell what their create has made.
-    :param sends_again: Shards whose results were not understood, and whose rows are paid for again on purpose.
-    """
-
-    def __init__(
-        self,
-        request: JobRequest,
-        tools: Tools,
-        store: LedgerStore,
-        ledger: Ledger,
-        sends_again: Collection[str] = (),
-        gives_up: Collection[str] = (),
-    ) -> None:
+    def __init__(self, request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> None:
         self.request, self.tools, self.store, self.ledger = request, tools, store, ledger
-        self.sends_again, self.gives_up = sends_again, gives_up
         self.seen: dict[str, Batch] = {}
         #: What came of it; None while it is not over.
         self.outcome: Outcome | None = None
@@ -340,15 +326,14 @@ class Job:
 
     def _stays_unknown(self, key: str, error: UnknownOutcomeError) -> None:
         self.tools.log.warning("%s", error)
-        if key in self.gives_up and isinstance(error, NotProvedAbsentError):
+        if self.ledger.shard(key).given_up and isinstance(error, NotProvedAbsentError):
             self._record(entries.Absent(key))
             self.tools.log.warning("Shard %s is sent again, since the task was cleared with a rerun.", key)
         else:
             self.undecided[key] = error
 
     def _land(self, shard: ShardRecord) -> None:
-        again = shard.key in self.sends_again
-        landed = collect(self.request, self.tools, self.store, self.ledger, shard, sends_again=again)
+        landed = collect(self.request, self.tools, self.store, self.ledger, shard)
         try:
             self._record(landed)
         except JobTakenError:

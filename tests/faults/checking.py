@@ -14,6 +14,7 @@ from airflow_provider_batch.jobs.ledger_files import is_ledger_file
 from tests.faults.scenarios import NEIGHBOUR, Scenario
 
 STRAY_STATE = "the state folder holds"
+NO_MANIFEST = "expected one manifest, found none"
 MANIFEST = "_manifest-*.json"
 BESIDE = ("_files-", "_unreadable-")
 #: What tells the attempt in a part's name: not the same in every course.
@@ -106,7 +107,7 @@ def _wrong(folder: Path, emulator: dict[str, Any]) -> list[str]:
     if touched:
         return touched
     if len(manifests) != 1:
-        return [f"expected one manifest, found {len(manifests)}"]
+        return [f"expected one manifest, found {len(manifests)}" if manifests else NO_MANIFEST]
     manifest = json.loads(manifests[0].read_text())
     standing = set(_files(table))
     in_folders = {name for name in standing if name.rpartition("/")[0] in manifest["files"]}

@@ -49,6 +49,7 @@ class Scenario:
     :param statuses: Rows of the table by status.
     :param batches: Batches that the API lets in.
     :param refused_creates: Whether how often the API refuses a create is a matter of timing.
+    :param is_stopped: Whether it ends without a table.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Scenario:
     limits: Mapping[str, Any] = field(default_factory=dict)
     late: float = 0.0
     refused_creates: bool = False
+    is_stopped: bool = False
 
     @property
     def loses_answers(self) -> bool:
@@ -93,6 +95,8 @@ def _for_shard(number: int, **rule: Any) -> list[dict[str, Any]]:
 
 _PASSING = {"kind": "http_error", "status": 503, "fraction": 0.3, "executions": 1}
 _WRONG = {"kind": "http_error", "status": 400, "executions": 1}
+_FAILS_IN_PASSING = {"kind": "refuse_file", "code": "server_error", "message": "Something went wrong, try again later."}
+_NOT_READABLE = _for_shard(2, kind="result_form", form="html")
 _NO_JSON = {"kind": "answer", "message": "Sorry, no JSON."}
 _NEVER = {"progress": "seconds:3600"}
 #: The folder of another deployment, and what its batches are known by.
@@ -335,6 +339,36 @@ SCENARIOS: tuple[Scenario, ...] = (
             {"kind": "lose_answer", "method": "POST", "path": "/v1/batches", "nth": 1},
             {"kind": "drop_connection", "method": "POST", "path": "/v1/batches", "nth": 2},
         ],
+    ),
+    Scenario(
+        "no readable answer: a result file that is a web page",
+        [Phase(ends="ResultsUnclearError")],
+        {},
+        3,
+        faults=[*_NOT_READABLE],
+        is_stopped=True,
+    ),
+    Scenario(
+        "no readable answer: given up by a clear, and paid again on purpose",
+        [Phase(ends="ResultsUnclearError"), Phase(request={"rerun": "failed_rows", "era": 1})],
+        {"succeeded": 25},
+        4,
+        faults=[*_NOT_READABLE],
+    ),
+    Scenario(
+        "result files in other forms, lines that say nothing, files that are not ready, a batch that fails in passing",
+        [Phase()],
+        {"succeeded": 25},
+        5,
+        faults=[
+            *_for_shard(1, kind="result_form", form="json_array", file="both"),
+            *_for_shard(2, kind="result_form", form="gzip", file="both"),
+            {"kind": "silent_line", "custom_id": "[37]", "executions": 1},
+            {"kind": "silent_line", "custom_id": "2[0-4]", "executions": 2},
+            {"kind": "file_not_ready", "count": 1, "status": 404, "message": "Input file not found"},
+            {**_FAILS_IN_PASSING, "times": 1},
+        ],
+        refused_creates=True,
     ),
     Scenario("no rows", [Phase()], {}, 0, rows=0),
 )

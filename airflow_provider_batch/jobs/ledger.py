@@ -276,7 +276,7 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     @property
     def round(self) -> int:
         """The latest round that was planned."""
-        return max((shard.round for shard in self.shards), default=1)
+        return self.index.last_round
 
     def cuts(self, round: int) -> list[Cut]:  # noqa: A002 - the field's own word
         """Return where the rows of a round were cut into shards."""
@@ -327,8 +327,8 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     @property
     def unplanned_rows(self) -> int:
         """Rows of the latest round that wait for another one."""
-        latest = self.round
-        return sum(s.landing.retry_rows for s in self.shards if s.landing is not None and s.round == latest)
+        latest = (self.shards[position].landing for position in self.index.in_last_round)
+        return sum(landing.retry_rows for landing in latest if landing is not None)
 
     def totals(self) -> Totals:
         """Sum up what has landed."""

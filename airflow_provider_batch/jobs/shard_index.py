@@ -24,12 +24,21 @@ class ShardIndex:
 
     :param positions: Key of a shard → its place in the ledger.
     :param groups: State, `HELD` or `UNTRIMMED` → the places of its shards.
+    :param last_round: The latest round that has shards, 1 without any.
+    :param in_last_round: The places of its shards.
     """
 
-    __slots__ = ("_groups", "_positions")
+    __slots__ = ("_groups", "_positions", "in_last_round", "last_round")
 
-    def __init__(self, positions: Mapping[str, int], groups: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self,
+        positions: Mapping[str, int],
+        groups: Mapping[str, tuple[int, ...]],
+        last_round: int,
+        in_last_round: tuple[int, ...],
+    ) -> None:
         self._positions, self._groups = positions, groups
+        self.last_round, self.in_last_round = last_round, in_last_round
 
     @classmethod
     def of(cls, shards: Sequence[ShardRecord]) -> ShardIndex:
@@ -40,7 +49,10 @@ class ShardIndex:
                 groups.setdefault(group, []).append(position)
         # The first of equal keys counts, as it would in a search from the start.
         positions = {shard.key: position for position, shard in reversed(list(enumerate(shards)))}
-        return cls(positions, {group: tuple(places) for group, places in groups.items()})
+        rounds = [shard.round for shard in shards]
+        last = max(rounds, default=1)
+        in_last = tuple(position for position, number in enumerate(rounds) if number == last)
+        return cls(positions, {group: tuple(places) for group, places in groups.items()}, last, in_last)
 
     def position(self, key: str) -> int:
         """Return the place of a shard; raise KeyError for an unknown key."""
@@ -70,7 +82,7 @@ class ShardIndex:
             places = groups.get(name, ())
             at = bisect_left(places, position)
             groups[name] = (*places[:at], position, *places[at:])
-        return ShardIndex(self._positions, groups)
+        return ShardIndex(self._positions, groups, self.last_round, self.in_last_round)
 
 
 def _groups_of(shard: ShardRecord) -> Iterator[str]:

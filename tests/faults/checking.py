@@ -126,10 +126,13 @@ def _wrong(folder: Path, emulator: dict[str, Any]) -> list[str]:
 
 
 def _stray(state: Path) -> list[str]:
-    files = (path for path in state.rglob("*") if path.is_file())
-    return sorted(
-        str(path.relative_to(state)) for path in files if path.name != ".lock" and not is_ledger_file(path.name)
-    )
+    files = [path for path in state.rglob("*") if path.is_file() and not _stays(path)]
+    return sorted(str(path.relative_to(state)) for path in files)
+
+
+def _stays(path: Path) -> bool:
+    """Whether a file is one that a job leaves: its ledger, and what mapped instances find theirs by."""
+    return path.name == ".lock" or is_ledger_file(path.name) or path.parent.name in ("inputs", "claims")
 
 
 def wrong_with_rows(scenario: Scenario, state: EndState, given: list[dict[str, Any]]) -> list[str]:

@@ -246,7 +246,8 @@ def _spec(endpoint: str, body: str | None, response_model: str | None, *, filter
 def _json(option: str, text: str, kind: type[_Json]) -> _Json:
     """Return what an option holds as JSON, or names a file of; raise ConfigurationError where it is of another kind."""
     try:
-        value = json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
+        # As bytes: a byte order mark, or the UTF-16 of PowerShell, is told by json itself.
+        value = json.loads(Path(text[1:]).read_bytes() if text.startswith("@") else text)
     except OSError as error:
         raise ConfigurationError(f"{option}: {text[1:]} cannot be read ({error}).") from error
     except ValueError as error:

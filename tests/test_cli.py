@@ -76,7 +76,7 @@ def test_a_table_is_partitioned_by_run_and_land(emulator: Emulator, rows: Path, 
 
 def test_an_input_is_checked_without_a_key_or_a_network(rows: Path, tmp_path: Path) -> None:
     body = tmp_path / "body.json"
-    body.write_text(json.dumps(BODY))
+    body.write_text(json.dumps(BODY), encoding="utf-16")  # as PowerShell writes files
     found = as_json(call("check", str(rows), "--body", f"@{body}", "--json"))
     assert (found["rows"], found["shards"]) == (5, 1)
     shown = call("check", str(rows), "--body", f"@{body}")

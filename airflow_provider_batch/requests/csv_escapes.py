@@ -47,67 +47,57 @@ class EscapedCsv:
         self._undecided = bool(form.quote) and form.escape_unquoted is None
         quote, escape, cut = map(re.escape, (self._quote, self._escape, self._delimiter))
         doubled = b"" if is_strict else rb"|%b%b" % (quote, quote)
-        within = rb"((?:[^%b%b]++|%b.%b)*+)" % (quote, escape, escape, doubled)
-        self._quoted = re.compile(quote + within + quote, re.DOTALL)
+        quoted = rb"%b((?:[^%b%b]++|%b.%b)*+)%b" % (quote, quote, escape, escape, doubled, quote)
         plain = rb"(?:[^%b\r\n%b]++|%b(?:\r\n|.))*+" % (cut, escape, escape) if self._in_all else rb"[^%b\r\n]*+" % cut
-        self._plain = re.compile(plain, re.DOTALL)
-        either = rb"%b(\r\n|.|\Z)" % escape
-        self._marks = re.compile(either + (rb"|%b%b" % (quote, quote) if quote else b""), re.DOTALL)
+        end = rb"(%b|\r\n|\n|\r|\Z)" % cut
+        either = rb"(?:%b|(?!%b)(%b))" % (quoted, quote, plain) if quote else rb"(?:(?!)()|(%b))" % plain
+        self._closed = re.compile(quoted, re.DOTALL)
+        self._either = re.compile(either + end, re.DOTALL)
+        following = rb"%b(\r\n|.|\Z)" % escape
+        self._marks = re.compile(following + (rb"|%b%b" % (quote, quote) if quote else b""), re.DOTALL)
         self._taken = {self._escape, self._delimiter, *_LINE_BREAKS, *([self._quote] if self._quote else _QUOTES)}
 
     def records(self, stream: ByteStream) -> Iterator[tuple[int, list[Field]]]:
         """Give (line it starts on, fields) of each record; blank lines are none."""
-        self._stream, self._buffer, self._position, self._ended = stream, b"", 0, False
+        buffer, position, ended = b"", 0, False
         self.line = line = 1
         record: list[Field] = []
         while True:
-            field, raw = self._field()
-            end = self._end()
-            if not end and not record and not raw:
+            match = self._either.match(buffer, position)
+            # Where a piece ends, the next one may go on with the field, or with its line break.
+            if match is None or (match.end() == len(buffer) and not ended):
+                self._check_open(buffer, position, is_end=ended)
+                more = stream.read(READ_BYTES)
+                buffer, position, ended = buffer[position:] + more, 0, not more
+                continue
+            quoted, plain, end = match.groups()
+            if not end and not record and match.end() == position:
                 return
-            record.append(field)
-            self.line += _line_breaks(raw)
+            position = match.end()
+            record.append(self._value(plain) if quoted is None else self._unescaped(quoted))
+            self.line += _line_breaks(plain if quoted is None else quoted)
             if end == self._delimiter:
                 continue
             self.line += 1
-            if len(record) > 1 or raw:
+            if len(record) > 1 or quoted is not None or plain:
                 yield line, record
             if not end:
                 return
             record, line = [], self.line
 
-    def _field(self) -> tuple[Field, bytes]:
-        """Return the next field's value and its bytes, once what ends it was read."""
-        while True:
-            is_quoted = bool(self._quote) and self._buffer.startswith(self._quote, self._position)
-            match = (self._quoted if is_quoted else self._plain).match(self._buffer, self._position)
-            # A line break may have two bytes: the field has ended for certain where two more are there.
-            if match is not None and (self._ended or match.end() + 2 <= len(self._buffer)):
-                self._position = match.end()
-                raw: bytes = match[0]
-                return (self._unescaped(match[1]) if is_quoted else self._value(raw)), raw
-            if self._ended:
-                self._refuse("expected a quote that closes the one in this row, found the end of the file.")
-            self._fill()
-
-    def _fill(self) -> None:
-        if len(self._buffer) - self._position > MAX_FIELD_BYTES:
+    def _check_open(self, buffer: bytes, position: int, *, is_end: bool) -> None:
+        """Raise SourceError where more bytes cannot make a field of those that are there."""
+        closed = self._closed.match(buffer, position) if self._quote else None
+        if closed is not None and closed.end() + 1 < len(buffer):
+            after = buffer[closed.end() : closed.end() + 2]
+            if not after.startswith((self._delimiter, b"\r", b"\n")):
+                found = after.decode("utf-8", "ignore")
+                cut = self._delimiter.decode()
+                self._refuse(f"expected {cut!r} or a line break after the closing quote, found {found!r}.")
+        if is_end:
+            self._refuse("expected a quote that closes the one in this row, found the end of the file.")
+        if len(buffer) - position > MAX_FIELD_BYTES:
             self._refuse(f"expected fields of at most {MAX_FIELD_BYTES >> 20} MB. Is a quote missing?")
-        more = self._stream.read(READ_BYTES)
-        self._buffer, self._position = self._buffer[self._position :] + more, 0
-        self._ended = not more
-
-    def _end(self) -> bytes:
-        """Take what ends a field: the delimiter, a line break, or nothing at the end of the file."""
-        rest = self._buffer[self._position : self._position + 2]
-        end = next((end for end in (self._delimiter, b"\r\n", b"\n", b"\r") if rest.startswith(end)), b"")
-        if not end and rest:
-            found = rest.decode("utf-8", "ignore")
-            self._refuse(
-                f"expected {self._delimiter.decode()!r} or a line break after the closing quote, found {found!r}."
-            )
-        self._position += len(end)
-        return end
 
     def _value(self, raw: bytes) -> Field:
         """Return the value of a field without quotes."""
@@ -130,8 +120,12 @@ class EscapedCsv:
         return bool(following & (self._taken | {b""}))
 
     def _unescaped(self, raw: bytes) -> bytes:
-        if self._escape not in raw and (not self._quote or self._quote not in raw):
-            return raw
+        doubled = bool(self._quote) and self._quote * 2 in raw
+        if self._escape not in raw:
+            return raw.replace(self._quote * 2, self._quote) if doubled else raw
+        before_quote = self._escape + self._quote
+        if self._quote and not doubled and raw.count(self._escape) == raw.count(before_quote):
+            return raw.replace(before_quote, self._quote)
         return self._marks.sub(self._meant, raw)
 
     def _meant(self, match: re.Match[bytes]) -> bytes:
@@ -159,4 +153,6 @@ class EscapedCsv:
 
 
 def _line_breaks(raw: bytes) -> int:
+    if b"\n" not in raw and b"\r" not in raw:
+        return 0
     return raw.count(b"\n") + raw.count(b"\r") - raw.count(b"\r\n")

@@ -276,7 +276,10 @@ def _cast(column: pa.Array, field: pa.Field, uri: str) -> pa.Array:
     try:
         return without_encoding(column, halves=False).cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        problem = f"a value cannot become {field.type}, the type of all files together ({error})."
+        problem = (
+            f"a value cannot become {field.type}, the type of all files together ({error}). Write the files with one "
+        )
+        problem += "type, or leave the column out with carry=[…]."
         raise SourceError(problem, file=uri, column=field.name) from error
 
 

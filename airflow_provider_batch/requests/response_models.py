@@ -119,7 +119,7 @@ def load_response_model(text: str) -> ResponseModel:
 
 def _schema_in(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise ConfigurationError(
             f"response_model: expected a .json file or module:Class, and {path} cannot be read ({error})."

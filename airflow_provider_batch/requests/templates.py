@@ -308,7 +308,10 @@ def _check_kind(accepts: Accepted | None, value: Any, where: str) -> None:
     if accepts is None or misfit(Accepted(accepts.kinds), value) is None:
         return
     given = "an object" if value == {} else "an array" if value == [] else shown(value)
-    more = " A column inside a longer text is text; alone it can be converted: {column:number}." if "{" in given else ""
+    more = ""
+    if isinstance(value, str) and value:
+        more = " What Airflow renders is text, unless the DAG has render_template_as_native_obj=True."
+        more = " A column inside a longer text is text; alone it converts: {column:number}." if "{" in value else more
     raise TemplateError(f"{where}: expected {accepts.called}, found {given}.{more}")
 
 

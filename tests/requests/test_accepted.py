@@ -160,8 +160,11 @@ class TestForms:
         assert [body["temperature"] for body in bodies] == [0.7, 1]
 
     def test_a_number_inside_a_longer_text_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(TemplateError, match=r"body\.temperature: expected a number, found the text '0\.\{t\}'"):
+        expected = r"body\.temperature: expected a number, found the text '0\.\{t\}'\. .*\{column:number\}"
+        with pytest.raises(TemplateError, match=expected):
             lines(tmp_path, [{"t": 5}], chat("x", temperature="0.{t}"))
+        with pytest.raises(TemplateError, match=r"found the text '0.5'. What Airflow renders is text, unless the DAG"):
+            lines(tmp_path, [{"t": 5}], chat("{t:text}", temperature="0.5"))
 
     @pytest.mark.parametrize(
         ("form", "value", "expected"),

@@ -25,6 +25,7 @@ from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.shard_files import LINES, shard_key_of
 from airflow_provider_batch.jobs.store import LEDGER, LedgerStore
+from airflow_provider_batch.jobs.table_claims import release_table
 from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.manifest import Manifest, Part, read_manifest, summary
@@ -73,6 +74,8 @@ def finish(action: Finish, request: JobRequest, tools: Tools, store: LedgerStore
             store.check_lease(ledger)
             _tidy(request, tools, store, ledger)  # before the end is recorded: what is stopped here is done again
             ledger = store.record(ledger, Finished(tools.clock()))
+    if (skipped or ledger.finished_at is not None) and request.destination is not None:
+        release_table(tools.resolve(request.destination), store)
     return Outcome(
         reason=action.reason,
         ledger=ledger,

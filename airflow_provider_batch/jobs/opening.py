@@ -57,6 +57,7 @@ from airflow_provider_batch.jobs.rounds import plan_rerun
 from airflow_provider_batch.jobs.runner import Job
 from airflow_provider_batch.jobs.shard_files import publish_shard
 from airflow_provider_batch.jobs.store import LedgerStore, job_folder
+from airflow_provider_batch.jobs.table_claims import check_claim, claim_table
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.requests.sources import Source, open_source
 from airflow_provider_batch.results.manifest import check_destination
@@ -96,7 +97,8 @@ def _opened(
 ) -> Job:
     if ledger is None:
         with store.holding(None):
-            return _begin(request, tools, store, source, asked, after=None)
+            job = _begin(request, tools, store, source, asked, after=None)
+        return _claimed(job)
     if changes and not (ledger.finished_at is None and request.on_changed_input == "reuse"):
         return _with_changed_input(request, tools, store, ledger, source, asked, changes)
     if ledger.finished_at is None and not ledger.lands_again:
@@ -181,7 +183,9 @@ def _begin(
     identity = request.identity if after is None else after.identity  # another index may have begun the job
     check_overlap(request, tools)
     if request.destination is not None:
-        check_destination(tools.resolve(request.destination), identity.job, request.if_exists)
+        destination = tools.resolve(request.destination)
+        check_destination(destination, identity.job, request.if_exists)
+        check_claim(destination, request.if_exists, tools, store)
     folder = store.shards(generation)
     records: list[ShardRecord] = []
 
@@ -231,6 +235,7 @@ def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger
     is_on_purpose = is_clear and request.rerun != "never"
     given_up = tuple(shard.key for shard in ledger.each_in("ended", "intended")) if is_on_purpose else ()
     ledger = _leased(request, store, ledger, tools, era=request.era, given_up=given_up)
+    claim_table(request, tools, store, ledger)
     asked_for = (request.destination, request.partition_by)
     is_moved = request.destination is not None and asked_for != (ledger.destination, ledger.partition_by)
     if is_moved:
@@ -282,7 +287,14 @@ def _next_generation(
 ) -> Job:
     with store.holding(ledger):
         store.archive(ledger)
-        return _begin(request, tools, store, source, asked, after=ledger)
+        job = _begin(request, tools, store, source, asked, after=ledger)
+    return _claimed(job)
+
+
+def _claimed(job: Job) -> Job:
+    """Claim the destination of a job that has just begun: its ledger proves whose the claim is."""
+    claim_table(job.request, job.tools, job.store, job.ledger)
+    return job
 
 
 def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> Job:

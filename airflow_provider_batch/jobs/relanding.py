@@ -16,6 +16,7 @@ from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.runner import Job
 from airflow_provider_batch.jobs.shard_files import missing_shards, publish_shard
 from airflow_provider_batch.jobs.store import LedgerStore
+from airflow_provider_batch.jobs.table_claims import claim_table
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.requests.sources import Source
 from airflow_provider_batch.results.manifest import check_destination
@@ -46,6 +47,7 @@ def land_again(
     restore_shards(request, tools, store, ledger, source)
     tools.log.info("The job is finished; its table is landed again from the batches that were paid for.")
     ledger = store.record(ledger, Relanding(request.destination, request.partition_by))
+    claim_table(request, tools, store, ledger)
     if not wholly:
         return ledger
     job = Job(request, tools, store, ledger)

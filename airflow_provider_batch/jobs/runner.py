@@ -41,6 +41,7 @@ from airflow_provider_batch.jobs.submission import (
     find_duplicates,
     may_own,
 )
+from airflow_provider_batch.jobs.table_claims import check_still_claimed
 from airflow_provider_batch.jobs.waiting import Watch, progress_line
 
 
@@ -228,6 +229,7 @@ class Job:
         if file_id is None:
             file_id = self._upload(shard)
             self._record(entries.Uploaded(shard.key, file_id))
+        check_still_claimed(request, self.tools, self.store, self.ledger)
         self._record(entries.Intended(shard.key, self.tools.clock()))
         number = self.ledger.shard(shard.key).intents[-1].number
         outcome = client.create(

@@ -78,8 +78,9 @@ class OpenAIBatchOperator(BaseOperator):
     :param data_urls: Columns of bytes, or of URIs of files, that ``body`` holds as ``data:image/png;base64,…``.
     :param max_shard_rows: Rows of one batch at the most, 1 to 50,000.
     :param max_shard_bytes: Bytes of one input file at the most, up to 200,000,000.
-    :param if_exists: What to do where another job's table stands in ``destination``: ``error``, ``append`` or
-        ``replace``.
+    :param if_exists: What to do where another job's table stands in ``destination``, or a job that is at work has
+        claimed the folder: ``error`` (which claims it too), ``append`` or ``replace``. Mapped instances that share a
+        ``destination`` need ``append``.
     :param partition_by: Column or columns of the table whose values become folders ``column=value`` below
         ``destination``, outermost first: carried columns, or ``status``, ``model`` and others with few values.
     :param raw: Rows whose response body is kept as JSON: ``errors``, ``all`` or ``none``.

@@ -9,6 +9,7 @@ The names of what a job leaves in its table's folder, and what stands there.
 | ``_unreadable-<job>-<shard>-<round>-<attempt>.txt`` | result lines that nobody could read, as they came |
 | ``_unreadable-<job>-<shard>-<round>-output.txt`` | a result file that was not understood, whole; ``-error`` too |
 | ``_replaced-<job>.json`` | a manifest whose table is being removed by `if_exists="replace"` |
+| ``_claim.json`` | whose table the folder is to have, while a job with `if_exists="error"` is at work |
 | ``_manifest-<job>.json`` | says what the table is; lists the others |
 
 A name says whose it is, so jobs that share a folder cannot touch each other's files; readers pass by what starts with
@@ -33,6 +34,8 @@ _PART = re.compile(rf"part-{_JOB}-(\d{{5,}})-(\d{{2,}}){_ATTEMPT}\.parquet")
 _UNREADABLE = re.compile(rf"_unreadable-{_JOB}-\d{{5,}}-\d{{2,}}{_ATTEMPT}(?:-output|-error)?\.txt")
 _REPLACED = re.compile(rf"_replaced-{_JOB}\.json")
 _MANIFEST = re.compile(rf"_manifest-{_JOB}\.json")
+#: Name of the file that holds the place for the table of a job at work, see `jobs/table_claims.py`.
+CLAIM = "_claim.json"
 #: Folders within each other that are looked into: more than anybody partitions by.
 PARTITION_DEPTH = 8
 

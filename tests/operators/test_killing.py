@@ -18,8 +18,8 @@ def test_a_task_that_works_on_the_job_of_another_index_asks_for_its_own_state(
     """Invariant 7: that the other index is done is no reason to cancel."""
     emulator.configure(progress="seconds:3600")
     tools = tools_for(emulator)
-    step_until_waiting(a_request(tmp_path, some_rows(5), map_index=0), tools)
-    job = step_until_waiting(a_request(tmp_path, some_rows(5), map_index=1), tools)
+    step_until_waiting(a_request(tmp_path, some_rows(5), map_index=0, if_exists="append"), tools)
+    job = step_until_waiting(a_request(tmp_path, some_rows(5), map_index=1, if_exists="append"), tools)
     states = {0: "success", 1: "running"}
 
     def state_of(*, map_index: int, **_: Any) -> str:

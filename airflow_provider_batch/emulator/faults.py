@@ -29,6 +29,7 @@ own fields).
 | `empty_string_file_ids` | batch | `""` stands for null | |
 | `empty_error_file` | batch | an error file of 0 bytes where there is none | |
 | `result_form` | batch | its result files come in another form, or with other ids | `form` "html", `file` "output" |
+| `loose_object` | batch | ISO times, counts as text, no zeros, `errors` a bare list with lines as text | |
 | `miscount` | batch | requests that failed are counted as completed | |
 | `upper_case_status` | batch | `COMPLETED` for `completed` | |
 | `null_endpoint` | batch | `endpoint` is null, as Azure's may be | |
@@ -101,6 +102,7 @@ BatchKind = Literal[
     "empty_string_file_ids",
     "empty_error_file",
     "result_form",
+    "loose_object",
     "miscount",
     "upper_case_status",
     "null_endpoint",

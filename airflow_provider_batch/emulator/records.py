@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -133,6 +134,10 @@ class BatchRecord(msgspec.Struct, kw_only=True):
 
     def to_api(self, now: float) -> dict[str, Any]:
         """Return the Batch object as it is at `now`."""
+        shown = self._whole(now)
+        return loosened(shown) if self.fault("loose_object") else shown
+
+    def _whole(self, now: float) -> dict[str, Any]:
         return {
             "id": self.id,
             "object": "batch",
@@ -189,3 +194,16 @@ class BatchRecord(msgspec.Struct, kw_only=True):
 def whole(time: float | None) -> int | None:
     """Return whole seconds; the API has no others."""
     return None if time is None else int(time)
+
+
+def loosened(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return a Batch object in the forms that compatible servers give its members."""
+    loose = {name: _iso(value) if name.endswith("_at") else value for name, value in batch.items()}
+    counts = {name: str(count) if count else None for name, count in batch["request_counts"].items()}
+    errors = (batch["errors"] or {}).get("data", [])
+    listed = [{**error, "line": error["line"] and str(error["line"])} for error in errors]
+    return {**loose, "request_counts": counts if any(counts.values()) else None, "errors": listed or ""}
+
+
+def _iso(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()

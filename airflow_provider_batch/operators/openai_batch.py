@@ -96,7 +96,7 @@ class OpenAIBatchOperator(BaseOperator):
     :param max_failed: Share (float) or count (int) of rows without success past which the task fails, after landing.
     :param on_changed_input: While batches of an old input are unfinished: ``fail``, ``resubmit`` or ``reuse``.
     :param rerun: What a cleared, finished job with the same input pays for again: ``never``, ``failed_rows`` or
-        ``all``. (templated)
+        ``all``; and whether a clear sends rows again whose paid answers may be lost or not understood. (templated)
     :param wait_for_completion: False submits all batches and returns; they have to fit in one wave.
     :param cancel_on_kill: Whether a task that is marked failed or success cancels its batches.
     :param cancel_on_timeout: Whether ``timeout`` cancels what still runs.

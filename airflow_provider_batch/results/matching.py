@@ -79,7 +79,8 @@ def doubt_about(matching: Matching, counts: Counts, *, left_out: int = 0) -> Dou
     odd = max(0, matching.odd - left_out)
     if counts.total > 0 and counts.completed + counts.failed > 0:
         return _counted(matching, counts, odd=odd, answered=matching.answered + left_out)
-    if odd:
+    # A line that cannot be read may hold the answers of several rows: all of them, where its breaks are not ours.
+    if odd or matching.unreadable_rows:
         return "not matched"
     nothing_came = matching.without_line == matching.rows and not left_out
     return "too few" if nothing_came and counts.status == statuses.COMPLETED else None

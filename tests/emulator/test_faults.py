@@ -287,6 +287,17 @@ BEGINNINGS = {
 }
 
 
+def test_a_batch_object_is_loose(client: openai.OpenAI, emulator: Emulator) -> None:
+    emulator.fault(kind="loose_object")
+    emulator.fault(kind="refuse_file", line=2, times=1)
+    refused, done = (run(client, chat_lines(3)).to_dict(warnings=False) for _ in range(2))
+    assert [error["line"] for error in refused["errors"]] == ["2"]
+    assert refused["request_counts"] is None
+    assert done["errors"] == ""
+    assert done["request_counts"] == {"total": "3", "completed": "3", "failed": None}
+    assert done["created_at"].endswith("+00:00")
+
+
 def test_failures_are_counted_as_completed(client: openai.OpenAI, emulator: Emulator) -> None:
     emulator.fault(kind="miscount")
     emulator.fault(kind="http_error", custom_id="r2")

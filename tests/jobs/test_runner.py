@@ -343,6 +343,14 @@ class TestARefusedFile:
         assert statuses(tmp_path) == {"failed": 1, "succeeded": 9}
         assert table(tmp_path, "row_number, error_code")[3] == (3, "invalid_request")
 
+    def test_is_understood_in_the_loose_forms_of_compatible_servers(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.fault(kind="loose_object")
+        emulator.fault(kind="refuse_file", line=4, code="invalid_request", message="No good.", times=1)
+        rows = some_rows(20)
+        run(a_request(tmp_path, rows), tools_for(emulator))
+        check_table(tmp_path, rows)
+        assert statuses(tmp_path) == {"failed": 1, "succeeded": 19}
+
     def test_for_the_account_stops_the_job_and_a_later_attempt_goes_on(
         self, emulator: Emulator, tmp_path: Path
     ) -> None:

@@ -36,6 +36,7 @@ NO_COUNTS = counts(0, 0, 0)
         # Nobody counts: any line that is nobody's may be that of any row without one.
         (Matching(rows=10, without_line=3, foreign=1), NO_COUNTS, "not matched"),
         (Matching(rows=10, without_line=3, unidentified=1), NO_COUNTS, "not matched"),
+        (Matching(rows=10, without_line=9, unreadable_rows=1), NO_COUNTS, "not matched"),
         (Matching(rows=10, without_line=10), NO_COUNTS, "too few"),
         (Matching(rows=10, without_line=10), Counts("expired"), None),
         # One line that is cut is an accident; all of them are a form that nobody here can read.

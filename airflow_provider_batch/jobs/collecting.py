@@ -9,9 +9,9 @@ import msgspec
 
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.client import BatchClient
-from airflow_provider_batch.api.objects import FileError
-from airflow_provider_batch.exceptions import JobError, NotFoundError
-from airflow_provider_batch.jobs.decisions import Limits, row_is_final
+from airflow_provider_batch.api.objects import Batch, FileError
+from airflow_provider_batch.exceptions import JobError, NotFoundError, ResultsMissingError
+from airflow_provider_batch.jobs.decisions import FILES_PATIENCE, Limits, row_is_final
 from airflow_provider_batch.jobs.entries import Landed, Trimmed
 from airflow_provider_batch.jobs.ledger import Landing, Ledger, ShardRecord
 from airflow_provider_batch.jobs.placing import NEEDS, Place, Placed, Placing
@@ -221,4 +221,14 @@ def _landing(landed: LandedShard, placed: Placed, at: float, *, closed: bool, li
         max_attempts=limits.max_attempts,
         max_rounds=limits.max_rounds,
         at=at,
+    )
+
+
+def files_never_came(shard: ShardRecord, seen: dict[str, Batch]) -> ResultsMissingError:
+    """Return the error for a batch that says `completed` and whose output file is nowhere."""
+    batch = seen[shard.batch_id or ""]
+    return ResultsMissingError(
+        f"Batch {batch.id} is {statuses.COMPLETED} with {batch.completed:,} of {batch.total:,} requests answered, and "
+        f"its output file has not appeared within {FILES_PATIENCE / 60:.0f} minutes. Nothing is sent again: "
+        "look the batch up in the vendor's dashboard, then retry the task, which asks for the files once more."
     )

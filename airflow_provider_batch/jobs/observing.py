@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.objects import Batch
-from airflow_provider_batch.exceptions import NotFoundError, ResultsMissingError
-from airflow_provider_batch.jobs.decisions import FILES_PATIENCE
-from airflow_provider_batch.jobs.ledger import ShardRecord
+from airflow_provider_batch.exceptions import NotFoundError
 from airflow_provider_batch.jobs.looking import FEW
 
 #: Pages that are read before the rest is retrieved one by one: other people's batches can fill an account's list.
@@ -52,13 +49,3 @@ def _retrieve(client: BatchClient, batch_id: str) -> Batch:
             code=error.code,
             param=error.param,
         ) from error
-
-
-def files_never_came(shard: ShardRecord, seen: dict[str, Batch]) -> ResultsMissingError:
-    """Return the error for a batch that says `completed` and whose output file is nowhere."""
-    batch = seen[shard.batch_id or ""]
-    return ResultsMissingError(
-        f"Batch {batch.id} is {statuses.COMPLETED} with {batch.completed:,} of {batch.total:,} requests answered, and "
-        f"its output file has not appeared within {FILES_PATIENCE / 60:.0f} minutes. Nothing is sent again: "
-        "look the batch up in the vendor's dashboard, then retry the task, which asks for the files once more."
-    )

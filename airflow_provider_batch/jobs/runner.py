@@ -25,11 +25,11 @@ from airflow_provider_batch.exceptions import (
 from airflow_provider_batch.jobs import actions, decisions, entries, refusals
 from airflow_provider_batch.jobs.actions import Finish, Wait
 from airflow_provider_batch.jobs.cancelling import cancel, cancel_duplicates, see_cancelled, unheard
-from airflow_provider_batch.jobs.collecting import collect, trim, withdraw_landing
+from airflow_provider_batch.jobs.collecting import collect, files_never_came, trim, withdraw_landing
 from airflow_provider_batch.jobs.entries import Entry
 from airflow_provider_batch.jobs.finishing import Outcome, finish, where_the_money_is
 from airflow_provider_batch.jobs.ledger import Ending, Ledger, ShardRecord
-from airflow_provider_batch.jobs.observing import files_never_came, look_at
+from airflow_provider_batch.jobs.observing import look_at
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.rounds import plan_round
 from airflow_provider_batch.jobs.shard_files import request_lines_of

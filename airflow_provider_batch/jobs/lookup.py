@@ -26,6 +26,7 @@ from typing import Literal, Protocol
 from airflow_provider_batch.api.answers import MAX_PAGE, Page
 from airflow_provider_batch.api.bounds import MAX_PAGES
 from airflow_provider_batch.api.objects import Batch
+from airflow_provider_batch.exceptions import ApiRefusedError, NotFoundError
 
 #: Key of the intent in a batch's metadata.
 INTENT_KEY = "airflow_batch_intent"
@@ -223,7 +224,13 @@ def _pages(client: Lists, seen: Search) -> Iterator[Page]:
     after: str | None = None
     claims_more = False
     while True:
-        page = client.list_page(after=after)
+        try:
+            page = client.list_page(after=after)
+        except (ApiRefusedError, NotFoundError):
+            if after is None:
+                raise
+            seen.gap = "it cannot be asked for what follows a batch"
+            return
         if not page.batches:
             if page.unread:
                 seen.take(page)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_batch.api.answers import Page
 from airflow_provider_batch.api.objects import Batch
+from airflow_provider_batch.exceptions import ApiRefusedError
 from airflow_provider_batch.jobs import lookup
 from airflow_provider_batch.jobs.lookup import INTENT_KEY, SHORT, SLACK, Marks, search
 
@@ -148,6 +149,23 @@ class TestAbsence:
                 return replace(super().list_page(after=after, limit=limit), unread=1)
 
         assert "cannot be read" in str(search(Unread(older(5)), MARKS, ANCHOR).gap)
+
+    def test_is_not_concluded_from_a_page_of_which_nothing_can_be_read(self) -> None:
+        class Unread(Account):
+            def list_page(self, *, after: str | None = None, limit: int = 100) -> Page:
+                return Page((), None, unread=3)
+
+        assert "cannot be read" in str(search(Unread([]), MARKS, ANCHOR).gap)
+
+    def test_is_not_concluded_where_the_service_refuses_after(self) -> None:
+        class Refusing(Account):
+            def list_page(self, *, after: str | None = None, limit: int = 100) -> Page:
+                if after is not None:
+                    raise ApiRefusedError("Unknown parameter: 'after'.")
+                return super().list_page(limit=limit)
+
+        assert "cannot be asked" in str(search(Refusing(older(5)), MARKS, ANCHOR).gap)
+        assert search(Refusing([ours(), *older(5)]), MARKS, ANCHOR).found == [ours()]
 
     def test_is_not_concluded_from_batches_that_tell_neither_name_nor_file(self) -> None:
         bare = ours(metadata={}, input_file_id=None)

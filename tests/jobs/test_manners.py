@@ -203,6 +203,18 @@ def test_a_clock_that_is_wrong_is_no_reason_to_pay_twice(
     check_paid_once(emulator)
 
 
+@pytest.mark.parametrize("skew", SKEWS)
+def test_a_wait_is_told_to_the_trigger_in_the_time_of_its_machine(
+    emulator: Emulator, tmp_path: Path, skew: float
+) -> None:
+    emulator.configure(clock_skew=skew, progress="hold")
+    tools = job_clock(emulator)
+    wait = open_job(a_request(tmp_path, some_rows(5)), tools).advance()
+    assert wait is not None
+    assert wait.until == pytest.approx(time.time() + skew + LIMITS.timeout, abs=60)
+    assert tools.wall(wait.until) == pytest.approx(time.time() + LIMITS.timeout, abs=60)
+
+
 @pytest.mark.parametrize("leap", [-86_400.0, 86_400.0])
 @pytest.mark.parametrize("tells_time", [True, False], ids=["with Date", "without"])
 @pytest.mark.parametrize("fault", [LOST, DROPPED], ids=["lost", "dropped"])

@@ -1,6 +1,6 @@
 r"""
-What a CSV file may be other than what it is read as, each told by bytes that are cheap to look for: an escape before a
-quote, ``\N`` for null, a byte order mark between joined files, a quote that nothing closes.
+What a CSV file may be other than what it is read as, each told by bytes that are cheap to look for: a backslash before
+a quote, a delimiter or a line break, ``\N`` for null, a byte order mark between joined files, an open quote at the end.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import csv
 import io
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from airflow_provider_batch.exceptions import SourceError
@@ -34,9 +35,10 @@ class Doubts:
         form = layout.form
         self._file, self._layout = file, layout
         self._quote = form.quote.encode()
-        self._signs = {UTF8_BOM: _check_marks}
-        if form.quote and form.escape is None:
-            self._signs[b"\\" + self._quote] = _check_backslashes
+        self._signs: dict[bytes, Callable[[FoundFile, Layout], None]] = {UTF8_BOM: _check_marks}
+        if form.escape is None:
+            for character in filter(None, (form.quote, layout.delimiter, "\n", "\r")):
+                self._signs[f"\\{character}".encode()] = partial(_check_backslashes, before=character)
         if form.null_values is None:
             self._signs[rb"\N"] = _check_nulls
         self._found: list[bytes] = []
@@ -60,25 +62,32 @@ class Doubts:
         :param is_end: Whether the whole file was read.
         """
         while self._found:
-            sign = self._found.pop()
-            self._signs.pop(sign)(self._file, self._layout)
+            check = self._signs.pop(self._found.pop(0))
+            check(self._file, self._layout)
+            if isinstance(check, partial):  # it looked at the whole file, whatever the backslashes stand before
+                self._signs = {sign: other for sign, other in self._signs.items() if not isinstance(other, partial)}
+                self._found = [sign for sign in self._found if sign in self._signs]
         if is_end and self._quotes % 2:
             _check_closed(self._file, self._layout)
 
 
-def _check_backslashes(file: FoundFile, layout: Layout) -> None:
-    """Raise where a backslash before a quote is not, without any doubt, a character like any other."""
+def _check_backslashes(file: FoundFile, layout: Layout, before: str) -> None:
+    """
+    Raise where a backslash is not, without any doubt, a character like any other.
+
+    :param before: A quote, the delimiter or a line break: what one stands before.
+    """
     doubled = _is_doubled(file, layout)
     escaped = _is_escaped(file, layout)
-    if doubled and not escaped:
+    if (doubled and not escaped) or not (doubled or escaped or before == layout.form.quote):
         return
-    sign = f"\\{layout.form.quote}"
-    line = _first_line(file, layout, re.compile(re.escape(sign)))
+    called = {"\n": "a line break", "\r": "a line break"}.get(before, before)
+    line = _first_line(file, layout, re.compile(re.escape(f"\\{before}")))
     escape, none = shown("escape", "\\"), shown("escape", "")
-    if escaped and not doubled:
-        problem = f"expected a quote to be doubled within quotes, found {sign}, as Spark, MySQL and Hive write it."
+    if escaped and not doubled and before == layout.form.quote:
+        problem = f"expected a quote to be doubled within quotes, found \\{before}, as Spark, MySQL and Hive write it."
         raise SourceError(f"{problem} Give {escape}.", file=file.uri, line=line)
-    problem = f"found {sign}: a quote that a backslash escapes, or a backslash that is text?"
+    problem = f"found a backslash before {called}: one that escapes it, or one that is text?"
     raise SourceError(f"{problem} Give {escape} for the first, {none} for the second.", file=file.uri, line=line)
 
 

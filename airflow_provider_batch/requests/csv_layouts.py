@@ -185,6 +185,6 @@ def _other_delimiter(file: FoundFile, head: bytes, layout: Layout, begun: list[R
             continue
         given = replace(layout, delimiter=other, dialect={**layout.dialect, "delimiter": other})
         found = [len(record) for _, record, _ in _first_records(file, head, given)]
-        if found[0] > widths[0] and len(set(found)) == 1:
+        if found[0] > widths[0] and (widths[0] == 1 or len(set(found)) == 1):
             return other
     return None

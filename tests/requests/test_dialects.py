@@ -83,20 +83,34 @@ class TestAgainstPythonsReader:
             options = {"quote": None, "escape": "\\", "null_values": ["no such field"]}
             assert read(tmp_path, content.encode(), "a.tsv", **options) == rows
 
-    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(rows=TABLES, every=st.booleans())
-    def test_without_options_escaped_quotes_are_read_right_or_refused(
-        self, tmp_path: Path, rows: list[list[str]], every: bool
-    ) -> None:
-        """As Spark writes them: escapes within quotes, every text with a quote, a backslash or a delimiter quoted."""
-        content = written(rows, doublequote=False, escapechar="\\", quoting=csv.QUOTE_ALL)
-        try:
-            found = read(tmp_path, content.encode())
-        except SourceError:
-            return
-        plain = [row for row in rows if not any("\\" in text for text in row)]
-        assert not any('"' in text for row in rows for text in row)
-        assert [row for row in found if not any("\\" in text for text in row)] == plain
+
+#: Pieces of texts that dialects treat in ways of their own; two backslashes are two in every file without `escape`.
+PIECES = st.sampled_from(['"', "\\", ",", ";", "\t", "|", "a", "1", " ", "\n", "\\N", '"a"', '\\"', "\\n"])
+DIALECTS = st.fixed_dictionaries(
+    {
+        "delimiter": st.sampled_from([",", ",", ";", "\t", "|"]),
+        "quoting": st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONE]),
+        "doublequote": st.booleans(),
+    }
+)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(st.lists(st.lists(PIECES, max_size=4).map("".join), min_size=2, max_size=2), min_size=1, max_size=3),
+    dialect=DIALECTS,
+)
+def test_without_options_a_table_of_any_writer_is_read_right_or_refused(
+    tmp_path: Path, rows: list[list[str]], dialect: dict[str, Any]
+) -> None:
+    """Never other text than was written."""
+    escapes = {"escapechar": "\\"} if dialect["quoting"] == csv.QUOTE_NONE or not dialect["doublequote"] else {}
+    content = written(rows, **dialect, **escapes)
+    try:
+        found = read(tmp_path, content.encode())
+    except SourceError:
+        return
+    assert "\\\\" in content or [[text or "" for text in row] for row in found] == rows
 
 
 class TestEscapes:
@@ -116,7 +130,7 @@ class TestEscapes:
 
     @pytest.mark.parametrize("content", [b'id,text\n1,5\\" disk\n', b'id,text\n1,x\\"\n2,"a"\n'])
     def test_what_both_readings_fit_has_to_be_stated(self, tmp_path: Path, content: bytes) -> None:
-        with pytest.raises(SourceError, match=r"line 2: found .*escapes, or a backslash that is text"):
+        with pytest.raises(SourceError, match=r"line 2: found a backslash before \".*escapes it, or"):
             read(tmp_path, content)
         assert read(tmp_path, content, escape=None) == read(tmp_path, content, escape="")
         assert "\\" in read(tmp_path, content, escape="")[0][1]
@@ -195,6 +209,7 @@ class TestDelimiters:
 
     def test_one_column_is_no_other_delimiter(self, tmp_path: Path) -> None:
         assert read(tmp_path, b'text\na;b\n"c,d"\n') == [["a;b"], ["c,d"]]
+        assert read(tmp_path, b'"id;text"\n1;2\n') == [["1;2"]]
         assert read(tmp_path, b"id;text\n1;2\n", delimiter=",") == [["1;2"]]
 
     def test_tabs_are_what_a_tsv_has(self, tmp_path: Path) -> None:
@@ -215,10 +230,18 @@ class TestDelimiters:
         assert read(tmp_path, b'id,text\n1,"a\n', quote=None) == [["1", '"a']]
 
     def test_a_delimiter_after_a_backslash_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(
-            SourceError, match=r"line 2: expected 2 fields.*A backslash stands before a delimiter.*quote"
-        ):
+        with pytest.raises(SourceError, match=r"line 2: found a backslash before ,: one that escapes it"):
             read(tmp_path, b"id,text\n1,a\\,b\n")
+        assert read(tmp_path, b"id,text\n1,a\\,b\n", escape="\\", quote="") == [["1", "a,b"]]
+        hint = r"line 2: expected 2 fields.*A backslash stands before a delimiter.*quote"
+        with pytest.raises(SourceError, match=hint):
+            read(tmp_path, b"id,text\n1,a\\,b,c\n")
+
+    def test_backslashes_at_the_end_of_fields_are_text(self, tmp_path: Path) -> None:
+        content = b"id,text\nC:\\a\\,D:\\b\\\nE:\\,x\n"
+        assert read(tmp_path, content) == [["C:\\a\\", "D:\\b\\"], ["E:\\", "x"]]
+        with pytest.raises(SourceError, match=r"line 2: found a backslash before a line break"):
+            read(tmp_path, b"id,text\n1,D:\\\n\n")
 
 
 class TestEncodings:

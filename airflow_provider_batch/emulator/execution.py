@@ -260,7 +260,10 @@ class Execution:
         except CallError as problem:
             written = result_lines.answered(line_id, line.custom_id, request_id, problem.status, problem.body())
             return _Result(written, problem.status, in_output=False)
-        written = result_lines.answered(line_id, line.custom_id, request_id, 200, reply.body)
+        body = reply.body
+        if line.rule("several_messages") and batch.endpoint == "/v1/responses":
+            body = result_lines.in_several_messages(body)
+        written = result_lines.answered(line_id, line.custom_id, request_id, 200, body)
         return _Result(written, 200, in_output=True, tokens=reply.tokens, raw=reply.raw)
 
     def _finish(

@@ -13,6 +13,7 @@ own fields).
 | `refusal` | line | the model refuses | `message` |
 | `truncated` | line | the answer is cut: `finish_reason` length, or status `incomplete` | |
 | `answer` | line | the answer is this text, whatever schema was asked for | `message` |
+| `several_messages` | line | a response holds its message cut off, whole, and whole again | |
 | `raw_separators` | line | the answer holds U+2028, U+2029 and U+0085, written raw | |
 | `lone_surrogate` | line | the answer ends in half an emoji, as an escape | |
 | `body_as_string` | line | `response.body` is JSON in a string | |
@@ -84,6 +85,7 @@ LineKind = Literal[
     "refusal",
     "truncated",
     "answer",
+    "several_messages",
     "raw_separators",
     "lone_surrogate",
     "body_as_string",

@@ -69,6 +69,19 @@ def ended_early(line_id: str, custom_id: str, ending: str) -> dict[str, Any]:
     return not_run(line_id, custom_id, f"batch_{ending}", message)
 
 
+def in_several_messages(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a response whose message comes three times: cut off, whole, and whole again."""
+    output: list[Any] = []
+    for item in body.get("output") or ():
+        if item["type"] == "message":
+            parts = [
+                {**part, "text": part["text"][: len(part["text"]) // 2]} for part in item["content"] if "text" in part
+            ]
+            output += [{**item, "status": "incomplete", "content": parts}, item]
+        output.append(item)
+    return {**body, "output": output}
+
+
 def spoiled(encoded: bytes, line_id: str, rules: Sequence[FaultRule]) -> bytes:
     """Return what is written for a line, line breaks included, with the faults that are about writing."""
     kinds = {rule.kind: rule for rule in rules}

@@ -59,7 +59,7 @@ COMMON: Mapping[str, str] = {
 #: What is different at one endpoint.
 _OWN: Mapping[Endpoint, Mapping[str, str]] = {
     Endpoint.RESPONSES: {
-        "text": "the answer, without messages that are commentary on the work",
+        "text": "the answer: of several messages the last complete one, without commentary on the work",
         "finish_reason": "completed, or why the response is incomplete",
         "reasoning": "what the model says of its thinking and, beside an answer, of its work",
         "tool_calls": "calls of the request's and the API's own tools; arguments as they came, objects as JSON",

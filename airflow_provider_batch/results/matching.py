@@ -77,7 +77,8 @@ def doubt_about(matching: Matching, counts: Counts, *, left_out: int = 0) -> Dou
     if not matching.without_line:
         return None
     odd = max(0, matching.odd - left_out)
-    if counts.total > 0 and counts.completed + counts.failed > 0:
+    # Counts that are lower than what came are stale, or no counts at all.
+    if counts.total > 0 and counts.completed + counts.failed >= max(1, matching.answered):
         return _counted(matching, counts, odd=odd, answered=matching.answered + left_out)
     # A line that cannot be read may hold the answers of several rows: all of them, where its breaks are not ours.
     if odd or matching.unreadable_rows:

@@ -66,6 +66,17 @@ def test_an_error_status_can_stand_in_the_output_file(client: openai.OpenAI, emu
     assert batch.error_file_id is None
 
 
+def test_a_response_has_several_messages(client: openai.OpenAI, emulator: Emulator) -> None:
+    emulator.fault(kind="several_messages")
+    batch = run(client, [line("r1", {"model": "gpt-4o-mini", "input": "Say much."}, RESPONSES)], RESPONSES)
+    (result,) = results(client, batch.output_file_id).values()
+    messages = [item for item in result["response"]["body"]["output"] if item["type"] == "message"]
+    texts = [message["content"][0]["text"] for message in messages]
+    assert [message["status"] for message in messages] == ["incomplete", "completed", "completed"]
+    assert texts[1] == texts[2] != texts[0]
+    assert texts[1].startswith(texts[0])
+
+
 def test_a_line_says_nothing_of_its_request(client: openai.OpenAI, emulator: Emulator) -> None:
     emulator.fault(kind="silent_line", custom_id="r2")
     batch = run(client, chat_lines(3))

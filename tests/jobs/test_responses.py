@@ -75,6 +75,11 @@ class TestAWholeJob:
         assert found == ("DATE", "TIMESTAMP WITH TIME ZONE", "VARCHAR[]")
         assert table(tmp_path, "distinct unnest(parsed.first.colours)", "1") == [("blue",), ("red",)]
 
+    def test_parses_the_last_whole_message_of_an_answer_in_several(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.fault(kind="several_messages", fraction=0.5)
+        run(asking(tmp_path, some_rows(12), spec=RESPONSES, body=RESPONSES_BODY), tools_for(emulator))
+        assert table(tmp_path, f"count(*) filter ({LANDED}), count(parsed)", "1") == [(12, 12)]
+
     def test_keeps_what_is_invalid_with_its_text_and_reason_and_never_sends_it_again(
         self, emulator: Emulator, tmp_path: Path
     ) -> None:

@@ -39,6 +39,8 @@ NO_COUNTS = counts(0, 0, 0)
         (Matching(rows=10, without_line=9, unreadable_rows=1), NO_COUNTS, "not matched"),
         (Matching(rows=10, without_line=10), NO_COUNTS, "too few"),
         (Matching(rows=10, without_line=10), Counts("expired"), None),
+        # Counts that are behind what came say nothing.
+        (Matching(rows=10, without_line=3, foreign=3), counts(3), "not matched"),
         # One line that is cut is an accident; all of them are a form that nobody here can read.
         (Matching(rows=10, unreadable_rows=1), counts(10), None),
         (Matching(rows=10, unreadable_rows=10), counts(10), "not matched"),

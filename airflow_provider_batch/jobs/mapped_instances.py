@@ -41,6 +41,8 @@ INPUTS, CLAIMS = "inputs", "claims"
 VERSION = 1
 #: Seconds between two looks at an instance that may have been cleared and has not said what its input is now; how many.
 PAUSE, PAUSES = 2.0, 30
+#: How often a claim is tried while another attempt writes to the ledger.
+CLAIM_TRIES = 10
 #: States of a task instance that was not cleared since it last worked on its job.
 UNCLEARED = frozenset(
     {"deferred", "up_for_retry", "up_for_reschedule", "success", "failed", "skipped", "upstream_failed"}
@@ -72,23 +74,36 @@ def find_moved(request: JobRequest, tools: Tools, asked: Fingerprint) -> tuple[L
     for folder, is_certain in _candidates(request, asked):
         store = LedgerStore(folder)
         try:
-            ledger = store.load()
+            ledger = _claimed_if_free(request, tools, store, asked)
         except StorageError as error:
             if is_certain:  # a job of this very input: whether it was paid for is not known
                 raise
             tools.log.warning("%s is left out of the search for this input's job: %s", folder, error)
             continue
-        if ledger is None or ledger.destination != request.destination or ledger.fingerprint.changes(asked):
-            continue
-        if not _is_free(request, tools, store, ledger):
-            continue
-        try:
-            ledger = claim(request, tools, store, ledger)
-        except JobTakenError:
-            continue
-        tools.log.info("This input's job is that of map index %s: the order has changed.", ledger.identity.map_index)
-        return store, ledger
+        if ledger is not None:
+            index = ledger.identity.map_index
+            tools.log.info("This input's job is that of map index %s: the order has changed.", index)
+            return store, ledger
     return None
+
+
+def _claimed_if_free(request: JobRequest, tools: Tools, store: LedgerStore, asked: Fingerprint) -> Ledger | None:
+    """Claim a ledger if it has this input and no instance works on it; None otherwise."""
+    for _ in range(CLAIM_TRIES):
+        ledger = store.load()
+        if ledger is None or ledger.destination != request.destination or ledger.fingerprint.changes(asked):
+            return None
+        if not _is_free(request, tools, store, ledger):
+            return None
+        try:
+            return claim(request, tools, store, ledger)
+        except JobTakenError:
+            taken = store.load()
+            if taken is None or is_own(request, taken):  # by another attempt of this instance: it has found its job
+                raise
+    raise JobTakenError(
+        f"{store.location}: other instances write to this job, which has the same input; retry the task."
+    )
 
 
 def claim(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> Ledger:
@@ -107,10 +122,21 @@ def is_own(request: JobRequest, ledger: Ledger) -> bool:
     return request.identity.map_index < 0 or ledger.claimed_by.map_index == request.identity.map_index
 
 
-def leave(request: JobRequest, ledger: Ledger) -> None:
-    """Say that this instance has another input now, so that its job may be taken by the one that has got that."""
-    if request.clear_number > 0:
-        _write_claim(request, _Claimed(VERSION, ledger.job, has_left=True))
+def leave(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> Ledger:
+    """
+    Say that this instance has another input now, so that its job may be taken by the one that has got that.
+
+    An earlier attempt of this instance that is still at work on the job loses its lease.
+    """
+    if request.clear_number == 0:
+        return ledger
+    _write_claim(request, _Claimed(VERSION, ledger.job, has_left=True))
+    if not is_own(request, ledger) or ledger.finished_at is not None:
+        return ledger
+    try:
+        return store.record(ledger, Leased(owner=uuid.uuid4().hex, at=tools.clock()))
+    except JobTakenError:
+        return store.load() or ledger
 
 
 def keep(request: JobRequest, ledger: Ledger) -> None:

@@ -160,7 +160,7 @@ def _find(
     is_mapped = request.identity.map_index >= 0
     if is_mapped and (ledger is None or changes or not is_own(request, ledger)):
         if ledger is not None:
-            mapped_instances.leave(request, ledger)
+            ledger = mapped_instances.leave(request, tools, store, ledger)
         moved = mapped_instances.find_moved(request, tools, asked)
         if moved is not None:
             return request, *moved, []

@@ -318,6 +318,34 @@ SCENARIOS: tuple[Scenario, ...] = (
         faults=[{**_NO_VIDEO, "times": 2}],
     ),
     Scenario(
+        "a twin: equal input of another mapped instance, whose table is replaced",
+        [Phase(request={"map_index": 7}), Phase(request={"map_index": 8, "if_exists": "replace"})],
+        {"succeeded": 15},
+        4,
+        rows=15,
+    ),
+    Scenario(
+        "a clear that moves the input of an instance in flight to another one",
+        [
+            Phase(style="one advance", request={"map_index": 7}, ends="waits"),
+            Phase(request={"map_index": 8, "era": 1, "clear_number": 1}),
+        ],
+        {"succeeded": 15},
+        2,
+        rows=15,
+    ),
+    Scenario(
+        "a clear that swaps inputs, with the table gone",
+        [
+            Phase(request={"map_index": 7}),
+            Phase(request={"map_index": 8, "rows": 5, "if_exists": "replace"}),
+            Phase(before=_remove_table, request={"map_index": 8, "era": 1, "clear_number": 1}),
+        ],
+        {"succeeded": 15},
+        3,
+        rows=15,
+    ),
+    Scenario(
         "a neighbour with the same DAG, task and run on the account",
         [Phase(style="one advance", deployment=NEIGHBOUR, request={"metadata": _OF_NEIGHBOUR}, ends="waits"), Phase()],
         {"succeeded": 25},

@@ -18,6 +18,7 @@ from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import JobTakenError, StorageError
+from airflow_provider_batch.jobs import mapped_instances
 from airflow_provider_batch.jobs.opening import open_job, resume_job
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.jobs.store import LedgerStore, job_folder
@@ -246,3 +247,53 @@ class TestOpening:
 
 def _break(request: JobRequest) -> None:
     LedgerStore(job_folder(request.state, request.identity)).location.write(b"\x00")
+
+
+def test_an_attempt_that_loses_the_moved_job_to_another_of_its_instance_begins_none(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was held between reading the ledger and claiming it; beginning a new generation would pay again."""
+    tools = tools_for(emulator)
+    run(instance(tmp_path, "a", 0), tools)
+    run(instance(tmp_path, "b", 1), tools)
+    claim = mapped_instances.claim
+
+    def overtaken(*args: Any) -> Any:
+        monkeypatch.undo()
+        run(instance(tmp_path, "a", 1, clear_number=1), tools)
+        return claim(*args)
+
+    monkeypatch.setattr(mapped_instances, "claim", overtaken)
+    with pytest.raises(JobTakenError):
+        open_job(instance(tmp_path, "a", 1, clear_number=1), tools)
+    assert executed(emulator) == 4
+
+
+def test_an_attempt_from_before_the_clear_loses_the_job_that_its_instance_has_left(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    tools = tools_for(emulator)
+    run(instance(tmp_path, "a", 0), tools)
+    earlier = open_job(instance(tmp_path, "b", 1), tools)
+    run(instance(tmp_path, "a", 1, clear_number=1), tools)
+    with pytest.raises(JobTakenError):
+        earlier.advance()
+    assert executed(emulator) == 2
+
+
+def test_a_moved_job_is_claimed_although_an_earlier_attempt_still_writes_to_it(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = tools_for(emulator)
+    earlier = open_job(instance(tmp_path, "a", 0), tools)
+    claim = mapped_instances.claim
+
+    def after_an_event(*args: Any) -> Any:
+        monkeypatch.undo()
+        earlier.advance()
+        return claim(*args)
+
+    monkeypatch.setattr(mapped_instances, "claim", after_an_event)
+    run(instance(tmp_path, "a", 1, clear_number=1), tools)
+    assert landed(tmp_path) == due(["a"])
+    assert executed(emulator) == 2

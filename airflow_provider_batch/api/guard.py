@@ -23,6 +23,8 @@ ENCODINGS = "gzip, deflate"
 HEADERS = {"Accept-Encoding": ENCODINGS}
 #: Headers that say who we are, and go to no other host.
 OURS = ("authorization", "api-key", "cookie", "openai-organization", "openai-project")
+#: Marks the request of a file's content.
+_FILE = "openai_batch_file"
 _KEEP_METHOD = frozenset({307, 308})
 
 
@@ -39,7 +41,9 @@ class Guard:
         self.reading: tuple[float, float] | None = None
 
     def request(self, request: Any) -> None:
-        """Take what is ours out of a request of the SDK that a redirect leads to another host."""
+        """Take what is ours out of a request of the SDK that a redirect leads to another host; note what it is for."""
+        if str(request.url.path).endswith("/content"):
+            request.extensions[_FILE] = True  # goes along with redirects
         if _origin(str(request.url)) == self._home or "x-stainless-lang" not in request.headers:
             return
         if self._is_upgrade(str(request.url)):
@@ -71,6 +75,8 @@ class Guard:
         response.stream = _async_bounded(base.AsyncByteStream)(response)
 
     def _note_time(self, headers: Any) -> None:
+        if "age" in headers:  # a cache tells when it was filled
+            return
         try:
             self.reading = (parsedate_to_datetime(headers["date"]).timestamp(), time.monotonic())
         except (KeyError, TypeError, ValueError, OverflowError):
@@ -213,7 +219,7 @@ def transport_of(response: Any) -> Any:
 
 
 def _is_file(response: Any) -> bool:
-    return response.status_code < 400 and str(response.request.url.path).endswith("/content")
+    return response.status_code < 400 and _FILE in response.request.extensions
 
 
 def _target(response: Any) -> str:

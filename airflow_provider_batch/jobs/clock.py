@@ -48,6 +48,8 @@ class ServiceClock:
         self._client, self._wall, self._tick = client, wall, tick
         self._base = (wall(), tick())
         self.is_known = False
+        self._last: tuple[float, float] | None = None
+        self._doubted: tuple[float, float] | None = None
 
     def __call__(self) -> float:
         self._learn()
@@ -64,13 +66,19 @@ class ServiceClock:
                 self._client.list_page(limit=1)
 
     def _learn(self) -> None:
+        """Take in the last answer's time; one that differs is believed when the next agrees with it."""
         reading = self._client.reading
-        if reading is None:
+        if reading is None or reading == self._last:
             return
-        expected = self._base[0] + (reading[1] - self._base[1])
-        if not self.is_known or abs(reading[0] - expected) > TOLERANCE:
-            self._base = reading
-        self.is_known = True
+        self._last = reading
+        if not self.is_known or (self._doubted is not None and _agree(self._doubted, reading)):
+            self._base, self._doubted, self.is_known = reading, None, True
+        else:
+            self._doubted = None if _agree(self._base, reading) else reading
+
+
+def _agree(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return abs((other[0] - one[0]) - (other[1] - one[1])) <= TOLERANCE
 
 
 class ForwardClock:

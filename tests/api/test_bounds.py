@@ -150,10 +150,13 @@ def test_a_create_that_is_redirected_is_an_unknown_outcome_and_is_sent_nowhere_e
         assert elsewhere.requests == []
 
 
-def test_a_file_that_lies_with_another_host_is_fetched_without_the_key(api: StubApi, tmp_path: Path) -> None:
+def test_a_file_that_lies_with_another_host_is_fetched_without_the_key(
+    api: StubApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "MAX_ANSWER_BYTES", 2)  # of what is no file
     with running_stub() as elsewhere:
-        elsewhere.on("GET", "/signed/content", Reply(body=b"lines"))
-        api.on("GET", "/files/f/content", Reply(302, headers={"Location": f"{elsewhere.base_url}/signed/content"}))
+        elsewhere.on("GET", "/signed", Reply(body=b"lines"))
+        api.on("GET", "/files/f/content", Reply(302, headers={"Location": f"{elsewhere.base_url}/signed"}))
         settings = ClientSettings("sk-secret-1234", api.base_url, organization="org-1", project="proj-1")
         with BatchClient(settings) as its_client:
             assert its_client.download("f", tmp_path / "f") == 5

@@ -81,7 +81,21 @@ def test_whole_seconds_do_not_make_the_clock_jump_and_a_wrong_guess_is_mended() 
     assert clock() == 7001.5
     ours.pass_(10.0)
     client.reading = (7600.0, ours.ticks)  # this machine slept
-    assert clock() == 7600.0
+    assert clock() == 7011.5
+    ours.pass_(1.0)
+    client.reading = (7601.0, ours.ticks)
+    assert clock() == 7601.0
+
+
+def test_one_answer_with_an_odd_date_is_not_believed() -> None:
+    """An error page of a gateway with a wrong clock must not end a job's time."""
+    client, ours = Told((7000.0, 50.0)), Ours()
+    clock = ServiceClock(client, wall=ours.wall, tick=ours.tick)
+    clock()
+    for told in (7000.0 + DAY, 7002.0, 7003.0 - DAY, 7004.0):
+        ours.pass_(1.0)
+        client.reading = (told, ours.ticks)
+        assert clock() == 7000.0 + ours.ticks - 50.0
 
 
 @pytest.mark.parametrize(("leap", "expected"), [(-DAY, 1005.0), (DAY, 1005.0 + DAY)])

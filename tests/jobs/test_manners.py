@@ -166,6 +166,23 @@ def test_an_unknown_outcome_holds_up_no_other_shard_and_is_said_at_the_end(emula
     assert emulator.state()["batches_created"] == 2
 
 
+def test_a_list_that_does_not_show_our_running_batch_yet_proves_nothing_of_another(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.configure(list_lag=3600.0, progress="hold")
+    tools, request = tools_for(emulator), a_request(tmp_path, some_rows(20))
+    emulator.fault(**LOST, times=1)
+    job = step_until_waiting(request, tools)
+    while "r01-s00001" not in job.undecided:
+        job.advance()
+    assert "does not show batch" in str(job.undecided["r01-s00001"])
+    assert emulator.state()["batches_created"] == 2
+    emulator.configure(list_lag=0.0, progress="immediate")
+    job.run()
+    check_table(tmp_path, some_rows(20))
+    assert emulator.state()["batches_created"] == 2
+
+
 def test_a_clear_with_a_rerun_sends_again_what_nobody_can_tell(emulator: Emulator, tmp_path: Path) -> None:
     """The way out for a person who has looked into the dashboard; a retry is none."""
     tools, request = tools_for(emulator), a_request(tmp_path, some_rows(10))

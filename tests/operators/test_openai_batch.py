@@ -281,6 +281,7 @@ class TestTheStatePath:
         finish(emulator)
         task = operator(state_path=str(tmp_path / "argument"))
         task.execute_complete(a_context(store=store), {}, **deferred.value.kwargs)
+        task.execute_complete(a_context(store=store), {}, job=deferred.value.kwargs["job"])  # as release 0.1 deferred
         again = FakeTaskInstance(max_tries=1)
         operator(state_path=str(tmp_path / "argument")).execute(a_context(again, store=store))
         assert statuses(tmp_path) == {"succeeded": 25}

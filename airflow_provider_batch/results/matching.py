@@ -90,6 +90,8 @@ def doubt_about(matching: Matching, counts: Counts, *, left_out: int = 0) -> Dou
 def _counted(matching: Matching, counts: Counts, *, odd: int, answered: int) -> Doubt | None:
     if counts.completed > answered:
         return "not matched" if odd else "too few"
+    if odd and not answered:
+        return "not matched"  # nothing of it was understood, not even why its requests failed
     # What is neither completed nor failed was not run: the API itself says that these rows are not paid for.
     not_run = counts.total - counts.completed - counts.failed
     return "not matched" if odd >= matching.without_line > not_run else None

@@ -31,6 +31,7 @@ NO_COUNTS = counts(0, 0, 0)
         (Matching(rows=10, without_line=1, foreign=1), counts(10), "not matched"),
         (Matching(rows=10, without_line=1, foreign=1), counts(9, 1), "not matched"),
         (Matching(rows=10, without_line=5, ended_early=5, unidentified=1), counts(5, status="expired"), "not matched"),
+        (Matching(rows=10, without_line=10, unidentified=2), counts(0, 10), "not matched"),
         (Matching(rows=10, without_line=1), counts(10), "too few"),
         (Matching(rows=10, without_line=10), counts(10), "too few"),
         # Nobody counts: any line that is nobody's may be that of any row without one.

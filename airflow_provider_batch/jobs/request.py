@@ -22,6 +22,9 @@ from airflow_provider_batch.requests.prepare import RequestSpec
 from airflow_provider_batch.requests.queries import Query
 from airflow_provider_batch.storage import Location, Resolver
 
+#: Seconds by which two readings of a service's clock may differ.
+GRAIN = 1.0
+
 Raw = Literal["errors", "all", "none"]
 IfExists = Literal["error", "append", "replace"]
 OnEmpty = Literal["land", "skip", "fail"]
@@ -98,6 +101,19 @@ class Tools:
         self.clock.ask()
         self.clock()
         return self.clock.is_known
+
+    def quiet_left(self, since: float, quiet_period: float) -> float:
+        """
+        Return the seconds until the quiet period since a moment is surely over.
+
+        Times of answers have whole seconds. Where no clock is shared by all attempts, nobody can say how long ago the
+        moment was: the whole period is left.
+        """
+        if not isinstance(self.clock, ServiceClock):
+            return 0.0
+        if not self.know_the_time():
+            return quiet_period
+        return max(0.0, quiet_period + GRAIN - abs(self.clock() - since))
 
     def wall(self, moment: float) -> float:
         """Return a moment of the clock as one of this machine's wall clock, for those who wait by that."""

@@ -315,9 +315,9 @@ class Job:
 
     def _resolve(self, shard: ShardRecord) -> None:
         found = find_batches(self.tools.client, self.ledger, shard)
-        if not found and not self.tools.know_the_time():
-            # No clock says how long ago the create was: the list gets its time to show it now.
-            self.tools.sleep(self.request.limits.quiet_period)
+        left = self.tools.quiet_left(shard.intents[-1].last_at, self.request.limits.quiet_period)
+        if not found and left > 0:
+            self.tools.sleep(left)
             found = find_batches(self.tools.client, self.ledger, shard)
         if not found:
             self._record(entries.Absent(shard.key))

@@ -11,6 +11,7 @@ from airflow_provider_batch.jobs import actions as a
 from airflow_provider_batch.jobs import decisions as d
 from airflow_provider_batch.jobs import entries
 from airflow_provider_batch.jobs.clock import ForwardClock, ServiceClock
+from airflow_provider_batch.jobs.request import Tools
 from tests.jobs.test_decisions import K1, LIMITS, NOW, a_ledger, a_shard, after, submitted
 
 DAY = 86_400.0
@@ -85,6 +86,22 @@ def test_whole_seconds_do_not_make_the_clock_jump_and_a_wrong_guess_is_mended() 
     ours.pass_(1.0)
     client.reading = (7601.0, ours.ticks)
     assert clock() == 7601.0
+
+
+@pytest.mark.parametrize(
+    ("reading", "passed", "left"),
+    [(None, 500.0, 60.0), ((7000.0, 50.0), 0.0, 61.0), ((7000.0, 50.0), 60.5, 0.5), ((7000.0, 50.0), 61.0, 0.0)],
+)
+def test_a_quiet_period_is_over_when_it_surely_is(
+    reading: tuple[float, float] | None, passed: float, left: float
+) -> None:
+    ours = Ours()
+    client: Any = Told(reading)
+    tools = Tools(client=client, clock=ServiceClock(client, wall=ours.wall, tick=ours.tick))
+    since = tools.clock()
+    ours.pass_(passed)
+    assert tools.quiet_left(since, 60.0) == left
+    assert Tools(client=client).quiet_left(since, 60.0) == 0.0
 
 
 def test_one_answer_with_an_odd_date_is_not_believed() -> None:

@@ -39,17 +39,20 @@ class Doubts:
         if form.escape is None:
             for character in filter(None, (form.quote, layout.delimiter, "\n", "\r")):
                 self._signs[f"\\{character}".encode()] = partial(_check_backslashes, before=character)
+        if layout.header:
+            self._signs[b"\n" + layout.header_line] = _check_headers
         if form.null_values is None:
             self._signs[rb"\N"] = _check_nulls
         self._found: list[bytes] = []
+        self._longest = max(map(len, self._signs)) - 1
         self._quotes, self._last, self._is_first = 0, b"", True
 
     def see(self, data: bytes) -> None:
         """Take note of the next piece."""
         self._quotes += data.count(self._quote) if self._quote else 0
-        across = self._last + data[:2]
+        across = self._last + data[: self._longest]
         looked = data.removeprefix(UTF8_BOM) if self._is_first else data
-        self._is_first, self._last = False, data[-2:]
+        self._is_first, self._last = False, (self._last + data[-self._longest :])[-self._longest :]
         for sign in self._signs:
             # Of one byte Python looks for much faster, and mostly it is nowhere.
             if sign not in self._found and ((sign[:1] in looked and sign in looked) or sign in across):
@@ -142,10 +145,21 @@ def _check_marks(file: FoundFile, layout: Layout) -> None:
     for line, record, _ in records(file, layout, layout.skipped):
         starts = line in begins and (record[0] or "").startswith(_MARK)
         if starts or any(value is not None and first_name in value for value in record):
-            problem = "found a byte order mark in the middle of the file, as after files were joined with cat."
-            advice = "The next line is probably a second header: name the files one by one as the source"
-            advice = advice if first_name in "".join(value or "" for value in record) else "Remove the mark"
-            raise SourceError(f"{problem} {advice}.", file=file.uri, line=line)
+            raise joined_error(file, line, "a byte order mark")
+
+
+def _check_headers(file: FoundFile, layout: Layout) -> None:
+    """Raise where the header comes again as a row."""
+    for line, record, _ in records(file, layout, layout.skipped):
+        if tuple(record) == layout.header:
+            raise joined_error(file, line, "the header again")
+
+
+def joined_error(file: FoundFile, line: int, found: str) -> SourceError:
+    """Return the error for two files that were made one, with what tells it."""
+    problem = f"found {found} in the middle of the file, as after files were joined with cat."
+    advice = "The header of the second file would be read as a row: name the files one by one as the source"
+    return SourceError(f"{problem} {advice}, or remove it.", file=file.uri, line=line)
 
 
 def _lines_with_mark(file: FoundFile, layout: Layout) -> Iterator[int]:

@@ -19,13 +19,13 @@ from airflow_provider_batch.exceptions import SourceError
 from airflow_provider_batch.requests.agreement import doubled_error
 from airflow_provider_batch.requests.arrays import array_of
 from airflow_provider_batch.requests.batches import BATCH_ROWS, SourceBatch, rows_without_columns
-from airflow_provider_batch.requests.csv_doubts import Doubts
+from airflow_provider_batch.requests.csv_doubts import Doubts, joined_error
 from airflow_provider_batch.requests.csv_escapes import EscapedCsv, Field
 from airflow_provider_batch.requests.csv_layouts import Layout, layout_of, records, without_mark
 from airflow_provider_batch.requests.formats import InputFormat, shown
 from airflow_provider_batch.requests.listing import FoundFile
 from airflow_provider_batch.requests.selection import ALL, Selection
-from airflow_provider_batch.requests.text_files import ByteStream, not_utf8, opened, utf8_error
+from airflow_provider_batch.requests.text_files import UTF8_BOM, ByteStream, not_utf8, opened, utf8_error
 
 #: Bytes that are parsed at a time; a row is never longer.
 BLOCK_BYTES = 16 << 20
@@ -152,6 +152,8 @@ def _escaped_batches(file: FoundFile, layout: Layout, columns: Sequence[str]) ->
     """Give rows whose fields have escapes, which Arrow reads otherwise than their writers mean them."""
     places = [layout.columns.index(name) for name in columns]
     width = len(layout.columns)
+    header = [name.encode() for name in layout.header]
+    quote = layout.form.quote.encode()
     with opened(file, layout.form.encoding) as stream:
         found = EscapedCsv(layout.form, layout.delimiter, file.uri).records(without_mark(stream))
         rows = ((line, fields) for line, fields in found if line > layout.skipped)
@@ -159,8 +161,16 @@ def _escaped_batches(file: FoundFile, layout: Layout, columns: Sequence[str]) ->
             for line, fields in batch:
                 if len(fields) != width:
                     raise _wrong_width(file, width, len(fields), line)
+                if header and fields[1:] == header[1:] and _bare(fields[0], quote) == header[0]:
+                    raise joined_error(file, line, "the header again")
             arrays = [_text_column([(line, fields[place]) for line, fields in batch], file) for place in places]
             yield pa.RecordBatch.from_arrays(arrays, list(columns))
+
+
+def _bare(field: Field, quote: bytes) -> bytes:
+    """Return a field as it would be without a byte order mark, after which a quote is a character like any other."""
+    text = field or b""
+    return text.removeprefix(UTF8_BOM).strip(quote) if text.startswith(UTF8_BOM) else text
 
 
 def _text_column(values: Sequence[tuple[int, Field]], file: FoundFile) -> pa.Array:

@@ -14,14 +14,14 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_batch.exceptions import SourceError
 from airflow_provider_batch.requests.columns import each_once
 from airflow_provider_batch.requests.csv_escapes import EscapedCsv
 from airflow_provider_batch.requests.formats import DELIMITERS, InputFormat, shown
 from airflow_provider_batch.requests.listing import FoundFile
-from airflow_provider_batch.requests.text_files import check_width, not_utf8, opened
+from airflow_provider_batch.requests.text_files import UTF8_BOM, check_width, not_utf8, opened
 
 #: What people put between fields.
 _CANDIDATES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", "\x01": "the byte 0x01"}
@@ -42,6 +42,8 @@ class Layout:
     :param columns: Names, each once; empty for a file without any line.
     :param doubled: Names that several columns have, as the file has them.
     :param skipped: Lines before the first row.
+    :param header: The names as the file has them, where it has several; empty without a header line.
+    :param header_line: The bytes of the header's first line.
     """
 
     form: InputFormat
@@ -49,6 +51,8 @@ class Layout:
     columns: tuple[str, ...] = ()
     doubled: tuple[str, ...] = ()
     skipped: int = 0
+    header: tuple[str, ...] = ()
+    header_line: bytes = b""
     #: Arguments of Python's reader.
     dialect: dict[str, Any] = field(default_factory=dict)
 
@@ -72,10 +76,10 @@ def layout_of(file: FoundFile, form: InputFormat) -> Layout:
 
 def _layout(file: FoundFile, form: InputFormat) -> Layout:
     with opened(file, form.encoding) as stream:
-        head = stream.read(_HEAD_BYTES)
+        head = _Head(stream.read(_HEAD_BYTES), bool(stream.read(1)))
     if form.encoding is None:
-        check_width(head[:4096], file.uri)
-    delimiter, skipped = _delimiter(head, file, form)
+        check_width(head.data[:4096], file.uri)
+    delimiter, skipped = _delimiter(head.data, file, form)
     quoting = csv.QUOTE_MINIMAL if form.quote else csv.QUOTE_NONE
     dialect = {"delimiter": delimiter, "quotechar": form.quote or None, "quoting": quoting}
     found = Layout(form, delimiter, skipped=skipped, dialect=dialect)
@@ -96,12 +100,21 @@ def _layout(file: FoundFile, form: InputFormat) -> Layout:
     else:
         names = list(form.header)
     columns, doubled = each_once(names)
-    return Layout(form, delimiter, columns, doubled, skipped, dialect)
+    repeated = tuple(names) if form.header is True and len(names) > 1 else ()
+    written = head.data.removeprefix(UTF8_BOM).split(b"\n", line)[line - 1].rstrip(b"\r")
+    return Layout(form, delimiter, columns, doubled, skipped, repeated, written, dialect)
 
 
-def _first_records(file: FoundFile, head: bytes, layout: Layout) -> list[Record]:
+class _Head(NamedTuple):
+    """The beginning of a file, and whether there is more."""
+
+    data: bytes
+    is_cut: bool
+
+
+def _first_records(file: FoundFile, given: _Head, layout: Layout) -> list[Record]:
     """Return the first records, of the head of a file as far as one quote that is missing cannot make it one record."""
-    is_cut = len(head) == _HEAD_BYTES
+    head, is_cut = given
     if is_cut and not layout.is_escaped:
         head = head[: head.rfind(b"\n") + 1] or head
     if is_cut and layout.is_escaped:
@@ -171,11 +184,11 @@ class without_mark:  # noqa: N801
         data: bytes = self._stream.read(size)
         if self._is_first:
             self._is_first = False
-            return data.removeprefix(b"\xef\xbb\xbf") or self._stream.read(size)
+            return data.removeprefix(UTF8_BOM) or self._stream.read(size)
         return data
 
 
-def _other_delimiter(file: FoundFile, head: bytes, layout: Layout, begun: list[Record]) -> str | None:
+def _other_delimiter(file: FoundFile, head: _Head, layout: Layout, begun: list[Record]) -> str | None:
     """Return the delimiter that the first records have more likely than their own, or None."""
     widths = [len(record) for _, record, _ in begun]
     if widths[0] > 1 and len(set(widths)) == 1:

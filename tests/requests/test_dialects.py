@@ -276,6 +276,29 @@ class TestHeaders:
             read(tmp_path, b"1,a\n", header=["id"])
 
 
+class TestJoinedFiles:
+    @pytest.mark.parametrize("mark", ["", "\ufeff"])
+    @pytest.mark.parametrize("line", ["\n", "\r\n"])
+    @pytest.mark.parametrize("options", [{}, {"escape": "\\"}])
+    def test_the_header_of_the_second_is_no_row(
+        self, tmp_path: Path, mark: str, line: str, options: dict[str, Any]
+    ) -> None:
+        one = f'"id",text{line}1,a{line}'
+        with pytest.raises(SourceError, match=r"a\.csv, line 3: found .* in the middle of the file, as after .* cat"):
+            read(tmp_path, f"{mark}{one}{mark}{one}".encode(), **options)
+        assert read(tmp_path, f"{mark}{one}".encode(), **options) == [["1", "a"]]
+
+    def test_a_header_within_a_text_or_of_one_column_is_text(self, tmp_path: Path) -> None:
+        assert read(tmp_path, b'id,text\n1,"a\nid,text\nb"\n') == [["1", "a\nid,text\nb"]]
+        assert read(tmp_path, b"text\na\ntext\n") == [["a"], ["text"]]
+        assert read(tmp_path, b"id,text\nid,texts\n") == [["id", "texts"]]
+
+    def test_pieces_do_not_hide_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("airflow_provider_batch.requests.csv_files.BLOCK_BYTES", 40)
+        with pytest.raises(SourceError, match=r"line 12: found the header again"):
+            read(tmp_path, b"identifier,text\n" + b"1,a\n" * 10 + b"identifier,text\n1,b\n")
+
+
 class TestFormats:
     @pytest.mark.parametrize("name", ["a.json", "part-00000", "a.txt", "a.json.gz"])
     def test_a_stated_format_reads_any_name(self, tmp_path: Path, name: str) -> None:

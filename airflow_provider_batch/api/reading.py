@@ -101,7 +101,7 @@ def count_in(value: Any) -> int:
 def moment_in(value: Any) -> float | None:
     """Return epoch seconds: from seconds, milliseconds, or an ISO text, which is UTC where it names no zone."""
     moment = _number_in(value)
-    if moment is None and isinstance(value, str):
+    if moment is None and isinstance(value, str) and ":" in value:  # a date alone is no moment
         try:
             read = datetime.fromisoformat(value.strip())
             moment = (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()

@@ -48,7 +48,10 @@ MADE_OF = {"request_counts": ("total", "completed", "failed")}
         ("2026-11-22T10:00:00Z", NOON),
         ("2026-11-22T11:00:00.000+01:00", NOON),
         ("2026-11-22 10:00:00", NOON),
-        *((nothing, None) for nothing in (0, -1, None, "", "soon", True, [], {}, 10**400, "9" * 400, float("nan"))),
+        *(
+            (nothing, None)
+            for nothing in (0, -1, None, "", "soon", "2026-11-22", True, [], {}, 10**400, "9" * 400, float("nan"))
+        ),
     ],
 )
 def test_a_time_is_read_in_any_form_and_what_is_none_is_not_known(sent: Any, read: float | None) -> None:

@@ -204,7 +204,7 @@ def main() -> None:
         "rows": [_row(shards) for shards in (QUICK_SIZES if options.quick else SIZES)],
         "notes": [
             "A deferring task: 50 batches at a time, a worker woken for each 5 that have ended. A wake-up reads the "
-            "whole ledger; the last column is the same job in one process.",
+            "whole ledger, which is what grows faster than the shards; the last column is the same job in one process.",
             "Release 0.1 read and wrote 0.2 GB for 100 shards, 4.5 GB for 500 and 72 GB for 2,000, in one process.",
             "CPU seconds are of the decisions and the ledger alone, with storage in memory.",
             "To make this table alone again: `python -m benchmarks.ledger`.",

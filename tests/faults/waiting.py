@@ -329,7 +329,7 @@ def _connect(base_url: str, key: str) -> None:
 
 
 def _odd(path: str) -> Reply:
-    fields = {"status": "scheduling", "created_at": "2026-11-22", "request_counts": None}
+    fields = {"status": "scheduling", "created_at": "a minute ago", "request_counts": None}
     name = path.partition("?")[0].rpartition("/")[2]
     if name == "batches":
         return Reply(body={"data": [{**batch(batch_id), **fields} for batch_id in MANY], "has_more": None})

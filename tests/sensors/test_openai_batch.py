@@ -109,6 +109,7 @@ class TestDeferring:
             "progress": None,
             "cancel_on_kill": False,
             "wait_for_all": True,
+            "version": 1,
         }
         assert isinstance(deferred.timeout, timedelta)
         assert deferred.timeout > timedelta(seconds=100)

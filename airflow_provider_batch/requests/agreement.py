@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from airflow_provider_batch.exceptions import SourceError
+from airflow_provider_batch.requests.batches import SourceBatch
 
 #: File → names of its columns; files without any are left out.
 Names = Mapping[str, Sequence[str]]
@@ -37,6 +38,23 @@ def check_twins(names: Names, used: Iterable[str]) -> None:
                 raise SourceError(
                     f"expected this column, found '{twin}'. Name it alike in all files.", file=uri, column=name
                 )
+
+
+def twins_of(used: Iterable[str], names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the used columns beside which there are others whose names differ in case or outer spaces alone."""
+    plain = [(name, _plain(name)) for name in names]
+    found = {name: [one for one, bare in plain if one != name and bare == _plain(name)] for name in used}
+    return {name: others for name, others in found.items() if others}
+
+
+def check_row_twins(batch: SourceBatch, twins: Mapping[str, Sequence[str]]) -> None:
+    """Raise SourceError for a row, of JSON or of a list, that has a used column under such another name alone."""
+    for name, others in twins.items():
+        for index, row in enumerate(batch.objects or ()):
+            twin = None if name in row else next((one for one in others if one in row), None)
+            if twin is not None:
+                problem = f"expected this column, found '{twin}'. Name it alike in all rows."
+                raise SourceError(problem, **batch.place(index), column=name)
 
 
 def doubled_error(uri: str, name: str, columns: Sequence[str]) -> SourceError:

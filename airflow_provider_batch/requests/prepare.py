@@ -21,6 +21,7 @@ import pyarrow as pa
 from airflow_provider_batch import storage
 from airflow_provider_batch.api.endpoints import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS, Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError, RequestError, SourceError, TemplateError
+from airflow_provider_batch.requests.agreement import check_row_twins, twins_of
 from airflow_provider_batch.requests.batches import BATCH_BYTES, Place, SourceBatch
 from airflow_provider_batch.requests.columns import Columns, columns_hint
 from airflow_provider_batch.requests.data_urls import DataUrls
@@ -117,7 +118,9 @@ def prepare(
     source = source.select(spec.selection)
     renderer = _renderer(source, spec)
     carried = _carried(source, spec)
-    source.check_named(_named(source, renderer, spec))
+    named = _named(source, renderer, spec)
+    source.check_named(named)
+    twins = twins_of(named, source.names)
     # Of rows that came as objects a value is read there; a source without columns has no rows to read it of.
     has_columns = source.columns_known and not source.keeps_objects
     columns = list(dict.fromkeys([*(renderer.columns if has_columns else ()), *carried.names]))
@@ -139,6 +142,7 @@ def prepare(
             for batch in chain.from_iterable(batch.pieces(_rows_at_once(renderer, batch)) for batch in whole):
                 rows += len(batch)
                 _check_variety(renderer, rows)
+                check_row_twins(batch, twins)
                 rendered = renderer.render(batch)
                 _check_sizes(rendered, batch, spec)
                 if renderer.identifier_columns is not None:

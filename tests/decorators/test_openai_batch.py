@@ -77,6 +77,27 @@ def test_what_is_said_of_the_rows_holds_for_those_of_a_function(tmp_path: Path) 
     assert made.operator.execute(context)["rows"] == 2
 
 
+def test_the_format_of_the_files_that_a_function_names_is_an_argument(tmp_path: Path) -> None:
+    (tmp_path / "part-00000").write_text("key|text\nk0|subject 0\nk1|subject 1\n")
+
+    def tickets() -> str:
+        return str(tmp_path / "part-00000")
+
+    with DAG(dag_id="dag", schedule=None):
+        made = task.openai_batch(
+            endpoint="/v1/chat/completions",
+            body=BODY,
+            destination=str(tmp_path / "table"),
+            poll_interval=0.05,
+            format="{{ kind }}",
+            format_options={"delimiter": "|"},
+        )(tickets)()
+    context = {**a_context(), "kind": "csv"}
+    made.operator.render_template_fields(context)
+    made.operator.execute(context)
+    check_table(tmp_path, some_rows(2))
+
+
 PROMPTS = ["subject 0", "subject 1"]
 
 

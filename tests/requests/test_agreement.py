@@ -139,6 +139,17 @@ class TestColumnsThatAFileLacks:
         assert [row["X"] for row in made(folder)[1]] == [None, "b"]
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "list"])
+def test_a_row_that_has_a_named_column_in_another_case_is_an_error(folder: Path, kind: str) -> None:
+    rows = [{"id": "1", "text": "a"}, {"id": "2", "Text": "b"}]
+    write_jsonl(folder / "in" / "a.jsonl", rows)
+    source = str(folder / "in") if kind == "jsonl" else rows
+    with pytest.raises(SourceError, match=r"row 1, column 'text': expected this column, found 'Text'"):
+        made(folder, source)
+    both = [{"text": "a", "Text": "b"}, {"text": "c"}, {"id": "1"}]
+    assert [row["Text"] for row in made(folder, both)[1]] == ["b", None, None]
+
+
 def test_objects_without_members_share_no_column_and_are_rows(folder: Path) -> None:
     (folder / "in" / "a.jsonl").write_text("{}\n")
     (folder / "in" / "b.jsonl").write_text(json.dumps({"text": "x"}))

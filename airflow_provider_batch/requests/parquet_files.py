@@ -216,10 +216,11 @@ def _common_schema(
     """
     fields: dict[str, pa.Field] = {}
     first_seen: dict[str, str] = {}
-    for uri, footer in footers.items():
+    for uri, footer in sorted(footers.items(), key=lambda item: not item[1].rows):
         for field in footer.schema:
             own = pa.field(field.name, plain_type(field.type))
-            if field.name in as_text:
+            # What a file without rows says of a column is no matter: writers take any type for nothing.
+            if field.name in as_text or (field.name in fields and not footer.rows):
                 continue
             if field.name in fields:
                 try:

@@ -76,6 +76,11 @@ class TestColumnsThatNobodyAskedFor:
         assert [row["odd"] for row in carried] == ["1", None, "x", '{"k":[1.5]}', "true"]
         assert [row["odd"] for row in made(folder, carry=["text"])[1] if "odd" in row] == []
 
+    def test_have_any_type_in_a_file_without_rows(self, folder: Path) -> None:
+        for number, column in enumerate([pa.array([], pa.float64()), pa.array(["a"]), pa.array([], pa.int8())]):
+            pq.write_table(pa.table({"text": column, "own": column}), folder / "in" / f"{number}.parquet")
+        assert made(folder)[1] == [{"text": "a", "own": "a"}]
+
     def test_are_carried_as_text_where_a_float_does_not_hold_an_integer(self, folder: Path) -> None:
         pq.write_table(pa.table({"text": ["t"], "n": [2**53 + 1], "m": [7]}), folder / "in" / "1.parquet")
         pq.write_table(pa.table({"text": ["t"], "n": [0.5], "m": [0.5]}), folder / "in" / "2.parquet")

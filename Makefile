@@ -26,14 +26,14 @@ tables: $(VENV)/.demo ## Run a small job for each endpoint of the API and print 
 	@$(BIN)/python -m demo.tables $(ARGS)
 
 test: $(VENV)/.dev ## Run all tests (ARGS='tests/api -k upload' for some of them)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not thorough" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not thorough" $(ARGS)
 
 thorough: $(VENV)/.dev ## Run what takes long: property tests with many examples, the fault suite, the demo stopped at each step
 	$(BIN)/python -m tests.thorough $(ARGS)
 
 coverage: $(VENV)/.dev ## Run all tests and print the lines and branches that they reach, subprocesses included
 	rm -rf build/coverage && mkdir -p build/coverage
-	-$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist loadgroup -m "not thorough" $(ARGS)
+	-$(BIN)/python -m coverage run -m pytest -n $(WORKERS) -m "not thorough" $(ARGS)
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --sort=cover
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 # Airflow reads all of this when it is first imported, and it must never be a developer's own home.
 if "airflow" in sys.modules:
@@ -66,30 +67,30 @@ AIRFLOW_CONFIG = {
     "openai_batch.lookup_quiet_period": "2",
 }
 
-#: Tests that share a server or an Airflow run in one process of those that pytest-xdist starts, one after the other.
-SHARED = {"airflow": "airflow", "s3_server": "s3"}
-
-
 #: Times as many examples as a property test names are tried; `make thorough` sets it.
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "1"))
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests that share a server go to one process, those of Airflow first: they take longest."""
+    """Mark the property tests."""
     for item in items:
-        for fixture, group in SHARED.items():
-            if fixture in getattr(item, "fixturenames", ()) or group in _parameters(item):
-                item.add_marker(pytest.mark.xdist_group(group))
         if _takes_examples(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.property)
-    items.sort(key=lambda item: "airflow" not in getattr(item, "fixturenames", ()))
 
 
-def _parameters(item: pytest.Item) -> list[str]:
-    """Return the parameters of a test that are texts; one of the stores is "s3"."""
-    callspec = getattr(item, "callspec", None)
-    return [] if callspec is None else [value for value in callspec.params.values() if isinstance(value, str)]
+class SharingScheduler(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives all tests of the one Airflow to one process, all on the S3 server to one, and any other test to either."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(("tests/system/", "tests/example_dags/")):
+            return "airflow"
+        return "s3" if nodeid.startswith("tests/object_stores/") or "[s3" in nodeid else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharingScheduler:
+    """Let pytest-xdist share the tests out as they share servers."""
+    return SharingScheduler(config, log)
 
 
 def _takes_examples(test: object) -> bool:

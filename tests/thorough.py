@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-PYTEST = ("-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "-m")
+PYTEST = ("-m", "pytest", "-q", "-n", "2", "-m")
 
 
 @dataclass(frozen=True)

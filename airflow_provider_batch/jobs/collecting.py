@@ -124,20 +124,23 @@ def _trim_file(table: Location, job: str, folder: str, before: str, part: str) -
         return rows, row_checksum.of_parquet(kept)
 
 
-def withdraw_landing(request: JobRequest, tools: Tools, ledger: Ledger, later: Ledger | None, landed: Landed) -> None:
+def withdraw_late(
+    request: JobRequest, tools: Tools, ledger: Ledger, later: Ledger | None, late: Landed | Trimmed
+) -> None:
     """
-    Remove what was landed although a later attempt had taken the job over: nobody lists it.
+    Remove what was landed or trimmed although a later attempt had taken the job over: nobody lists it.
 
-    :param ledger: That of the attempt that landed it.
+    :param ledger: That of the attempt that wrote it.
     :param later: The one that stands by now, None where there is none.
     """
+    landing = late.landing if isinstance(late, Landed) else Landing(late.rows, {}, late.part, folders=late.folders)
     known = () if later is None else (s.landing for s in later.shards if s.landing is not None)
-    if any(landing.part == landed.landing.part for landing in known):
+    if any(other.part == landing.part and landing.part is not None for other in known):
         return  # it was recorded after all
     table = tools.resolve(_destination(request))
-    withdraw(table, ledger.job, landed.landing.part_files, landed.landing.unreadable_file)
-    if landed.landing.files_folder is not None and later is not None and later.generation > ledger.generation:
-        (table / landed.landing.files_folder).remove_folder()
+    withdraw(table, ledger.job, landing.part_files, landing.unreadable_file)
+    if landing.files_folder is not None and later is not None and later.generation > ledger.generation:
+        (table / landing.files_folder).remove_folder()
 
 
 def attempt_of_ledger(ledger: Ledger) -> Attempt:

@@ -25,7 +25,7 @@ from airflow_provider_batch.exceptions import (
 from airflow_provider_batch.jobs import actions, decisions, entries, refusals
 from airflow_provider_batch.jobs.actions import Finish, Wait
 from airflow_provider_batch.jobs.cancelling import cancel, cancel_duplicates, see_cancelled, unheard
-from airflow_provider_batch.jobs.collecting import collect, files_never_came, trim, withdraw_landing
+from airflow_provider_batch.jobs.collecting import collect, files_never_came, trim, withdraw_late
 from airflow_provider_batch.jobs.entries import Entry
 from airflow_provider_batch.jobs.finishing import Outcome, finish, where_the_money_is
 from airflow_provider_batch.jobs.ledger import Ending, Ledger, ShardRecord
@@ -200,7 +200,7 @@ class Job:
             case actions.Land(shard=key):
                 self._land(self.ledger.shard(key))
             case actions.Trim(shard=key):
-                self._record(trim(self.request, self.tools, self.ledger, self.ledger.shard(key)))
+                self._record_written(trim(self.request, self.tools, self.ledger, self.ledger.shard(key)))
             case actions.Cancel():
                 asked = self.cancel()  # before it is recorded: an attempt that dies in between has to cancel again
                 self._record(entries.CancelAsked(now))
@@ -218,6 +218,14 @@ class Job:
                 raise AssertionError("handled before")
             case _:
                 assert_never(action)
+
+    def _record_written(self, entry: entries.Landed | entries.Trimmed) -> None:
+        """Record what was written to the destination, or remove it where a later attempt has taken the job over."""
+        try:
+            self._record(entry)
+        except JobTakenError:
+            withdraw_late(self.request, self.tools, self.ledger, self.store.load(), entry)
+            raise
 
     def _record(self, entry: Entry) -> None:
         self.ledger = self.store.record(self.ledger, entry)
@@ -336,11 +344,7 @@ class Job:
 
     def _land(self, shard: ShardRecord) -> None:
         landed = collect(self.request, self.tools, self.store, self.ledger, shard)
-        try:
-            self._record(landed)
-        except JobTakenError:
-            withdraw_landing(self.request, self.tools, self.ledger, self.store.load(), landed)
-            raise
+        self._record_written(landed)
         landing = landed.landing
         self.tools.log.info(
             "Shard %s landed: %s rows (%s), %s to go again.",

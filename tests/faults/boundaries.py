@@ -21,9 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_batch import storage_moves
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.jobs.ledger_files import is_ledger_file
 from airflow_provider_batch.storage import Location
+from tests.faults.reader import TableReader
 
 API_CALLS = (
     "upload",
@@ -72,20 +74,34 @@ class Boundaries:
     :param trace: File that gets one line a boundary.
     :param stops: Number of a boundary → the signal that the process sends itself there.
     :param reads: Whether reading a ledger counts.
+    :param reader: Looks at each boundary; what it finds wrong is in `seen`.
     """
 
     trace: Path
     stops: dict[int, signal.Signals] = field(default_factory=dict)
     reads: bool = False
     counter: Counter = field(default_factory=Counter)
+    reader: TableReader | None = None
 
     def passed(self, name: str) -> None:
         """Count one; it may be the last."""
         number = self.counter.add()
         with self.trace.open("a") as trace:
             trace.write(f"{number} {os.getpid()} {name}\n")
+        if self.reader is not None and (wrong := self.reader.look(name)) is not None:
+            with self._seen.open("a") as seen:
+                seen.write(f"boundary {number} ({name}), a reader finds {wrong}\n")
         if number in self.stops:
             os.kill(os.getpid(), self.stops[number])
+
+    @property
+    def _seen(self) -> Path:
+        return self.trace.with_name("seen")
+
+    @property
+    def seen(self) -> list[str]:
+        """What a reader of the table found wrong."""
+        return self._seen.read_text().splitlines() if self._seen.exists() else []
 
     @property
     def names(self) -> list[str]:
@@ -129,6 +145,20 @@ def _watch_writes(boundaries: Boundaries) -> None:
 
     Location.writing = counted_writing  # type: ignore[method-assign]
     Location._publish = counted_publish  # type: ignore[method-assign]
+    move, replace = storage_moves.move_file, Location.write_if
+
+    def counted_move(source: Location, to: Location) -> None:
+        boundaries.passed(f"move {shown(to.name)}: before")
+        move(source, to)
+        boundaries.passed(f"move {shown(to.name)}: after")
+
+    def counted_replace(self: Location, *args: Any, **options: Any) -> bool:
+        if not is_of_a_ledger(self.name):  # before its lock is taken: held there, nobody has to wait
+            boundaries.passed(f"replace {shown(self.name)}: before")
+        return replace(self, *args, **options)
+
+    storage_moves.move_file = counted_move
+    Location.write_if = counted_replace  # type: ignore[method-assign]
     for name in ("delete", "remove_folder"):
         setattr(Location, name, _removing(getattr(Location, name), boundaries))
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from airflow_provider_batch.emulator.testing import Emulator
 from tests.faults.boundaries import Boundaries, is_of_a_ledger
-from tests.faults.checking import NO_MANIFEST, STRAY_STATE, EndState, differences, observe, wrong_with_rows
+from tests.faults.checking import MANIFEST, NO_MANIFEST, STRAY_STATE, EndState, differences, observe, wrong_with_rows
 from tests.faults.driving import LONG_QUIET_PERIOD, End, Run, end_of, rows_of
 from tests.faults.points import Point
-from tests.faults.processes import Child, in_a_process
+from tests.faults.processes import PATIENCE, Child, in_a_process
+from tests.faults.reader import TableReader
 from tests.faults.scenarios import Scenario
 
 #: Seconds after which a process is taken to wait for the lock of one that is held.
 LOCKED = 0.6
 #: Seconds in which one that waits for nothing ends.
 ENDS_WITHIN = 20.0
+#: Seconds after which a process that was held while a whole generation passed is one that never ends.
+LONG_PATIENCE = 240
 #: What differs where a batch is made again, and where one is paid again.
 MADE = ("batches:", "refused:", "parts:", "statuses:", "executed:", "manifest_cost:")
 PAID = ("cost:", "billed_again:")
@@ -57,8 +61,10 @@ def undisturbed(scenario: Scenario, folder: Path, emulator: Emulator) -> Undistu
     for reads in (True, False):
         run = Run(scenario, folder, emulator, Boundaries(folder / "trace", reads=reads))
         run.prepare()
+        run.boundaries.reader = TableReader(folder / "table") if scenario.has_a_table_before else None
         end = run.to_the_end()
         state, wrong = _end_state(run)
+        wrong += run.boundaries.seen
         if end.kind != scenario.phase.ends or state.batches != scenario.batches or wrong:
             raise AssertionError(f"{scenario.name}, undisturbed: {end}, {state.batches} batches, {wrong}")
         names.append(run.boundaries.names)
@@ -74,6 +80,8 @@ def disturbed(scenario: Scenario, point: Point, folder: Path, emulator: Emulator
             return _held(scenario, point, folder, emulator, due)
         case "overtaken":
             return _overtaken(scenario, point, folder, emulator, due)
+        case "thawed":
+            return _thawed(scenario, point, folder, emulator)
 
 
 def _killed(scenario: Scenario, point: Point, folder: Path, emulator: Emulator, due: Undisturbed) -> Verdict:
@@ -95,7 +103,7 @@ def _held(scenario: Scenario, point: Point, folder: Path, emulator: Emulator, du
     if not first.is_stopped:
         return Verdict(point, name, "not reached", tuple(_wrong(run, end_of(first), due)))
     second = run.start(None, "second")
-    second.wait(LOCKED if is_of_a_ledger(name) else ENDS_WITHIN)
+    second.wait(LOCKED if _is_locked(name) else ENDS_WITHIN)
     waits = second.is_stopped
     first.go_on()
     first.wait()
@@ -109,7 +117,7 @@ def _overtaken(scenario: Scenario, point: Point, folder: Path, emulator: Emulato
     if not first.is_stopped:
         return Verdict(point, name, "not reached", tuple(_wrong(run, end_of(first), due)))
     second = run.start(Boundaries(folder / "trace2", {point.at[1]: signal.SIGSTOP}, reads=True), "second")
-    second.wait(LOCKED if is_of_a_ledger(name) else ENDS_WITHIN)
+    second.wait(LOCKED if _is_locked(name) else ENDS_WITHIN)
     first.go_on()
     first.wait(LOCKED * 2)
     waits = first.is_stopped
@@ -121,12 +129,47 @@ def _overtaken(scenario: Scenario, point: Point, folder: Path, emulator: Emulato
     return _both(run, point, name, first=end_of(first), second=end_of(second), due=due, note=", first waits" * waits)
 
 
-def _first_held(scenario: Scenario, point: Point, folder: Path, emulator: Emulator) -> tuple[Run, Child, str]:
+def _thawed(scenario: Scenario, point: Point, folder: Path, emulator: Emulator) -> Verdict:
+    """While a process is held as it lands or publishes, the job ends and a new generation too; then it goes on."""
+    run, first, name = _first_held(scenario, point, folder, emulator, patience=LONG_PATIENCE)
+    if not first.is_stopped:
+        return Verdict(point, name, "not reached")
+    ends = []
+    for number, changes in enumerate(({}, {"rerun": "all", "era": 7})):
+        child = run.start(None, f"later-{number}", **changes)
+        child.wait()
+        ends.append(end_of(child))
+    generation = _published_generation(run)
+    first.go_on()
+    first.wait()
+    ends.append(end_of(first))
+    allowed = ("JobTakenError", scenario.phase.ends)
+    wrong = [f"an attempt ended as {one}" for one in ends if one.kind not in allowed]
+    _, found = _end_state(run)
+    wrong += [one for one in found if not one.startswith((STRAY_STATE, "statuses:"))]
+    if _published_generation(run) != generation:
+        wrong.append(f"generation {generation} was published, and {_published_generation(run)} stands")
+    return Verdict(point, name, f"held over generation {generation}, then {ends[-1].kind}", tuple(wrong))
+
+
+def _published_generation(run: Run) -> int:
+    (manifest,) = (run.folder / "table").glob(MANIFEST)
+    return int(json.loads(manifest.read_text())["generation"])
+
+
+def _is_locked(name: str) -> bool:
+    """Whether a process that is held at a boundary may hold the lock of a file that others write too."""
+    return is_of_a_ledger(name) or name.startswith(("write _manifest", "write _claim"))
+
+
+def _first_held(
+    scenario: Scenario, point: Point, folder: Path, emulator: Emulator, *, patience: int = PATIENCE
+) -> tuple[Run, Child, str]:
     """Start a process that is held at the point's first boundary; return it, and that boundary's name."""
     held = Boundaries(folder / "trace", {point.at[0]: signal.SIGSTOP}, reads=True)
     run = Run(scenario, folder, emulator, held, LONG_QUIET_PERIOD)
     run.prepare()
-    first = run.start(run.boundaries, "first")
+    first = run.start(run.boundaries, "first", patience=patience)
     first.wait()
     return run, first, run.boundaries.names[-1]
 

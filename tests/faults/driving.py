@@ -9,7 +9,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from airflow_provider_batch.jobs.opening import open_job, resume_job
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.requests.prepare import RequestSpec
 from tests.faults.boundaries import Boundaries, install
-from tests.faults.processes import Child
+from tests.faults.processes import PATIENCE, Child
 from tests.faults.scenarios import IDENTITY, Phase, Scenario
 
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say something about {text}."}]}
@@ -116,9 +116,12 @@ class Run:
         self.ends.append(end)
         return end
 
-    def start(self, boundaries: Boundaries | None, name: str = "second") -> Child:
-        """Begin an attempt of the last phase, of one process, beside others."""
-        return Child(lambda: self._drive(self.scenario.phase, boundaries, None), self.folder / f"{name}.json")
+    def start(
+        self, boundaries: Boundaries | None, name: str = "second", *, patience: int = PATIENCE, **changes: Any
+    ) -> Child:
+        """Begin an attempt of the last phase, of one process, beside others; `changes` are of its request."""
+        phase = replace(self.scenario.phase, request={**self.scenario.phase.request, **changes})
+        return Child(lambda: self._drive(phase, boundaries, None), self.folder / f"{name}.json", patience=patience)
 
     def _process(self, phase: Phase, boundaries: Boundaries | None, key: str | None) -> End:
         child = Child(lambda: self._drive(phase, boundaries, key), self.folder / "answer.json")

@@ -9,13 +9,15 @@ from typing import Literal
 
 from tests.faults.scenarios import Scenario
 
-Kind = Literal["killed", "killed twice", "held", "held before the wire", "overtaken"]
-KINDS: tuple[Kind, ...] = ("killed", "killed twice", "held", "held before the wire", "overtaken")
+Kind = Literal["killed", "killed twice", "held", "held before the wire", "overtaken", "thawed"]
+KINDS: tuple[Kind, ...] = ("killed", "killed twice", "held", "held before the wire", "overtaken", "thawed")
 
+#: Boundaries at which a process changes the table; one that holds no lock is held there over a whole generation.
+LATE = ("write part-", "write _unreadable", "move ", "replace _manifest", "delete part-")
 #: Pairs of crashes that are tried, out of thousands.
 PAIRS = 24
 #: Holding is tried at each n-th boundary; those before the wire all are.
-HELD_EVERY, OVERTAKEN_EVERY = 3, 7
+HELD_EVERY, OVERTAKEN_EVERY, THAWED_EVERY = 3, 7, 5
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ def points_of(
     }
     if scenario.phase.style == "blocking":
         found["held"] = [(n,) for n in range(1, len(held) + 1, HELD_EVERY) if not is_before_the_wire(held, n)]
+        if scenario.thaws:
+            found["thawed"] = [(n,) for n, name in enumerate(held, 1) if name.startswith(LATE)][::THAWED_EVERY]
         found["overtaken"] = [(n, 1 + (n // OVERTAKEN_EVERY) % 2) for n in range(1, len(held) + 1, OVERTAKEN_EVERY)]
     if scenario.phase.style == "blocking" and not scenario.loses_answers:  # one fault beyond the guarantee is enough
         found["held before the wire"] = [(n,) for n in range(1, len(held) + 1) if is_before_the_wire(held, n)]

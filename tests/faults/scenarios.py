@@ -66,6 +66,16 @@ class Scenario:
     is_stopped: bool = False
 
     @property
+    def has_a_table_before(self) -> bool:
+        """Whether readers have a whole table when the last phase begins."""
+        return len(self.phases) > 1 and self.phase.before is None and all(one.ends == "done" for one in self.phases)
+
+    @property
+    def thaws(self) -> bool:
+        """Whether an attempt is also held over a whole generation: where each of the job's attempts can end."""
+        return self.phase.ends == "done" and self.rows > 0 and not self.late and "if_exists" not in self.phase.request
+
+    @property
     def loses_answers(self) -> bool:
         """Whether creates go wrong on the wire by themselves."""
         return any(rule["kind"] in ("lose_answer", "drop_connection") for rule in self.faults)

@@ -78,13 +78,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.property)
 
 
+#: Files of tests that share what takes long to make.
+WHOLE_FILES = ("tests/faults/test_crash_points.py", "tests/demo/test_stdlib_docstrings.py")
+
+
 class SharingScheduler(LoadScopeScheduling):  # type: ignore[misc]
     """Gives all tests of the one Airflow to one process, all on the S3 server to one, and any other test to either."""
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(("tests/system/", "tests/example_dags/")):
             return "airflow"
-        return "s3" if nodeid.startswith("tests/object_stores/") or "[s3" in nodeid else nodeid
+        if nodeid.startswith("tests/object_stores/") or "[s3" in nodeid:
+            return "s3"
+        file = nodeid.partition("::")[0]
+        return file if file in WHOLE_FILES else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -127,7 +127,7 @@ class OpenAIBatchOperator(BaseOperator):
         "rerun",
         "metadata",
     )
-    template_fields_renderers = {"body": "json", "sql": "sql", "metadata": "json"}  # noqa: RUF012
+    template_fields_renderers = {"body": "json", "format_options": "json", "sql": "sql", "metadata": "json"}  # noqa: RUF012
     operator_extra_links = (OpenAIBatchLink(),)
     ui_color = "#d6f0e8"
 

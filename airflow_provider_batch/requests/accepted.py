@@ -134,7 +134,10 @@ def _misfit_inside(members: Mapping[str, Accepted], value: Mapping[str, Any]) ->
 
 
 def _is_whole(expected: Accepted, value: Any) -> bool:
-    return type(value) is float and value.is_integer() and "i" in expected.kinds
+    """Return whether a number of floats or decimals may stand for a whole number, as 5.0 does."""
+    if "i" not in expected.kinds or not isinstance(value, float | decimal.Decimal):
+        return False
+    return value == value and abs(value) != float("inf") and value == int(value)
 
 
 def kind_of(value: Any) -> str:

@@ -145,6 +145,16 @@ class TestContents:
         rows = [{"v": b"x"}, {"v": dt.date(2026, 1, 2)}]
         assert [body["messages"][0]["content"] for body in lines(tmp_path, rows, chat("{v}"))] == ["eA==", "2026-01-02"]
 
+    @pytest.mark.parametrize("value", [5, 5.0, Decimal("5"), Decimal("5.00")])
+    def test_of_whole_numbers_may_have_a_point(self, tmp_path: Path, value: Any) -> None:
+        body = chat("{x}", max_tokens="{v}", temperature="{v}")
+        assert lines(tmp_path, [{"x": "a", "v": value}] * 2, body)[1]["max_tokens"] == 5
+        for other in (5.5, Decimal("5.5"), True):
+            with pytest.raises(InputError, match=r"row 1, column 'v': expected a (whole )?number as '"):
+                lines(tmp_path, [{"x": "a", "v": value}, {"x": "b", "v": other}], body)
+        with pytest.raises(InputError):
+            lines(tmp_path, [{"x": "a", "v": value}, {"x": "b", "v": Decimal("NaN")}], body)
+
 
 class TestForms:
     def csv(self, tmp_path: Path, text: str) -> str:
@@ -278,7 +288,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(value=VALUES, alone=st.booleans())
 def test_a_value_of_a_row_is_refused_exactly_where_the_whole_body_is(value: Any, alone: bool) -> None:
     """The check of a placeholder and the check of a ready-made line are one: both see the same body."""

@@ -47,7 +47,7 @@ def names(value: str) -> str:
 class TestAgainstPythonsReader:
     """The oracle is `csv`: it writes a table in a dialect, and the same table has to be read."""
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(rows=TABLES, delimiter=st.sampled_from(",;\t|"), line=st.sampled_from(["\n", "\r\n"]), bom=st.booleans())
     def test_a_table_with_doubled_quotes_is_read(
         self, tmp_path: Path, rows: list[list[str]], delimiter: str, line: str, bom: bool
@@ -56,7 +56,7 @@ class TestAgainstPythonsReader:
         encoding = "utf-8-sig" if bom else "utf-8"
         assert read(tmp_path, content.encode(encoding), delimiter=delimiter, escape="") == rows
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(rows=TABLES, delimiter=st.sampled_from(",;|"), line=st.sampled_from(["\n", "\r\n"]), every=st.booleans())
     def test_a_table_with_escaped_quotes_is_read(
         self, tmp_path: Path, rows: list[list[str]], delimiter: str, line: str, every: bool
@@ -70,7 +70,7 @@ class TestAgainstPythonsReader:
         found = read(tmp_path, content.encode(), **options, null_values=["no such field"])
         assert found == [record for record in oracle if record]
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(rows=TABLES, piece=st.integers(1, 9))
     def test_a_table_without_quotes_is_read_whatever_the_pieces(
         self, tmp_path: Path, rows: list[list[str]], piece: int
@@ -95,7 +95,7 @@ DIALECTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.lists(st.lists(PIECES, max_size=4).map("".join), min_size=2, max_size=2), min_size=1, max_size=3),
     dialect=DIALECTS,

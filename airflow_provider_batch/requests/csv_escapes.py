@@ -43,6 +43,7 @@ class EscapedCsv:
             character.encode() for character in (form.quote, form.escape or "", delimiter)
         )
         self._nulls = frozenset(text.encode() for text in form.null_values or ("",))
+        self._asks_for_nulls = form.null_values is None and not is_strict
         self._in_all = not form.quote or form.escape_unquoted is True
         self._undecided = bool(form.quote) and form.escape_unquoted is None
         quote, escape, cut = map(re.escape, (self._quote, self._escape, self._delimiter))
@@ -105,6 +106,9 @@ class EscapedCsv:
             return None
         if self._escape not in raw:
             return raw
+        if self._asks_for_nulls and raw == self._escape + b"N":
+            stated = f"Give {shown('null_values', [raw.decode()])}, or {shown('null_values', [''])} if it is text"
+            self._refuse(f"found a field {raw.decode()}, which MySQL, Hive and PostgreSQL write for null. {stated}.")
         if self._in_all:
             return self._unescaped(raw)
         if self._undecided and self._is_ambiguous(raw):

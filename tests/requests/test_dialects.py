@@ -188,6 +188,10 @@ class TestEscapes:
             read(tmp_path, content)
         assert read(tmp_path, content, null_values=["\\N", "a"]) == [["1", None], ["2", None]]
         assert read(tmp_path, content, null_values=[""])[1] == ["2", "\\N"]
+        with pytest.raises(SourceError, match=r"a\.csv, line 3: found a field \\N, which MySQL.*null_values"):
+            read(tmp_path, content, escape="\\")
+        assert read(tmp_path, content, escape="\\", null_values=["\\N"])[1] == ["2", None]
+        assert read(tmp_path, content, escape="\\", null_values=[""])[1] == ["2", "\\N"]
 
 
 class TestDelimiters:

@@ -155,5 +155,7 @@ def differences(scenario: Scenario, state: EndState, undisturbed: EndState) -> l
     """What differs from the course that nothing disturbed."""
     names = ["parts", "beside", "manifest_cost", "batches", "cost", "executed", "billed_again"]
     names += [] if scenario.refused_creates else ["refused"]
+    if scenario.is_stopped:  # sooner or later, as results come; but nothing is paid twice
+        names = ["billed_again"]
     pairs = ((name, getattr(undisturbed, name), getattr(state, name)) for name in names)
     return [f"{name}: {found} where {due} is due" for name, due, found in pairs if found != due]

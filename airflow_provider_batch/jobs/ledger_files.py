@@ -25,7 +25,8 @@ from airflow_provider_batch.jobs.ledger import Ledger
 LEDGER = "ledger.json"
 #: The newest form of a ledger that this release can read. In form 1 `ledger.json` was the whole ledger.
 VERSION = 2
-#: Bytes past which an event file gets no further event. Each event writes its file again, and reads it before.
+#: Bytes from which on an event file gets no further event. Each event writes its file again, and reads it before.
+#: Part of form 2: two releases that disagreed on it would write on in two different files.
 EVENT_FILE_BYTES = 8_192
 #: A new base is written when the events since the last one have so many bytes, and this share of its size.
 BASE_EVERY_BYTES, BASE_EVERY_SHARE = 65_536, 0.25

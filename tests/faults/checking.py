@@ -28,6 +28,7 @@ class EndState:
 
     :param beside: Images, videos, and unreadable lines.
     :param named: The images and videos that the rows name.
+    :param apart: Rows whose answer does not say what their own request asked for.
     :param batches: At the emulator, those that it let in.
     :param refused: Batches that it refused as a whole.
     """
@@ -38,6 +39,7 @@ class EndState:
     parts: list[str]
     beside: list[str]
     named: list[str]
+    apart: list[int]
     manifest_cost: str | None
     batches: int
     refused: int
@@ -66,7 +68,10 @@ class EndState:
             manifest_statuses=manifest.get("statuses", {}),
             parts=sorted(ATTEMPT.sub("", name) for name in parts),
             beside=sorted(ATTEMPT.sub("", name) for name in standing if name.startswith(BESIDE)),
-            named=[one for row in found for one in _named(dict(zip(names, row, strict=True)))],
+            named=[one for row in found for one in _named(_as_mapping(names, row))],
+            apart=[
+                row["row_number"] for row in (dict(zip(names, one, strict=True)) for one in found) if _is_apart(row)
+            ],
             manifest_cost=manifest.get("cost_usd"),
             batches=sum(batch["status"] != "failed" for batch in emulator["batches"]),
             refused=sum(batch["status"] == "failed" for batch in emulator["batches"]),
@@ -79,6 +84,14 @@ class EndState:
 def _files(folder: Path) -> list[str]:
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
     return sorted(str(path.relative_to(folder)) for path in files)
+
+
+def _as_mapping(names: list[str], row: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(names, row, strict=True))
+
+
+def _is_apart(row: dict[str, Any]) -> bool:
+    return "input_text" in row and row["status"] == "succeeded" and f"{row['input_text']}." not in row["text"]
 
 
 def _named(row: dict[str, Any]) -> list[str]:
@@ -139,7 +152,11 @@ def wrong_with_rows(scenario: Scenario, state: EndState, given: list[dict[str, A
     """One result row for each input row, with its own columns beside it, and the statuses that the scenario makes."""
     wrong = []
     expected = [[number, row["key"], row["text"]] for number, row in enumerate(given)]
-    if [row[:3] for row in state.rows] != expected:
+    found = [row[:3] for row in state.rows]
+    if scenario.shuffles:  # any order will do, as long as answers stand beside their own rows
+        wrong += [f"rows {state.apart} have answers of others"] if state.apart else []
+        found = [[number, *row[1:]] for number, row in enumerate(sorted(found, key=lambda row: int(row[1][1:])))]
+    if found != expected:
         numbers = Counter(row[0] for row in state.rows)
         twice = [number for number, count in numbers.items() if count > 1]
         lost = [row[0] for row in expected if row[0] not in numbers]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import random
 import shutil
 import signal
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from airflow_provider_batch.jobs.identity import Identity
 from airflow_provider_batch.jobs.opening import open_job, resume_job
 from airflow_provider_batch.jobs.request import JobRequest, Tools
 from airflow_provider_batch.requests.prepare import RequestSpec
+from airflow_provider_batch.requests.queries import Query
 from tests.faults.boundaries import Boundaries, install
 from tests.faults.processes import PATIENCE, Child
 from tests.faults.scenarios import IDENTITY, Phase, Scenario
@@ -44,6 +48,28 @@ def rows_of(count: int) -> list[dict[str, Any]]:
     """The input table."""
     sides = ("left", "right/wrong", None)
     return [{"key": f"k{n}", "text": f"subject {n}", "side": sides[n % 3]} for n in range(count)]
+
+
+class _Cursor:
+    """Gives rows as a database would."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.names = list(rows[0])
+        self._left = [tuple(row.values()) for row in rows]
+
+    def fetch(self, count: int) -> Sequence[Sequence[Any]]:
+        given, self._left = self._left[:count], self._left[count:]
+        return given
+
+
+def shuffled(rows: list[dict[str, Any]]) -> Query:
+    """A query without an order: each process gets its rows in one of its own."""
+
+    @contextmanager
+    def runs() -> Iterator[_Cursor]:
+        yield _Cursor(random.Random(os.getpid()).sample(rows, len(rows)))
+
+    return Query("select * from rows", "warehouse", runs)
 
 
 @dataclass(frozen=True)
@@ -160,6 +186,7 @@ class Run:
         spec |= self.scenario.spec
         if not source:  # no rows have no columns: they are all those behind the first none
             source, spec["limit"] = rows_of(1), 0
+        source = shuffled(source) if self.scenario.shuffles else source
         return JobRequest(
             identity=Identity(IDENTITY.dag_id, IDENTITY.task_id, IDENTITY.run_id, map_index),
             source=source,

@@ -50,6 +50,7 @@ class Scenario:
     :param batches: Batches that the API lets in.
     :param refused_creates: Whether how often the API refuses a create is a matter of timing.
     :param is_stopped: Whether it ends without a table.
+    :param shuffles: Whether the input is a query that gives its rows in another order to each process.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Scenario:
     late: float = 0.0
     refused_creates: bool = False
     is_stopped: bool = False
+    shuffles: bool = False
 
     @property
     def has_a_table_before(self) -> bool:
@@ -409,4 +411,12 @@ SCENARIOS: tuple[Scenario, ...] = (
         refused_creates=True,
     ),
     Scenario("no rows", [Phase()], {}, 0, rows=0),
+    Scenario(
+        "a query in another order at each reading",
+        [Phase()],
+        {"succeeded": 25},
+        4,
+        faults=[_PASSING],
+        shuffles=True,
+    ),
 )

@@ -158,6 +158,20 @@ class TestAJob:
         bucket.check_table(some_rows(25))
         assert emulator.state()["batches_created"] == 3
 
+    def test_claims_its_destination_until_its_table_stands(self, emulator: Emulator, bucket: Bucket) -> None:
+        emulator.configure(progress="hold")
+        tools = bucket.tools(emulator)
+        first, second = bucket.request(some_rows(5), map_index=0), bucket.request(some_rows(6), map_index=1)
+        step_until_waiting(first, tools)
+        assert "_claim.json" in bucket.keys("table")
+        with pytest.raises(ConfigurationError, match=r"has claimed this folder"):
+            run(second, tools)
+        emulator.configure(progress="immediate")
+        run(first, tools)
+        assert "_claim.json" not in bucket.keys("table")
+        bucket.check_table(some_rows(5))
+        assert emulator.state()["batches_created"] == 1
+
     def test_replaces_another_jobs_table_when_told_to(self, emulator: Emulator, bucket: Bucket) -> None:
         tools = bucket.tools(emulator)
         bucket.put("table/notes.txt", b"mine")

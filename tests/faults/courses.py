@@ -21,7 +21,7 @@ LOCKED = 0.6
 #: Seconds in which one that waits for nothing ends.
 ENDS_WITHIN = 20.0
 #: Seconds after which a process that was held while a whole generation passed is one that never ends.
-LONG_PATIENCE = 240
+LONG_PATIENCE = 1800
 #: What differs where a batch is made again, and where one is paid again.
 MADE = ("batches:", "refused:", "parts:", "statuses:", "executed:", "manifest_cost:")
 PAID = ("cost:", "billed_again:")

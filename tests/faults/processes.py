@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 #: Seconds after which a process that has not ended is one that never would.
-PATIENCE = 25
+PATIENCE = 900
 
 
 def warm_up() -> None:

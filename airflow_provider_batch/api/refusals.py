@@ -32,6 +32,12 @@ def _words(*alternatives: str) -> re.Pattern[str]:
     return re.compile("|".join(alternatives), re.IGNORECASE | re.DOTALL)
 
 
+#: A file, or the member of a request that names one. What stands between it and the verdict must not be about a model
+#: or a line: a file can hold those that nobody has.
+_FILE = r"(?<![a-z])files?(?:_id| id)?(?![a-z])"
+_BETWEEN = r"(?:(?!\b(?:models?|deployments?|lines?|url|purpose)\b).){0,120}?"
+_NOT = r"\b(?:not|cannot|can't|hasn't|isn't|never)"
+
 #: The first row that applies counts.
 PASSING: tuple[PassingRefusal, ...] = (
     # The account's enqueued-token limit: it passes when batches end. Services share only these words.
@@ -41,24 +47,41 @@ PASSING: tuple[PassingRefusal, ...] = (
         "file not ready",
         frozenset({"file_not_found", "file_not_ready", "file_not_processed", "invalid_file_status"}),
         _words(
-            r"\bfile\b.{0,120}?\b(?:not (?:be )?(?:yet )?(?:been )?(?:found|ready|processed|available|uploaded|visible)"
-            r"|does(?: not|n't) exist|not in (?:an? )?\S+ (?:state|status)|pending|in progress|"
-            r"(?:is|still|being) (?:being )?(?:processed|processing|uploaded|uploading|validated|validating))\b",
-            r"\b(?:cannot|can't|can not|could not|couldn't|unable to) (?:find|locate) (?:the |your |input )*file",
-            r"\bno such (?:input )?file",
+            rf"{_FILE}{_BETWEEN}{_NOT} (?:\w+ ){{0,3}}?"
+            r"(?:found|ready|processed|available|uploaded|visible|located|finished|completed?)\b",
+            rf"{_FILE}{_BETWEEN}(?:(?:does not|doesn't) exist|not in (?:an? )?\S+ (?:state|status)|pending"
+            r"|in progress)\b",
+            rf"{_FILE}{_BETWEEN}\b(?:is|was) (?:\w+ )?(?:queued|incomplete|unavailable|unknown)\b",
+            rf"{_FILE}{_BETWEEN}\b(?:is|still|being|currently) (?:\w+ )?"
+            r"(?:process|upload|validat|scann|check|import)(?:ed|ing)\b",
+            rf"{_FILE} (?:must|has to|needs to) (?:first )?(?:be|have) (?:in )?(?:\S+ )?processed\b",
+            rf"\b(?:cannot|can't|can not|could not|couldn't|unable to) (?:find|locate) (?:the |your |input )*{_FILE}",
+            rf"\b(?:no|unknown|no such) (?:input |such )?{_FILE}(?! (?:format|type|name|extension|encoding|purpose))",
         ),
     ),
     # The service stumbled, and says that it did.
     PassingRefusal(
         "try again",
-        frozenset({"server_error", "internal_error", "internal_server_error", "service_unavailable", "timeout"}),
+        frozenset(
+            {
+                "server_error",
+                "internal_error",
+                "internal_server_error",
+                "service_unavailable",
+                "timeout",
+                "rate_limit_exceeded",
+            }
+        ),
         _words(
             r"something went wrong",
             r"(?:try|retry)(?: your request| it| the batch)? (?:again )?(?:later|in a )",
-            r"please (?:try again|retry)",
+            r"please (?:try again|retry)|\btry again\.?$|had an error while processing",
+            r"unable to process your request at",
             r"temporar(?:y|ily)",
             r"(?:internal|unexpected|unknown|server) (?:server )?error",
-            r"overloaded|at capacity|service unavailable|timed out",
+            r"overloaded|at capacity|high demand|service unavailable|timed out|deadline exceeded|bad gateway",
+            r"rate limit (?:was |is )?(?:reached|exceeded)|too many requests|internal failure",
+            r"connection (?:reset|error)",
         ),
     ),
 )

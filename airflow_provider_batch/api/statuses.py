@@ -16,6 +16,7 @@ RUNNING = frozenset({"validating", "in_progress", "finalizing", CANCELLING})
 #: Statuses of an uploaded file, as services call them: it will be usable, it never will. `uploaded` says neither.
 FILE_PENDING = frozenset(
     {"pending", "processing", "running", "queued", "in_progress", "validating", "importing", "not_ready", "notrunning"}
+    | {"uploading", "scanning", "checking", "waiting", "created", "initialized", "in progress", "not_started"}
 )
 FILE_BROKEN = frozenset({"error", "failed", "deleted", "deleting", "cancelled", "expired", "rejected"})
 #: A file that the API does not find; right after its upload that says little.

@@ -40,12 +40,14 @@ def is_about_the_file(shard: ShardRecord, refused: Refused, file_status: str | N
     """
     Return whether a create was refused since its file is not ready: its words say so, or the file's own status.
 
-    A file can become ready between the refusal and the look at it: words that were about the file before still are.
+    A file that was uploaded and is not found is not there yet, whatever the words. It can become ready between the
+    refusal and the look at it: words that were about the file before still are.
     """
     if refused.file_not_ready or refused.error.retryable:
         return refused.file_not_ready
     said_before = shard.intents[-2].error if shard.passing_refusals and len(shard.intents) > 1 else None
-    return file_status in statuses.FILE_PENDING or said_before == str(refused.error)
+    is_not_there = file_status in statuses.FILE_PENDING or file_status == statuses.FILE_NOT_FOUND
+    return is_not_there or said_before == str(refused.error)
 
 
 def after_refused_create(shard: ShardRecord, refused: Refused, file_status: str | None) -> Retry | None:

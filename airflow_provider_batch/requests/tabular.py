@@ -97,14 +97,18 @@ def _texts(texts: list[str], giver: str, words_are_addresses: bool) -> list[Row]
 
 
 def _one_address(text: str, giver: str) -> str:
-    if text.strip() and (_ADDRESS.match(text) or len(text.split()) == 1):
+    is_json = text.lstrip().startswith(("[{", "[[", '["', '{"', "[]", "{}"))
+    if text.strip() and not is_json and (_ADDRESS.match(text) or len(text.split()) == 1):
         return text
     advice = f"Give the address of a file, or [{{'{TEXT_COLUMN}': …}}] for one prompt."
+    if is_json:
+        advice = "For rows as JSON give what json.loads gives, or write them to a file and give its address."
     raise _refusal(giver, f"the text {_shown(text)}", advice)
 
 
 def _items(value: Any, giver: str) -> Iterator[Row | str]:
     """Give the rows or texts of something that holds several."""
+    value = _unwrapped(value)
     frame = _frame(value)
     if frame is not None:
         yield from frame
@@ -117,6 +121,12 @@ def _items(value: Any, giver: str) -> Iterator[Row | str]:
     else:
         for number, item in enumerate(value):
             yield from _item(item, number, giver)
+
+
+def _unwrapped(value: Any) -> Any:
+    """Give the list that a root model of Pydantic stands for; anything else as it is."""
+    is_root = hasattr(type(value), "model_fields") and isinstance(getattr(value, "root", None), list)
+    return value.root if is_root else value
 
 
 def _no_table(value: Any) -> tuple[str, str] | None:
@@ -229,6 +239,7 @@ def _arrow_rows(value: Any) -> Iterator[Row | str]:
     for batch in reader:
         names = [name for name in batch.schema.names if not _INDEX.fullmatch(name)]
         _check_names(names)
+        _check_types(value, batch.schema)
         for start in range(0, batch.num_rows, _TOGETHER):
             part = batch.slice(start, _TOGETHER)
             columns = [_python(part.column(part.schema.get_field_index(name))) for name in names]
@@ -257,7 +268,11 @@ def _python(array: pa.Array | pa.ChunkedArray) -> list[Any]:
 def _pandas_rows(value: Any) -> Iterator[Row]:
     """Give the rows of a frame of an older pandas, or of one that Arrow does not take."""
     if not hasattr(value, "columns"):
-        yield from ({TEXT_COLUMN: one} for one in value.tolist())
+        values = value.tolist()
+        if len({type(one) for one in values if one is not None and one == one}) > 1:
+            problem = "a series of values of several kinds, as one row of a frame has, is no table"
+            raise SourceError(f"source: {problem}. Give a frame, such as frame.iloc[[0]].")
+        yield from ({TEXT_COLUMN: one} for one in values)
         return
     _check_names(list(value.columns))
     for start in range(0, len(value), _TOGETHER):
@@ -280,6 +295,20 @@ def _check_names(names: list[Any]) -> None:
         raise SourceError(f"source: two columns have the name {_shown(double)}. Give each column a name of its own.")
 
 
+def _check_types(value: Any, schema: pa.Schema) -> None:
+    """Raise where Arrow has numbers or addresses for what a frame shows as something else."""
+    library = type(value).__module__.partition(".")[0]
+    for field in schema:
+        name = str(getattr(field.type, "extension_name", ""))
+        if name.startswith("pandas."):
+            what, advice = f"{name.removeprefix('pandas.')}s of pandas", "Make it text, with astype(str)."
+        elif library == "polars" and pa.types.is_fixed_size_binary(field.type):
+            what, advice = "objects of Python", "Make it a column of Polars' own types."
+        else:
+            continue
+        raise SourceError(f"source: the column holds {what}, which no table has. {advice}", column=field.name)
+
+
 def _record(value: Any) -> Row | None:
     """Give an object with named fields as a mapping; None for any other."""
     kind = type(value)
@@ -288,7 +317,8 @@ def _record(value: Any) -> Row | None:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     if hasattr(kind, "model_fields") and callable(getattr(value, "model_dump", None)):
-        return dict(value.model_dump())
+        dumped = value.model_dump()
+        return dict(dumped) if isinstance(dumped, Mapping) else None  # a root model may be a list
     if isinstance(value, msgspec.Struct):
         return msgspec.structs.asdict(value)
     if hasattr(kind, "__attrs_attrs__"):

@@ -121,7 +121,10 @@ def without_encoding(array: pa.Array, *, halves: bool = True) -> pa.Array:
     """
     kind = array.type
     if pa.types.is_dictionary(kind):
-        return array.dictionary_decode()
+        if plain_type(kind.value_type) == kind.value_type:
+            return array.dictionary_decode()
+        plain = without_encoding(array.dictionary, halves=halves)  # Arrow cannot decode one of views
+        return pa.DictionaryArray.from_arrays(array.indices, plain).dictionary_decode()
     if pa.types.is_run_end_encoded(kind):
         return without_encoding(pc.run_end_decode(array), halves=halves)
     if isinstance(kind, pa.BaseExtensionType):

@@ -20,6 +20,16 @@ FILE_NOT_READY = [
     "File 'file-1' has not been processed yet.",
     "Could not find the input file.",
     "the uploaded file is not yet available",
+    "The file has not finished processing",
+    "File file-1 has not been fully processed",
+    "File processing has not completed",
+    "file file-1 is currently processing",
+    "The file is queued for processing",
+    "File must be processed before it can be used",
+    "No file found with id file-1",
+    "Unknown file: file-1",
+    "input_file_id not found",
+    "The file cannot be found",
 ]
 TRY_AGAIN = [
     "Something went wrong, please try again later.",
@@ -30,6 +40,10 @@ TRY_AGAIN = [
     "The engine is currently overloaded",
     "Please retry your request later.",
     "Validation timed out.",
+    "The server had an error while processing your request. Sorry about that!",
+    "We are experiencing high demand",
+    "Rate limit reached",
+    "An error occurred, try again",
 ]
 LASTING = [
     "Invalid file purpose: expected 'batch', found 'fine-tune'.",
@@ -39,6 +53,12 @@ LASTING = [
     "Billing hard limit has been reached",
     "Messages parameter is required.",
     "Bad endpoint",
+    "The file is not a valid JSONL file.",
+    "Unknown file format",
+    "The file has an unknown field",
+    "File format is not supported",
+    "Line 3 of the file: the model is not available",
+    "The file names a model that is not available",
     "",
 ]
 

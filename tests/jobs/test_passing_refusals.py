@@ -67,6 +67,11 @@ class TestAFile:
         run(request, tools)
         assert statuses(tmp_path) == {"succeeded": 5}
 
+    def test_that_the_api_itself_does_not_find_is_waited_for_whatever_the_words(self) -> None:
+        refused = Refused(ApiRefusedError("Recurso inexistente.", status_code=404))
+        assert after_refused_create(a_shard(), refused, "not found") == Retry(is_about_file=True)
+        assert after_refused_create(a_shard(), refused, "processed") is None
+
     def test_that_is_there_does_not_hide_another_refusal(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.fault(kind="file_not_ready", count=99, message="No such deployment.", param="model")
         with pytest.raises(ApiRefusedError, match="No such deployment"):

@@ -54,6 +54,33 @@ class Struct(msgspec.Struct):
     text: str
 
 
+class Period(pa.ExtensionType):  # type: ignore[misc]
+    """How pandas hands over a period: a number."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.int64(), "pandas.period")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> Period:
+        return cls()
+
+
+class OneRow:
+    """A row of a frame of pandas: a series of values of several kinds, which Arrow does not take."""
+
+    def __init__(self) -> None:
+        self.to_dict = dict
+
+    def tolist(self) -> list[Any]:
+        return [1, "a", float("nan"), None]
+
+
+OneRow.__module__ = "pandas.core.series"
+
+
 class OlderPandas:
     """A frame without Arrow's interface, or with columns that Arrow does not take."""
 
@@ -173,11 +200,15 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "empty dict": ({}, "an empty dict"),
     "columns of different lengths": ({"a": [1], "b": [1, 2]}, r"differ in length \(a 1, b 2\)"),
     "summary": ({"destination": "s3://b/t", "statuses": {}}, r"summary of a job\. .*summary\['destination'\]"),
+    "rows as JSON": ('[{"text":"a"}]', r"For rows as JSON give what json\.loads gives"),
+    "single root model": (pydantic.RootModel[dict[str, int]]({"a": 1}), "a single row"),
+    "objects in Polars": (pl.DataFrame({"a": [object()]}, schema={"a": pl.Object}), "objects of Python"),
     "lazy frame": (pl.DataFrame(ROWS).lazy(), r"a LazyFrame, which is not read yet\. Give what its collect\(\) gives"),
     "dataset": (pyarrow.dataset.dataset(TABLE), r"not read yet\. Give what its to_table\(\) gives"),
     "class": (Plain, "the class Plain"),
     "function": (len, "a builtin_function_or_method"),
     "object": (object(), "an object"),
+    "a row of a frame": (OneRow(), r"as one row of a frame has, is no table\. Give a frame"),
     "doubled columns": (pa.Table.from_arrays([pa.array([1])] * 2, names=["a", "a"]), "two columns have the name 'a'"),
 }
 
@@ -206,6 +237,27 @@ def test_a_generator_without_an_end_is_stopped_at_the_limit() -> None:
 
     with pytest.raises(SourceError, match="more than 1 MB of rows"):
         table_of(rows(), "the function returned", 1_000_000)
+
+
+def test_categories_of_polars_are_text() -> None:
+    kinds: list[Any] = [pl.Categorical, pl.Enum(["a", "b"])]
+    assert of(pl.DataFrame([pl.Series(str(place), ["a", None], kind) for place, kind in enumerate(kinds)])) == [
+        {"0": "a", "1": "a"},
+        {"0": None, "1": None},
+    ]
+
+
+def test_periods_of_pandas_are_refused_as_arrow_has_them_as_numbers() -> None:
+    pa.register_extension_type(Period())
+    try:
+        with pytest.raises(SourceError, match=r"column 'a': .*holds periods of pandas.*astype\(str\)"):
+            of(pa.table({"a": pa.ExtensionArray.from_storage(Period(), pa.array([1]))}))
+    finally:
+        pa.unregister_extension_type("pandas.period")
+
+
+def test_a_root_model_of_a_list_is_its_rows() -> None:
+    assert of(pydantic.RootModel[list[Model]]([Model(**row) for row in ROWS])) == ROWS
 
 
 def test_values_keep_their_types() -> None:

@@ -46,6 +46,7 @@ from airflow_provider_batch.jobs.preparing import (
 )
 from airflow_provider_batch.jobs.relanding import (
     check_can_land_again,
+    lacks_parts,
     lacks_shards,
     land_again,
     lands_anew,
@@ -238,20 +239,21 @@ def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger
     claim_table(request, tools, store, ledger)
     asked_for = (request.destination, request.partition_by)
     is_moved = request.destination is not None and asked_for != (ledger.destination, ledger.partition_by)
-    if is_moved:
+    destination = None if request.destination is None else tools.resolve(request.destination)
+    lands_again = is_moved or (destination is not None and lacks_parts(store, ledger, destination))
+    if lands_again:
         check_partitions(request, decode_columns(ledger.columns))
         check_can_land_again(store, ledger)
-    if is_moved or lacks_shards(store, ledger):
+    if lands_again or lacks_shards(store, ledger):
         restore_shards(request, tools, store, ledger, source)
     if ledger.closing is not None and not ledger.closing.final:
         ledger = store.record(ledger, Reopened())
     elif is_clear and _timed_out(ledger) and ledger.cancel_asked_at is None:
         ledger = store.record(ledger, Reopened(tools.clock()))
-    if request.destination is not None and is_moved:
-        check_destination(tools.resolve(request.destination), ledger.job, request.if_exists)
-        tools.log.info(
-            "The table goes to %s now; what has landed elsewhere is landed there again.", request.destination
-        )
+    if destination is not None and request.destination is not None and lands_again:
+        check_destination(destination, ledger.job, request.if_exists)
+        why = "the table goes there now" if is_moved else "parts of it are gone from there"
+        tools.log.info("What has landed is landed again at %s: %s.", request.destination, why)
         ledger = store.record(ledger, Relanding(request.destination, request.partition_by))
     tools.log.info("Going on with job %s: %s", ledger.job, where_the_money_is(ledger, store.location.uri))
     return Job(request, tools, store, ledger)

@@ -20,7 +20,7 @@ from airflow_provider_batch.jobs.table_claims import claim_table
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.requests.sources import Source
 from airflow_provider_batch.results.manifest import check_destination
-from airflow_provider_batch.results.names import manifest_name, standing_files
+from airflow_provider_batch.results.names import landed_part, landing_folder, manifest_name, standing_files
 from airflow_provider_batch.storage import Location
 
 
@@ -84,6 +84,14 @@ def lacks_shards(store: LedgerStore, ledger: Ledger) -> bool:
         if record.round == 1 and (record.landing is None or (record.landing.retry_rows and ledger.round == 1))
     ]
     return bool(missing_shards(store.shards(ledger.generation), needed))
+
+
+def lacks_parts(store: LedgerStore, ledger: Ledger, destination: Location) -> bool:
+    """Whether a part of a job at work is gone and can be landed again: parts may wait for a day to be published."""
+    names = {name for shard in ledger.shards if shard.landing is not None for name in shard.landing.part_files}
+    missing = names - standing_files(destination) if names else names
+    waiting = standing_files(destination / landing_folder(ledger.job)) if missing else set()
+    return not missing <= {landed_part(name) for name in waiting} and _can_land_again(store, ledger)
 
 
 def _can_land_again(store: LedgerStore, ledger: Ledger) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import msgspec
 
 from airflow_provider_batch import __version__
-from airflow_provider_batch.exceptions import ConfigurationError, StorageError
+from airflow_provider_batch.exceptions import ConfigurationError, JobTakenError, StorageError
 from airflow_provider_batch.jobs.ledger import Ledger
 from airflow_provider_batch.jobs.request import IfExists, JobRequest, Tools
 from airflow_provider_batch.jobs.store import LedgerStore
@@ -61,6 +61,7 @@ def claim_table(request: JobRequest, tools: Tools, store: LedgerStore, ledger: L
     Claim the destination for a job that is to send something; call it before it does.
 
     :raises ConfigurationError: Another job has claimed it, or has landed its table there.
+    :raises JobTakenError: A later attempt has taken the job over.
     """
     if not _needs_claim(request, tools, ledger):
         return
@@ -69,10 +70,16 @@ def claim_table(request: JobRequest, tools: Tools, store: LedgerStore, ledger: L
     try:
         _claim(destination, request, tools, store, ledger)
         check_destination(destination, ledger.job, request.if_exists)  # a table that came since the first look
+        store.check_lease(ledger)
     except ConfigurationError:
         if not is_at_work(ledger):
             release_table(destination, store)
             raise
+    except JobTakenError:  # a later attempt may have landed, and released the claim, before this one made it again
+        later = store.load()
+        if later is None or not is_at_work(later):
+            release_table(destination, store)
+        raise
 
 
 def check_still_claimed(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> None:

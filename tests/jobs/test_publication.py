@@ -7,17 +7,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from airflow_provider_batch import storage_moves
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import JobTakenError, StorageError
 from airflow_provider_batch.jobs import collecting
+from airflow_provider_batch.jobs.opening import open_job
 from airflow_provider_batch.jobs.placing import Placing
 from airflow_provider_batch.results import publication
 from airflow_provider_batch.storage import Location
 from tests.faults.reader import TableReader
-from tests.jobs.support import a_request, check_table, run, some_rows, statuses, step_until_waiting, tools_for
+from tests.jobs.support import LIMITS, a_request, check_table, run, some_rows, statuses, step_until_waiting, tools_for
 
 
 def watch(monkeypatch: pytest.MonkeyPatch, reader: TableReader) -> list[str]:
@@ -150,6 +152,29 @@ def test_parts_of_an_attempt_that_was_killed_before_it_noticed_go_with_the_next_
     run(request, tools)
     check_table(tmp_path, rows)
     assert list((tmp_path / "table").rglob("*.landing")) == []
+
+
+@pytest.mark.parametrize("partition_by", [(), ("key",)], ids=["plain", "partitions"])
+def test_parts_that_somebody_removes_before_their_publication_are_landed_again_for_free(
+    emulator: Emulator, tmp_path: Path, partition_by: tuple[str, ...]
+) -> None:
+    """They wait beside the table as long as the slowest batch takes."""
+    rows, tools = [{**row, "key": f"k{n % 2}"} for n, row in enumerate(some_rows(15))], tools_for(emulator)
+    limits = dataclasses.replace(LIMITS, max_active_batches=1)
+    request = a_request(tmp_path, rows, partition_by=partition_by, limits=limits)
+    job = open_job(request, tools)
+    while not job.ledger.count_in("landed"):
+        job.advance()
+    waiting = list((tmp_path / "table").rglob("*.landing"))
+    assert waiting
+    waiting[0].unlink()
+    with pytest.raises(StorageError, match="expected a part of the table"):
+        job.run()
+    assert run(request, tools)["statuses"] == {"succeeded": 15}
+    assert emulator.state()["batches_created"] == 2
+    assert list((tmp_path / "table").rglob("*.landing")) == []
+    found = duckdb.sql(f"select row_number from read_parquet('{tmp_path}/table/**/*.parquet') order by 1").fetchall()
+    assert found == [(number,) for number in range(15)]
 
 
 def _killed(put: Any) -> Any:

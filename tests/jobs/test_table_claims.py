@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_batch import storage
 from airflow_provider_batch.emulator.testing import Emulator
-from airflow_provider_batch.exceptions import ConfigurationError, JobTimeoutError, OpenAIBatchError
+from airflow_provider_batch.exceptions import ConfigurationError, JobTakenError, JobTimeoutError, OpenAIBatchError
 from airflow_provider_batch.jobs import table_claims
 from airflow_provider_batch.jobs.identity import Identity
 from airflow_provider_batch.jobs.loading import LoadRequest, load_batches
@@ -73,6 +73,25 @@ def test_a_task_that_had_looked_before_the_other_claimed_sends_nothing(
     check_table(tmp_path, some_rows(5))
     assert emulator.state()["batches_created"] == 1
     assert claim(tmp_path) is None
+
+
+def test_an_attempt_that_claims_after_a_later_one_has_landed_leaves_no_claim(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, tools = by("task", tmp_path), tools_for(emulator)
+    claim_as_before = table_claims._claim
+
+    def slow(*args: Any) -> None:
+        monkeypatch.setattr(table_claims, "_claim", claim_as_before)
+        run(request, tools)
+        claim_as_before(*args)
+
+    monkeypatch.setattr(table_claims, "_claim", slow)
+    with pytest.raises(JobTakenError):
+        run(request, tools)
+    check_table(tmp_path, some_rows(5))
+    assert claim(tmp_path) is None
+    assert emulator.state()["batches_created"] == 1
 
 
 def test_a_retry_enters_its_own_claim_again(emulator: Emulator, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.results import bodies
+from airflow_provider_batch.results.reasons import ending_of, is_completed
 from airflow_provider_batch.results.tolerant import scrub
 
 SUCCEEDED, FAILED, REFUSED, TRUNCATED = "succeeded", "failed", "refused", "truncated"
@@ -29,8 +30,6 @@ SUCCEEDED, FAILED, REFUSED, TRUNCATED = "succeeded", "failed", "refused", "trunc
 UNREADABLE = "unreadable_line"
 #: The phases of messages that answer; as the SDK has it, one of any other (`commentary`) tells about the work.
 _ANSWERING = (None, "final_answer")
-#: The statuses of a message that is complete.
-_WHOLE = (None, "completed")
 
 
 class Answer(Struct, gc=False):
@@ -57,6 +56,8 @@ def chat(body: bodies.ChatBody) -> Answer:
     if not body.choices:
         return no_answer(body, "choices")
     first = body.choices[0]
+    if all(choice.message is None for choice in body.choices):
+        return no_answer(body, "message")
     message = first.message or bodies.Message()
     values = (
         _said(message),
@@ -89,10 +90,8 @@ def completion(body: bodies.CompletionBody) -> Answer:
 
 
 def _judged(finish_reason: str | None, refusal: str | None, values: tuple[Any, ...]) -> Answer:
-    if finish_reason == "length":
-        return Answer(TRUNCATED, "length", "The answer was cut off at the token limit.", values)
-    if finish_reason == "content_filter":
-        return Answer(REFUSED, "content_filter", "The answer was withheld by a content filter.", values)
+    if (ending := ending_of(finish_reason)) is not None:
+        return Answer(*ending, values)
     if refusal:
         return Answer(REFUSED, "refusal", refusal, values)
     return Answer(SUCCEEDED, None, None, values)
@@ -174,7 +173,7 @@ def _likely(top: Mapping[str, float | None] | None) -> list[Mapping[str, Any]] |
 
 def responses(body: bodies.ResponsesBody) -> Answer:
     """Read `/v1/responses`, whose body can say `incomplete` or `failed` under HTTP 200."""
-    if not body.output and body.status in (None, "completed"):
+    if not body.output and is_completed(body.status):
         return no_answer(body, "output")
     items = body.output or []
     messages = [item for item in items if item.type in ("message", None)]
@@ -194,7 +193,7 @@ def responses(body: bodies.ResponsesBody) -> Answer:
         body.id,
         _made_images(items),
     )
-    is_cut = final is not None and final.status not in _WHOLE
+    is_cut = final is not None and not is_completed(final.status)
     return _judged_response(body, reason, "".join(refusals), values, is_cut=is_cut)
 
 
@@ -210,20 +209,21 @@ def final_message(messages: Sequence[Any]) -> Any:
     if len(messages) < 2:
         return messages[0] if messages else None
     saying = [message for message in messages if any(part.text or part.refusal for part in message.content or ())]
-    whole = [message for message in saying if message.status in _WHOLE]
+    whole = [message for message in saying if is_completed(message.status)]
     return (whole or saying or messages)[-1]
 
 
 def _judged_response(
     body: bodies.ResponsesBody, reason: str | None, refusal: str, values: tuple[Any, ...], *, is_cut: bool
 ) -> Answer:
-    if body.status == "incomplete":
+    status = (body.status or "").lower()
+    if status == "incomplete":
         if reason == "content_filter":
             return Answer(REFUSED, reason, "The answer was withheld by a content filter.", values)
         return Answer(TRUNCATED, reason or "incomplete", "The response is incomplete.", values)
-    if body.status not in (None, "completed"):
+    if not is_completed(status):
         error = body.error or bodies.ErrorInfo()
-        code = error.code or error.type or f"response_{body.status}"
+        code = error.code or error.type or f"response_{status}"
         return Answer(FAILED, code, error.message or f"The response ended as {body.status!r}.", values)
     if is_cut:
         return Answer(TRUNCATED, "incomplete", "The answer's message is incomplete.", values)
@@ -366,7 +366,7 @@ def video(body: bodies.VideoBody) -> Answer:
     if body.id is None:
         return no_answer(body, "id")
     values = (body.id, None, body.status, _seconds(body.seconds), body.size)
-    if body.status not in (None, "completed"):
+    if not is_completed(body.status):
         error = body.error or bodies.ErrorInfo()
         message = error.message or f"The video ended as {body.status!r}."
         return Answer(FAILED, error.code or f"video_{body.status}", message, values)

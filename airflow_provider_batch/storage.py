@@ -287,12 +287,20 @@ class Location:
             self.fs.put_file(str(temporary), self.path)
             self.fs.rm_file(beside)
 
+    def remove_left_overs(self, is_meant: Callable[[str], bool]) -> None:
+        """
+        Remove what killed writers left in this folder of the local disk.
+
+        :param is_meant: Tells names of files that are written by `write_if` alone: nobody is writing them meanwhile.
+        """
+        if self.is_local:
+            with (self / "any")._locked():
+                _remove_temporary(Path(self.path), is_meant)
+
     def _remove_left_over(self) -> None:
         """Remove what killed writers left of this file; under its lock, so that nobody else is writing it."""
         if self.is_local:
-            for path in Path(self.path).parent.glob(".*.tmp"):
-                if finished_name(path.name) == self.name:
-                    path.unlink(missing_ok=True)
+            _remove_temporary(Path(self.path).parent, lambda name: name == self.name)
 
     def _version(self) -> str | None:
         """Return the version of what stands there now, None where nothing does."""
@@ -350,6 +358,13 @@ class Location:
             yield
             if not keeps_lock:
                 path.unlink(missing_ok=True)  # while it is held: who waits for it looks whether it is still the file
+
+
+def _remove_temporary(folder: Path, is_meant: Callable[[str], bool]) -> None:
+    for path in folder.glob(".*.tmp"):
+        name = finished_name(path.name)
+        if name is not None and is_meant(name):
+            path.unlink(missing_ok=True)
 
 
 def finished_name(name: str) -> str | None:

@@ -48,6 +48,7 @@ from airflow_provider_batch.jobs.ledger_files import (
     encode_ledger,
     event_file_start,
     events_name,
+    is_ledger_file,
 )
 from airflow_provider_batch.storage import Location
 
@@ -231,17 +232,19 @@ class LedgerStore:
         birth = secrets.token_hex(4)
         data = encode_ledger(ledger.changed(birth=birth, sequence=0))
         base = self.folder / base_name(birth, 0)
-        base.write(data)
+        base.write_if(data, None)
         if not self.location.write_if(encode_head(birth, 0), version):
             base.delete()
             return None
+        self.folder.remove_left_overs(is_ledger_file)
         self._tail = _Tail(birth, 0, b"", 0, len(data))
         return decode_ledger(data, base)
 
     def _put_base(self, tail: _Tail, ledger: Ledger) -> None:
         """Write a base of full event files; whoever does so late writes what is there, and moves nothing back."""
         data = encode_ledger(ledger)
-        (self.folder / base_name(tail.birth, tail.number)).write(data)
+        (self.folder / base_name(tail.birth, tail.number)).write_if(data, None)
+        self.folder.remove_left_overs(is_ledger_file)
         self._tail = replace(tail, base_bytes=len(data), event_bytes=0)
         stored = self.location.read_stored()
         head = None if stored is None else decode_head(stored.data, self.location)

@@ -97,6 +97,9 @@ def publish(
         _remove_obsolete(destination, manifest, before, publisher.attempt, standing, waiting)
         for job in others:
             _remove_other(destination, job, others[job])
+        for name in standing if others else ():
+            if replaced_job(finished_name(name) or "") in others:  # its writer was killed
+                (destination / name).delete()
         return manifest
     raise StorageError(
         f"{destination / manifest_name(manifest.job)}: others have changed it again and again while it was to be "

@@ -79,6 +79,23 @@ def test_a_table_that_another_job_replaces_stands_until_the_new_one_does(
     check_table(tmp_path, some_rows(12))
 
 
+def test_what_killed_writers_leave_of_a_replaced_table_and_of_a_ledger_goes(emulator: Emulator, tmp_path: Path) -> None:
+    """A writer that is killed has no time to remove its temporary file; what others are writing stays."""
+    tools, request = tools_for(emulator), a_request(tmp_path, some_rows(12), map_index=1, if_exists="replace")
+    run(a_request(tmp_path, some_rows(25), map_index=0), tools)
+    (replaced,) = (path.name[len("_manifest-") : -len(".json")] for path in (tmp_path / "table").glob("_manifest-*"))
+    folder = tmp_path / "state" / request.identity.run_key / request.identity.job
+    folder.mkdir()
+    destination = tmp_path / "table"
+    left = [destination / f"._replaced-{replaced}.json.0123abcd.tmp", folder / ".ledger-0a-000000.json.0123abcd.tmp"]
+    kept = [destination / "._replaced-aaaaaaaaaaaa.json.0123abcd.tmp", folder / ".notes.json.0123abcd.tmp"]
+    for path in (*left, *kept):
+        path.write_bytes(b"{")
+    run(request, tools)
+    assert [path for path in (*left, *kept) if path.exists()] == kept
+    check_table(tmp_path, some_rows(12))
+
+
 def test_a_first_table_appears_whole(emulator: Emulator, tmp_path: Path) -> None:
     """One of three batches has ended long before the others."""
     emulator.configure(progress="hold")
@@ -145,7 +162,7 @@ def test_parts_of_an_attempt_that_was_killed_before_it_noticed_go_with_the_next_
     rows, tools = some_rows(15), tools_for(emulator)
     request = a_request(tmp_path, rows)
     with monkeypatch.context() as patch:
-        patch.setattr(collecting.Placing, "put", _killed(Placing.put))
+        patch.setattr(Placing, "put", _killed(Placing.put))
         with pytest.raises(KeyboardInterrupt):
             run(request, tools)
     assert list((tmp_path / "table").rglob("*.landing"))
@@ -173,8 +190,8 @@ def test_parts_that_somebody_removes_before_their_publication_are_landed_again_f
     assert run(request, tools)["statuses"] == {"succeeded": 15}
     assert emulator.state()["batches_created"] == 2
     assert list((tmp_path / "table").rglob("*.landing")) == []
-    found = duckdb.sql(f"select row_number from read_parquet('{tmp_path}/table/**/*.parquet') order by 1").fetchall()
-    assert found == [(number,) for number in range(15)]
+    query = f"select row_number from read_parquet('{tmp_path}/table/**/*.parquet') order by 1"
+    assert duckdb.execute(query).fetchall() == [(number,) for number in range(15)]
 
 
 def _killed(put: Any) -> Any:

@@ -13,7 +13,6 @@ import pytest
 from airflow_provider_batch import storage_moves
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import JobTakenError, StorageError
-from airflow_provider_batch.jobs import collecting
 from airflow_provider_batch.jobs.opening import open_job
 from airflow_provider_batch.jobs.placing import Placing
 from airflow_provider_batch.results import publication

@@ -24,8 +24,8 @@ LOG_NOISE = frozenset(
 
 #: Seconds after which an unanswered request is given up; a wait asks again then.
 REQUEST_TIMEOUT = 300.0
-#: Seconds between two looks at a task or a run.
-TICK = 0.2
+#: Seconds between two looks at a task or a run; each costs the API server some processor time.
+TICK = 0.5
 
 
 class AirflowApiError(RuntimeError):

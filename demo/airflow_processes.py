@@ -206,8 +206,9 @@ class AirflowProcesses:
             "database.load_default_connections": "False",
             "logging.base_log_folder": str(self.logs),
             "scheduler.scheduler_idle_sleep_time": "0.2",
-            "dag_processor.refresh_interval": "5",
-            "dag_processor.min_file_process_interval": "5",
+            # DAG files are read once, at the start: nobody edits them meanwhile.
+            "dag_processor.refresh_interval": "300",
+            "dag_processor.min_file_process_interval": "300",
             "usage_data_collection.enabled": "False",
             **self._config,
         }

@@ -20,7 +20,7 @@ import psutil
 #: Seconds between two looks at a condition.
 TICK = 0.1
 #: Seconds between two looks at logs and processor time.
-LOOK_EVERY = 2.0
+LOOK_EVERY = 5.0
 #: Seconds without a log line, a change of state or processor time after which a wait is given up.
 STANDSTILL = 180.0
 #: Processor seconds below which a process counts as standing still: a sleeping one still wakes up now and then.

@@ -339,7 +339,8 @@ class TestKill:
         return sorted(r.path.split("/")[3] for r in stub.requests if r.path.endswith("/cancel"))
 
     @pytest.fixture(autouse=True)
-    def _server(self, stub: StubApi) -> None:
+    def _server(self, stub: StubApi, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(openai_batch, "FIRST_LOOK", 0.01)
         for batch_id in ("b1", "b2"):
             stub.on("POST", f"/batches/{batch_id}/cancel", batch(batch_id, "cancelling"))
 

@@ -79,6 +79,12 @@ class ClientSettings:
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
     @property
+    def is_other_service(self) -> bool:
+        """Whether the address is that of a service which is neither OpenAI's nor Azure's."""
+        host = urlsplit(self.address).hostname or ""
+        return not f".{host}".endswith((".openai.com", ".azure.com", ".azure.us", ".azure.cn"))
+
+    @property
     def account(self) -> str:
         """Base URL, organisation and project: what makes two settings the same account. Never the key."""
         return "|".join((self.shown_address, self.organization or "", self.project or ""))

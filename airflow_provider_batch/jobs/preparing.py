@@ -104,7 +104,7 @@ def prepare_shards(
     :param cuts: Shards of a ledger: the same rows are cut there again, whatever the limits of a shard are by now.
     :raises InputError: A row, a file or a partition column is wrong.
     """
-    spec, asked = _asked_spec(request), request.spec
+    spec, asked = _asked_spec(request), replace(request.spec, by_any=tools.client.settings.is_other_service)
     if cuts:
         asked = replace(asked, max_shard_bytes=MAX_FILE_BYTES)
 

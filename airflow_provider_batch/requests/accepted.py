@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,22 @@ class Accepted(msgspec.Struct, omit_defaults=True, rename={"kinds": "k", "items"
         if not self.by:
             return self.fields
         chosen = value.get(self.by, "")
-        return self.variants.get(chosen, {}) if isinstance(chosen, str) else {}
+        if not isinstance(chosen, str):
+            return {}
+        if chosen not in self.variants and "{" in chosen:  # a column says it: what any of them takes
+            return self._any_variant()
+        return self.variants.get(chosen, {})
+
+    def _any_variant(self) -> Mapping[str, Accepted]:
+        found: dict[str, Accepted] = {}
+        for members in self.variants.values():
+            for name, one in members.items():
+                found[name] = Accepted(found[name].kinds + one.kinds if name in found else one.kinds)
+        return found
 
     def takes(self, kind: str) -> bool:
         """Return whether a value of a kind may stand here."""
-        return self.kinds == ANYTHING or kind in self.kinds or (kind == "i" and "n" in self.kinds)
+        return ANYTHING in self.kinds or kind in self.kinds or (kind == "i" and "n" in self.kinds)
 
     @property
     def looks_inside(self) -> bool:
@@ -97,6 +108,8 @@ class Misfit(msgspec.Struct, frozen=True):
         """Return what to write instead of ``{name}``."""
         if self.found is None:
             return "Leave such rows out with filters, or fill them in the source."
+        if self.where:  # within the value of a column, which no form of a placeholder reaches
+            return "Mend it in the source."
         if isinstance(self.found, str):
             forms = [form for kind, form in _FORMS.items() if kind in self.expected.kinds]
             return f"Write {' or '.join(f'{{{name}:{form}}}' for form in forms)} to convert it." if forms else ""
@@ -175,16 +188,44 @@ def shown(value: Any) -> str:
     if value is None:
         return "null"
     text = str(value).lower() if isinstance(value, bool) else repr(value)
+    text = str(value) if isinstance(value, decimal.Decimal) else text
     called = {"s": "the text", "i": "the number", "n": "the number", "o": "the object", "a": "the array", "b": ""}
     return f"{called[kind_of(value)]} {text if len(text) <= 60 else text[:57] + '...'}".strip()
 
 
-@cache
-def accepted(endpoint: Endpoint) -> Accepted:
-    """Return what an endpoint takes as a body."""
-    return _table()[endpoint.value]
+#: What services that are neither OpenAI's nor Azure's take besides: endpoint, place (`[]` is each item), kinds.
+BESIDES: tuple[tuple[Endpoint, tuple[str, ...], str], ...] = (
+    (Endpoint.CHAT_COMPLETIONS, ("logprobs",), "i"),  # Together
+    (Endpoint.CHAT_COMPLETIONS, ("reasoning_effort",), "ib"),  # Fireworks
+    (Endpoint.CHAT_COMPLETIONS, ("messages", "[]", "content", "[]"), "s"),  # vLLM, and what is built on it
+    (Endpoint.CHAT_COMPLETIONS, ("messages", "[]", "content", "[]", "image_url"), "s"),  # vLLM, Mistral, LiteLLM
+    (Endpoint.EMBEDDINGS, ("input",), "o"),  # images and texts together: Jina, Voyage, DashScope
+    (Endpoint.EMBEDDINGS, ("input", "[]"), "o"),
+    (Endpoint.EMBEDDINGS, ("encoding_format",), "a"),
+    (Endpoint.VIDEOS, ("seconds",), "i"),
+)
 
 
 @cache
-def _table() -> dict[str, Accepted]:
-    return msgspec.json.decode(FILE.read_bytes(), type=dict[str, Accepted])
+def accepted(endpoint: Endpoint, *, by_any: bool = False) -> Accepted:
+    """
+    Return what an endpoint takes as a body.
+
+    :param by_any: What some service takes, not OpenAI and Azure alone.
+    """
+    table = msgspec.json.decode(FILE.read_bytes(), type=dict[str, Accepted])
+    for other, path, kinds in BESIDES if by_any else ():
+        for place in _places(table[other.value], path):
+            place.kinds += kinds
+    return table[endpoint.value]
+
+
+def _places(place: Accepted, path: tuple[str, ...]) -> Iterator[Accepted]:
+    if not path:
+        yield place
+        return
+    name, *rest = path
+    inner = [place.fields.get(name), *(members.get(name) for members in place.variants.values())]
+    for one in [place.items] if name == "[]" else inner:
+        if one is not None:
+            yield from _places(one, tuple(rest))

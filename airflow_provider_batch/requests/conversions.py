@@ -19,6 +19,8 @@ from airflow_provider_batch.requests.batches import SourceBatch
 from airflow_provider_batch.requests.values import to_text
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+#: Digits before or after the point, as a number of 64 bits has them at most.
+_MOST_DIGITS = 307
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _decode = msgspec.json.Decoder().decode
 
@@ -26,6 +28,8 @@ _decode = msgspec.json.Decoder().decode
 def _number(value: Any) -> Any:
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         number = decimal.Decimal(value.strip())
+        if number and abs(number.adjusted()) > _MOST_DIGITS:  # no JSON reader has room for it
+            raise ValueError
         return int(number) if number == number.to_integral_value() and abs(number) < 1 << 63 else number
     if isinstance(value, int | float | decimal.Decimal) and not isinstance(value, bool):
         return value

@@ -13,6 +13,8 @@ from airflow_provider_batch.requests.conversions import FORMS
 
 _BRACES = re.compile(r"\{([^{}]+)\}")
 _FORM = re.compile(r"(.+):([A-Za-z]+)")
+#: What Python writes behind a name in braces: `:.2f`, `:>10`, `!r`. There is none of it here.
+_PYTHON = re.compile(r"([^:!]+)(?::(?=.))?((?<=:)[<>=^+-]?\d*[,_]?(?:\.\d+)?[a-zA-Z%]?|![rsa](?::.*)?)")
 
 
 class Reference(NamedTuple):
@@ -74,7 +76,7 @@ def _reference(inner: str, columns: Columns) -> Reference | None:
 
 
 def _divided(inner: str) -> tuple[str, str | None]:
-    match = _FORM.fullmatch(inner)
+    match = _FORM.fullmatch(inner) or _PYTHON.fullmatch(inner)
     return (inner, None) if match is None else (match[1], match[2])
 
 

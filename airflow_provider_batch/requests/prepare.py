@@ -56,6 +56,7 @@ class RequestSpec:
     :param limit: Only the first n of these rows.
     :param data_urls: Columns of bytes or of URIs that the body holds as data URLs.
     :param response_model: What answers have to look like; becomes members of the body whose texts are no templates.
+    :param by_any: Whether values may be what some service takes, not OpenAI and Azure alone.
     """
 
     endpoint: Endpoint
@@ -70,6 +71,7 @@ class RequestSpec:
     max_shard_rows: int = MAX_REQUESTS
     max_shard_bytes: int = MAX_FILE_BYTES
     response_model: ResponseModel | None = None
+    by_any: bool = False
 
     @property
     def selection(self) -> Selection:
@@ -181,7 +183,7 @@ def _check_arguments(spec: RequestSpec) -> None:
 
 def _renderer(source: Source, spec: RequestSpec) -> Renderer:
     if spec.body is None:
-        return ReadyRenderer(spec.endpoint, source.names if source.columns_known else None)
+        return ReadyRenderer(spec.endpoint, source.names if source.columns_known else None, by_any=spec.by_any)
     return TemplateRenderer(
         spec.endpoint,
         spec.body,
@@ -189,6 +191,7 @@ def _renderer(source: Source, spec: RequestSpec) -> Renderer:
         custom_id=spec.custom_id,
         null_text=spec.null_text,
         verbatim=directive(spec.endpoint, spec.response_model, spec.body),
+        by_any=spec.by_any,
     )
 
 

@@ -44,6 +44,7 @@ class ReadyRenderer:
     Request lines that come ready-made.
 
     :param names: The source's columns; None where they are not known.
+    :param by_any: Whether values may be what some service takes, not OpenAI and Azure alone.
     :raises RequestError: A member that no row has.
     """
 
@@ -51,8 +52,8 @@ class ReadyRenderer:
     identifier_columns: list[str] | None
     varies, rows_at_once = True, BATCH_ROWS
 
-    def __init__(self, endpoint: Endpoint, names: Sequence[str] | None) -> None:
-        self._endpoint, self._accepts = endpoint, accepted(endpoint)
+    def __init__(self, endpoint: Endpoint, names: Sequence[str] | None, *, by_any: bool = False) -> None:
+        self._endpoint, self._accepts = endpoint, accepted(endpoint, by_any=by_any)
         self.columns, self.identifier_columns = list(MEMBERS), ["custom_id"]
         if names is None:
             self.columns, self.identifier_columns = [], []

@@ -84,6 +84,7 @@ class TemplateRenderer:
     Request lines from a body template.
 
     :param verbatim: Members of the body that are no templates.
+    :param by_any: Whether values may be what some service takes, not OpenAI and Azure alone.
     :raises TemplateError: A name that is no column.
     :raises RequestError: The body lacks what the endpoint needs.
     """
@@ -97,6 +98,7 @@ class TemplateRenderer:
         custom_id: str | None = None,
         null_text: str | None = None,
         verbatim: Mapping[str, Any] | None = None,
+        by_any: bool = False,
     ) -> None:
         fixed = dict(verbatim or {})
         if endpoint is Endpoint.EMBEDDINGS and "encoding_format" not in body:
@@ -104,7 +106,9 @@ class TemplateRenderer:
         members = {**body, **fixed}
         self._endpoint = endpoint
         self._null_text = null_text
-        self._body = compile_body(body, columns, null_text=null_text, verbatim=fixed, accepts=accepted(endpoint))
+        self._body = compile_body(
+            body, columns, null_text=null_text, verbatim=fixed, accepts=accepted(endpoint, by_any=by_any)
+        )
         self._slots = {slot.member: slot for slot in self._body.slots if slot.member is not None}
         self._needed = needed_members(endpoint, members)
         self._custom_id = (

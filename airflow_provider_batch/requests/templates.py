@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from airflow_provider_batch.exceptions import RequestError, TemplateError
@@ -277,10 +278,14 @@ def _node(value: Any, columns: Columns, where: str, member: str | None, accepts:
         yield b"}"
     elif isinstance(value, list | tuple):
         _check_kind(accepts, [], where)
+        items = None if accepts is None else accepts.items
+        texts = None if items is None else msgspec.structs.replace(items, kinds=items.kinds.replace("i", ""))
         yield b"["
         for index, item in enumerate(value):
             yield b"," if index else b""
-            yield from _node(item, columns, f"{where}[{index}]", None, None if accepts is None else accepts.items)
+            # A whole number of a column beside texts would be read as a token; whole columns of tokens are lists.
+            beside = texts if isinstance(item, str) and items is not None and "s" in items.kinds else items
+            yield from _node(item, columns, f"{where}[{index}]", None, beside)
         yield b"]"
     else:
         _check_kind(accepts, value, where)

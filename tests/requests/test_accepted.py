@@ -124,7 +124,6 @@ class TestContents:
     def test_of_an_assistant_may_be_null_and_of_a_role_that_nobody_knows_anything(self, tmp_path: Path) -> None:
         assert lines(tmp_path, [{"v": None}], chat("{v}", "assistant"))[0]["messages"][0]["content"] is None
         assert lines(tmp_path, [{"v": 5}], chat("{v}", "oracle"))[0]["messages"][0]["content"] == 5
-        assert lines(tmp_path, [{"v": 5, "r": "oracle"}], chat("{v}", "{r}"))[0]["messages"][0]["content"] == 5
 
     @pytest.mark.parametrize("column", [pa.array([1, 2]), pa.array([True, False]), pa.array([None, None], pa.string())])
     def test_are_told_by_the_type_of_a_column(self, tmp_path: Path, column: pa.Array) -> None:
@@ -269,7 +268,7 @@ class TestForms:
         [
             ("{!v:text} {x}", "{v:text} a"),
             ("{!w:number} {x}", "{w:number} a"),
-            ("{w:string} {v:>3} {x}", "{w:string} {v:>3} a"),
+            ("{w:string} {w:>3} {x}", "{w:string} {w:>3} a"),
             ("{v:number} {x}", "own a"),
         ],
     )
@@ -318,3 +317,72 @@ def test_every_type_of_value_has_the_kind_that_it_is_written_as() -> None:
     written = {str: "s", int: "i", float: "n", bool: "b", type(None): "z", dict: "o", list: "a"}
     assert {type(value): written[type(json.loads(to_json(value)))] for value in EXAMPLES} | {tuple: "a"} == KINDS
     assert set(FORMS) == {"text", "number", "integer", "boolean", "json"}
+
+
+#: Bodies that services other than OpenAI and Azure take.
+OF_OTHERS: list[tuple[Endpoint, dict[str, Any]]] = [
+    (CHAT, chat("{x}", logprobs=5)),
+    (CHAT, chat("{x}", reasoning_effort=1024)),
+    (CHAT, chat("{x}", reasoning_effort=False)),
+    (CHAT, chat(["{x}", {"type": "image_url", "image_url": "https://example.com/a.png"}])),
+    (Endpoint.EMBEDDINGS, {"model": "m", "input": [{"text": "{x}"}, {"image": "https://example.com/a.png"}]}),
+    (Endpoint.EMBEDDINGS, {"model": "m", "input": {"contents": [{"text": "{x}"}]}}),
+    (Endpoint.VIDEOS, {"model": "m", "prompt": "{x}", "seconds": 4}),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "body"), OF_OTHERS)
+def test_what_other_services_take_is_sent_to_them_and_an_error_for_the_vendor(
+    endpoint: Endpoint, body: dict[str, Any], tmp_path: Path
+) -> None:
+    assert lines(tmp_path, [{"x": "a"}], body, endpoint, by_any=True)
+    with pytest.raises(InputError, match="expected"):
+        lines(tmp_path, [{"x": "a"}], body, endpoint)
+
+
+def test_other_services_are_checked_for_what_none_takes(tmp_path: Path) -> None:
+    for body in (chat("{x}"), chat("a", temperature="{t}")):
+        with pytest.raises(InputError, match="expected"):
+            lines(tmp_path, [{"x": 5, "t": "0.5"}], body, by_any=True)
+
+
+def test_what_a_message_may_be_is_known_also_where_a_column_says_its_role(tmp_path: Path) -> None:
+    body = {"model": "m", "messages": [{"role": "{role}", "content": "{x}"}]}
+    with pytest.raises(InputError, match=r"row 0, column 'x': expected text .* as 'messages\[0\].content'"):
+        lines(tmp_path, [{"role": "user", "x": 5}], body)
+    assert lines(tmp_path, [{"role": "assistant", "x": None}, {"role": "user", "x": "a"}], body)
+
+
+def test_a_number_among_texts_to_embed_is_not_sent_as_a_token(tmp_path: Path) -> None:
+    def made(given: Any, **row: Any) -> Any:
+        return lines(tmp_path, [row], {"model": "m", "input": given}, Endpoint.EMBEDDINGS)[0]["input"]
+
+    with pytest.raises(InputError, match=r"as 'input\[0\]', found the number 5\. Write {x:text}"):
+        made(["{x}"], x=5)
+    assert made(["{x:text}"], x=5) == ["5"]
+    assert made("{x}", x=[5, 6]) == [5, 6]
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1e999999999", "1e-999999999"])
+def test_a_number_that_no_reader_has_room_for_is_an_error(text: str, tmp_path: Path) -> None:
+    for form in ("number", "integer"):
+        with pytest.raises(TemplateError, match=f"for {{x:{form}}}, found the text '{text}'"):
+            lines(tmp_path, [{"x": text}], chat(f"{{x:{form}}}"))
+
+
+def test_a_value_within_a_column_is_mended_in_the_source(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"as 'messages\[0\].content', found the number 5\. Mend it in the source"):
+        lines(tmp_path, [{"x": [{"role": "user", "content": 5}]}], {"model": "m", "messages": "{x}"})
+
+
+@pytest.mark.parametrize("written", ["{x:.2f}", "{x:>10}", "{x:,}", "{x:d}", "{x!r}"])
+def test_what_python_writes_in_braces_is_an_error_and_not_sent_as_text(written: str, tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match=r"has no form .* Write one of {x:text}"):
+        lines(tmp_path, [{"x": 1.5}], chat(f"It costs {written}."))
+    literal = written.replace("{", "{!")
+    assert lines(tmp_path, [{"x": 1.5}], chat(f"{{x}}: {literal}"))[0]["messages"][0]["content"] == f"1.5: {written}"
+
+
+def test_braces_with_other_text_behind_a_colon_stay_text(tmp_path: Path) -> None:
+    text = "{12:30} {x: a number} {x:} {y:.2f}"
+    assert lines(tmp_path, [{"x": 1}], chat("{x} " + text))[0]["messages"][0]["content"] == f"1 {text}"

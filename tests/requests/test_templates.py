@@ -86,7 +86,21 @@ class TestPlaceholders:
 
     @pytest.mark.parametrize(
         "text",
-        ["{4}", "{}", '{"a": 1}', "$ref", "{ }", "{!}", "{!4}", "{{}}", "a{1,3}b", "{a b}", "{text:>3}", "{n+1}", "}{"],
+        [
+            "{4}",
+            "{}",
+            '{"a": 1}',
+            "$ref",
+            "{ }",
+            "{!}",
+            "{!4}",
+            "{{}}",
+            "a{1,3}b",
+            "{a b}",
+            "{nobody:>3}",
+            "{n+1}",
+            "}{",
+        ],
     )
     def test_other_braces_are_text(self, text: str) -> None:
         assert text_of(text + " {n}", ROW) == text + " 3"

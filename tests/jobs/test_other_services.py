@@ -1,0 +1,39 @@
+"""What services other than the vendor's take besides: told by the base URL."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_batch.api.client import BatchClient
+from airflow_provider_batch.api.settings import ClientSettings
+from airflow_provider_batch.exceptions import InputError
+from airflow_provider_batch.jobs.preparing import check_input
+from airflow_provider_batch.jobs.request import Tools
+from tests.jobs.support import BODY, a_request, some_rows
+
+
+@pytest.mark.parametrize(
+    ("address", "is_other"),
+    [
+        (None, False),
+        ("https://eu.api.openai.com/v1", False),
+        ("https://resource.openai.azure.com/openai/v1", False),
+        ("https://api.together.xyz/v1", True),
+        ("https://notopenai.com/v1", True),
+        ("http://localhost:8000/v1", True),
+    ],
+)
+def test_a_job_sends_other_services_what_they_take_besides(address: str | None, is_other: bool, tmp_path: Path) -> None:
+    settings = ClientSettings(api_key="k", base_url=address)
+    assert settings.is_other_service is is_other
+    request = a_request(tmp_path, some_rows(2))
+    request = dataclasses.replace(request, spec=dataclasses.replace(request.spec, body={**BODY, "logprobs": 5}))
+    tools = Tools(client=BatchClient(settings))
+    if is_other:
+        assert check_input(request, tools)["rows"] == 2
+        return
+    with pytest.raises(InputError, match=r"body\.logprobs: expected true or false, found the number 5"):
+        check_input(request, tools)

@@ -43,6 +43,10 @@ class Doubts:
             self._signs[b"\n" + layout.header_line] = _check_headers
         if form.null_values is None:
             self._signs[rb"\N"] = _check_nulls
+        # A quote behind which a field goes on: text of a field without quotes, or the end of one with them.
+        quote, cut = re.escape(self._quote), re.escape(layout.delimiter.encode())
+        self._goes_on = re.compile(rb"%b(?<![%b\r\n%b]%b)[^%b\r\n%b \t]" % (quote, cut, quote, quote, cut, quote))
+        self._may_go_on: bool | None = False if self._quote else None
         self._found: list[bytes] = []
         self._longest = max(map(len, self._signs)) - 1
         self._quotes, self._last, self._is_first = 0, b"", True
@@ -52,6 +56,8 @@ class Doubts:
         self._quotes += data.count(self._quote) if self._quote else 0
         across = self._last + data[: self._longest]
         looked = data.removeprefix(UTF8_BOM) if self._is_first else data
+        if self._may_go_on is False and self._quote in looked:
+            self._may_go_on = bool(self._goes_on.search(looked) or self._goes_on.search(across))
         self._is_first, self._last = False, (self._last + data[-self._longest :])[-self._longest :]
         for sign in self._signs:
             # Of one byte Python looks for much faster, and mostly it is nowhere.
@@ -70,6 +76,9 @@ class Doubts:
             if isinstance(check, partial):  # it looked at the whole file, whatever the backslashes stand before
                 self._signs = {sign: other for sign, other in self._signs.items() if not isinstance(other, partial)}
                 self._found = [sign for sign in self._found if sign in self._signs]
+        if self._may_go_on:
+            self._may_go_on = None
+            _check_ends(self._file, self._layout)
         if is_end and self._quotes % 2:
             _check_closed(self._file, self._layout)
 
@@ -167,6 +176,23 @@ def _lines_with_mark(file: FoundFile, layout: Layout) -> Iterator[int]:
         for number, line in enumerate(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), 1):
             if line.startswith(_MARK):
                 yield number
+
+
+def _check_ends(file: FoundFile, layout: Layout) -> None:
+    """Raise where a field goes on behind its closing quote: its reader would lose a quote or more."""
+    with opened(file, layout.form.encoding) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+        for _ in range(layout.skipped):
+            text.readline()
+        reader, line = csv.reader(text, **layout.dialect, strict=True), layout.skipped + 1
+        try:
+            for _ in reader:
+                line = layout.skipped + reader.line_num + 1
+        except csv.Error as error:
+            if "expected after" in str(error):
+                problem = "expected a delimiter or a line break behind the closing quote of a field, found more text."
+                advice = f"Write quotes within quotes doubled, or give {shown('quote', None)} where nothing is quoted"
+                raise SourceError(f"{problem} {advice}.", file=file.uri, line=line) from error
 
 
 def _check_closed(file: FoundFile, layout: Layout) -> None:

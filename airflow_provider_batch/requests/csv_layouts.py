@@ -21,7 +21,7 @@ from airflow_provider_batch.requests.columns import each_once
 from airflow_provider_batch.requests.csv_escapes import EscapedCsv
 from airflow_provider_batch.requests.formats import DELIMITERS, InputFormat, shown
 from airflow_provider_batch.requests.listing import FoundFile
-from airflow_provider_batch.requests.text_files import UTF8_BOM, check_width, not_utf8, opened
+from airflow_provider_batch.requests.text_files import UTF8_BOM, check_text, check_width, not_utf8, opened
 
 #: What people put between fields.
 _CANDIDATES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", "\x01": "the byte 0x01"}
@@ -77,6 +77,7 @@ def layout_of(file: FoundFile, form: InputFormat) -> Layout:
 def _layout(file: FoundFile, form: InputFormat) -> Layout:
     with opened(file, form.encoding) as stream:
         head = _Head(stream.read(_HEAD_BYTES), bool(stream.read(1)))
+    check_text(head.data[:4096], file.uri)
     if form.encoding is None:
         check_width(head.data[:4096], file.uri)
     delimiter, skipped = _delimiter(head.data, file, form)
@@ -99,6 +100,9 @@ def _layout(file: FoundFile, form: InputFormat) -> Layout:
         names = [f"column_{number}" for number in range(1, len(header) + 1)]
     else:
         names = list(form.header)
+        if [name or "" for name in header] == names:
+            problem = "expected a row, as header gives the names of the columns, found these names."
+            raise SourceError(f"{problem} Leave header out where a file has them.", file=file.uri, line=line)
     columns, doubled = each_once(names)
     repeated = tuple(names) if form.header is True and len(names) > 1 else ()
     written = head.data.removeprefix(UTF8_BOM).split(b"\n", line)[line - 1].rstrip(b"\r")

@@ -137,7 +137,7 @@ def _encoding(option: str, value: Any) -> str:
     try:
         codec = codecs.lookup(value)
         "".encode(value)
-    except (LookupError, TypeError) as error:
+    except (LookupError, TypeError, UnicodeError) as error:
         problem = f"expected the name of a Python codec, such as 'utf-8', 'cp1252' or 'utf-16', found {value!r}"
         raise ConfigurationError(f"format_options: {option}: {problem} ({error}).") from error
     return codec.name

@@ -23,6 +23,7 @@ from airflow_provider_batch.requests.selection import ALL, Selection
 from airflow_provider_batch.requests.text_files import (
     READ_BYTES,
     UTF8_BOM,
+    check_text,
     check_width,
     opened,
     split_lines,
@@ -90,8 +91,10 @@ def _parsed(file: FoundFile, encoding: str | None) -> Iterator[_Lines]:
         for lines in split_lines(stream):
             for raw in lines:
                 number += 1
-                if number == 1 and encoding is None:
-                    check_width(raw[:4096], file.uri)
+                if number == 1:
+                    check_text(raw[:4096], file.uri)
+                    if encoding is None:
+                        check_width(raw[:4096], file.uri)
                 bare = raw.removesuffix(b"\r")
                 line = bare.removeprefix(UTF8_BOM) if number == 1 else bare  # what an editor may put there
                 if not line or line.isspace():
@@ -114,7 +117,8 @@ def _object(line: bytes, uri: str, number: int) -> dict[str, Any]:
         raise _invalid(line, uri, number, error) from error
     if type(parsed) is not dict:
         kind = {list: "an array", str: "a string", type(None): "null"}.get(type(parsed), "a number or boolean")
-        raise SourceError(f"expected a JSON object, found {kind}: {_shown(line)}", file=uri, line=number)
+        advice = " Write one object a line (jq -c '.[]')." if type(parsed) is list and number == 1 else ""
+        raise SourceError(f"expected a JSON object, found {kind}: {_shown(line)}{advice}", file=uri, line=number)
     return parsed
 
 

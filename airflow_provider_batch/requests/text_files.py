@@ -33,6 +33,16 @@ _NULLS = {
 }
 #: Encodings of one byte a character that text which is not UTF-8 is likely to have.
 _LIKELY = ("cp1252", "latin-1")
+#: How files begin that are no text: what they are, and what to do.
+_NO_TEXT = {
+    b"\x1f\x8b": ("gzip", "Name the file .gz, such as rows.csv.gz"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "Name the file .zst, such as rows.csv.zst"),
+    b"PK\x03\x04": ("a zip archive or an Excel workbook", "Unpack it, or save it as CSV"),
+    b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "Save it as CSV"),
+    b"PAR1": ("Parquet", "Name the file .parquet, or give format='parquet'"),
+    b"BZh": ("bzip2", "Unpack it, or write it as gzip"),
+    b"\xfd7zXZ": ("xz", "Unpack it, or write it as gzip"),
+}
 
 
 class ByteStream(Protocol):
@@ -135,6 +145,13 @@ def wide_encoding(head: bytes) -> str | None:
     return _NULLS.get((nulls[0], nulls[1], nulls[2], nulls[3]))
 
 
+def check_text(head: bytes, uri: str) -> None:
+    """Raise SourceError where the first bytes of a file say that it is no text."""
+    for start, (called, advice) in _NO_TEXT.items():
+        if head.startswith(start) and (b"\0" in head or not start.isascii()):
+            raise SourceError(f"expected text, found what looks like {called}. {advice}.", file=uri)
+
+
 def check_width(head: bytes, uri: str) -> None:
     """Raise SourceError where the first bytes of a file are UTF-16 or UTF-32 and nobody said so."""
     name = wide_encoding(head)
@@ -166,7 +183,9 @@ def utf8_error(uri: str, line: int, error: UnicodeDecodeError) -> SourceError:
     likely = wide or _likely(error)
     if likely is None:
         return SourceError(
-            f"{problem} Give {shown('encoding', '…')}, or convert the file to UTF-8.", file=uri, line=line
+            f"{problem} Give its encoding, such as {shown('encoding', 'cp1252')}, or convert the file to UTF-8.",
+            file=uri,
+            line=line,
         )
     around = error.object if wide else error.object[max(0, error.start - 20) : error.start + 20]
     text = around.decode(likely, "replace")[:60].strip()

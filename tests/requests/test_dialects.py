@@ -359,3 +359,56 @@ class TestFormats:
     def test_rows_have_no_format(self) -> None:
         with pytest.raises(ConfigurationError, match=r"format and format_options are for files"):
             open_source([{"a": 1}], form=InputFormat.of("csv"))
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ('id,text\n1,"a"b\n', 2),
+        ('id,text\n0,"fine"\n1,"Hello" he said\n'.replace('" he', '"he'), 3),
+        ('id,json\n1,"{"a": 1}"\n', 2),
+        ('id,text\n1,5" x\n2,"two\nlines"\n3,"x"y\n', 5),
+    ],
+)
+def test_a_field_that_goes_on_behind_its_closing_quote_is_an_error(tmp_path: Path, content: str, line: int) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(SourceError, match=rf"a\.csv, line {line}: .*behind the closing quote .* doubled") as raised:
+        list(open_source(str(tmp_path / "a.csv")).batches())
+    assert '{"quote": null}' in str(raised.value)
+
+
+@pytest.mark.parametrize("content", ['id,text\n1,5" x 6"\n', 'id,text\n1,"a""b"\n2,"""c"""\n', 'id,text\n"1" ,"a"\n'])
+def test_quotes_that_lose_nothing_are_read(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    assert sum(len(batch) for batch in open_source(str(tmp_path / "a.csv")).batches())
+
+
+def test_names_that_are_given_and_that_the_file_has_too_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text\n1,a\n")
+    with pytest.raises(SourceError, match=r"a\.csv, line 1: .*found these names\. Leave header out"):
+        open_source(str(tmp_path / "a.csv"), form=InputFormat.of("csv", {"header": ["id", "text"]}))
+
+
+@pytest.mark.parametrize(
+    ("content", "called"),
+    [
+        (gzip.compress(b"id,text\n1,a\n"), "gzip"),
+        (b"PK\x03\x04\x14\0\0\0", "a zip archive or an Excel workbook"),
+        (b"PAR1\x15\0\x15", "Parquet"),
+    ],
+)
+def test_what_is_no_text_is_called_by_its_name(tmp_path: Path, content: bytes, called: str) -> None:
+    for name in ("a.csv", "a.jsonl"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(SourceError, match=f"expected text, found what looks like {called}"):
+            list(open_source(str(tmp_path / name)).batches())
+
+
+def test_columns_that_are_called_as_a_format_begins_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("PAR1,BZh\n1,a\n")
+    assert open_source(str(tmp_path / "a.csv")).names == ["PAR1", "BZh"]
+
+
+def test_a_codec_that_encodes_nothing_is_a_wrong_encoding() -> None:
+    with pytest.raises(ConfigurationError, match="encoding: expected the name of a Python codec"):
+        InputFormat.of("csv", {"encoding": "undefined"})

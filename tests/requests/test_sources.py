@@ -291,13 +291,14 @@ class TestCsv:
             (b"a,\xe9\n1,2\n", r"a\.csv, line 1: expected UTF-8, found byte 0xe9"),
             (b'a,b\n1,"x\ny"\n2,"z\n3,z\n', r"a\.csv, line 4: expected a quote that closes the one in this row"),
             (b'a,b\n1,"x""\n', r"a\.csv, line 2: expected a quote that closes"),
+            (b'a,b\n1,"x\ny"\n2,"x"y"', r"a\.csv, line 4: .* behind the closing quote"),
         ],
     )
     def test_what_is_no_csv_is_an_error_with_file_and_line(self, tmp_path: Path, content: bytes, expected: str) -> None:
         with pytest.raises(SourceError, match=expected):
             self.read(tmp_path, content)
 
-    @pytest.mark.parametrize("content", [b'a,b\n5" disk,1\n"x",2\n', b'a,b\n1,"x\ny"\n2,"x"y"'])
+    @pytest.mark.parametrize("content", [b'a,b\n5" disk,1\n"x",2\n', b'a,b\n1,"x\ny"\n2,x"y'])
     def test_an_odd_quote_within_a_field_is_text(self, tmp_path: Path, content: bytes) -> None:
         assert len(self.read(tmp_path, content)) == 2
 

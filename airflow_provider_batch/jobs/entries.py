@@ -129,6 +129,12 @@ class Late(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unk
     at: float
 
 
+class Unclear(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The task says that the shard's results are not understood, or that nobody can tell what its POST made."""
+
+    shard: str
+
+
 class Landed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """The shard's final rows stand in a part, the others in its retry file."""
 
@@ -213,6 +219,7 @@ Entry = (
     | Requeued
     | Ended
     | Late
+    | Unclear
     | Landed
     | RoundPlanned
     | CancelAsked
@@ -235,6 +242,7 @@ LEGAL: dict[type, frozenset[State]] = {
     Requeued: frozenset({"submitted"}),
     Ended: frozenset({"submitted"}),
     Late: frozenset({"submitted"}),
+    Unclear: frozenset({"intended", "ended"}),
     Landed: frozenset({"planned", "ended"}),
     Trimmed: frozenset({"landed"}),
 }
@@ -253,12 +261,8 @@ def apply(ledger: Ledger, entry: Entry) -> Ledger:
     match entry:
         case Begun(ledger=begun):
             return begun
-        case Leased(owner=owner, at=at, era=era, claim=claim):
-            ledger = _with_given_up(ledger, frozenset(entry.given_up))
-            lease = Lease(owner=owner, epoch=ledger.lease.epoch + 1, at=at)
-            return ledger.changed(
-                lease=lease, era=ledger.era if era is None else era, claim=ledger.claim if claim is None else claim
-            )
+        case Leased():
+            return _leased(ledger, entry)
         case RoundPlanned(shards=shards):
             return ledger.changed(shards=ledger.shards + shards)
         case CancelAsked(at=at):
@@ -280,11 +284,20 @@ def apply(ledger: Ledger, entry: Entry) -> Ledger:
     return _apply_to_shard(ledger, entry)
 
 
+def _leased(ledger: Ledger, entry: Leased) -> Ledger:
+    era = ledger.era if entry.era is None else entry.era
+    if entry.given_up or era != ledger.era:
+        ledger = _with_given_up(ledger, frozenset(entry.given_up))
+    lease = Lease(owner=entry.owner, epoch=ledger.lease.epoch + 1, at=entry.at)
+    return ledger.changed(lease=lease, era=era, claim=ledger.claim if entry.claim is None else entry.claim)
+
+
 def _with_given_up(ledger: Ledger, keys: frozenset[str]) -> Ledger:
-    replace = msgspec.structs.replace
-    if not keys:
+    """What an earlier clear gave up is not given up by a later one that does not say so."""
+    if not keys and not any(shard.given_up for shard in ledger.shards):
         return ledger
-    return ledger.changed(shards=tuple(replace(s, given_up=True) if s.key in keys else s for s in ledger.shards))
+    replace = msgspec.structs.replace
+    return ledger.changed(shards=tuple(replace(shard, given_up=shard.key in keys) for shard in ledger.shards))
 
 
 def _to_land_again(ledger: Ledger, shard: ShardRecord) -> ShardRecord:
@@ -326,8 +339,9 @@ def _apply_to_shard(ledger: Ledger, entry: Entry) -> Ledger:
     before = ledger.shard(key)
     if before.state not in LEGAL[type(entry)]:
         raise IllegalEntryError(f"shard {key} is {before.state}: {type(entry).__name__} cannot be recorded")
-    # What a clear gave up is about the moment of the clear alone.
-    ledger = ledger.with_shard(msgspec.structs.replace(_shard_after(before, entry), given_up=False))
+    # What a person was told, and gave up by a clear, is about the shard as it was.
+    after = msgspec.structs.replace(_shard_after(before, entry), given_up=False, unclear=isinstance(entry, Unclear))
+    ledger = ledger.with_shard(after)
     if isinstance(entry, Ended):
         ledger = _with_room_for_one(ledger, before.model)
     if isinstance(entry, Intended) and ledger.first_submitted_at is None:
@@ -365,6 +379,8 @@ def _shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901
             return replace(shard, ending=ending)
         case Late(at=at):
             return replace(shard, late_since=at)
+        case Unclear():
+            return shard
         case Landed(landing=landing):
             return replace(shard, landing=landing, landed_before=None)
         case Trimmed() if shard.landing is not None:

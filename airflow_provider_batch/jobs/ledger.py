@@ -120,7 +120,8 @@ class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     One shard. `tokens` is the estimate of its input tokens; `retry_at` (epoch seconds) holds it back until then;
     `passing_refusals` counts those in a row that pass by themselves and are not of a full queue;
     `landed_before` is the landing that is to be repeated; `row_checksum` is that of its row numbers, None in ledgers of
-    release 0.1; `given_up` says that what is unclear about it now is taken as "nothing came".
+    release 0.1; `unclear` says that a task has failed since nobody can tell what came of it, `given_up` that a clear
+    takes it as "nothing came".
     """
 
     key: str
@@ -143,6 +144,7 @@ class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     landed_before: Landing | None = None
     row_checksum: str | None = None
     given_up: bool = False
+    unclear: bool = False
 
     @property
     def state(self) -> State:

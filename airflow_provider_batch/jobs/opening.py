@@ -234,7 +234,8 @@ def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger
     is_clear = request.era != ledger.era
     # Only what the clear has found so: a person has seen that it is not understood, or not to be told.
     is_on_purpose = is_clear and request.rerun != "never"
-    given_up = tuple(shard.key for shard in ledger.each_in("ended", "intended")) if is_on_purpose else ()
+    unclear = (shard.key for shard in ledger.each_in("ended", "intended") if shard.unclear)
+    given_up = tuple(unclear) if is_on_purpose else ()
     ledger = _leased(request, store, ledger, tools, era=request.era, given_up=given_up)
     claim_table(request, tools, store, ledger)
     asked_for = (request.destination, request.partition_by)

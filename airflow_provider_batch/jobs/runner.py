@@ -20,6 +20,8 @@ from airflow_provider_batch.exceptions import (
     JobTakenError,
     OpenAIBatchError,
     PassingRefusalError,
+    ResultsMissingError,
+    ResultsUnclearError,
     UnknownOutcomeError,
 )
 from airflow_provider_batch.jobs import actions, decisions, entries, refusals
@@ -341,8 +343,28 @@ class Job:
             self.tools.log.warning("Shard %s is sent again, since the task was cleared with a rerun.", key)
         else:
             self.undecided[key] = error
+            if isinstance(error, NotProvedAbsentError):
+                self._note_unclear(key)
 
     def _land(self, shard: ShardRecord) -> None:
+        """Land a shard; where that fails, land the others that can be, and note all that a person has to decide on."""
+        try:
+            self._land_one(shard)
+        except (ResultsMissingError, ResultsUnclearError):
+            self._note_unclear(shard.key)
+            for other in [other for other in self.ledger.shards_in("ended") if other.key != shard.key]:
+                try:
+                    self._land_one(other)
+                except (ResultsMissingError, ResultsUnclearError) as error:
+                    self._note_unclear(other.key)
+                    self.tools.log.warning("%s", error)
+            raise
+
+    def _note_unclear(self, key: str) -> None:
+        if not self.ledger.shard(key).unclear:
+            self._record(entries.Unclear(key))
+
+    def _land_one(self, shard: ShardRecord) -> None:
         landed = collect(self.request, self.tools, self.store, self.ledger, shard)
         self._record_written(landed)
         landing = landed.landing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from airflow_provider_batch.exceptions import ResultsMissingError, ResultsUnclea
 from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs.loading import LoadRequest, load_batches
 from airflow_provider_batch.jobs.opening import open_job, resume_job
+from airflow_provider_batch.jobs.runner import Job
 from tests.jobs.support import (
     LIMITS,
     a_request,
@@ -101,6 +103,32 @@ def test_rows_of_results_that_are_not_understood_go_again_only_when_a_clear_says
     assert statuses(tmp_path) == {"succeeded": 15}
     assert emulator.state()["batches_created"] == 3
     assert kept(tmp_path) == ["00001-01-g1a3.txt"]
+
+
+def test_a_clear_gives_up_only_what_a_task_has_failed_with_before(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first attempt is killed before it lands: nobody knows yet that the results are not understood."""
+    emulator.fault(kind="result_form", form="html", times=2)
+    rows, tools = some_rows(15), tools_for(emulator)
+    request = a_request(tmp_path, rows, rerun="failed_rows")
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "_land", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(request, tools)
+    with pytest.raises(ResultsUnclearError):
+        run(dataclasses.replace(request, era=1), tools)
+    assert emulator.state()["batches_created"] == 2
+    assert kept(tmp_path) == ["00001-01-output.txt", "00002-01-output.txt"]
+    with pytest.raises(ResultsUnclearError):
+        run(dataclasses.replace(request, era=2, rerun="never"), tools)
+    run(dataclasses.replace(request, era=3), tools)
+    check_table(tmp_path, rows)
+    assert emulator.state()["batches_created"] == 4
+
+
+def _killed(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_results_that_are_understood_later_are_landed_for_free(

@@ -99,7 +99,7 @@ def where_the_money_is(ledger: Ledger, location: str) -> str:
     else:
         state = "Nothing has been submitted"
     doubt = f", and {unknown} may have been made without an answer" if unknown else ""
-    return f"{state}{doubt}. A retry or a clear of the task goes on with them; the ledger is {location}."
+    return f"{state}{doubt}. A retry or a clear of the task goes on from there; the ledger is {location}."
 
 
 def _is_over(action: Finish, ledger: Ledger) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import enum
 import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -144,6 +145,8 @@ def plain(value: Any) -> Any:
         return value
     if type(value).__name__ in _MISSING:
         return None
+    if isinstance(value, enum.Enum):
+        return plain(value.value)
     if isinstance(value, dict):
         return {_name(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

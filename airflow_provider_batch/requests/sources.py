@@ -352,6 +352,9 @@ def _plain_row(row: Any, number: int) -> dict[str, Any]:
             raise SourceError(
                 f"{error}; expected what JSON has, or dates, decimals and bytes.", row=number, column=name
             ) from error
+        except RecursionError as error:
+            problem = "expected what JSON has, found a value that is nested too deeply, or that holds itself."
+            raise SourceError(problem, row=number, column=name) from error
     return found
 
 

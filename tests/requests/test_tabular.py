@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import enum
 import importlib
 import sqlite3
 import types
@@ -21,6 +22,7 @@ import pydantic
 import pytest
 
 from airflow_provider_batch.exceptions import SourceError
+from airflow_provider_batch.requests.sources import open_source
 from airflow_provider_batch.requests.tabular import table_of
 
 ROWS = [{"key": "k0", "text": "first"}, {"key": "k1", "text": "second"}]
@@ -282,3 +284,20 @@ def test_frames_of_pandas_are_read() -> None:
     assert of({"key": frame.key, "text": frame.text.to_numpy()})[:2] == ROWS
     assert of(frame.text.to_numpy(dtype=object))[0] == {"text": "first"}
     assert of(frame.to_records(index=False))[0] == ROWS[0]
+
+
+class Color(enum.Enum):
+    RED = "red"
+    SIX = 6
+
+
+def test_members_of_an_enum_are_their_values() -> None:
+    (row,) = next(open_source(of([{"a": Color.RED, "b": [Color.SIX]}])).batches()).rows.to_pylist()
+    assert row == {"a": "red", "b": [6]}
+
+
+def test_a_row_that_holds_itself_is_an_error() -> None:
+    rows: list[dict[str, Any]] = [{}]
+    rows[0]["a"] = rows
+    with pytest.raises(SourceError, match=r"row 0, column 'a': .* holds itself"):
+        open_source(of(rows))

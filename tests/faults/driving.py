@@ -180,7 +180,8 @@ class Run:
         changes = dict(phase.request)
         source: Any = rows_of(changes.pop("rows", self.scenario.rows))
         folder = self.folder / phase.deployment
-        given = {"destination": str(folder / "table"), "poll_interval": POLL_INTERVAL, **changes}
+        place = str(folder / changes.pop("table", "table"))
+        given = {"destination": place, "poll_interval": POLL_INTERVAL, **changes}
         map_index = given.pop("map_index", -1)
         spec = {"endpoint": Endpoint.CHAT_COMPLETIONS, "body": BODY, "max_shard_rows": 10, "limit": None}
         spec |= self.scenario.spec

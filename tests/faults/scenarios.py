@@ -24,7 +24,8 @@ class Phase:
     """
     What one task instance does, over all its attempts.
 
-    :param request: What differs from the other phases' `JobRequest`; `rows` is the number of input rows.
+    :param request: What differs from the other phases' `JobRequest`; `rows` is the number of input rows,
+        `table` the folder of the destination.
     :param settings: Of the emulator, from here on.
     :param before: Something that happens to the folder before it.
     :param deployment: Another one's folder, where the phase is that of a neighbour on the same account.
@@ -418,5 +419,26 @@ SCENARIOS: tuple[Scenario, ...] = (
         4,
         faults=[_PASSING],
         shuffles=True,
+    ),
+    Scenario(
+        "rerun of the rows without success, twice",
+        [
+            Phase(),
+            Phase(request={"rerun": "failed_rows", "era": 1}),
+            Phase(request={"rerun": "failed_rows", "era": 2}),
+        ],
+        {"succeeded": 25},
+        5,
+        faults=[{**_WRONG, "custom_id": "[37]"}, {**_WRONG, "executions": 2, "custom_id": "2[0-4]"}],
+    ),
+    Scenario(
+        "a destination and partitions that change while the first round is at work",
+        [
+            Phase(style="one advance", request={"table": "elsewhere"}, ends="waits"),
+            Phase(request={"rerun": "failed_rows", "era": 1, "partition_by": ("side",)}),
+        ],
+        {"succeeded": 25},
+        4,
+        faults=[_PASSING],
     ),
 )

@@ -168,7 +168,7 @@ def batch_line(batch: Mapping[str, Any], since: float) -> BatchLine:
 def batches_of(emulator: Emulator) -> list[dict[str, Any]]:
     """Return all batches as the Batch API lists them, the oldest first."""
     request = urllib.request.Request(f"{emulator.base_url}/batches?limit=100", headers={"Authorization": "Bearer demo"})
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as response:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=300) as response:
         batches: list[dict[str, Any]] = json.load(response)["data"]
     return batches[::-1]
 

@@ -171,7 +171,7 @@ class Emulator:
         request = urllib.request.Request(f"{self.root_url}/_emulator/{route}", data=data, method=method)
         request.add_header("Content-Type", "application/json")
         try:
-            with _opener.open(request, timeout=60) as response:
+            with _opener.open(request, timeout=600) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
             message = error.read().decode(errors="replace")

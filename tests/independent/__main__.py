@@ -136,7 +136,7 @@ def install(server: Server) -> Path:
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Return once the server answers at all; raise with its log when it ends or never does."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 900
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=2):

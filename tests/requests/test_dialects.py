@@ -392,7 +392,7 @@ def test_names_that_are_given_and_that_the_file_has_too_are_an_error(tmp_path: P
 @pytest.mark.parametrize(
     ("content", "called"),
     [
-        (gzip.compress(b"id,text\n1,a\n"), "gzip"),
+        (gzip.compress(b"id,text\n1,a\n", mtime=0), "gzip"),
         (b"PK\x03\x04\x14\0\0\0", "a zip archive or an Excel workbook"),
         (b"PAR1\x15\0\x15", "Parquet"),
     ],

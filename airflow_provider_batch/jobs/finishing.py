@@ -137,8 +137,15 @@ def _publish(destination: Location, request: JobRequest, store: LedgerStore, led
         files={landing.files_folder: landing.files for _, landing in landings if landing.files_folder},
         unreadable={landing.unreadable_file: landing.unreadable for _, landing in landings if landing.unreadable_file},
     )
-    publisher = Publisher(attempt_of_ledger(ledger), lambda: store.check_lease(ledger))
+    publisher = Publisher(attempt_of_ledger(ledger), lambda: store.check_lease(ledger), lambda: _landed_parts(store))
     return publish(destination, manifest, request.if_exists, publisher)
+
+
+def _landed_parts(store: LedgerStore) -> set[str]:
+    """Return the parts that the ledger has by now, whoever has written it."""
+    ledger = store.load()
+    landings = () if ledger is None else (shard.landing for shard in ledger.shards)
+    return {name for landing in landings if landing is not None for name in landing.part_files}
 
 
 def _empty_part(destination: Location, request: JobRequest, ledger: Ledger) -> Part:

@@ -62,10 +62,12 @@ class Publisher:
 
     :param attempt: This attempt; files of later ones are left alone.
     :param check: Raises where a later attempt has taken the job over.
+    :param landed: Return the parts that the job's ledger has by now: a later attempt may be about to list them.
     """
 
     attempt: Attempt
     check: Callable[[], None] = lambda: None
+    landed: Callable[[], Collection[str]] = tuple
 
 
 def publish(
@@ -91,7 +93,7 @@ def publish(
         if before is not None and _is_same(before, manifest):
             manifest = before
         elif not _replace_manifest(destination, manifest, None if stored is None else stored.version):
-            _take_back(destination, manifest.job, moved)
+            _take_back(destination, manifest.job, moved, publisher)
             publisher.check()
             continue
         _remove_obsolete(destination, manifest, before, publisher.attempt, standing, waiting)
@@ -146,13 +148,14 @@ def _replace_manifest(destination: Location, manifest: Manifest, version: str | 
     return (destination / manifest_name(manifest.job)).write_if(encode_manifest(manifest), version, keeps_lock=False)
 
 
-def _take_back(destination: Location, job: str, moved: Collection[str]) -> None:
-    """Remove parts that were moved to their places, but for those that the manifest lists which came first."""
+def _take_back(destination: Location, job: str, moved: Collection[str], publisher: Publisher) -> None:
+    """Remove parts that were moved to their places, but for those that others list: the manifest, or the ledger."""
     location = destination / manifest_name(job)
+    kept = set(publisher.landed()) if moved else set()
     stored = location.read_stored()
     listed = set() if stored is None else {part.name for part in decode_manifest(stored.data, location).parts}
     for name in moved:
-        if name not in listed:
+        if name not in listed | kept:
             remove_part(destination, name)
 
 

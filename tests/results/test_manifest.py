@@ -221,6 +221,25 @@ class TestPublish:
         assert read_manifest(destination / manifest_name(OURS)) == newer
         assert destination.list() == sorted([manifest_name(OURS), theirs])
 
+    def test_a_late_attempt_leaves_the_parts_that_the_ledger_has_by_now(
+        self, destination: Location, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A later attempt has seen them in their places, and is about to list them."""
+        landed, other = part_name(OURS, 1, 1), part_name(OURS, 2, 1)
+        put(destination, landing_name(OURS, landed), landing_name(OURS, other))
+        monkeypatch.setattr(Location, "write_if", lambda *_, **__: False)
+        calls = iter(range(9))
+
+        def check() -> None:
+            if next(calls):
+                raise JobTakenError("a later attempt has taken the job over")
+
+        with pytest.raises(JobTakenError):
+            publisher = Publisher(FIRST, check, lambda: {landed})
+            publish_by(destination, manifest(OURS, landed, other), "error", publisher)
+        assert (destination / landed).exists()
+        assert not (destination / other).exists()
+
     def test_a_part_that_is_not_there_is_an_error_and_nothing_is_removed(self, destination: Location) -> None:
         put(destination, part_name(OURS, 2, 1))
         with pytest.raises(StorageError, match="expected a part of the table, found nothing"):

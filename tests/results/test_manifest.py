@@ -234,8 +234,8 @@ class TestPublish:
             if next(calls):
                 raise JobTakenError("a later attempt has taken the job over")
 
+        publisher = Publisher(FIRST, check, lambda: {landed})
         with pytest.raises(JobTakenError):
-            publisher = Publisher(FIRST, check, lambda: {landed})
             publish_by(destination, manifest(OURS, landed, other), "error", publisher)
         assert (destination / landed).exists()
         assert not (destination / other).exists()

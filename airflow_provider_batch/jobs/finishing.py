@@ -12,6 +12,7 @@ from airflow_provider_batch.exceptions import (
     ApiError,
     JobError,
     JobFailedError,
+    JobTakenError,
     JobTimeoutError,
     NotFoundError,
     PassingRefusalError,
@@ -32,7 +33,7 @@ from airflow_provider_batch.results.manifest import Manifest, Part, read_manifes
 from airflow_provider_batch.results.names import landing_name, manifest_name, part_name
 from airflow_provider_batch.results.parts import open_part
 from airflow_provider_batch.results.provenance import Origin, footer
-from airflow_provider_batch.results.publication import Publisher, publish
+from airflow_provider_batch.results.publication import Publisher, publish, withdraw
 from airflow_provider_batch.results.schema import result_schema
 from airflow_provider_batch.storage import Location
 
@@ -138,7 +139,12 @@ def _publish(destination: Location, request: JobRequest, store: LedgerStore, led
         unreadable={landing.unreadable_file: landing.unreadable for _, landing in landings if landing.unreadable_file},
     )
     publisher = Publisher(attempt_of_ledger(ledger), lambda: store.check_lease(ledger), lambda: _landed_parts(store))
-    return publish(destination, manifest, request.if_exists, publisher)
+    try:
+        return publish(destination, manifest, request.if_exists, publisher)
+    except JobTakenError:
+        if ledger.rows == 0:  # the part of an empty table is in no ledger: whoever has written it removes it
+            withdraw(destination, ledger.job, [part.name for part in parts], None)
+        raise
 
 
 def _landed_parts(store: LedgerStore) -> set[str]:

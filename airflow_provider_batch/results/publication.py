@@ -93,8 +93,7 @@ def publish(
         if before is not None and _is_same(before, manifest):
             manifest = before
         elif not _replace_manifest(destination, manifest, None if stored is None else stored.version):
-            _take_back(destination, manifest.job, moved, publisher)
-            publisher.check()
+            _check_or_take_back(destination, manifest.job, moved, publisher)
             continue
         _remove_obsolete(destination, manifest, before, publisher.attempt, standing, waiting)
         for job in others:
@@ -146,6 +145,15 @@ def _is_same(before: Manifest, manifest: Manifest) -> bool:
 
 def _replace_manifest(destination: Location, manifest: Manifest, version: str | None) -> bool:
     return (destination / manifest_name(manifest.job)).write_if(encode_manifest(manifest), version, keeps_lock=False)
+
+
+def _check_or_take_back(destination: Location, job: str, moved: Collection[str], publisher: Publisher) -> None:
+    """Take parts back where a later attempt has taken the job over; an attempt that goes on needs them in place."""
+    try:
+        publisher.check()
+    except BaseException:
+        _take_back(destination, job, moved, publisher)
+        raise
 
 
 def _take_back(destination: Location, job: str, moved: Collection[str], publisher: Publisher) -> None:

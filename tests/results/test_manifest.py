@@ -240,6 +240,22 @@ class TestPublish:
         assert (destination / landed).exists()
         assert not (destination / other).exists()
 
+    def test_an_attempt_whose_manifest_was_forestalled_and_that_holds_the_job_publishes_on_its_next_try(
+        self, destination: Location, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mine, tries = part_name(OURS, 1, 1), []
+        put(destination, landing_name(OURS, mine))
+        write_if = Location.write_if
+
+        def forestalled_once(self: Location, *args: Any, **options: Any) -> bool:
+            tries.append(self)
+            return len(tries) > 1 and write_if(self, *args, **options)
+
+        monkeypatch.setattr(Location, "write_if", forestalled_once)
+        publish(destination, manifest(OURS, mine), "error")
+        assert len(tries) == 2
+        assert destination.list() == sorted([manifest_name(OURS), mine])
+
     def test_a_part_that_is_not_there_is_an_error_and_nothing_is_removed(self, destination: Location) -> None:
         put(destination, part_name(OURS, 2, 1))
         with pytest.raises(StorageError, match="expected a part of the table, found nothing"):

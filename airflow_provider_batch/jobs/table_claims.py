@@ -68,8 +68,9 @@ def claim_table(request: JobRequest, tools: Tools, store: LedgerStore, ledger: L
     assert request.destination is not None
     destination = tools.resolve(request.destination)
     try:
-        _claim(destination, request, tools, store, ledger)
-        check_destination(destination, ledger.job, request.if_exists)  # a table that came since the first look
+        with store.holding(ledger):  # a later attempt that finishes meanwhile removes what is left over here
+            _claim(destination, request, tools, store, ledger)
+            check_destination(destination, ledger.job, request.if_exists)  # a table that came since the first look
         store.check_lease(ledger)
     except ConfigurationError:
         if not is_at_work(ledger):

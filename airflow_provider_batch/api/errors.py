@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_batch.api.bounds import bounded_pause
 from airflow_provider_batch.api.reading import words_in
-from airflow_provider_batch.api.refusals import is_queue_full, passing_kind
+from airflow_provider_batch.api.refusals import MODEL_ADVICE, is_about_the_model, is_queue_full, passing_kind
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import (
     ApiError,
@@ -82,6 +82,7 @@ RULES: tuple[Rule, ...] = (
         ApiRefusedError,
         "The server has no such address: check the base URL of {name}, which usually ends in /v1.",
     ),
+    Rule(lambda a: is_about_the_model(a.code, a.text), ApiRefusedError, MODEL_ADVICE),
     Rule(
         lambda a: a.status_code == 404,
         NotFoundError,

@@ -86,9 +86,42 @@ PASSING: tuple[PassingRefusal, ...] = (
     ),
 )
 #: Codes of refusals that no waiting mends, whatever their text says.
-LASTING_CODES = frozenset(
-    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "model_not_found", "invalid_api_key"}
+LASTING_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "invalid_api_key"})
+
+#: Names in quotes, and "in your file", which is where a model is named: left out before a text about a model is read.
+_ASIDE = re.compile(
+    r"(?<!\w)[`'\"][^`'\"]{1,100}[`'\"](?!\w)"
+    r"|\b(?:in|of|by) (?:the |your |this )(?:\w{1,20} )?files?\b(?: file[\w-]{1,40})?",
+    re.IGNORECASE,
 )
+_MODEL = r"\b(?:models?|deployments?)\b"
+_OF_A_MODEL = r"(?:(?!\bfiles?\b).){0,120}?"
+#: Characters of a text that are read.
+_MOST = 2_000
+#: The model that the requests name is not there, or not for this account.
+MODEL_CODES = frozenset(
+    {"model_not_found", "unknown_model", "invalid_model", "DeploymentNotFound", "deployment_not_found"}
+)
+_MODEL_WORDS = _words(
+    rf"{_MODEL}{_OF_A_MODEL}\b(?:(?:does not|doesn't|do not|don't) exist|(?:not|cannot be|can't be) found)\b",
+    rf"{_MODEL}{_OF_A_MODEL}\b(?:is|are) (?:unknown|not supported|not a valid|no longer)\b",
+    rf"\b(?:no|not have|n't have|without|lacks?) access to (?:\w+ ){{0,2}}?{_MODEL}",
+    rf"\b(?:allowed|authorized|authorised|permitted|verified) to (?:use|access|sample from) (?:\w+ ){{0,2}}?{_MODEL}",
+    rf"\b(?:unknown|no such|invalid|unsupported) {_MODEL}",
+    r"\bmodel_not_found\b",
+)
+#: What to do about it.
+MODEL_ADVICE = "Name a model that this account may use in batches as 'model' in body; sending it again changes nothing."
+
+
+def is_about_the_model(code: str | None, text: str) -> bool:
+    """
+    Return whether an error says that the model which requests name does not exist for this account.
+
+    :param code: The API's own code.
+    :param text: The API's own words, without ours around them.
+    """
+    return code in MODEL_CODES or _MODEL_WORDS.search(_ASIDE.sub("", text[:_MOST])) is not None
 
 
 def passing_kind(code: str | None, text: str) -> Kind | None:
@@ -98,7 +131,7 @@ def passing_kind(code: str | None, text: str) -> Kind | None:
     :param code: The API's own code.
     :param text: The API's own words, without ours around them.
     """
-    if code in LASTING_CODES:
+    if code in LASTING_CODES or is_about_the_model(code, text):
         return None
     return next((row.kind for row in PASSING if code in row.codes or row.words.search(text)), None)
 

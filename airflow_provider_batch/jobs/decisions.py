@@ -38,7 +38,13 @@ from airflow_provider_batch.jobs.actions import (
     Wait,
 )
 from airflow_provider_batch.jobs.ledger import Closing, Ledger, ShardRecord
-from airflow_provider_batch.jobs.refusals import FILE_REFUSALS, may_be_made_again, passes, refused_whole
+from airflow_provider_batch.jobs.refusals import (
+    FILE_REFUSALS,
+    may_be_made_again,
+    passes,
+    refusal_message,
+    refused_whole,
+)
 from airflow_provider_batch.results.landing import RowOutcome
 
 #: Seconds. The API says a batch may stay `cancelling` for 10 minutes; the rest is slack for one slow poll.
@@ -217,7 +223,7 @@ def _refused(ledger: Ledger, shard: ShardRecord, batch_id: str, whole: FileError
     if may_pass and ledger.closing is None and may_be_made_again(shard):
         return Requeue(shard.key, text, queue_retry_at(shard, now), passes=True, upload_again=True)
     if ledger.closing is None:
-        message = f"The API refused batch {batch_id} as a whole ({text})"
+        message = refusal_message(batch_id, whole)
         return Close(Closing(reason="refused", message=message, at=now, final=False, retryable=may_pass))
     return Requeue(shard.key, text, now, passes=may_pass, upload_again=may_pass)
 

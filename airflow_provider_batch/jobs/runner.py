@@ -19,7 +19,6 @@ from airflow_provider_batch.exceptions import (
     ApiUnavailableError,
     JobTakenError,
     OpenAIBatchError,
-    PassingRefusalError,
     ResultsMissingError,
     ResultsUnclearError,
     UnknownOutcomeError,
@@ -293,18 +292,16 @@ class Job:
         at = decisions.file_retry_at if retry.is_about_file else decisions.queue_retry_at
         retry_at = at(shard, now)
         error = str(refused.error)
-        self._record(entries.Refused(shard.key, error, retry_at, retry.is_about_file, retry.upload_again))
+        self._record(entries.Refused(shard.key, error, retry_at, retry.is_counted, retry.upload_again))
         self.tools.log.warning("Shard %s is sent again in %.0f s: %s", shard.key, retry_at - now, refused.error)
 
     def _give_up(self, shard: ShardRecord, refused: Refused, file_status: str | None) -> NoReturn:
-        passes = refusals.is_about_the_file(shard, refused, file_status)
+        too_often = refusals.given_up(shard, refused, file_status)
+        passes = too_often is not None
         self._record(entries.Refused(shard.key, str(refused.error), passes=passes, upload_again=passes))
-        if not passes:
+        if too_often is None:
             raise refused.error
-        raise PassingRefusalError(
-            f"Shard {shard.key}: its uploaded file is not ready after {shard.passing_refusals + 1} tries; its status "
-            f"is {file_status or 'not known'}. The next attempt uploads it again. {refused.error}"
-        ) from refused.error
+        raise too_often from refused.error
 
     def _seen_through(self, outcome: CreateOutcome, file_id: str) -> CreateOutcome:
         """Return a conflict (409) as the refusal that it is, where the file itself says that it is not ready."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_batch.api.refusals import Kind, passing_kind
+from airflow_provider_batch.api.refusals import Kind, is_about_the_model, passing_kind
 
 FILE_NOT_READY = [
     "Cannot find file file-abc.",
@@ -61,6 +61,22 @@ LASTING = [
     "The file names a model that is not available",
     "",
 ]
+NO_SUCH_MODEL = [
+    "The model `gpt-9` in your file does not exist.",
+    "The model `gpt-9` named in the input file file-1 does not exist or you do not have access to it.",
+    "The model `gpt-9` does not exist, please try again later.",
+    "The provided model 'gpt-9' is not supported by the Batch API.",
+    "Project `proj_1` does not have access to model `gpt-9`.",
+    "You have no access to the requested model.",
+    "Your organization must be verified to use the model `gpt-9`.",
+    "You are not allowed to sample from this model",
+    "Model 'gpt-9' not found in file",
+    "Model not found",
+    "The model `my-file-model` does not exist",
+    "No such model: gpt-9. Try again later.",
+    "The API deployment for this resource does not exist. If you created the deployment within the last 5 minutes, "
+    "please wait a moment and try again.",
+]
 
 
 @pytest.mark.parametrize(
@@ -69,6 +85,7 @@ LASTING = [
         *((text, "file not ready") for text in FILE_NOT_READY),
         *((text, "try again") for text in TRY_AGAIN),
         *((text, None) for text in LASTING),
+        *((text, None) for text in NO_SUCH_MODEL),
         ("Enqueued token limit reached. Please try again once some batches have been completed.", "queue full"),
     ],
 )
@@ -88,6 +105,27 @@ def test_a_refusal_that_passes_is_known_by_its_words(text: str, kind: Kind | Non
 )
 def test_a_refusal_that_passes_is_known_by_its_code(code: str, kind: Kind | None) -> None:
     assert passing_kind(code, "x") == kind
+
+
+@pytest.mark.parametrize("text", NO_SUCH_MODEL)
+def test_a_model_that_does_not_exist_is_told_from_a_file_and_from_a_server_in_trouble(text: str) -> None:
+    assert is_about_the_model("invalid_request", text)
+    assert is_about_the_model(None, text.upper())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *FILE_NOT_READY,
+        *TRY_AGAIN,
+        "The model `gpt-9` is currently overloaded, please try again later.",
+        "The batch for model gpt-9 cannot be made: input file not found",
+        "The model is temporarily not available",
+    ],
+)
+def test_a_refusal_that_passes_is_not_taken_for_a_wrong_model(text: str) -> None:
+    assert not is_about_the_model("invalid_request", text)
+    assert passing_kind("invalid_request", text) is not None
 
 
 def test_a_refusal_for_want_of_money_does_not_pass_whatever_it_says() -> None:

@@ -10,7 +10,13 @@ import pytest
 
 from airflow_provider_batch.api.outcomes import Refused
 from airflow_provider_batch.emulator.testing import Emulator
-from airflow_provider_batch.exceptions import ApiRefusedError, JobFailedError, PassingRefusalError
+from airflow_provider_batch.exceptions import (
+    ApiError,
+    ApiRefusedError,
+    ApiUnavailableError,
+    JobFailedError,
+    PassingRefusalError,
+)
 from airflow_provider_batch.jobs import decisions, refusals
 from airflow_provider_batch.jobs.refusals import Retry, after_refused_create
 from tests.jobs.support import a_request, check_paid_once, check_table, run, some_rows, statuses, tools_for
@@ -22,6 +28,7 @@ WORDS = [
     "Input file not found",
     "Ficheiro {file}: ainda em processamento.",  # words that nobody knows: the file's own status says it
 ]
+LATER = "Something went wrong, please try again later."
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +93,66 @@ class TestAFile:
         early = [Retry(is_about_file=True)] * (refusals.FILE_REFUSALS - 1)
         late = [Retry(is_about_file=True, upload_again=True)] * (refusals.MOST_CREATES - refusals.FILE_REFUSALS)
         assert retries == [*early, *late, None]
+
+
+class TestACreateThatIsToldToComeLater:
+    def test_passes_with_a_fresh_upload_when_the_service_has_mended(self, emulator: Emulator, tmp_path: Path) -> None:
+        tries = refusals.FILE_REFUSALS + 2
+        emulator.fault(kind="route_error", status=400, message=LATER, times=tries, method="POST", path="/v1/batches")
+        run(a_request(tmp_path, some_rows(5)), tools_for(emulator))
+        assert statuses(tmp_path) == {"succeeded": 5}
+        state = emulator.state()
+        assert (state["batches_created"], state["uploads"]) == (1, 1 + tries - refusals.FILE_REFUSALS + 1)
+
+    def test_for_ever_fails_the_attempt_with_where_the_money_is_and_a_retry_may_help(
+        self, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(refusals, "MOST_CREATES", 3)
+        emulator.fault(
+            kind="route_error", status=400, message=LATER, nth=2, times=99, path="/v1/batches", method="POST"
+        )
+        emulator.configure(progress="hold")
+        request, tools = a_request(tmp_path, some_rows(15)), tools_for(emulator)
+        with pytest.raises(PassingRefusalError, match=r"refused to make its batch 3 times in a row") as raised:
+            run(request, tools)
+        assert raised.value.retryable
+        assert "1 batches are still running and will be billed" in str(raised.value)
+        assert emulator.state()["batches_created"] == 1
+        emulator.clear_faults()
+        emulator.configure(progress="immediate")
+        run(request, tools)
+        assert statuses(tmp_path) == {"succeeded": 15}
+        assert emulator.state()["batches_created"] == 2
+        check_paid_once(emulator)
+
+    def test_is_bounded_by_tries_and_a_queue_or_an_outage_is_not(self) -> None:
+        def error(status: int | None) -> ApiUnavailableError:
+            return ApiUnavailableError(LATER, status_code=status)
+
+        last = msgspec.structs.replace(a_shard(), passing_refusals=refusals.MOST_CREATES - 1)
+        assert after_refused_create(last, Refused(error(400)), None) is None
+        by_time = Retry(is_about_file=False, is_counted=False)
+        assert after_refused_create(last, Refused(error(400), queue_full=True), None) == by_time
+        assert after_refused_create(last, Refused(error(429)), None) == by_time
+        assert after_refused_create(last, Refused(error(None)), None) == by_time
+
+
+class TestAModelThatDoesNotExist:
+    def test_ends_the_job_at_its_first_batch_with_what_to_change(self, emulator: Emulator, tmp_path: Path) -> None:
+        emulator.fault(kind="refuse_file", code="invalid_request", message="The model `x` in your file does not exist.")
+        with pytest.raises(JobFailedError, match="Name a model that this account may use") as raised:
+            run(a_request(tmp_path, some_rows(5)), tools_for(emulator))
+        assert not raised.value.retryable
+        assert emulator.state()["batches_created"] == 1
+
+    @pytest.mark.parametrize("status", [400, 403, 404])
+    def test_ends_the_job_at_its_first_create(self, emulator: Emulator, tmp_path: Path, status: int) -> None:
+        message = "The model `x` in your file does not exist. Try again later."
+        emulator.fault(kind="route_error", status=status, message=message, method="POST", path="/v1/batches")
+        with pytest.raises(ApiError) as raised:
+            run(a_request(tmp_path, some_rows(5)), tools_for(emulator))
+        assert not raised.value.retryable
+        assert len(emulator.calls("POST", "/v1/batches")) == 1
 
 
 class TestABatchThatFailsAtOnce:

@@ -62,9 +62,9 @@ class Accepted(msgspec.Struct, omit_defaults=True, rename={"kinds": "k", "items"
         chosen = value.get(self.by, "")
         if not isinstance(chosen, str):
             return {}
-        if chosen not in self.variants and "{" in chosen:  # a column says it: what any of them takes
-            return self._any_variant()
-        return self.variants.get(chosen, {})
+        by_column = chosen not in self.variants and "{" in chosen  # a column says it: what any of them takes
+        members = self._any_variant() if by_column else self.variants.get(chosen, {})
+        return _without_null_content(members, value) if self.by == "role" and chosen != "function" else members
 
     def _any_variant(self) -> Mapping[str, Accepted]:
         found: dict[str, Accepted] = {}
@@ -87,6 +87,19 @@ class Accepted(msgspec.Struct, omit_defaults=True, rename={"kinds": "k", "items"
         """What may stand here, for a message."""
         names = [name for kind, name in CALLED.items() if kind in self.kinds and kind != "z"]
         return " or ".join(([", ".join(names[:-1])] if names[1:] else []) + names[-1:]) or "null"
+
+
+#: What an assistant's message says in place of a content: beside one of them that is null, and only there.
+IN_PLACE_OF_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
+
+
+def _without_null_content(members: Mapping[str, Accepted], message: Mapping[str, Any]) -> Mapping[str, Accepted]:
+    """Return what the members of a message may be, without null as its content where nothing stands in its place."""
+    content, given = members.get("content"), message.get("content")
+    is_settled = isinstance(given, list) or (isinstance(given, str) and "{" not in given)
+    if content is None or is_settled or any(message.get(name) for name in IN_PLACE_OF_CONTENT):
+        return members
+    return {**members, "content": msgspec.structs.replace(content, kinds=content.kinds.replace("z", ""))}
 
 
 class Misfit(msgspec.Struct, frozen=True):

@@ -3,7 +3,8 @@ What a body says, one extractor for each endpoint: how the request ended, and th
 
 An extractor sees the body of a request that ended with HTTP 2xx. It gives its values in the order of
 `schema.ENDPOINT_COLUMNS`, and a status that a person would give: an answer that was cut off is `truncated` and keeps
-its text, one that was withheld is `refused`, and a body without an answer is `failed` and says what it lacks.
+its text, one that was withheld is `refused`, and a body without an answer is `failed` and says what it lacks. An empty
+text is an answer; no text at all is one only beside a tool call, audio or an image.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ from airflow_provider_batch.results.reasons import ending_of, is_completed
 from airflow_provider_batch.results.tolerant import scrub
 
 SUCCEEDED, FAILED, REFUSED, TRUNCATED = "succeeded", "failed", "refused", "truncated"
+#: The error code of a body that ended well and answers nothing.
+NO_ANSWER = "no_answer"
 #: The error code of a line that nobody can read, or whose image nobody can; the line is kept beside the table.
 UNREADABLE = "unreadable_line"
 #: The phases of messages that answer; as the SDK has it, one of any other (`commentary`) tells about the work.
 _ANSWERING = (None, "final_answer")
+#: Items of a response that answer with a text or not at all; all others are calls, or of a kind that nobody knows yet.
+_OF_A_TEXT = ("message", "reasoning", None)
 
 
 class Answer(Struct, gc=False):
@@ -45,7 +50,12 @@ def no_answer(body: bodies.Body, what: str) -> Answer:
     """Return the answer of a 2xx body that holds none: its own error where it has one, else what is missing."""
     if body.error is not None and (body.error.message or body.error.code):
         return Answer(FAILED, body.error.code or body.error.type or "error_in_body", body.error.message, None)
-    return Answer(FAILED, "no_answer", f"The request ended well, but its body holds no {what}.", None)
+    return Answer(FAILED, NO_ANSWER, f"The request ended well, but its body holds no {what}.", None)
+
+
+def nothing_said(what: str, values: tuple[Any, ...]) -> Answer:
+    """Return the answer of a whole, unrefused body with nothing in it; its other columns are kept."""
+    return Answer(FAILED, NO_ANSWER, f"The request ended well, but its answer holds {what}.", values)
 
 
 # Chat completions and completions
@@ -68,7 +78,7 @@ def chat(body: bodies.ChatBody) -> Answer:
         None if first.logprobs is None else _logprobs(first.logprobs.content or first.logprobs.refusal),
         None if len(body.choices) == 1 else [_chat_choice(choice) for choice in body.choices],
     )
-    return _judged(first.finish_reason, message.refusal, values)
+    return _judged(first.finish_reason, message.refusal, values, is_empty=all(map(_is_empty, body.choices)))
 
 
 def completion(body: bodies.CompletionBody) -> Answer:
@@ -86,14 +96,17 @@ def completion(body: bodies.CompletionBody) -> Answer:
         for choice in body.choices
     ]
     values = (first.text, first.finish_reason, _parallel(first.logprobs), None if len(choices) == 1 else choices)
-    return _judged(first.finish_reason, None, values)
+    is_empty = all(choice.text is None for choice in body.choices)
+    return _judged(first.finish_reason, None, values, is_empty=is_empty)
 
 
-def _judged(finish_reason: str | None, refusal: str | None, values: tuple[Any, ...]) -> Answer:
+def _judged(finish_reason: str | None, refusal: str | None, values: tuple[Any, ...], *, is_empty: bool) -> Answer:
     if (ending := ending_of(finish_reason)) is not None:
         return Answer(*ending, values)
     if refusal:
         return Answer(REFUSED, "refusal", refusal, values)
+    if is_empty:
+        return nothing_said("neither a text nor a call: its content is null", values)
     return Answer(SUCCEEDED, None, None, values)
 
 
@@ -108,6 +121,15 @@ def _chat_choice(choice: bodies.ChatChoice) -> Mapping[str, Any]:
         "reasoning": message.reasoning_content or message.reasoning,
         "tool_calls": _message_calls(message),
     }
+
+
+def _is_empty(choice: bodies.ChatChoice) -> bool:
+    """Return whether nothing at all was answered: what a model thought is no answer."""
+    message = choice.message
+    if message is None:
+        return True
+    has_call = message.tool_calls or message.function_call is not None
+    return message.content is None and not message.refusal and not has_call and message.audio is None
 
 
 def _said(message: bodies.Message) -> str | None:
@@ -194,7 +216,10 @@ def responses(body: bodies.ResponsesBody) -> Answer:
         _made_images(items),
     )
     is_cut = final is not None and not is_completed(final.status)
-    return _judged_response(body, reason, "".join(refusals), values, is_cut=is_cut)
+    answer = _judged_response(body, reason, "".join(refusals), values, is_cut=is_cut)
+    if answer.status == SUCCEEDED and not texts and all(item.type in _OF_A_TEXT for item in items):
+        return nothing_said("neither a text nor a call", values)
+    return answer
 
 
 def final_message(messages: Sequence[Any]) -> Any:
@@ -319,7 +344,7 @@ def vector_bytes(embedding: Any) -> bytes | None:
 
 def _unfit(vector: bytes | None, size: int | None) -> Answer:
     if vector is None:
-        return Answer(FAILED, "no_answer", "The request ended well, but its body holds no readable vector.", None)
+        return Answer(FAILED, NO_ANSWER, "The request ended well, but its body holds no readable vector.", None)
     if len(vector) % 4:
         return Answer(FAILED, "embedding_size", f"A vector of {len(vector)} bytes is no list of 32-bit floats.", None)
     message = (

@@ -239,10 +239,14 @@ class UsualReader:
         places = [at for at in range(len(lines)) if at not in apart] if apart else range(len(lines))
         if self._keep_raw:
             columns[RESPONSE_COLUMN] = [read_raw_body(lines[at]) for at in places]
-        if self._parse is None:
+        if self._parse is not None:
+            columns[PARSED_COLUMN] = list(map(self._parsed, columns["text"]))
+            fit = [value is not _INVALID for value in columns[PARSED_COLUMN]]
+        elif None in columns.get("text", ()):  # nothing was said, unless it is a call
+            calls = columns.get("tool_calls") or columns["text"]
+            fit = [text is not None or call is not None for text, call in zip(columns["text"], calls, strict=True)]
+        else:
             return columns, others
-        columns[PARSED_COLUMN] = list(map(self._parsed, columns["text"]))
-        fit = [value is not _INVALID for value in columns[PARSED_COLUMN]]
         if all(fit):
             return columns, others
         others = sorted((*others, *(at for at, fits in zip(places, fit, strict=True) if not fits)))

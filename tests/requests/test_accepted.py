@@ -121,8 +121,28 @@ class TestContents:
         with pytest.raises(TemplateError, match=r"body\.messages\[0\]\.content.*: expected "):
             lines(tmp_path, [{"v": "x"}], chat(value, user="{v}"))
 
-    def test_of_an_assistant_may_be_null_and_of_a_role_that_nobody_knows_anything(self, tmp_path: Path) -> None:
-        assert lines(tmp_path, [{"v": None}], chat("{v}", "assistant"))[0]["messages"][0]["content"] is None
+    @pytest.mark.parametrize("role", ["assistant", "{role}"])
+    def test_may_be_null_only_of_an_assistant_that_calls_tools(self, tmp_path: Path, role: str) -> None:
+        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        rows = [{"v": None, "calls": [call], "role": "assistant"}]
+        message = {"role": role, "content": "{v}"}
+        called = {"model": "m", "messages": [{**message, "tool_calls": "{calls}"}]}
+        assert lines(tmp_path, rows, called)[0]["messages"][0]["content"] is None
+        with pytest.raises(
+            InputError, match=r"row 0, column 'v': expected text or an array as 'messages\[0\].content'"
+        ):
+            lines(tmp_path, rows, {"model": "m", "messages": [message]})
+
+    def test_of_a_conversation_may_be_null_only_where_the_message_calls_tools(self, tmp_path: Path) -> None:
+        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        good = [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "user", "content": "a"}]
+        assert lines(tmp_path, [{"v": good}], {"model": "m", "messages": "{v}"})
+        for role in ("assistant", "user"):
+            bad = [{"role": role, "content": None, "tool_calls": None}]
+            with pytest.raises(InputError, match=r"expected text or an array as 'messages\[0\].content', found null"):
+                lines(tmp_path, [{"v": bad}], {"model": "m", "messages": "{v}"})
+
+    def test_of_a_role_that_nobody_knows_may_be_anything(self, tmp_path: Path) -> None:
         assert lines(tmp_path, [{"v": 5}], chat("{v}", "oracle"))[0]["messages"][0]["content"] == 5
 
     @pytest.mark.parametrize("column", [pa.array([1, 2]), pa.array([True, False]), pa.array([None, None], pa.string())])
@@ -350,7 +370,7 @@ def test_what_a_message_may_be_is_known_also_where_a_column_says_its_role(tmp_pa
     body = {"model": "m", "messages": [{"role": "{role}", "content": "{x}"}]}
     with pytest.raises(InputError, match=r"row 0, column 'x': expected text .* as 'messages\[0\].content'"):
         lines(tmp_path, [{"role": "user", "x": 5}], body)
-    assert lines(tmp_path, [{"role": "assistant", "x": None}, {"role": "user", "x": "a"}], body)
+    assert lines(tmp_path, [{"role": "assistant", "x": "b"}, {"role": "user", "x": "a"}], body)
 
 
 def test_a_number_among_texts_to_embed_is_not_sent_as_a_token(tmp_path: Path) -> None:

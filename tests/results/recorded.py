@@ -223,6 +223,30 @@ CHAT_LINES = [
         "refused",
         logprobs=[LOGPROB_ROW],
     ),
+    chat(
+        "nothing at all",
+        chat_body(choices=[chat_choice(None)]),
+        "failed",
+        own_failure=True,
+        error_code="no_answer",
+        text=None,
+        finish_reason="stop",
+    ),
+    chat(
+        "nothing but thoughts",
+        chat_body(choices=[chat_choice(None, reasoning_content="so", tool_calls=[])]),
+        "failed",
+        own_failure=True,
+        error_code="no_answer",
+        reasoning="so",
+    ),
+    chat("an empty text", chat_body(choices=[chat_choice("")]), "succeeded", text=""),
+    chat(
+        "nothing in the first choice",
+        chat_body(choices=[chat_choice(None), chat_choice("b", "stop", 1)]),
+        "succeeded",
+        text=None,
+    ),
     chat("no choices", chat_body(choices=[]), "failed", own_failure=True, error_code="no_answer", text=None),
     chat(
         "an error under HTTP 200",
@@ -602,6 +626,15 @@ RESPONSES_LINES = [
         {"tool_calls": [{"id": "ar_1", "type": "mcp_approval_request", "name": "f", "arguments": "{}"}]},
         output=[{"type": "mcp_approval_request", "id": "ar_1", "name": "f", "arguments": "{}", "server_label": "s"}],
     ),
+    response("nothing but thoughts", "failed", {"error_code": "no_answer", "text": None}, output=[THOUGHT]),
+    response(
+        "a message without parts",
+        "failed",
+        {"error_code": "no_answer", "text": None, "finish_reason": "completed"},
+        output=[{"type": "message", "status": "completed", "content": []}],
+    ),
+    response("an empty text", "succeeded", {"text": ""}, output=[message("")]),
+    response("an item of tomorrow", "succeeded", {"text": None}, output=[THOUGHT, {"type": "compaction", "id": "c"}]),
     response("no output", "failed", {"error_code": "no_answer"}, output=[]),
 ]
 

@@ -53,12 +53,11 @@ def test_the_typed_decoder_reads_what_it_is_said_to_read(case: Recorded, monkeyp
     ("raw", "kept"), [("errors", [None, '{"error": {"code": "x"}}']), ("none", [None, None]), ("all", None)]
 )
 def test_the_response_is_kept_for_the_rows_that_raw_names(raw: Any, kept: Any, tmp_path: Path) -> None:
-    line = (
-        b'{"custom_id": "1", "response": {"status_code": 200, "body": {"choices": [{"message": {}}], "z": "\\u00e9"}}}'
-    )
+    body = '{"choices": [{"message": {"content": "a"}}], "z": "\\u00e9"}'
+    line = f'{{"custom_id": "1", "response": {{"status_code": 200, "body": {body}}}}}'.encode()
     failed = b'{"custom_id": "2", "response": {"status_code": 400, "body": {"error": {"code": "x"}}}}'
     landed = land(tmp_path, ["1", "2"], [line, failed], spec=TableSpec(LINES[0].endpoint, raw=raw))
-    expected = kept or ['{"choices": [{"message": {}}], "z": "\\u00e9"}', '{"error": {"code": "x"}}']
+    expected = kept or [body, '{"error": {"code": "x"}}']
     assert [row["response"] for row in landed.rows] == expected
 
 

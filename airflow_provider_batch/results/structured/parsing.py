@@ -1,7 +1,7 @@
 """
 The answers of an endpoint, with the column `parsed` behind their own columns.
 
-A row that succeeded and whose text is what was asked for keeps its success; any other success becomes `invalid_output`,
+A row that succeeded and whose text is what was asked for keeps its success; any other whole answer becomes `invalid_output`,
 keeps its text, and is never sent again. What was refused or cut off stays that. Of several choices (`n` > 1) the first
 is parsed; `choices` keeps the texts of all.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_batch.results.answers import SUCCEEDED, Answer
+from airflow_provider_batch.results.answers import NO_ANSWER, SUCCEEDED, Answer
 from airflow_provider_batch.results.structured.judging import NO_TEXT, InvalidOutputError, judge
 from airflow_provider_batch.results.structured.shapes import ParsedColumn
 
@@ -31,7 +31,7 @@ def parsing(read: Callable[[Any], Answer], column: ParsedColumn, text_at: int) -
         if answer.values is None:
             return answer
         parsed = None
-        if answer.status == SUCCEEDED:
+        if answer.status == SUCCEEDED or answer.error_code == NO_ANSWER:
             try:
                 parsed = parse(_text(answer.values[text_at]))
             except InvalidOutputError as error:

@@ -65,6 +65,13 @@ NullText = Annotated[str | None, typer.Option(help="What stands for null inside 
 PartitionBy = Annotated[
     list[str] | None, typer.Option(help="Column whose values become folders; once for each, outermost first.")
 ]
+CheckBodies = Annotated[
+    bool,
+    typer.Option(
+        "--check-bodies/--no-check-bodies",
+        help="Whether the types of values are checked against what the endpoint takes at OpenAI.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 BaseUrl = Annotated[str | None, typer.Option(envvar="OPENAI_BASE_URL", help="Address of the API.")]
 Key = Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key; better given by the environment.")]
@@ -83,6 +90,7 @@ def check(
     custom_id: CustomId = None,
     carry: Carry = None,
     null_text: NullText = None,
+    check_bodies: CheckBodies = True,
     format_: Format = None,
     format_options: FormatOptions = None,
     as_json: AsJson = False,
@@ -91,7 +99,7 @@ def check(
     from airflow_provider_batch.jobs.preparing import check_input
 
     rows = {"filters": filters, "sample": sample, "limit": limit, "data_urls": data_url or ()}
-    form = {"custom_id": custom_id, "carry": carry or None, "null_text": null_text}
+    form = {"custom_id": custom_id, "carry": carry or None, "null_text": null_text, "check_bodies": check_bodies}
     spec = _spec(endpoint, body, response_model, **rows, **form)
     written = _input_format(format_, format_options)
     request = _request(source, spec, destination=".", state=".", name="check", input_format=written)
@@ -113,6 +121,7 @@ def run(
     custom_id: CustomId = None,
     carry: Carry = None,
     null_text: NullText = None,
+    check_bodies: CheckBodies = True,
     format_: Format = None,
     format_options: FormatOptions = None,
     name: Annotated[str, typer.Option(help="Name of the job: the same name goes on with the same job.")] = "run",
@@ -127,7 +136,7 @@ def run(
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     rows = {"filters": filters, "sample": sample, "limit": limit, "data_urls": data_url or ()}
-    form = {"custom_id": custom_id, "carry": carry or None, "null_text": null_text}
+    form = {"custom_id": custom_id, "carry": carry or None, "null_text": null_text, "check_bodies": check_bodies}
     request = _request(
         source,
         _spec(endpoint, body, response_model, **rows, **form),

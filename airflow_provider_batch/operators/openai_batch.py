@@ -66,6 +66,8 @@ class OpenAIBatchOperator(BaseOperator):
         (templated)
     :param carry: Input columns kept beside the answer; default all.
     :param null_text: Text that stands for a null inside a longer string; by default such a null is an error.
+    :param check_bodies: Whether the types of values in ``body`` and in rows are checked against what the endpoint takes
+        before anything is sent; false for a service whose bodies differ from OpenAI's.
     :param sql: Query whose rows are the source; instead of ``source``. It is read in chunks, and not run again while
         the job that it began goes on. (templated)
     :param sql_conn_id: Connection that the query runs over, of any type with a hook for SQL. (templated)
@@ -149,6 +151,7 @@ class OpenAIBatchOperator(BaseOperator):
         custom_id: str | None = None,
         carry: Sequence[str] | None = None,
         null_text: str | None = None,
+        check_bodies: bool = True,
         filters: Sequence[Any] | None = None,
         sample: float | str | None = None,
         limit: int | str | None = None,
@@ -198,6 +201,7 @@ class OpenAIBatchOperator(BaseOperator):
         self.custom_id = custom_id
         self.carry = carry
         self.null_text = null_text
+        self.check_bodies = check_bodies
         self.filters = filters
         self.sample = sample
         self.limit = limit
@@ -408,6 +412,7 @@ class OpenAIBatchOperator(BaseOperator):
             custom_id=self.custom_id,
             carry=self.carry,
             null_text=self.null_text,
+            check_bodies=self.check_bodies,
             filters=self.filters,
             sample=_number("sample", self.sample, float),
             limit=_number("limit", self.limit, int),

@@ -57,6 +57,7 @@ class RequestSpec:
     :param data_urls: Columns of bytes or of URIs that the body holds as data URLs.
     :param response_model: What answers have to look like; becomes members of the body whose texts are no templates.
     :param by_any: Whether values may be what some service takes, not OpenAI and Azure alone.
+    :param check_bodies: Whether the types of values are checked against what the endpoint takes.
     """
 
     endpoint: Endpoint
@@ -72,6 +73,7 @@ class RequestSpec:
     max_shard_bytes: int = MAX_FILE_BYTES
     response_model: ResponseModel | None = None
     by_any: bool = False
+    check_bodies: bool = True
 
     @property
     def selection(self) -> Selection:
@@ -183,7 +185,8 @@ def _check_arguments(spec: RequestSpec) -> None:
 
 def _renderer(source: Source, spec: RequestSpec) -> Renderer:
     if spec.body is None:
-        return ReadyRenderer(spec.endpoint, source.names if source.columns_known else None, by_any=spec.by_any)
+        names = source.names if source.columns_known else None
+        return ReadyRenderer(spec.endpoint, names, by_any=spec.by_any, check_bodies=spec.check_bodies)
     return TemplateRenderer(
         spec.endpoint,
         spec.body,
@@ -192,6 +195,7 @@ def _renderer(source: Source, spec: RequestSpec) -> Renderer:
         null_text=spec.null_text,
         verbatim=directive(spec.endpoint, spec.response_model, spec.body),
         by_any=spec.by_any,
+        check_bodies=spec.check_bodies,
     )
 
 

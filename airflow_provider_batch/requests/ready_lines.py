@@ -45,6 +45,7 @@ class ReadyRenderer:
 
     :param names: The source's columns; None where they are not known.
     :param by_any: Whether values may be what some service takes, not OpenAI and Azure alone.
+    :param check_bodies: Whether values are checked against what the endpoint takes.
     :raises RequestError: A member that no row has.
     """
 
@@ -52,8 +53,11 @@ class ReadyRenderer:
     identifier_columns: list[str] | None
     varies, rows_at_once = True, BATCH_ROWS
 
-    def __init__(self, endpoint: Endpoint, names: Sequence[str] | None, *, by_any: bool = False) -> None:
-        self._endpoint, self._accepts = endpoint, accepted(endpoint, by_any=by_any)
+    def __init__(
+        self, endpoint: Endpoint, names: Sequence[str] | None, *, by_any: bool = False, check_bodies: bool = True
+    ) -> None:
+        self._endpoint = endpoint
+        self._accepts = accepted(endpoint, by_any=by_any) if check_bodies else None
         self.columns, self.identifier_columns = list(MEMBERS), ["custom_id"]
         if names is None:
             self.columns, self.identifier_columns = [], []
@@ -115,7 +119,7 @@ class ReadyRenderer:
             raise RequestError(problem, **place(index), column="body")
         # A struct of Arrow has every field in every row: those that are null are left out of the line.
         sent = _without_nulls(body) if batch.objects is None else body
-        if (found := misfit(self._accepts, sent)) is not None:
+        if self._accepts is not None and (found := misfit(self._accepts, sent)) is not None:
             raise RequestError(found.problem("body"), **place(index), column="body")
         return body
 

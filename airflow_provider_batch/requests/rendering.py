@@ -85,6 +85,7 @@ class TemplateRenderer:
 
     :param verbatim: Members of the body that are no templates.
     :param by_any: Whether values may be what some service takes, not OpenAI and Azure alone.
+    :param check_bodies: Whether values are checked against what the endpoint takes.
     :raises TemplateError: A name that is no column.
     :raises RequestError: The body lacks what the endpoint needs.
     """
@@ -99,6 +100,7 @@ class TemplateRenderer:
         null_text: str | None = None,
         verbatim: Mapping[str, Any] | None = None,
         by_any: bool = False,
+        check_bodies: bool = True,
     ) -> None:
         fixed = dict(verbatim or {})
         if endpoint is Endpoint.EMBEDDINGS and "encoding_format" not in body:
@@ -106,9 +108,8 @@ class TemplateRenderer:
         members = {**body, **fixed}
         self._endpoint = endpoint
         self._null_text = null_text
-        self._body = compile_body(
-            body, columns, null_text=null_text, verbatim=fixed, accepts=accepted(endpoint, by_any=by_any)
-        )
+        accepts = accepted(endpoint, by_any=by_any) if check_bodies else None
+        self._body = compile_body(body, columns, null_text=null_text, verbatim=fixed, accepts=accepts)
         self._slots = {slot.member: slot for slot in self._body.slots if slot.member is not None}
         self._needed = needed_members(endpoint, members)
         self._custom_id = (

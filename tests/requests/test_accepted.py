@@ -366,6 +366,19 @@ def test_other_services_are_checked_for_what_none_takes(tmp_path: Path) -> None:
             lines(tmp_path, [{"x": 5, "t": "0.5"}], body, by_any=True)
 
 
+def test_values_are_sent_as_they_are_where_the_check_is_switched_off(tmp_path: Path) -> None:
+    body = chat("{x}", temperature="{t}", seed="a")
+    rows = [{"x": 5, "t": "0.5"}]
+    with pytest.raises(InputError, match="expected"):
+        lines(tmp_path, rows, body)
+    (sent,) = lines(tmp_path, rows, body, check_bodies=False)
+    assert (sent["temperature"], sent["seed"], sent["messages"][0]["content"]) == ("0.5", "a", 5)
+    ready = [{"custom_id": "1", "method": "POST", "url": CHAT.value, "body": sent}]
+    assert lines(tmp_path, ready, None, check_bodies=False) == [sent]
+    with pytest.raises(InputError, match="expected a list of messages"):
+        lines(tmp_path, rows, {"model": "m", "messages": "{x}"}, check_bodies=False)
+
+
 def test_what_a_message_may_be_is_known_also_where_a_column_says_its_role(tmp_path: Path) -> None:
     body = {"model": "m", "messages": [{"role": "{role}", "content": "{x}"}]}
     with pytest.raises(InputError, match=r"row 0, column 'x': expected text .* as 'messages\[0\].content'"):

@@ -1,9 +1,9 @@
 """
 The answers of an endpoint, with the column `parsed` behind their own columns.
 
-A row that succeeded and whose text is what was asked for keeps its success; any other whole answer becomes `invalid_output`,
-keeps its text, and is never sent again. What was refused or cut off stays that. Of several choices (`n` > 1) the first
-is parsed; `choices` keeps the texts of all.
+A row that succeeded and whose text is what was asked for keeps its success; any other whole answer becomes
+`invalid_output`, keeps its text, and is never sent again. What was refused or cut off stays that. Of several choices
+(`n` > 1) the first is parsed; `choices` keeps the texts of all.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class _DecoratedOpenAIBatchOperator(DecoratedOperator, OpenAIBatchOperator):
         arguments = determine_kwargs(self.python_callable, self.op_args, context)
         found = self.python_callable(*self.op_args, **arguments)
         with airflow_errors():
-            self._take(given(found, "the function returned"))
+            self._take(given(found, "the function returned", format_is_stated=self.format is not None))
         return OpenAIBatchOperator.execute(self, context)
 
 

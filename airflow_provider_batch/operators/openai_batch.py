@@ -448,7 +448,8 @@ class OpenAIBatchOperator(BaseOperator):
     ) -> None:
         """Take rows out of ``source`` first: they reach neither Jinja nor the table of rendered fields."""
         with airflow_errors():
-            if parent is self and (rows := rows_of(self.source, context)) is not None:
+            is_stated = self.format is not None
+            if parent is self and (rows := rows_of(self.source, context, format_is_stated=is_stated)) is not None:
                 self._take(rows)
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
 

@@ -20,16 +20,18 @@ MAX_BYTES = 10_000_000
 _RENDERED = re.compile(r"\s*([\[{(]\s*([{\['\"]|[\])}]|None\b)|<|None$|$)|.*\n", re.DOTALL)
 
 
-def rows_of(source: Any, context: Context) -> list[Mapping[str, Any]] | None:
+def rows_of(source: Any, context: Context, *, format_is_stated: bool = False) -> list[Mapping[str, Any]] | None:
     """
     Return the rows, or None where the source is an address or several, or templates of them.
 
     :param source: An argument as given: an address, addresses, a table as `requests/tabular.py` says, or an upstream
         task's result that stands for any of these.
+    :param format_is_stated: Whether the task says how its files are written, so that addresses are files.
     :raises SourceError: It is no table, or a larger one than 10 MB.
     """
     if hasattr(source, "resolve") and hasattr(source, "iter_references"):
-        return _rows(given(source.resolve(context), "the upstream task returned"))
+        found = source.resolve(context)
+        return _rows(given(found, "the upstream task returned", format_is_stated=format_is_stated))
     if source is None or isinstance(source, str | PathLike | type(SET_DURING_EXECUTION)):
         return None
     if isinstance(source, list | tuple) and source and all(isinstance(one, str | PathLike) for one in source):
@@ -37,12 +39,15 @@ def rows_of(source: Any, context: Context) -> list[Mapping[str, Any]] | None:
     return _rows(given(source, "the argument is"))
 
 
-def given(value: Any, giver: str, *, argument: bool = False) -> list[Mapping[str, Any]] | list[str] | str:
+def given(
+    value: Any, giver: str, *, argument: bool = False, format_is_stated: bool = False
+) -> list[Mapping[str, Any]] | list[str] | str:
     """
     Return rows, or the address or addresses that a value is.
 
     :param giver: Who gave it, and the verb: "the function returned".
     :param argument: Whether it is an argument of the operator after rendering, whose texts are addresses in doubt.
+    :param format_is_stated: Whether the task says how its files are written, so that addresses are files.
     :raises SourceError: It is neither, or a table of more than 10 MB.
     """
     from airflow_provider_batch.requests.tabular import table_of
@@ -52,7 +57,7 @@ def given(value: Any, giver: str, *, argument: bool = False) -> list[Mapping[str
             f"source: the template gave {value[:60]!r}, which is no address of a file. Give a task's result itself, "
             "source=rows() or source=task.output, rather than a template of it."
         )
-    return table_of(value, giver, MAX_BYTES, words_are_addresses=argument)
+    return table_of(value, giver, MAX_BYTES, words_are_addresses=argument, addresses_are_files=format_is_stated)
 
 
 def _rows(found: list[Mapping[str, Any]] | list[str] | str) -> list[Mapping[str, Any]] | None:

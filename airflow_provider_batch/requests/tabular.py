@@ -32,6 +32,13 @@ _ADDRESS = re.compile(
     r"|[^\n]*\.(parquet|pq|jsonl|ndjson|json|csv|tsv)(\.(gz|zst|bz2|xz))?$",
     re.IGNORECASE,
 )
+#: What only files have: the ending of a format that is read, a path of this machine, or, not at a web address, a
+#: pattern or a folder's slash.
+_FILE = re.compile(
+    r"[^\n]*\.(parquet|pq|jsonl|ndjson|json|csv|tsv)(\.(gz|zst|bz2|xz))?$"
+    r"|([/~]|\.{1,2}/|[A-Za-z]:\\)\S*$|(?!https?://)\S*(\*\S*|/)$",
+    re.IGNORECASE,
+)
 #: The column in which a frame of pandas hands over an index that has no name.
 _INDEX = re.compile(r"__index_level_\d+__")
 _READ = (
@@ -42,8 +49,14 @@ _READ = (
 Row = Mapping[str, Any]
 
 
+class _Path(str):
+    """The text of a path, which is a file's whatever it looks like."""
+
+    __slots__ = ()
+
+
 def table_of(
-    value: Any, giver: str, max_bytes: int, *, words_are_addresses: bool = False
+    value: Any, giver: str, max_bytes: int, *, words_are_addresses: bool = False, addresses_are_files: bool = False
 ) -> list[Row] | list[str] | str:
     """
     Return the rows that a value is, or the address or addresses of files.
@@ -51,6 +64,8 @@ def table_of(
     :param giver: Who gave it, and the verb, for messages: "the function returned".
     :param max_bytes: Bytes of JSON that the rows may have together.
     :param words_are_addresses: Whether a list of single words, and any text alone, are addresses rather than refused.
+    :param addresses_are_files: Whether a list of addresses is surely files, as where their format is stated. Else those
+        without the ending of a file, which may be prompts (web pages to write about), are refused.
     :raises SourceError: It is no table, or a larger one.
     """
     if isinstance(value, str):
@@ -73,15 +88,24 @@ def table_of(
             rows.append(item)
         if rows and texts:
             raise _refusal(giver, "rows and texts in one list", "Give one or the other.")
-    return _texts(texts, giver, words_are_addresses) if texts else rows
+    return _texts(texts, giver, words_are_addresses, words_are_addresses or addresses_are_files) if texts else rows
 
 
-def _texts(texts: list[str], giver: str, words_are_addresses: bool) -> list[Row] | list[str]:
+def _texts(texts: list[str], giver: str, words_are_addresses: bool, addresses_are_files: bool) -> list[Row] | list[str]:
     """Give texts as addresses where all look like that, else as rows of one column."""
     addresses = [text for text in texts if _ADDRESS.match(text)]
     as_rows = f"For prompts give [{{'{TEXT_COLUMN}': …}}, …], for files their whole addresses."
     if len(addresses) == len(texts):
-        return texts
+        in_doubt = [text for text in texts if not isinstance(text, _Path) and not _FILE.match(text)]
+        unclear = None if addresses_are_files else next(iter(in_doubt), None)
+        if unclear is None:
+            return [str(text) for text in texts]
+        raise _refusal(
+            giver,
+            f"a list of texts that look like addresses ({_shown(unclear)}, …), which may be files or prompts",
+            f"For prompts give [{{'{TEXT_COLUMN}': …}}, …]. For files name each with the ending of its format "
+            "(.parquet, .jsonl, .csv …), a folder with a '/' at its end, or say format=… in the task.",
+        )
     if addresses:
         other = next(text for text in texts if not _ADDRESS.match(text))
         raise _refusal(
@@ -155,7 +179,7 @@ def _item(item: Any, number: int, giver: str, depth: int = 0) -> Iterator[Row | 
     if isinstance(item, str | Mapping):
         yield item
     elif _is_path(item):
-        yield str(item)
+        yield _Path(item)
     elif (frame := _frame(item)) is not None:
         yield from frame
     elif (record := _record(item)) is not None:

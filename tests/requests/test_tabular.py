@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import enum
 import importlib
+import os
 import sqlite3
 import types
 from collections.abc import Iterator
@@ -109,6 +110,19 @@ class MixedPandas(OlderPandas):
 OlderPandas.__module__ = MixedPandas.__module__ = "pandas.core.frame"
 
 
+class ObjectPath(os.PathLike[str]):
+    """A path on an object store, as Airflow has them."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def __fspath__(self) -> str:
+        return self.uri
+
+    def __str__(self) -> str:
+        return self.uri
+
+
 def of(value: Any, **options: Any) -> Any:
     return table_of(value, "the function returned", 10_000_000, **options)
 
@@ -168,13 +182,33 @@ def test_texts_are_one_column(texts: Any) -> None:
 
 @pytest.mark.parametrize(
     "addresses",
-    [["s3://bucket/rows.parquet", "gs://bucket/folder"], ["/data/rows", "./more"], ["a.csv", "b with space.jsonl.gz"]],
+    [
+        ["s3://bucket/rows.parquet", "gs://bucket/folder/", "abfs://c/day=*/part-*"],
+        ["/data/rows", "./more"],
+        ["a.csv", "b with space.jsonl.gz"],
+    ],
 )
 def test_texts_that_are_addresses_are_files(addresses: list[str]) -> None:
     assert of(addresses) == addresses
     assert of([Path("/data/rows.csv")]) == ["/data/rows.csv"]
     assert of(Path("/data")) == "/data"
+    assert of([ObjectPath("s3://bucket/folder")]) == ["s3://bucket/folder"]
     assert of("folder") == "folder"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["https://example.com/a", "https://example.com/b"], ["https://example.com/"], ["s3://bucket/folder"], ["/ask me"]],
+)
+def test_texts_that_may_be_web_pages_or_files_are_refused_with_both_ways_to_write_them(texts: list[str]) -> None:
+    both = r"may be files or prompts\. For prompts give \[{'text': …}, …\]\. For files name each with the ending"
+    with pytest.raises(SourceError, match=both):
+        of(texts)
+    with pytest.raises(SourceError, match=both):
+        of(["https://example.com/rows.csv", *texts])
+    assert of([{"text": text} for text in texts]) == [{"text": text} for text in texts]
+    assert of(texts, addresses_are_files=True) == texts
+    assert of(texts, words_are_addresses=True) == texts
 
 
 @pytest.mark.parametrize("empty", [[], (), iter([]), pl.DataFrame(ROWS).clear(), TABLE.slice(0, 0), {"key": []}, set()])

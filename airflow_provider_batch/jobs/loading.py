@@ -35,7 +35,7 @@ from airflow_provider_batch.jobs.request import IfExists, Raw, Tools
 from airflow_provider_batch.jobs.responses import table_spec
 from airflow_provider_batch.jobs.shard_files import has_rows, rows_of
 from airflow_provider_batch.jobs.store import LedgerStore
-from airflow_provider_batch.jobs.table_claims import check_claim
+from airflow_provider_batch.jobs.table_claims import claimed_by_loader
 from airflow_provider_batch.jobs.understanding import check_understood
 from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests.arrays import mask
@@ -101,11 +101,12 @@ def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
             if request.response_model is not None:
                 check_endpoint(table.endpoint)
             check_destination(destination, table.job, request.if_exists, beside=jobs)
-            check_claim(destination, request.if_exists, tools, table.store)
             if request.partition_by:
                 carried = pa.schema([]) if table.ledger is None else decode_columns(table.ledger.columns)
                 check_columns(request.partition_by, _table_spec(table, request), carried)
-        with _saying_where_the_money_is():
+        stores = [table.store for table in tables if table.store is not None]
+        claimed = claimed_by_loader(destination, request.if_exists, tools, jobs, stores)
+        with claimed, _saying_where_the_money_is():
             for table in tables:
                 _land(table, request, tools, destination)
             result = _summary(request, tables, tools, destination)

@@ -9,9 +9,15 @@ that comes back then finds the other's claim or table before it sends anything; 
 once more.
 
 A job that has batches at work goes on without a claim, too: they are paid for.
+
+A loader claims a folder while it lands there. It has no ledger: that it was killed is proved by nothing, and its claim
+is taken over by a load of the same tables alone. The message to others names the file.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
@@ -26,13 +32,15 @@ from airflow_provider_batch.storage import Location
 
 #: How often a claim that others change at the same moment is tried again.
 TRIES = 5
+#: How the `state` of a loader's claim begins; the names of its tables follow.
+LOADER = "load:"
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """
     Whose table a folder is to have.
 
-    :param state: URI of the folder of the job's ledger.
+    :param state: URI of the folder of the job's ledger, or a loader's tables.
     :param destination: The table's folder, as the job names it.
     :param at: Epoch seconds.
     """
@@ -53,7 +61,32 @@ def check_claim(destination: Location, if_exists: IfExists, tools: Tools, store:
     """
     stored = (destination / CLAIM).read_or_none() if if_exists == "error" else None
     if stored is not None:
-        _check_free(destination, _decode(stored, destination), tools, store)
+        _check_free(destination, _decode(stored, destination), tools, () if store is None else (store.folder.uri,))
+
+
+@contextmanager
+def claimed_by_loader(
+    destination: Location, if_exists: IfExists, tools: Tools, jobs: Sequence[str], stores: Sequence[LedgerStore]
+) -> Iterator[None]:
+    """
+    Claim a destination while a loader lands and publishes there.
+
+    :param jobs: The tables that are landed together.
+    :param stores: The ledgers of those that are of jobs of ours: such a job's claim holds the place as well.
+    :raises ConfigurationError: Somebody else has claimed it, or has a table there.
+    """
+    if if_exists != "error":
+        yield
+        return
+    named = f"{LOADER}{','.join(sorted(jobs))}"
+    own = Claim(job=jobs[0], state=named, destination=destination.uri, at=tools.clock())
+    try:
+        _claim(destination, own, tools, {named, *(store.folder.uri for store in stores)})
+        for job in jobs:
+            check_destination(destination, job, if_exists, beside=jobs)  # a table that came since the first look
+        yield
+    finally:
+        _release(destination, named)
 
 
 def claim_table(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> None:
@@ -69,7 +102,8 @@ def claim_table(request: JobRequest, tools: Tools, store: LedgerStore, ledger: L
     destination = tools.resolve(request.destination)
     try:
         with store.holding(ledger):  # a later attempt that finishes meanwhile removes what is left over here
-            _claim(destination, request, tools, store, ledger)
+            uri, to = store.folder.uri, request.destination
+            _claim(destination, Claim(job=ledger.job, state=uri, destination=to, at=tools.clock()), tools, {uri})
             check_destination(destination, ledger.job, request.if_exists)  # a table that came since the first look
         store.check_lease(ledger)
     except ConfigurationError:
@@ -95,8 +129,12 @@ def check_still_claimed(request: JobRequest, tools: Tools, store: LedgerStore, l
 
 def release_table(destination: Location, store: LedgerStore) -> None:
     """Remove the job's claim, if it has one."""
+    _release(destination, store.folder.uri)
+
+
+def _release(destination: Location, state: str) -> None:
     stored = (destination / CLAIM).read_or_none()
-    if stored is not None and _decode(stored, destination).state == store.folder.uri:
+    if stored is not None and _decode(stored, destination).state == state:
         (destination / CLAIM).delete()
 
 
@@ -115,25 +153,36 @@ def _needs_claim(request: JobRequest, tools: Tools, ledger: Ledger) -> bool:
     return not (tools.resolve(request.destination) / manifest_name(ledger.job)).exists()
 
 
-def _claim(destination: Location, request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> None:
-    own = Claim(job=ledger.job, state=store.folder.uri, destination=request.destination or "", at=tools.clock())
+def _claim(destination: Location, own: Claim, tools: Tools, ours: Collection[str]) -> None:
+    """
+    Write a claim, unless one of ours is there.
+
+    :param ours: The `state` of each claim that holds the place for us.
+    """
     for _ in range(TRIES):
         stored = (destination / CLAIM).read_stored()
         if stored is not None:
             claim = _decode(stored.data, destination)
-            if claim.state == own.state:
+            if claim.state in ours:
                 return
-            _check_free(destination, claim, tools, store)
+            _check_free(destination, claim, tools, ours)
         data = msgspec.json.format(msgspec.json.encode(own), indent=1)
         if (destination / CLAIM).write_if(data, None if stored is None else stored.version, keeps_lock=False):
             return
     raise StorageError(f"{destination / CLAIM}: others have changed it again and again while it was to be written.")
 
 
-def _check_free(destination: Location, claim: Claim, tools: Tools, store: LedgerStore | None) -> None:
+def _check_free(destination: Location, claim: Claim, tools: Tools, ours: Collection[str]) -> None:
     """Raise ConfigurationError unless a claim is ours, or its owner's ledger proves that it sends nothing."""
-    if store is not None and claim.state == store.folder.uri:
+    if claim.state in ours:
         return
+    if claim.state.startswith(LOADER):
+        raise ConfigurationError(
+            f"{destination}: expected no table of another job, and a loader, which lands batches as table {claim.job}, "
+            "has claimed this folder. Nothing was sent. Wait for it, choose another folder, or say if_exists='append' "
+            "to write beside it or if_exists='replace' to remove its table when the new one stands. If that loader was "
+            f"killed, run it again, or remove {destination / CLAIM}."
+        )
     why = ""
     try:
         ledger = LedgerStore(tools.resolve(claim.state)).load()

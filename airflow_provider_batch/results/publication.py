@@ -255,11 +255,13 @@ def _remove_other(destination: Location, job: str, manifest: bytes | None) -> No
     """
     Remove another job's table: its manifest before the parts that it lists, so that none says what is not true.
 
-    Its copy under another name, written before, tells a second call what is left to remove.
+    Its copy under another name, written before, tells a second call what is left to remove. A manifest that its job has
+    published since is another table than the one that was to be replaced: it stands, and so do the parts that it lists.
     """
     if manifest is not None:
         (destination / replaced_name(job)).write(manifest)
-        (destination / manifest_name(job)).delete()
+        if (destination / manifest_name(job)).read_or_none() == manifest:
+            (destination / manifest_name(job)).delete()
     _remove_replaced(destination, job)
 
 

@@ -13,7 +13,7 @@ import pytest
 from airflow_provider_batch import storage
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import ConfigurationError, JobTakenError, JobTimeoutError, OpenAIBatchError
-from airflow_provider_batch.jobs import table_claims
+from airflow_provider_batch.jobs import loading, table_claims
 from airflow_provider_batch.jobs.identity import Identity
 from airflow_provider_batch.jobs.loading import LoadRequest, load_batches
 from airflow_provider_batch.jobs.opening import open_job, resume_job
@@ -200,3 +200,68 @@ def test_the_loader_respects_a_claim(emulator: Emulator, tmp_path: Path) -> None
     with pytest.raises(ConfigurationError, match="has claimed"):
         load_batches(request, tools)
     assert load_batches(dataclasses.replace(request, if_exists="append"), tools)["rows"] == 5
+
+
+def a_load(emulator: Emulator, tmp_path: Path, name: str) -> LoadRequest:
+    """A request to land batches of a job that has landed nothing."""
+    limits = dataclasses.replace(LIMITS, lands=False)
+    ids = run(by(name, tmp_path, destination=None, limits=limits), tools_for(emulator))["batch_ids"]
+    return LoadRequest(list(ids), str(tmp_path / "table"), state=storage.resolve(str(tmp_path / "state")))
+
+
+def test_of_two_loaders_and_a_job_that_work_at_the_same_time_one_lands(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (a_load(emulator, tmp_path, name) for name in ("first", "second"))
+    tools, landing, created = tools_for(emulator), loading._land, emulator.state()["batches_created"]
+
+    def others_come_meanwhile(*args: Any) -> None:
+        monkeypatch.undo()
+        with pytest.raises(ConfigurationError, match=r"a loader, which lands batches .* has claimed this folder"):
+            load_batches(second, tools)
+        with pytest.raises(ConfigurationError, match="has claimed this folder"):
+            run(by("third", tmp_path), tools)
+        landing(*args)
+
+    monkeypatch.setattr(loading, "_land", others_come_meanwhile)
+    assert load_batches(first, tools)["rows"] == 5
+    check_table(tmp_path, some_rows(5))
+    assert claim(tmp_path) is None
+    with pytest.raises(ConfigurationError, match="expected no table of another job"):
+        load_batches(second, tools)
+    assert claim(tmp_path) is None
+    assert emulator.state()["batches_created"] == created
+
+
+def test_a_loader_that_lands_while_another_claims_is_seen_before_anything_is_published(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (a_load(emulator, tmp_path, name) for name in ("first", "second"))
+    tools, claiming = tools_for(emulator), table_claims._claim
+
+    def overtaken(*args: Any) -> None:
+        monkeypatch.undo()
+        load_batches(first, tools)
+        claiming(*args)
+
+    monkeypatch.setattr(table_claims, "_claim", overtaken)
+    with pytest.raises(ConfigurationError, match="expected no table of another job"):
+        load_batches(second, tools)
+    check_table(tmp_path, some_rows(5))
+    assert claim(tmp_path) is None
+
+
+def test_the_claim_of_a_killed_loader_is_taken_over_by_the_same_load_alone(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (a_load(emulator, tmp_path, name) for name in ("first", "second"))
+    tools = tools_for(emulator)
+    monkeypatch.setattr(loading, "_land", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    monkeypatch.setattr(table_claims, "_release", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        load_batches(first, tools)
+    monkeypatch.undo()
+    with pytest.raises(ConfigurationError, match=r"killed, run it again, or remove .*_claim\.json"):
+        load_batches(second, tools)
+    assert load_batches(first, tools)["rows"] == 5
+    assert claim(tmp_path) is None

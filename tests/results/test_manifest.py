@@ -164,6 +164,19 @@ class TestPublish:
         publish(destination, manifest(OURS, part_name(OURS, 1, 1)), "replace")
         assert destination.list() == sorted([unlisted, part_name(OURS, 1, 1), "notes.txt", manifest_name(OURS)])
 
+    def test_replace_leaves_a_table_that_its_job_has_published_since(self, destination: Location) -> None:
+        old, new, mine = part_name(THEIRS, 1, 1), part_name(THEIRS, 1, 1, Attempt(2, 1)), part_name(OURS, 1, 1)
+        put(destination, old, new, mine)
+        (destination / manifest_name(THEIRS)).write(encode_manifest(manifest(THEIRS, old)))
+        due = [manifest(THEIRS, new)]
+
+        def published_meanwhile() -> None:
+            if due:
+                (destination / manifest_name(THEIRS)).write(encode_manifest(due.pop()))
+
+        publish_by(destination, manifest(OURS, mine), "replace", Publisher(FIRST, published_meanwhile))
+        assert destination.list() == sorted([mine, manifest_name(OURS), new, manifest_name(THEIRS)])
+
     def test_a_replace_that_was_stopped_half_way_is_ended_by_the_next(self, destination: Location) -> None:
         """The other table's manifest is gone already, and some of its parts."""
         left = part_name(THEIRS, 2, 1)

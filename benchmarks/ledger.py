@@ -15,10 +15,11 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 from airflow_provider_batch import storage
+from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.jobs import actions, entries
 from airflow_provider_batch.jobs.decisions import Limits, next_action
@@ -26,6 +27,7 @@ from airflow_provider_batch.jobs.entries import Entry
 from airflow_provider_batch.jobs.identity import Fingerprint, Identity
 from airflow_provider_batch.jobs.ledger import Ending, Landing, Lease, Ledger, ShardRecord
 from airflow_provider_batch.jobs.store import LedgerStore
+from airflow_provider_batch.jobs.submission import find_duplicates
 from airflow_provider_batch.storage import Location, Stored
 from benchmarks.measuring import Table, arguments, finish, given
 
@@ -86,18 +88,20 @@ def counted() -> Iterator[Traffic]:
         yield traffic
 
 
-def run_job(store: LedgerStore, shards: int, *, woken_for: int | None = None) -> Ledger:
+def run_job(store: LedgerStore, shards: int, *, woken_for: int | None = None, at_once: int = 50) -> Ledger:
     """
     Drive a job to its end, and return its ledger.
 
     :param woken_for: Ended batches after which another process goes on; None for one process.
+    :param at_once: Batches that run at a time.
     """
+    limits = Limits(timeout=1e9, max_active_batches=at_once)
     ledger, now = store.begin(first_ledger(shards)), 1.0
     while True:
         seen = {batch_id: _ended(batch_id) for batch_id in ledger.active_ids[: woken_for or WOKEN_FOR]}
         while True:
             now += 0.001
-            action = next_action(ledger, seen, LIMITS, now)
+            action = next_action(ledger, seen, limits, now)
             if isinstance(action, actions.Wait):
                 break
             if isinstance(action, actions.Finish):
@@ -107,11 +111,14 @@ def run_job(store: LedgerStore, shards: int, *, woken_for: int | None = None) ->
         if woken_for is not None:
             store = LedgerStore(store.folder)
             found = store.load()
-            assert found == ledger
+            assert found is not None
             ledger = store.record(found, entries.Leased(uuid.uuid4().hex, now))
+            ledger.totals()  # what a deferring task tells before it waits again
+            find_duplicates(NOBODY, ledger, now)
 
 
-LIMITS = Limits(timeout=1e9)
+#: A client that is asked for nothing.
+NOBODY = cast(BatchClient, None)
 
 
 def first_ledger(shards: int) -> Ledger:
@@ -203,8 +210,10 @@ def main() -> None:
         "columns": list(_COLUMNS),
         "rows": [_row(shards) for shards in (QUICK_SIZES if options.quick else SIZES)],
         "notes": [
-            "A deferring task: 50 batches at a time, a worker woken for each 5 that have ended. A wake-up reads the "
-            "whole ledger, which is what grows faster than the shards; the last column is the same job in one process.",
+            "A deferring task: 50 batches at a time, a worker woken for each 5 that have ended. A wake-up reads what "
+            "is at work, the next shards to send, and of each 64 shards at rest a line; the last column is the same job "
+            "in one process.",
+            "While each wake-up read all shards, it was 6 MB for 100, 57 for 500, 625 for 2,000 and 3,559 for 5,000.",
             "Release 0.1 read and wrote 0.2 GB for 100 shards, 4.5 GB for 500 and 72 GB for 2,000, in one process.",
             "CPU seconds are of the decisions and the ledger alone, with storage in memory.",
             "To make this table alone again: `python -m benchmarks.ledger`.",

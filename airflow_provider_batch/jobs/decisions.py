@@ -45,6 +45,7 @@ from airflow_provider_batch.jobs.refusals import (
     refusal_message,
     refused_whole,
 )
+from airflow_provider_batch.jobs.shard_list import Segment
 from airflow_provider_batch.results.landing import RowOutcome
 
 #: Seconds. The API says a batch may stay `cancelling` for 10 minutes; the rest is slack for one slow poll.
@@ -307,10 +308,14 @@ def _submission(ledger: Ledger, limits: Limits, now: float) -> Action | None:
     if limits.max_enqueued_tokens is not None:
         for running in ledger.each_in("intended", "submitted"):
             enqueued[running.model] += running.tokens
-    for shard in ledger.each_in("planned"):
+
+    def none_may_go(segment: Segment) -> bool:
+        return all(model in full or not _has_room(least, enqueued[model], limits) for model, least in segment.tokens)
+
+    for shard in ledger.each_in("planned", skip=none_may_go):
         # Where a queue is known to be full, only those go that have met it before and whose turn has come.
         may_go = shard.key not in held and (shard.refusals > 0 or shard.model not in full)
-        if may_go and _has_room(shard, enqueued[shard.model], limits):
+        if may_go and _has_room(shard.tokens, enqueued[shard.model], limits):
             return Submit(shard.key)
     return None
 
@@ -320,11 +325,11 @@ def _is_held(shard: ShardRecord, now: float) -> bool:
     return shard.retry_at is not None and 0 < shard.retry_at - now <= QUEUE_PAUSES[1]
 
 
-def _has_room(shard: ShardRecord, enqueued: int, limits: Limits) -> bool:
+def _has_room(tokens: int, enqueued: int, limits: Limits) -> bool:
     """A shard that alone exceeds the cap is let in alone: it could never go otherwise."""
     if limits.max_enqueued_tokens is None:
         return True
-    return enqueued == 0 or enqueued + shard.tokens <= limits.max_enqueued_tokens
+    return enqueued == 0 or enqueued + tokens <= limits.max_enqueued_tokens
 
 
 def _wait(ledger: Ledger, limits: Limits, now: float, undecided: frozenset[str] = frozenset()) -> Wait | GiveUpOnFiles:

@@ -95,7 +95,7 @@ def where_the_money_is(ledger: Ledger, location: str) -> str:
     if active:
         shown = ", ".join(active[:5]) + (f" and {len(active) - 5} more" if len(active) > 5 else "")
         state = f"{len(active)} batches are still running and will be billed ({shown})"
-    elif ledger.batch_ids:
+    elif ledger.batch_count:
         state = "No batch is running; what has ended is billed and kept"
     else:
         state = "Nothing has been submitted"
@@ -215,9 +215,9 @@ def _summary(
         "ledger": store.location.uri,
         "input_rows": ledger.rows,
         "rounds": ledger.round if ledger.shards else 0,
-        "batches": len(ledger.batch_ids),
+        "batches": ledger.batch_count,
     }
-    if len(ledger.batch_ids) <= MAX_LISTED_BATCHES:
+    if ledger.batch_count <= MAX_LISTED_BATCHES:
         common["batch_ids"] = ledger.batch_ids
     if manifest is None or request.destination is None:
         return common

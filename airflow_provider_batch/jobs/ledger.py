@@ -1,22 +1,24 @@
 """
 The ledger: the durable record of a job, as values. What changes it stands in `entries.py`.
 
+Shards at rest are read from storage when they are asked for (`shard_list.py`); all else is in memory.
+
 The state of a shard is derived from what is recorded of it, never stored beside it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.jobs.identity import Fingerprint, Identity
 from airflow_provider_batch.jobs.shard_index import HELD, UNTRIMMED, ShardIndex
+from airflow_provider_batch.jobs.shard_list import ShardList, Skip
+from airflow_provider_batch.jobs.totals import Totals
 from airflow_provider_batch.requests.shards import Cut, Shard, ShardKey
 
 State = Literal["planned", "intended", "submitted", "ended", "landed"]
@@ -217,7 +219,7 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     batches that carry it are this job's (`submission.py`); a ledger of release 0.1 has none. `response_schema` is the
     JSON Schema of the answers, where a response model was given; `partition_by` is the layout of what has landed.
     `birth` names the files of its events, `sequence` counts the events so far (`store.py`); `claim` says which mapped
-    instance works on the job (`mapped_instances.py`), None in ledgers of release 0.1.
+    instance works on the job (`mapped_instances.py`), None in ledgers of release 0.1. `shards` is a `ShardList`.
     """
 
     identity: Identity
@@ -226,7 +228,7 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     rows: int
     created_at: float
     lease: Lease
-    shards: tuple[ShardRecord, ...]
+    shards: Sequence[ShardRecord]
     columns: str = ""
     generation: int = 1
     destination: str | None = None
@@ -246,10 +248,20 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     sequence: int = 0
     claim: Claim | None = None
 
+    def __post_init__(self) -> None:
+        """Take shards in any form."""
+        if not isinstance(self.shards, ShardList):
+            msgspec.structs.force_setattr(self, "shards", ShardList(self.shards))
+
+    @property
+    def shard_list(self) -> ShardList:
+        """The shards, as what they are."""
+        return cast(ShardList, self.shards)
+
     @cached_property
     def index(self) -> ShardIndex:
-        """Which shards are in which state; `changed` and `with_shard` keep it up to date."""
-        return ShardIndex.of(self.shards)
+        """Which shards are in which state; `changed`, `with_shard` and `laid_out` keep it up to date."""
+        return ShardIndex.of(self.shard_list)
 
     def changed(self, **fields: Any) -> Ledger:
         """Return the ledger with other values for some fields."""
@@ -260,9 +272,24 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
     def with_shard(self, shard: ShardRecord) -> Ledger:
         """Return the ledger with one shard in the place of the one with its key."""
-        position = self.index.position(shard.key)
-        after = msgspec.structs.replace(self, shards=(*self.shards[:position], shard, *self.shards[position + 1 :]))
-        after.__dict__["index"] = self.index.moved(position, self.shards[position], shard)
+        place = self.index.position(shard.key)
+        after = msgspec.structs.replace(self, shards=self.shard_list.with_shard(place, shard))
+        after.__dict__["index"] = self.index.moved(place, self.shards[place], shard)
+        return after
+
+    def with_more(self, shards: Sequence[ShardRecord]) -> Ledger:
+        """Return the ledger with further shards."""
+        return self.changed(shards=self.shard_list + shards)
+
+    def with_each(self, change: Callable[[ShardRecord], ShardRecord], skip: Skip | None = None) -> Ledger:
+        """Return the ledger with each shard changed, but for those in segments that may be left alone."""
+        return self.changed(shards=self.shard_list.with_each(change, skip))
+
+    def laid_out(self, shards: ShardList) -> Ledger:
+        """Return the ledger with the same shards, of which others are at rest."""
+        after = msgspec.structs.replace(self, shards=shards)
+        if "index" in self.__dict__:
+            after.__dict__["index"] = self.index
         return after
 
     @property
@@ -293,9 +320,13 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         """Return the shards in any of these states, in order."""
         return list(self.each_in(*states))
 
-    def each_in(self, *states: State) -> Iterator[ShardRecord]:
-        """Yield the shards in any of these states, in order; the first ones cost no more than themselves."""
-        return (self.shards[position] for position in self.index.group(*states))
+    def each_in(self, *states: State, skip: Skip | None = None) -> Iterator[ShardRecord]:
+        """
+        Yield the shards in any of these states, in order; the first ones cost no more than themselves.
+
+        :param skip: Which segments of shards at rest are left out, and not read.
+        """
+        return self.shard_list.each(self.index.group(*states), skip)
 
     def count_in(self, *states: State) -> int:
         """Return how many shards are in any of these states."""
@@ -317,6 +348,12 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         return [shard.batch_id for shard in self.shards if shard.batch_id is not None]
 
     @property
+    def batch_count(self) -> int:
+        """How many batches this generation paid for."""
+        at_rest = sum(resting.segment.batches for resting in self.shard_list.at_rest)
+        return at_rest + sum(shard.batch_id is not None for shard in self._not_at_rest())
+
+    @property
     def active_ids(self) -> list[str]:
         """The batches that have not ended, as far as is recorded."""
         return [shard.batch_id for shard in self.shards_in("submitted") if shard.batch_id is not None]
@@ -334,29 +371,9 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
     def totals(self) -> Totals:
         """Sum up what has landed."""
-        landings = [shard.landing for shard in self.shards if shard.landing is not None]
-        statuses: Counter[str] = Counter()
-        usage: Counter[str] = Counter()
-        for landing in landings:
-            statuses.update(landing.statuses)
-            usage.update(landing.usage)
-        priced = [Decimal(landing.cost_usd) for landing in landings if landing.cost_usd is not None]
-        return Totals(
-            rows=sum(landing.rows for landing in landings),
-            statuses=dict(statuses),
-            usage=dict(usage),
-            cost_usd=sum(priced, Decimal(0)) if priced else None,
-            unpriced=sum(landing.unpriced for landing in landings),
-        )
+        landings = [shard.landing for shard in self._not_at_rest() if shard.landing is not None]
+        at_rest = (resting.segment.totals for resting in self.shard_list.at_rest)
+        return Totals.of(landings, (totals for totals in at_rest if totals is not None))
 
-
-class Totals(msgspec.Struct, frozen=True):
-    """
-    Sums over landed shards. `cost_usd` is None where no price is known; `unpriced` counts answered rows without one.
-    """
-
-    rows: int
-    statuses: dict[str, int]
-    usage: dict[str, int]
-    cost_usd: Decimal | None
-    unpriced: int
+    def _not_at_rest(self) -> Iterable[ShardRecord]:
+        return self.shard_list.each(skip=lambda segment: True)

@@ -2,7 +2,9 @@
 The files that a ledger consists of, as bytes; `store.py` reads and writes them.
 
     ledger.json                        which files are in force: the birth and the newest base
-    ledger-<birth>-000012.json         a base: the whole ledger as of event file 12
+    ledger-<birth>-000012.json         a base: the ledger as of event file 12
+    shards-<birth>-<hash>.jsonl        shards at rest, of which the base has the sums: a line that says what it is, then
+                                       one line for each shard (`segments.py`)
     events-<birth>-000013.jsonl        event file 13: a line that says what it is, then one line for each event
 
 Everything carries the version of the form that it was written in. A newer one, and a field that this release does not
@@ -11,27 +13,33 @@ know, is refused: a ledger that is written again without it would lose what the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 
 from airflow_provider_batch.exceptions import StorageError
 from airflow_provider_batch.jobs.entries import Entry
-from airflow_provider_batch.jobs.ledger import Ledger
+from airflow_provider_batch.jobs.ledger import Ledger, ShardRecord
+from airflow_provider_batch.jobs.shard_list import Places, Resting, Segment, ShardKeys, ShardList
 
 LEDGER = "ledger.json"
-#: The newest form of a ledger that this release can read. In form 1 `ledger.json` was the whole ledger.
-VERSION = 2
+#: The newest form of a ledger that this release can read. In form 1 `ledger.json` was the whole ledger, in form 2 a
+#: base held all shards.
+VERSION = 3
 #: Bytes from which on an event file gets no further event. Each event writes its file again, and reads it before.
-#: Part of form 2: two releases that disagreed on it would write on in two different files.
+#: Part of the form: two releases that disagreed on it would write on in two different files.
 EVENT_FILE_BYTES = 8_192
 #: A new base is written when the events since the last one have so many bytes, and this share of its size.
 BASE_EVERY_BYTES, BASE_EVERY_SHARE = 65_536, 0.25
 
-_FILE = re.compile(r"ledger\.json|ledger-[0-9a-f]+-\d+\.json|events-[0-9a-f]+-\d+\.jsonl")
+_FILE = re.compile(
+    r"ledger\.json|ledger-[0-9a-f]+-\d+\.json|events-[0-9a-f]+-\d+\.jsonl|shards-[0-9a-f]+-[0-9a-f]+\.jsonl"
+)
 _Form = TypeVar("_Form")
 
 
@@ -52,6 +60,19 @@ class _EventFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int
     ledger: str
     number: int
+
+
+class _ShardFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    version: int
+    ledger: str
+    places: Places
+
+
+class _Base(Ledger, frozen=True, omit_defaults=True, forbid_unknown_fields=True, dict=True):
+    """A ledger whose `shards` are those that are in none of the segments; `keys` are the runs of all keys."""
+
+    keys: tuple[tuple[str, int], ...] = ()
+    segments: tuple[Segment, ...] = ()
 
 
 class _Version(msgspec.Struct):
@@ -89,18 +110,80 @@ def decode_head(data: bytes, where: object) -> Head | Ledger:
     return _decode(data, Head, where)
 
 
-def encode_ledger(ledger: Ledger) -> bytes:
-    """Return a whole ledger as a JSON document with a line for each shard."""
-    ledger = ledger.changed(version=VERSION)
-    head = msgspec.json.format(_json(msgspec.structs.replace(ledger, shards=())), indent=1)
-    shards = b",\n  ".join(_json(shard) for shard in ledger.shards)
-    return head.replace(b'"shards": []', b'"shards": [\n  ' + shards + b"\n ]", 1) + b"\n"
+def encode_ledger(ledger: Ledger, segments: Sequence[Segment] = ()) -> bytes:
+    """
+    Return a ledger as a JSON document with a line for each shard.
+
+    :param segments: Where shards are at rest, which are left out then; without any, all shards are in the document.
+    """
+    shards: Sequence[ShardRecord] = ledger.shards
+    if segments:
+        shards = list(ledger.shard_list.each(skip=lambda segment: True))
+    lists = {"shards": shards, **({"keys": ledger.shard_list.keys.runs, "segments": segments} if segments else {})}
+    text = b",\n ".join(
+        b'"%s": [\n  %s\n ]' % (name.encode(), b",\n  ".join(map(_json, lines))) for name, lines in lists.items()
+    )
+    head = msgspec.json.format(_json(ledger.changed(version=VERSION, shards=())), indent=1)
+    return head.replace(b'"shards": []', text, 1) + b"\n"
 
 
-def decode_ledger(data: bytes, where: object) -> Ledger:
-    """Return what `encode_ledger` wrote; raise StorageError."""
+def decode_ledger(data: bytes, where: object, read: Callable[[str], bytes] | None = None) -> Ledger:
+    """
+    Return what `encode_ledger` wrote; raise StorageError.
+
+    :param read: Returns the content of a file of shards at rest by its name; called when one of them is asked for.
+    """
     _form(data, where)
-    return _decode(data, Ledger, where)
+    base = _decode(data, _Base, where)
+    if not base.segments:
+        return _ledger_of(base, base.shard_list)
+    if read is None:
+        raise _unreadable(where, len(data), "some of its shards are in other files")
+    slots: list[ShardRecord | Resting | None] = [None] * sum(count for _, count in base.keys)
+    for segment in base.segments:
+        resting = Resting(segment, partial(_read_shards, segment, base.birth, read))
+        for start, end in segment.places:
+            slots[start:end] = [resting] * (end - start)
+    others = iter(base.shards)
+    filled = [next(others, None) if slot is None else slot for slot in slots]
+    known = [slot for slot in filled if slot is not None]
+    if len(known) != len(filled) or next(others, None) is not None:
+        raise _unreadable(where, len(data), "its shards are not as many as their keys")
+    return _ledger_of(base, ShardList(known, ShardKeys(base.keys)))
+
+
+def _ledger_of(base: _Base, shards: ShardList) -> Ledger:
+    fields = {name: getattr(base, name) for name in Ledger.__struct_fields__}
+    return Ledger(**{**fields, "shards": shards})
+
+
+def encode_shards(birth: str, places: Places, shards: Sequence[ShardRecord]) -> tuple[str, bytes]:
+    """
+    Return the name and the content of a file of shards at rest.
+
+    :param places: The places of these shards in the ledger.
+    """
+    data = b"\n".join(map(_json, (_ShardFile(VERSION, birth, places), *shards))) + b"\n"
+    return f"shards-{birth}-{_digest(data)}.jsonl", data
+
+
+def decode_shards(data: bytes, birth: str, segment: Segment, where: object) -> Mapping[int, ShardRecord]:
+    """Return the shards of a file by their places; raise StorageError where it is not the file that it was."""
+    first, *lines = data.split(b"\n")
+    _form(first, where)
+    start = _decode(first, _ShardFile, where)
+    places = [place for begin, end in start.places for place in range(begin, end)]
+    if start.ledger != birth or f"-{_digest(data)}." not in segment.file or len(places) != len(lines) - 1:
+        raise _unreadable(where, len(data), "it was cut off or changed, or belongs to another ledger")
+    return {place: _decode(line, ShardRecord, where) for place, line in zip(places, lines[:-1], strict=True)}
+
+
+def _read_shards(segment: Segment, birth: str, read: Callable[[str], bytes]) -> Mapping[int, ShardRecord]:
+    return decode_shards(read(segment.file), birth, segment, segment.file)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def encode_event(entry: Entry) -> bytes:
@@ -158,7 +241,7 @@ def _unreadable(where: object, size: int, why: str) -> StorageError:
 
 def _json(value: Any) -> bytes:
     try:
-        return msgspec.json.encode(value)
+        return msgspec.json.encode(value, enc_hook=list)
     except UnicodeEncodeError:  # half of a surrogate pair, in what the API said of an error
-        text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(msgspec.to_builtins(value, enc_hook=list), ensure_ascii=False, separators=(",", ":"))
         return text.encode("utf-8", "replace")

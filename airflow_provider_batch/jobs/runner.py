@@ -130,7 +130,7 @@ class Job:
         sent_again = sum(shard.landing.unsuccessful for shard in self.ledger.untrimmed if shard.landing is not None)
         return {
             "shards": len(self.ledger.shards),
-            "shards_done": len(self.ledger.shards_in("ended", "landed")),
+            "shards_done": self.ledger.count_in("ended", "landed"),
             "rows": self.ledger.rows,
             "rows_done": totals.rows - sent_again,
             "cost": None if totals.cost_usd is None else float(totals.cost_usd),

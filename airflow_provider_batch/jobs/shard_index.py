@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from airflow_provider_batch.jobs.shard_list import Resting, ShardKeys, ShardList
+
 if TYPE_CHECKING:
     from airflow_provider_batch.jobs.ledger import ShardRecord
 
@@ -20,43 +22,39 @@ HELD, UNTRIMMED = "held", "untrimmed"
 
 class ShardIndex:
     """
-    The positions of shards, ascending, by key and by group; immutable.
+    The places of shards, ascending, by key and by group; immutable.
 
-    :param positions: Key of a shard → its place in the ledger.
+    :param keys: The keys of the ledger's shards.
     :param groups: State, `HELD` or `UNTRIMMED` → the places of its shards.
-    :param last_round: The latest round that has shards, 1 without any.
-    :param in_last_round: The places of its shards.
     """
 
-    __slots__ = ("_groups", "_positions", "in_last_round", "last_round")
+    __slots__ = ("_groups", "_keys")
 
-    def __init__(
-        self,
-        positions: Mapping[str, int],
-        groups: Mapping[str, tuple[int, ...]],
-        last_round: int,
-        in_last_round: tuple[int, ...],
-    ) -> None:
-        self._positions, self._groups = positions, groups
-        self.last_round, self.in_last_round = last_round, in_last_round
+    def __init__(self, keys: ShardKeys, groups: Mapping[str, tuple[int, ...]]) -> None:
+        self._keys, self._groups = keys, groups
 
     @classmethod
-    def of(cls, shards: Sequence[ShardRecord]) -> ShardIndex:
-        """Index all shards of a ledger."""
+    def of(cls, shards: ShardList) -> ShardIndex:
+        """Index all shards of a ledger; those at rest are not read for it."""
         groups: dict[str, list[int]] = {}
-        for position, shard in enumerate(shards):
-            for group in _groups_of(shard):
+        for position, slot in enumerate(shards.slots):
+            for group in (slot.segment.state,) if isinstance(slot, Resting) else _groups_of(slot):
                 groups.setdefault(group, []).append(position)
-        # The first of equal keys counts, as it would in a search from the start.
-        positions = {shard.key: position for position, shard in reversed(list(enumerate(shards)))}
-        rounds = [shard.round for shard in shards]
-        last = max(rounds, default=1)
-        in_last = tuple(position for position, number in enumerate(rounds) if number == last)
-        return cls(positions, {group: tuple(places) for group, places in groups.items()}, last, in_last)
+        return cls(shards.keys, {group: tuple(places) for group, places in groups.items()})
+
+    @property
+    def last_round(self) -> int:
+        """The latest round that has shards, 1 without any."""
+        return self._keys.last_round
+
+    @property
+    def in_last_round(self) -> tuple[int, ...]:
+        """The places of the latest round's shards."""
+        return self._keys.places_in(self.last_round)
 
     def position(self, key: str) -> int:
         """Return the place of a shard; raise KeyError for an unknown key."""
-        return self._positions[key]
+        return self._keys.place(key)
 
     def group(self, *names: str) -> Sequence[int]:
         """Return the places of the shards in any of these groups, ascending."""
@@ -82,7 +80,7 @@ class ShardIndex:
             places = groups.get(name, ())
             at = bisect_left(places, position)
             groups[name] = (*places[:at], position, *places[at:])
-        return ShardIndex(self._positions, groups, self.last_round, self.in_last_round)
+        return ShardIndex(self._keys, groups)
 
 
 def _groups_of(shard: ShardRecord) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """
 Where a job lives on storage, and the one way to change its ledger.
 
-    <state_path>/<run key>/<job>/ledger.json, ledger-….json, events-….jsonl      the ledger (`ledger_files.py`)
+    <state_path>/<run key>/<job>/ledger.json, ledger-….json, shards-….jsonl, events-….jsonl     the ledger
     <state_path>/<run key>/<job>/g1/r01-s00001.jsonl, .arrow, .retry.arrow       shards
 
 A ledger is a base and the events since, in files numbered without a gap. An event is recorded by a conditional write:
@@ -9,15 +9,16 @@ the last event file is written again with one more line while it is exactly what
 the next number is created while no such file is there. So the events of all attempts have one order, of several
 attempts one goes on, and the others get JobTakenError, whatever they had seen before. A crash leaves the old or the
 new state. Nothing is ever removed, so an attempt that was held for hours still finds its last file, and what came
-after. A base only saves reading: it is written from full event files, and found through `ledger.json`, which is
-written after it.
+after. A base only saves reading: it is written from full event files, after the files of shards at rest that it names,
+and found through `ledger.json`, which is written after it (`ledger_files.py` says what they hold).
 
 How far "one goes on" holds is the store's affair (see `storage`): everywhere on S3 and stores that know its conditional
 writes, among all processes that share the locks of a local disk, among the threads of a process in memory. On any other
 store two attempts that write within the same moment may both believe that they won, until the next reading of either.
 
 What is read and written grows with the number of events, not with its square: an event costs two transfers of half an
-event file (8 KB), a base a quarter of what was written since the last one, a check of the lease one event file.
+event file (8 KB), a base a quarter of what was written since the last one, a check of the lease one event file. Opening
+a ledger reads what is at work, and of shards at rest a line for each 64; those are read when they are asked for.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from airflow_provider_batch.exceptions import JobTakenError, OpenAIBatchError, StorageError
-from airflow_provider_batch.jobs.entries import Begun, Entry, IllegalEntryError, apply
+from airflow_provider_batch.jobs.entries import Begun, Entry, Finished
 from airflow_provider_batch.jobs.identity import Identity
 from airflow_provider_batch.jobs.ledger import Ledger
 from airflow_provider_batch.jobs.ledger_files import (
@@ -50,6 +51,8 @@ from airflow_provider_batch.jobs.ledger_files import (
     events_name,
     is_ledger_file,
 )
+from airflow_provider_batch.jobs.segments import lay_out, segments_of
+from airflow_provider_batch.jobs.transitions import IllegalEntryError, apply
 from airflow_provider_batch.storage import Location
 
 __all__ = ["LEDGER", "VERSION", "LedgerStore", "job_folder"]
@@ -143,13 +146,16 @@ class LedgerStore:
             raise self._taken()
         line = encode_event(entry)
         after = _applied(ledger, decode_event(line, self.location))
+        is_end = isinstance(entry, Finished)
+        if is_end:  # after it nobody may come who would remove what a killed writer left
+            self.folder.remove_left_overs(is_ledger_file)
         written = self._append(tail, line)
         if written is None:
             self._check(self.load(), ledger)
             raise self._taken()
         self._tail = written
-        if written.wants_base:
-            self._put_base(written, after)
+        if written.wants_base and not is_end:
+            return self._put_base(written, after)
         return after
 
     def check_lease(self, ledger: Ledger) -> None:
@@ -192,21 +198,27 @@ class LedgerStore:
     def _read(self, head: Head) -> Ledger:
         """Read the base and the events since."""
         base = self.folder / base_name(head.birth, head.base)
-        data = base.read_or_none()
-        if data is None:
-            raise StorageError(f"{base}: this file of the ledger is gone; restore it. Nothing is sent without it.")
-        ledger = decode_ledger(data, base)
+        data = self._content(base.name)
+        ledger = decode_ledger(data, base, self._content)
         tail = _Tail(head.birth, head.base, b"", ledger.sequence, len(data))
         while tail.is_full:
             location = self._events(head.birth, tail.number + 1)
-            data = location.read_or_none()
-            if data is None:
+            events = location.read_or_none()
+            if events is None:
                 break
-            for entry in decode_events(data, head.birth, tail.number + 1, location):
+            for entry in decode_events(events, head.birth, tail.number + 1, location):
                 ledger = _replayed(ledger, entry, location)
-            tail = replace(tail, number=tail.number + 1, data=data, event_bytes=tail.event_bytes + len(data))
+            tail = replace(tail, number=tail.number + 1, data=events, event_bytes=tail.event_bytes + len(events))
         self._tail = replace(tail, sequence=ledger.sequence)
         return ledger
+
+    def _content(self, name: str) -> bytes:
+        """Read a file that the ledger consists of."""
+        location = self.folder / name
+        data = location.read_or_none()
+        if data is None:
+            raise StorageError(f"{location}: this file of the ledger is gone; restore it. Nothing is sent without it.")
+        return data
 
     def _append(self, tail: _Tail, line: bytes) -> _Tail | None:
         """Write one more line after what this attempt knows; None where something else is there."""
@@ -230,26 +242,34 @@ class LedgerStore:
         :param version: Version of the `ledger.json` that is there, None where there is none.
         """
         birth = secrets.token_hex(4)
-        data = encode_ledger(ledger.changed(birth=birth, sequence=0))
-        base = self.folder / base_name(birth, 0)
-        base.write_if(data, None)
+        ledger, data, names = self._write_base(birth, 0, ledger.changed(birth=birth, sequence=0))
         if not self.location.write_if(encode_head(birth, 0), version):
-            base.delete()
+            for name in names:
+                (self.folder / name).delete()
             return None
         self.folder.remove_left_overs(is_ledger_file)
         self._tail = _Tail(birth, 0, b"", 0, len(data))
-        return decode_ledger(data, base)
+        return decode_ledger(data, base_name(birth, 0), self._content)
 
-    def _put_base(self, tail: _Tail, ledger: Ledger) -> None:
+    def _write_base(self, birth: str, number: int, ledger: Ledger) -> tuple[Ledger, bytes, list[str]]:
+        """Write shards that have come to rest, then the base; return the ledger so, the base, and all files' names."""
+        ledger, files = lay_out(ledger, birth)
+        data = encode_ledger(ledger, segments_of(ledger.shard_list))
+        files = {**files, base_name(birth, number): data}
+        for name, content in files.items():
+            (self.folder / name).write_if(content, None)
+        return ledger, data, list(files)
+
+    def _put_base(self, tail: _Tail, ledger: Ledger) -> Ledger:
         """Write a base of full event files; whoever does so late writes what is there, and moves nothing back."""
-        data = encode_ledger(ledger)
-        (self.folder / base_name(tail.birth, tail.number)).write_if(data, None)
+        ledger, data, _ = self._write_base(tail.birth, tail.number, ledger)
         self.folder.remove_left_overs(is_ledger_file)
         self._tail = replace(tail, base_bytes=len(data), event_bytes=0)
         stored = self.location.read_stored()
         head = None if stored is None else decode_head(stored.data, self.location)
         if stored is not None and isinstance(head, Head) and head.birth == tail.birth and head.base < tail.number:
             self.location.write_if(encode_head(tail.birth, tail.number), stored.version)
+        return ledger
 
     def _renew(self, ledger: Ledger) -> Ledger:
         """Bring a ledger of release 0.1 into the form of today; from then on that release refuses it."""

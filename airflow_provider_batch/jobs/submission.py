@@ -16,6 +16,7 @@ from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, UnknownOutcomeError
 from airflow_provider_batch.jobs.ledger import Ledger, ShardRecord
 from airflow_provider_batch.jobs.lookup import INTENT_KEY, Marks, search
+from airflow_provider_batch.jobs.shard_list import Skip
 
 #: Our own keys in a batch's metadata; the rest of the sixteen pairs is the user's.
 OWN_KEYS = (INTENT_KEY, "airflow_dag_id", "airflow_task_id", "airflow_run_id")
@@ -60,15 +61,25 @@ def find_duplicates(client: BatchClient, ledger: Ledger, now: float) -> list[Bat
 
     Only intents of the last hour that were found absent are looked for: without any, nothing is asked.
     """
-    marks = [marks_of(ledger, shard) for shard in ledger.shards if _may_show_late(shard, now)]
-    own = {intent.batch_id for shard in ledger.shards for intent in shard.intents}
+    shards = [shard for shard in ledger.shard_list.each(skip=_is_long_ago(now)) if _may_show_late(shard, now)]
+    if not shards:
+        return []
+    marks = [marks_of(ledger, shard) for shard in shards]
+    own = {intent.batch_id for shard in shards for intent in shard.intents}
     found: list[Batch] = []
-    for number, batch in enumerate(client.list() if marks else ()):
+    for number, batch in enumerate(client.list()):
         if number >= DUPLICATES_AMONG:
             break
         if batch.id not in own and not batch.has_ended and any(mark.whose(batch) == "ours" for mark in marks):
             found.append(batch)
-    return found
+    if found:
+        own = {intent.batch_id for shard in ledger.shards for intent in shard.intents}
+    return [batch for batch in found if batch.id not in own]
+
+
+def _is_long_ago(now: float) -> Skip:
+    """Of shards at rest it is known when the last create was that a look-up had not found."""
+    return lambda segment: segment.absent_at is None or now - segment.absent_at >= DUPLICATE_PATIENCE
 
 
 def _may_show_late(shard: ShardRecord, now: float) -> bool:

@@ -313,10 +313,9 @@ class OpenAIBatchOperator(BaseOperator):
     def _push(self, job: Job, context: Context) -> None:
         """Push what is known, so that it can be seen while the task waits."""
         ti = context["ti"]
-        batch_ids = job.ledger.batch_ids
         known: dict[str, Any] = {"job": job.ledger.job, "ledger": job.store.location.uri}
-        if len(batch_ids) <= MAX_PUSHED_BATCHES:
-            known["batch_ids"] = batch_ids
+        if job.ledger.batch_count <= MAX_PUSHED_BATCHES:
+            known["batch_ids"] = job.ledger.batch_ids
         if self.destination is not None:
             known["destination"] = self.destination
         if job.outcome is not None and "manifest" in job.outcome.summary:

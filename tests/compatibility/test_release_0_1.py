@@ -120,7 +120,7 @@ class TestAJobOfRelease01:
         left = left_by_0_1("finished", tmp_path, tools)
         assert "version" not in json.loads(left.read_text())
         open_job(a_request(tmp_path, ROWS), tools)
-        assert json.loads(left.read_text())["version"] == 2
+        assert json.loads(left.read_text())["version"] == ledger_files.VERSION
 
     def test_has_sidecars_that_are_read(self) -> None:
         for path in LEFT.rglob("*.arrow"):
@@ -162,7 +162,12 @@ class TestWhatALaterReleaseWrote:
         document = changed.read_text() if pattern.startswith("ledger") else first
         newer = json.dumps({**json.loads(document), "version": ledger_files.VERSION + 1})
         text = newer if pattern.startswith("ledger") else f"{newer}\n{rest}"
-        self.refused(request_, tools, _written(changed, text), "has form 3, .* a newer release wrote it")
+        self.refused(
+            request_,
+            tools,
+            _written(changed, text),
+            f"has form {ledger_files.VERSION + 1}, .* a newer release wrote it",
+        )
 
     def test_in_an_old_ledgers_form_is_refused(self, emulator: Emulator, tmp_path: Path) -> None:
         tools = tools_for(emulator)
@@ -210,7 +215,7 @@ def test_each_file_of_a_ledger_says_its_version(emulator: Emulator, tmp_path: Pa
     for name in filter(ledger_files.is_ledger_file, folder.list()):
         data = (folder / name).read_or_none()
         assert data is not None
-        assert b'"version":2' in data.replace(b": ", b":"), name
+        assert b'"version":%d' % ledger_files.VERSION in data.replace(b": ", b":"), name
     ledger = LedgerStore(folder).load()
     assert ledger is not None
     assert ledger_files.decode_ledger(encode_ledger(ledger), folder) == ledger

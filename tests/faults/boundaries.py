@@ -38,12 +38,12 @@ API_CALLS = (
     "download_video",
     "delete_file",
 )
-_BIRTH = re.compile(r"(?<=ledger|events)-[0-9a-f]+(?=-)")
+_BIRTH = re.compile(r"(?<=ledger|events)-[0-9a-f]+(?=-)|(?<=shards)-[0-9a-f]+-[0-9a-f]+")
 
 
 def is_of_a_ledger(boundary: str) -> bool:
     """Return whether a boundary is a read or a write of one of a ledger's files."""
-    return "ledger" in boundary or "events" in boundary
+    return "ledger" in boundary or "events" in boundary or "shards" in boundary
 
 
 def shown(name: str) -> str:

@@ -22,7 +22,7 @@ from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import OpenAIBatchError
-from airflow_provider_batch.jobs import decisions
+from airflow_provider_batch.jobs import decisions, segments, store
 from airflow_provider_batch.jobs.decisions import Limits
 from airflow_provider_batch.jobs.identity import Identity
 from airflow_provider_batch.jobs.opening import open_job, resume_job
@@ -36,6 +36,13 @@ from tests.faults.scenarios import IDENTITY, Phase, Scenario
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say something about {text}."}]}
 #: The pauses of `decisions`, for a machine on which nothing takes long.
 PAUSES = {"QUEUE_PAUSES": (0.05, 0.1), "FILE_PAUSE": 0.02, "FILES_PAUSE": 0.02}
+#: The sizes of a ledger's files, for a job of few shards.
+SMALL_FILES = {
+    (store, "EVENT_FILE_BYTES"): 1_000,
+    (store, "BASE_EVERY_BYTES"): 1_000,
+    (segments, "SEGMENT_SHARDS"): 2,
+    (segments, "SEGMENT_SHARDS_LEAST"): 1,
+}
 POLL_INTERVAL, LONGEST_SLEEP = 0.02, 0.5
 #: Seconds after which a look-up is believed. A process that is held or slow must not be overtaken by another's look-up.
 QUIET_PERIOD, LONG_QUIET_PERIOD = 0.1, 1.0
@@ -161,6 +168,8 @@ class Run:
         logging.basicConfig(filename=self.folder / "log", level=logging.INFO, format="%(process)d %(message)s")
         for name, value in PAUSES.items():
             setattr(decisions, name, value)
+        for (module, name), value in SMALL_FILES.items() if self.scenario.small_files else ():
+            setattr(module, name, value)
         if boundaries is not None:
             install(boundaries)
         request, tools = self._request(phase), self._tools()

@@ -51,6 +51,7 @@ class Scenario:
     :param batches: Batches that the API lets in.
     :param refused_creates: Whether how often the API refuses a create is a matter of timing.
     :param is_stopped: Whether it ends without a table.
+    :param small_files: Whether the ledger's files are so small that it gets bases, and files of shards at rest.
     :param shuffles: Whether the input is a query that gives its rows in another order to each process.
     """
 
@@ -67,6 +68,7 @@ class Scenario:
     refused_creates: bool = False
     is_stopped: bool = False
     shuffles: bool = False
+    small_files: bool = False
 
     @property
     def has_a_table_before(self) -> bool:
@@ -186,6 +188,16 @@ SCENARIOS: tuple[Scenario, ...] = (
         4,
         faults=[_PASSING],
         limits={"max_active_batches": 2},
+    ),
+    Scenario(
+        "shards at rest in files, each advance in a process of its own",
+        [Phase(style="deferring")],
+        {"succeeded": 25},
+        6,
+        faults=[_PASSING],
+        spec={"max_shard_rows": 5},
+        limits={"max_active_batches": 2},
+        small_files=True,
     ),
     Scenario(
         "a finished job whose table is gone",

@@ -14,9 +14,9 @@ from airflow_provider_batch.api.objects import Batch, FileError
 from airflow_provider_batch.jobs import actions as a
 from airflow_provider_batch.jobs import decisions as d
 from airflow_provider_batch.jobs import entries
-from airflow_provider_batch.jobs.entries import IllegalEntryError
 from airflow_provider_batch.jobs.identity import Fingerprint, Identity
 from airflow_provider_batch.jobs.ledger import Closing, Ending, Landing, Lease, Ledger, ShardRecord
+from airflow_provider_batch.jobs.transitions import IllegalEntryError, apply
 from airflow_provider_batch.results.landing import RowOutcome
 
 NOW = 1_000_000.0
@@ -50,7 +50,7 @@ def a_ledger(*shards: ShardRecord, **changes: object) -> Ledger:
 
 def after(ledger: Ledger, *recorded: entries.Entry) -> Ledger:
     for entry in recorded:
-        ledger = entries.apply(ledger, entry)
+        ledger = apply(ledger, entry)
     return ledger
 
 
@@ -92,7 +92,7 @@ class TestAnUnknownOutcome:
     def test_is_never_submitted_again_while_it_is_unknown(self) -> None:
         ledger = after(a_ledger(a_shard(1)), entries.Intended(K1, NOW))
         with pytest.raises(IllegalEntryError):
-            entries.apply(ledger, entries.Intended(K1, NOW + 1))
+            apply(ledger, entries.Intended(K1, NOW + 1))
 
     def test_that_made_nothing_may_be_submitted(self) -> None:
         ledger = after(a_ledger(a_shard(1)), entries.Intended(K1, NOW), entries.Absent(K1))
@@ -357,7 +357,7 @@ class World:
         self.landed_rows = 0
 
     def record(self, entry: entries.Entry) -> None:
-        self.ledger = entries.apply(self.ledger, entry)
+        self.ledger = apply(self.ledger, entry)
 
     def make(self, key: str) -> str:
         self.made[key] += 1

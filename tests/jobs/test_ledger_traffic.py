@@ -7,17 +7,18 @@ import uuid
 import pytest
 
 from airflow_provider_batch import storage
-from airflow_provider_batch.jobs import ledger_files, store
+from airflow_provider_batch.jobs import ledger_files, segments, store
 from airflow_provider_batch.jobs.ledger import Ledger
 from airflow_provider_batch.jobs.shard_index import ShardIndex
+from airflow_provider_batch.jobs.shard_list import ShardList
 from airflow_provider_batch.jobs.store import LedgerStore
 from benchmarks.ledger import Traffic, counted, first_ledger, run_job
 
 
-def traffic_of(shards: int) -> tuple[Traffic, Ledger, LedgerStore]:
+def traffic_of(shards: int, woken_for: int | None = None) -> tuple[Traffic, Ledger, LedgerStore]:
     kept = LedgerStore(storage.resolve(f"memory://{uuid.uuid4().hex}/job"))
     with counted() as traffic:
-        ledger = run_job(kept, shards)
+        ledger = run_job(kept, shards, woken_for=woken_for, at_once=5)
     return traffic, ledger, kept
 
 
@@ -26,12 +27,15 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many event files and bases in a job of few shards."""
     monkeypatch.setattr(store, "EVENT_FILE_BYTES", 1_024)
     monkeypatch.setattr(store, "BASE_EVERY_BYTES", 2_048)
+    monkeypatch.setattr(segments, "SEGMENT_SHARDS", 16)
+    monkeypatch.setattr(segments, "SEGMENT_SHARDS_LEAST", 4)
 
 
 @pytest.mark.usefixtures("small_files")
-def test_four_times_the_shards_are_four_times_the_bytes_of_their_ledger() -> None:
-    few, _, _ = traffic_of(25)
-    many, _, _ = traffic_of(100)
+@pytest.mark.parametrize("woken_for", [None, 1], ids=["one process", "a process for each batch that ends"])
+def test_four_times_the_shards_are_four_times_the_bytes_of_their_ledger(woken_for: int | None) -> None:
+    few, _, _ = traffic_of(25, woken_for)
+    many, _, _ = traffic_of(100, woken_for)
     assert many.read + many.written < 5 * (few.read + few.written)
     assert many.reads + many.writes < 5 * (few.reads + few.writes)
 
@@ -57,6 +61,6 @@ def test_a_check_of_the_lease_reads_one_file_of_events_however_large_the_ledger_
 
 def test_the_index_of_shards_is_that_of_a_ledger_read_anew() -> None:
     _, ledger, _ = traffic_of(12)
-    anew = ShardIndex.of(ledger.shards)
+    anew = ShardIndex.of(ShardList(ledger.shards))
     for name in ("planned", "intended", "submitted", "ended", "landed", "held", "untrimmed"):
         assert list(ledger.index.group(name)) == list(anew.group(name))

@@ -1,0 +1,285 @@
+"""Shards at rest stand in files of their own: the ledger is the same, and a worker that is woken reads less of it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_batch import storage
+from airflow_provider_batch.exceptions import StorageError
+from airflow_provider_batch.jobs import entries as e
+from airflow_provider_batch.jobs import segments, store
+from airflow_provider_batch.jobs.decisions import Limits, next_action
+from airflow_provider_batch.jobs.ledger import Claim, Ending, Landing, Ledger, ShardRecord
+from airflow_provider_batch.jobs.ledger_files import decode_ledger, encode_ledger
+from airflow_provider_batch.jobs.segments import lay_out, segments_of
+from airflow_provider_batch.jobs.store import LedgerStore
+from airflow_provider_batch.jobs.submission import find_duplicates
+from airflow_provider_batch.jobs.transitions import apply
+from airflow_provider_batch.storage import Location
+from benchmarks.ledger import NOBODY, counted, first_ledger, run_job
+
+BIRTH = "0a1b2c3d"
+GROUPS = ("planned", "intended", "submitted", "ended", "landed", "held", "untrimmed")
+NEVER_READ = "shards-"
+
+
+def a_store() -> LedgerStore:
+    return LedgerStore(storage.resolve(f"memory://{uuid.uuid4().hex}/job"))
+
+
+@pytest.fixture
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many event files, bases and files of shards at rest in a job of few shards."""
+    monkeypatch.setattr(store, "EVENT_FILE_BYTES", 1_024)
+    monkeypatch.setattr(store, "BASE_EVERY_BYTES", 1_024)
+    monkeypatch.setattr(store, "BASE_EVERY_SHARE", 0.1)
+    monkeypatch.setattr(segments, "SEGMENT_SHARDS", 4)
+    monkeypatch.setattr(segments, "SEGMENT_SHARDS_LEAST", 2)
+
+
+def landed_ledger(landed: int, at_work: int = 50, planned: int = 0) -> Ledger:
+    """Return a job of which many shards have landed."""
+    ledger = first_ledger(landed + at_work + planned)
+    records = [
+        done(shard) if place < landed else msgspec.structs.replace(shard, batch_id=f"batch_{place}", file_id="file-a")
+        for place, shard in enumerate(ledger.shards[: landed + at_work])
+    ]
+    return ledger.changed(shards=(*records, *ledger.shards[landed + at_work :]), first_submitted_at=1.0)
+
+
+def done(shard: ShardRecord) -> ShardRecord:
+    landing = Landing(shard.rows, {"succeeded": shard.rows}, f"part-{shard.key}.parquet", cost_usd="1.25", at=3.0)
+    ending = Ending("completed", "file-o", None, shard.rows, shard.rows, 0, 2.0)
+    return msgspec.structs.replace(
+        shard, file_id="file-a", batch_id=f"batch-{shard.key}", ending=ending, landing=landing
+    )
+
+
+def woken(folder: Location) -> tuple[int, Ledger]:
+    """Do what a woken task does before it looks at its batches, and what it tells before it waits again."""
+    kept = LedgerStore(folder)
+    with counted() as traffic:
+        ledger = kept.load()
+        assert ledger is not None
+        ledger = kept.record(ledger, e.Leased("me", 5.0))
+        next_action(ledger, {}, Limits(timeout=1e9), 6.0)
+        find_duplicates(NOBODY, ledger, 6.0)
+        assert ledger.totals().rows >= 0
+        assert ledger.batch_count >= len(ledger.active_ids)
+    return traffic.read, ledger
+
+
+class TestAWorkerThatIsWoken:
+    def test_reads_hardly_more_of_a_ledger_with_ten_times_the_shards_landed(self) -> None:
+        read = {}
+        for landed in (200, 2_000):
+            kept = a_store()
+            kept.begin(landed_ledger(landed))
+            read[landed], _ = woken(kept.folder)
+        assert read[2_000] - read[200] < 10 * 1_800  # bytes a shard; a landed one has some 700
+        assert read[2_000] < 2 * read[200]
+
+    def test_reads_hardly_more_of_a_ledger_with_ten_times_the_shards_to_send(self) -> None:
+        read = {}
+        for planned in (200, 2_000):
+            kept = a_store()
+            kept.begin(landed_ledger(0, planned=planned))
+            read[planned], _ = woken(kept.folder)
+        assert read[2_000] - read[200] < 6 * 1_800
+
+    def test_reads_no_file_of_shards_that_have_landed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kept = a_store()
+        kept.begin(landed_ledger(200))
+        names: list[str] = []
+        read = Location.read_or_none
+        monkeypatch.setattr(Location, "read_or_none", lambda self: names.append(self.name) or read(self))  # type: ignore[func-returns-value]
+        _, ledger = woken(kept.folder)
+        assert not [name for name in names if name.startswith(NEVER_READ)]
+        assert len(ledger.batch_ids) == 250
+        assert [name for name in names if name.startswith(NEVER_READ)]
+
+    def test_whose_queue_is_full_reads_no_shards_that_may_not_be_sent(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kept = a_store()
+        kept.begin(landed_ledger(0, at_work=2, planned=100))
+        ledger = LedgerStore(kept.folder).load()
+        assert ledger is not None
+        monkeypatch.setattr(Location, "read_or_none", None)
+        full = Limits(timeout=1e9, max_enqueued_tokens=2 * 12_345_678)
+        assert next_action(ledger, {}, full, 6.0) == next_action(ledger, {}, full, 6.0)
+
+
+class TestALedgerWithShardsAtRest:
+    @pytest.mark.usefixtures("small_files")
+    def test_is_read_as_it_was_written_from_each_of_its_bases(self) -> None:
+        kept = a_store()
+        ledger = run_job(kept, 30, woken_for=2)
+        bases = sorted(name for name in kept.folder.list() if name.startswith("ledger-"))
+        assert len(bases) > 4
+        for name in bases:
+            head = json.loads(kept.location.read_or_none() or b"")
+            kept.location.write(json.dumps({**head, "base": int(name[-11:-5])}).encode())
+            assert LedgerStore(kept.folder).load() == ledger
+
+    @pytest.mark.usefixtures("small_files")
+    def test_of_which_a_file_is_gone_or_changed_says_so_when_it_is_needed(self) -> None:
+        kept = a_store()
+        run_job(kept, 12)
+        found = LedgerStore(kept.folder).load()
+        assert found is not None
+        location = kept.folder / found.shard_list.at_rest[0].segment.file
+        whole = location.read_or_none() or b""
+        for changed in (
+            whole[:-3],
+            whole.replace(b"completed", b"expiredxx"),
+            whole[:1],
+            whole.replace(b"r01", b"r02"),
+        ):
+            location.write(changed)
+            ledger = LedgerStore(kept.folder).load()
+            assert ledger is not None
+            assert ledger.totals().rows == ledger.rows
+            with pytest.raises(StorageError, match=r"shards-.*: expected the ledger of a job"):
+                list(ledger.shards)
+        location.delete()
+        ledger = LedgerStore(kept.folder).load()
+        assert ledger is not None
+        with pytest.raises(StorageError, match=r"shards-.*: this file of the ledger is gone; restore it"):
+            ledger.batch_ids  # noqa: B018
+
+    @pytest.mark.usefixtures("small_files")
+    def test_is_the_same_whichever_of_two_attempts_wrote_its_bases_and_when(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Attempts that opened different bases put other shards together in files; both are the same ledger."""
+        put_base, late = LedgerStore._put_base, list[tuple[LedgerStore, Any, Ledger]]()
+
+        def put_late(self: LedgerStore, tail: Any, ledger: Ledger) -> Ledger:
+            late.append((self, tail, ledger))
+            return ledger if len(late) % 2 else put_base(self, tail, ledger)
+
+        monkeypatch.setattr(LedgerStore, "_put_base", put_late)
+        kept = a_store()
+        plain = kept.begin(first_ledger(9))
+        for turn in range(12):
+            attempt = LedgerStore(kept.folder)
+            ledger = attempt.load()
+            assert ledger is not None
+            for entry in (e.Leased(f"{turn}", 1.0), *[None] * 3):
+                entry = entry or _due(ledger)
+                ledger, plain = attempt.record(ledger, entry), apply(plain, entry)
+            assert list(ledger.shards) == list(plain.shards)
+        assert len(late) > 3
+        for attempt, tail, ledger in late:
+            put_base(attempt, tail, ledger)
+            found = LedgerStore(kept.folder).load()
+            assert found is not None
+            assert found.shards == plain.shards
+
+    def test_can_be_read_by_a_person_a_line_for_each_shard(self) -> None:
+        kept = a_store()
+        ledger = kept.begin(landed_ledger(40))
+        [name] = [name for name in kept.folder.list() if name.startswith("shards-")]
+        first, *lines = ((kept.folder / name).read_or_none() or b"").splitlines()
+        assert json.loads(first) == {"version": 3, "ledger": ledger.birth, "places": [[0, 40]]}
+        assert [json.loads(line)["key"] for line in lines] == [shard.key for shard in ledger.shards[:40]]
+        base = json.loads((kept.folder / f"ledger-{ledger.birth}-000000.json").read_or_none() or b"")
+        assert base["segments"][0]["totals"]["statuses"] == {"succeeded": 40 * 50_000}
+        assert [shard["key"] for shard in base["shards"]] == [shard.key for shard in ledger.shards[40:]]
+
+
+def _due(ledger: Ledger) -> e.Entry:
+    """The next entry of the first shard that has not landed."""
+    shard = next((shard for shard in ledger.shards if shard.landing is None), None)
+    if shard is None:
+        return e.CancelAsked(1.0)
+    return _next(shard, "succeeded")
+
+
+def _next(shard: ShardRecord, status: str) -> e.Entry:
+    match shard.state:
+        case "planned":
+            return e.Intended(shard.key, 1.0)
+        case "intended":
+            return e.Accepted(shard.key, f"batch-{shard.key}-{len(shard.intents)}", 1.0)
+        case "submitted":
+            return e.Ended(shard.key, Ending("completed", "file-o", None, shard.rows, shard.rows, 0, 2.0))
+        case "ended":
+            landing = Landing(shard.rows, {status: shard.rows}, f"part-{shard.key}", usage={"t": 3}, cost_usd="0.125")
+            return e.Landed(shard.key, landing)
+        case _:
+            return e.Trimmed(shard.key, 0) if shard.untrimmed else e.Leased("again", 1.0)
+
+
+@st.composite
+def what_happens(draw: st.DrawFn) -> list[Any]:
+    """Steps: a shard moves on in one way or another, something happens to all, or a base is written and read."""
+    move = st.tuples(
+        st.integers(0, 9), st.sampled_from(["on", "on", "on", "on", "fails", "absent", "refused", "unclear", "up"])
+    )
+    whole = st.sampled_from(["land again", "rerun", "round", "clear", "clear, giving up", "begin anew"])
+    steps = st.one_of(*[move] * 6, st.just("base"), st.just("base"), whole)
+    return draw(st.lists(steps, min_size=10, max_size=40))
+
+
+def _entry(step: Any, ledger: Ledger) -> e.Entry | None:  # noqa: C901 - one flat table
+    if isinstance(step, tuple):
+        shard = ledger.shards[step[0] % len(ledger.shards)]
+        match step[1], shard.state:
+            case "absent", "intended":
+                return e.Absent(shard.key)
+            case "refused", "intended":
+                return e.Refused(shard.key, "full", 7.0)
+            case "unclear", "intended" | "ended":
+                return e.Unclear(shard.key)
+            case "up", "planned":
+                return e.Uploaded(shard.key, "file-a")
+        return _next(shard, "failed" if step[1] == "fails" else "succeeded")
+    more = tuple(msgspec.structs.replace(s, key=f"r{ledger.round + 1:02}{s.key[3:]}") for s in first_ledger(3).shards)
+    match step:
+        case "land again":
+            return e.Relanding("elsewhere")
+        case "rerun":
+            return e.RerunPlanned(more, ledger.era + 1)
+        case "round":
+            return e.RoundPlanned(more)
+        case "clear":
+            return e.Leased("cleared", 1.0, era=ledger.era + 1, claim=Claim(0, 1))
+        case "clear, giving up":
+            given_up = tuple(s.key for s in ledger.shards if s.unclear and s.state in ("ended", "intended"))
+            return e.Leased("cleared", 1.0, era=ledger.era + 1, given_up=given_up)
+        case "begin anew":
+            return e.Begun(first_ledger(8).changed(generation=ledger.generation + 1))
+    return None
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@given(steps=what_happens())
+@pytest.mark.usefixtures("small_files")
+def test_a_ledger_says_the_same_whatever_rests_in_files(steps: list[Any]) -> None:
+    plain = at_rest = first_ledger(10)
+    files: dict[str, bytes] = {}
+    limits = Limits(timeout=1e9, max_active_batches=6, max_enqueued_tokens=5 * 12_345_678)
+    for step in ["base", *steps]:
+        entry = _entry(step, plain)
+        if entry is None:
+            after, new = lay_out(at_rest.changed(birth=BIRTH), BIRTH)
+            files |= new
+            data = encode_ledger(after, segments_of(after.shard_list))
+            at_rest = decode_ledger(data, "base", files.__getitem__).changed(birth="", version=plain.version)
+        else:
+            plain, at_rest = apply(plain, entry), apply(at_rest, entry)
+        assert at_rest.totals() == plain.totals()
+        assert at_rest.batch_count == len(plain.batch_ids)
+        assert [list(at_rest.index.group(name)) for name in GROUPS] == [
+            list(plain.index.group(name)) for name in GROUPS
+        ]
+        assert (at_rest.round, at_rest.index.in_last_round) == (plain.round, plain.index.in_last_round)
+        assert next_action(at_rest, {}, limits, 8.0) == next_action(plain, {}, limits, 8.0)
+    assert at_rest == plain

@@ -211,8 +211,8 @@ def main() -> None:
         "rows": [_row(shards) for shards in (QUICK_SIZES if options.quick else SIZES)],
         "notes": [
             "A deferring task: 50 batches at a time, a worker woken for each 5 that have ended. A wake-up reads what "
-            "is at work, the next shards to send, and of each 64 shards at rest a line; the last column is the same job "
-            "in one process.",
+            "is at work, the next shards to send, and of each 64 shards at rest a line; the last column is the same "
+            "job in one process.",
             "While each wake-up read all shards, it was 6 MB for 100, 57 for 500, 625 for 2,000 and 3,559 for 5,000.",
             "Release 0.1 read and wrote 0.2 GB for 100 shards, 4.5 GB for 500 and 72 GB for 2,000, in one process.",
             "CPU seconds are of the decisions and the ledger alone, with storage in memory.",

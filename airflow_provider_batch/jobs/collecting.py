@@ -25,7 +25,8 @@ from airflow_provider_batch.local_disk import scratch
 from airflow_provider_batch.requests import row_checksum
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.landing import LandedShard, RowOutcome, ShardResults
-from airflow_provider_batch.results.names import Attempt, landing_name, part_name
+from airflow_provider_batch.results.manifest import read_manifest
+from airflow_provider_batch.results.names import Attempt, landing_name, manifest_name, part_name
 from airflow_provider_batch.results.publication import part_location, withdraw
 from airflow_provider_batch.results.result_files import as_json_lines
 from airflow_provider_batch.results.trimming import SUCCEEDED, keep_succeeded
@@ -128,19 +129,37 @@ def withdraw_late(
     request: JobRequest, tools: Tools, ledger: Ledger, later: Ledger | None, late: Landed | Trimmed
 ) -> None:
     """
-    Remove what was landed or trimmed although a later attempt had taken the job over: nobody lists it.
+    Remove what was landed or trimmed although a later attempt had taken the job over, unless it is in force after all.
+
+    The answer to a write of the ledger can be lost: then it names what this attempt wrote, with or without a part.
 
     :param ledger: That of the attempt that wrote it.
     :param later: The one that stands by now, None where there is none.
     """
     landing = late.landing if isinstance(late, Landed) else Landing(late.rows, {}, late.part, folders=late.folders)
-    known = () if later is None else (s.landing for s in later.shards if s.landing is not None)
-    if any(other.part == landing.part and landing.part is not None for other in known):
-        return  # it was recorded after all
     table = tools.resolve(_destination(request))
-    withdraw(table, ledger.job, landing.part_files, landing.unreadable_file)
-    if landing.files_folder is not None and later is not None and later.generation > ledger.generation:
+    kept = _named_by(later) | _listed(table, ledger.job)
+    parts = [name for name in landing.part_files if name not in kept]
+    withdraw(table, ledger.job, parts, None if landing.unreadable_file in kept else landing.unreadable_file)
+    if landing.files_folder is None or landing.files_folder in kept:
+        return
+    if later is not None and later.generation > ledger.generation:
         (table / landing.files_folder).remove_folder()
+
+
+def _named_by(ledger: Ledger | None) -> set[str]:
+    """Return the files and folders of the table that a ledger names."""
+    landings = () if ledger is None else [shard.landing for shard in ledger.shards if shard.landing is not None]
+    kept = {name for landing in landings for name in landing.part_files}
+    return kept | {name for one in landings for name in (one.unreadable_file, one.files_folder) if name is not None}
+
+
+def _listed(table: Location, job: str) -> set[str]:
+    """Return the files and folders of the table that its manifest lists."""
+    manifest = read_manifest(table / manifest_name(job))
+    if manifest is None:
+        return set()
+    return {*(part.name for part in manifest.parts), *manifest.unreadable, *manifest.files}
 
 
 def attempt_of_ledger(ledger: Ledger) -> Attempt:

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import pytest
 
 from airflow_provider_batch import storage_moves
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import JobTakenError, StorageError
+from airflow_provider_batch.jobs.collecting import withdraw_late
+from airflow_provider_batch.jobs.entries import Landed
 from airflow_provider_batch.jobs.opening import open_job
 from airflow_provider_batch.jobs.placing import Placing
 from airflow_provider_batch.results import publication
@@ -199,3 +202,25 @@ def _killed(put: Any) -> Any:
         raise KeyboardInterrupt
 
     return dies
+
+
+@pytest.mark.parametrize("named_by", ["nobody", "the ledger", "the manifest"])
+def test_lines_that_nobody_could_read_are_withdrawn_only_where_nothing_in_force_names_them(
+    emulator: Emulator, tmp_path: Path, named_by: str
+) -> None:
+    """A shard whose rows all go again has no part; the answer to the write that recorded its landing was lost."""
+    tools, request = tools_for(emulator), a_request(tmp_path, some_rows(5))
+    job = open_job(request, tools)
+    job.run()
+    before, (shard,) = job.ledger, job.ledger.shards
+    name = f"_unreadable-{before.job}-00001-01-g1a1.txt"
+    assert shard.landing is not None
+    landing = msgspec.structs.replace(shard.landing, part=None, rows=0, statuses={}, unreadable=1, unreadable_file=name)
+    (tmp_path / "table" / name).write_text("<html>")
+    recorded = before.with_shard(msgspec.structs.replace(shard, landing=landing))
+    if named_by == "the manifest":
+        (manifest,) = (tmp_path / "table").glob("_manifest-*.json")
+        manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "unreadable": {name: 1}}))
+    later = recorded if named_by == "the ledger" else before
+    withdraw_late(request, tools, before, later, Landed(shard.key, landing))
+    assert (tmp_path / "table" / name).exists() == (named_by != "nobody")

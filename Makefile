@@ -1,13 +1,15 @@
 # Needs Python 3.11 or newer and nothing else; uv, or else pip, installs everything into .venv, with pip's own settings.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo tables test thorough coverage lint format bench faults soak independent dist clean
+.PHONY: help demo tables test thorough coverage lint format docs bench faults soak independent dist clean
 
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python .ci/install.py
+# The tools of the handbook, apart from those of the code.
+DOCS_VENV := .venv-docs
 ARGS ?=
 # Processes that share the tests; a test run of one file is quicker with WORKERS=0.
 WORKERS ?= 2
@@ -47,6 +49,9 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+docs: $(DOCS_VENV)/.docs ## Build the handbook into build/site, without network; a dead link fails
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/python -m mkdocs build --strict $(ARGS)
+
 bench: $(VENV)/.dev ## Measure speed and memory beside other ways; writes docs/benchmarks.md (ARGS=--quick: two minutes)
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -72,16 +77,16 @@ dist: $(VENV)/.dev ## Build the wheel and try it in an environment without devel
 		./venv/bin/python ../../.ci/smoke.py
 
 clean: ## Remove the environment, caches, builds and the demo's results
-	rm -rf $(VENV) build dist .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(DOCS_VENV) build dist .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/.created:
+%/.created:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and none was found. Say where: make demo PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Say which: make demo PYTHON=python3.12"; exit 1; }
-	@rm -rf $(VENV)
-	@echo "Making the environment $(VENV) with $$($(PYTHON) --version) ..."
-	@$(PYTHON) -m venv $(VENV)
+	@rm -rf $*
+	@echo "Making the environment $* with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $*
 	@touch $@
 
 $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.created
@@ -90,4 +95,8 @@ $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.created
 
 $(VENV)/.dev: $(VENV)/.demo
 	@$(INSTALL) dev
+	@touch $@
+
+$(DOCS_VENV)/.docs: pyproject.toml constraints.txt $(DOCS_VENV)/.created
+	@$(DOCS_VENV)/bin/python .ci/install.py docs
 	@touch $@

@@ -33,7 +33,7 @@ def main(extra: str) -> int:
     """
     Install the package in place, with an extra; return the exit code.
 
-    :param extra: ``demo`` or ``dev``.
+    :param extra: ``demo``, ``dev`` or ``docs``.
     """
     wanted = ("-e", f"{ROOT}[{extra}]")
     say(f"Installing airflow-provider-batch[{extra}] into {Path(sys.prefix).name} ...")

@@ -14,15 +14,16 @@ from typing import NoReturn
 import psutil
 
 from demo.job import Options, run
-from demo.screen import Screen
+from demo.screen import Screen, recorded_screen
 
 CHECKOUT = Path(__file__).parent.parent
 
 
 def main() -> None:
     """Run the demo and exit."""
-    options = parse_arguments()
-    screen = Screen()
+    arguments = parse_arguments()
+    options = Options(arguments.folder, arguments.rows, arguments.seconds, arguments.hold)
+    screen = Screen() if arguments.picture is None else recorded_screen()
     # A closed terminal or a `kill` must clean up as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -36,10 +37,12 @@ def main() -> None:
         holds = False
     left = psutil.Process().children(recursive=True)
     screen.goodbye([" ".join(process.cmdline()) for process in left])
+    if arguments.picture is not None:
+        arguments.picture.write_text(screen.as_svg("make demo"), encoding="utf-8")
     sys.exit(130 if holds is None else 0 if holds and not left else 1)
 
 
-def parse_arguments() -> Options:
+def parse_arguments() -> argparse.Namespace:
     """Return what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--folder", type=Path, default=CHECKOUT / ".demo", help="where tables are put (default: .demo)")
@@ -51,8 +54,8 @@ def parse_arguments() -> Options:
         help="how long the emulator works on a batch, from when the task waits (default: 8)",
     )
     parser.add_argument("--hold", action="store_true", help="keep Airflow up at the end, to look around in its UI")
-    arguments = parser.parse_args()
-    return Options(folder=arguments.folder, rows=arguments.rows, seconds=arguments.seconds, hold=arguments.hold)
+    parser.add_argument("--picture", type=Path, default=None, metavar="FILE", help="draw what was printed, as SVG")
+    return parser.parse_args()
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -78,6 +79,13 @@ class Screen:
     def __post_init__(self) -> None:
         if not self.console.is_terminal:
             self.console.width = LOG_WIDTH
+
+    def as_svg(self, title: str) -> str:
+        """Return all that was printed as a picture; of a recorded screen only. It asks no other host for a font."""
+        drawn = re.sub(r"@font-face\s*\{[^}]*\}", "", self.console.export_svg(title=title, unique_id="demo"))
+        fonts = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+        drawn = re.sub(r"font-family: Fira Code, monospace", f"font-family: {fonts}", drawn)
+        return "\n".join(line.rstrip() for line in drawn.splitlines() if line.strip()) + "\n"
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -201,6 +209,19 @@ class Screen:
                 self.say(f"  {sample.seconds:5.1f} s  {_line(sample)}")
 
         return show
+
+
+class _Quiet(Screen):
+    """A log without the lines that say what a step waits for: a picture shows what came of it."""
+
+    @contextmanager
+    def _waiting_line(self, title: str) -> Iterator[Callable[[str], None]]:
+        yield lambda what: None
+
+
+def recorded_screen() -> Screen:
+    """Return a screen that prints a log, and can draw it afterwards."""
+    return _Quiet(Console(highlight=False, record=True, force_terminal=False, width=LOG_WIDTH))
 
 
 def _tells_more(sample: Sample, than: Sample) -> bool:

@@ -8,16 +8,15 @@ land at once.
 
 from __future__ import annotations
 
-from typing import Any
-
-from airflow.sdk import DAG, ObjectStoragePath, Param, task
+from airflow.sdk import DAG, ObjectStoragePath, Param, get_current_context, task
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 
 
 @task
-def find_partitions(params: dict[str, Any]) -> list[dict[str, str]]:
+def find_partitions() -> list[dict[str, str]]:
     """Return source and destination of each folder ``ds=…``, in order of days."""
+    params = get_current_context()["params"]
     days = sorted(path.name for path in ObjectStoragePath(params["source"]).iterdir() if path.name.startswith("ds="))
     return [
         {"source": f"{params['source']}/{day}/*.parquet", "destination": f"{params['destination']}/{day}"}

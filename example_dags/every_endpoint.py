@@ -7,6 +7,8 @@ completions and videos; both endpoints stay for services that serve such models:
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk import DAG, Param
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
@@ -22,7 +24,7 @@ SKETCHES = [{"sketch": "file-sketch-of-a-harbour"}, {"sketch": "file-sketch-of-a
 ASK = "Say in five words: {review}"
 
 #: Task → endpoint, rows, body.
-TASKS = {
+TASKS: dict[str, tuple[str, list[dict[str, str]], dict[str, Any]]] = {
     "responses": ("/v1/responses", REVIEWS, {"model": "gpt-6-luna", "input": ASK}),
     "chat": (
         "/v1/chat/completions",

@@ -79,7 +79,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 #: Files of tests that share what takes long to make.
-WHOLE_FILES = ("tests/faults/test_crash_points.py", "tests/demo/test_stdlib_docstrings.py")
+WHOLE_FILES = (
+    "tests/docs/test_how_to.py",
+    "tests/faults/test_crash_points.py",
+    "tests/demo/test_stdlib_docstrings.py",
+)
 
 
 class SharingScheduler(LoadScopeScheduling):  # type: ignore[misc]

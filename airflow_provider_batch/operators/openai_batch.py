@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
@@ -170,7 +170,7 @@ class OpenAIBatchOperator(BaseOperator):
         max_enqueued_tokens: int | None = None,
         max_failed: float | int | None = None,
         on_changed_input: OnChangedInput = "fail",
-        rerun: Rerun = "never",
+        rerun: Rerun | str = "never",
         wait_for_completion: bool = True,
         cancel_on_kill: bool = True,
         cancel_on_timeout: bool = True,
@@ -376,7 +376,7 @@ class OpenAIBatchOperator(BaseOperator):
             output_expires_after=self.output_expires_after,
             on_empty=self.on_empty,
             on_changed_input=self.on_changed_input,
-            rerun=self.rerun,
+            rerun=cast("Rerun", self.rerun),
             max_failed=self.max_failed,
             keep_shards=self.keep_shards,
             delete_files=self.delete_files,

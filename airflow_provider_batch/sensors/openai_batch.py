@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -29,6 +29,9 @@ from airflow_provider_batch.jobs.observing import look_at
 from airflow_provider_batch.jobs.waiting import progress_line
 from airflow_provider_batch.links.openai_batch import BATCH_IDS_KEY, OpenAIBatchLink
 from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger, fitting
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import XComArg
 
 #: Seconds that Airflow's own time-out of a deferral leaves the trigger to say "due" first.
 SLACK = 300.0
@@ -59,7 +62,7 @@ class OpenAIBatchSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        batch_id: str | Sequence[Any] | Mapping[str, Any],
+        batch_id: str | Sequence[Any] | Mapping[str, Any] | XComArg,
         conn_id: str = OpenAIBatchHook.default_conn_name,
         success_statuses: Sequence[str] = (statuses.COMPLETED,),
         poll_interval: float = conf.getfloat("openai_batch", "poll_interval", fallback=60.0),

@@ -11,7 +11,7 @@ from airflow_provider_batch.hooks.airflow_errors import airflow_errors
 from airflow_provider_batch.links.openai_batch import OpenAIBatchLink
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
     from airflow_provider_batch.jobs.request import IfExists, Raw
 
@@ -46,7 +46,7 @@ class OpenAIBatchToParquetOperator(BaseOperator):
     def __init__(
         self,
         *,
-        batch_id: str | Sequence[str] | Mapping[str, Any],
+        batch_id: str | Sequence[str] | Mapping[str, Any] | XComArg,
         destination: str,
         state_path: str | None = None,
         conn_id: str = "openai_default",

@@ -1,0 +1,214 @@
+"""
+What pages of the handbook take from the code, so that they cannot differ from it.
+
+MkDocs loads this file as a hook. In a page, a line ``<!-- generate: NAME -->`` is replaced by what the function of that
+name in `GENERATORS` returns. An unknown name stops the build, and so does an asset that a page would load from
+elsewhere. Nothing here needs MkDocs itself, so that tests can call it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+#: A line of a page that is replaced.
+MARKER = re.compile(r"^<!-- generate: ([a-z_]+)(?: ([\w.]+))? -->$", re.MULTILINE)
+
+#: Scripts, styles, fonts and pictures of other hosts. Links are no assets.
+FOREIGN_ASSET = re.compile(
+    r"""<(?:script|img|iframe|source)[^>]*\bsrc=["']?(?:https?:)?//"""
+    r"""|<link(?=[^>]*rel=["']?(?:stylesheet|preconnect|icon))[^>]*href=["']?(?:https?:)?//"""
+)
+
+
+class GenerateError(Exception):
+    """A page asks for something that cannot be generated."""
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Replace the markers of a page. MkDocs calls it."""
+    return expand(markdown, page.file.src_uri)
+
+
+def on_post_build(config: Any, **_: Any) -> None:
+    """Stop where a page loads something from another host. MkDocs calls it."""
+    foreign = [str(path) for path in Path(config["site_dir"]).rglob("*.html") if FOREIGN_ASSET.search(path.read_text())]
+    if foreign:
+        raise GenerateError(f"Pages that load assets from other hosts: {', '.join(foreign)}")
+
+
+def expand(markdown: str, page: str) -> str:
+    """
+    Return a page with its markers replaced.
+
+    :param page: Path of the page, for the error.
+    """
+
+    def replace(found: re.Match[str]) -> str:
+        name, argument = found.groups()
+        if name not in GENERATORS:
+            raise GenerateError(f"{page}: there is no generator {name!r}; there are {', '.join(sorted(GENERATORS))}.")
+        return GENERATORS[name](argument) if argument else GENERATORS[name]()
+
+    return MARKER.sub(replace, markdown)
+
+
+# The parts
+
+
+def common_columns() -> str:
+    """Return the table of the columns that every endpoint has."""
+    from airflow_provider_batch.api.endpoints import Endpoint
+    from airflow_provider_batch.results.descriptions import COMMON
+    from airflow_provider_batch.results.schema import ENDPOINT_COLUMNS, TableSpec, result_columns
+
+    own = ENDPOINT_COLUMNS[Endpoint.CHAT_COMPLETIONS]
+    columns = result_columns(TableSpec(Endpoint.CHAT_COMPLETIONS))
+    rows = ((f"`{name}`", _type(kind), COMMON[name]) for name, kind in columns.items() if name not in own)
+    return _table(("column", "type", "meaning"), rows)
+
+
+def endpoint_columns() -> str:
+    """Return a table of columns for each endpoint."""
+    from airflow_provider_batch.results.descriptions import describe
+    from airflow_provider_batch.results.schema import ENDPOINT_COLUMNS, TableSpec
+
+    tables = []
+    for endpoint, columns in ENDPOINT_COLUMNS.items():
+        meanings = describe(TableSpec(endpoint))
+        rows = ((f"`{name}`", _type(kind), meanings[name]) for name, kind in columns.items())
+        tables.append(f"### `{endpoint.value}`\n\n{_table(('column', 'type', 'meaning'), rows)}")
+    return "\n\n".join(tables)
+
+
+def configuration() -> str:
+    """Return the options of Airflow's configuration section."""
+    from airflow_provider_batch.get_provider_info import get_provider_info
+
+    ((section, said),) = get_provider_info()["config"].items()
+    parts = []
+    for name, option in said["options"].items():
+        variable = f"AIRFLOW__{section.upper()}__{name.upper()}"
+        default = f"`{option['default']}`" if option["default"] else "empty"
+        facts = f"Type {option['type']}, default {default}, for example `{option['example']}`. Variable: `{variable}`."
+        parts.append(f"### `[{section}] {name}`\n\n{_code(option['description'])}\n\n{facts}")
+    return "\n\n".join(parts)
+
+
+def connection_fields() -> str:
+    """Return the fields of the connection form."""
+    from airflow_provider_batch.get_provider_info import get_provider_info
+
+    (connection,) = get_provider_info()["connection-types"]
+    rows = [(said["label"], f"`{name}`", said["description"]) for name, said in connection["conn-fields"].items()]
+    return _table(("field of the form", "key of the extra", "meaning"), rows)
+
+
+def command_line() -> str:
+    """Return what `--help` says of each command."""
+    import typer
+
+    from airflow_provider_batch.cli import app
+
+    group: Any = typer.main.get_command(app)
+    parent = group.context_class(group, info_name="openai-batch")
+    parts = [str(group.help)]
+    for name, command in group.commands.items():
+        context = command.context_class(command, info_name=name, parent=parent)
+        usage = command.get_usage(context).removeprefix("Usage: ")
+        rows = [record for parameter in command.params if (record := _parameter(parameter, context))]
+        epilog = f"```console\n$ {(command.epilog or usage).removeprefix('Example: ')}\n```"
+        parts.append(f"## `openai-batch {name}`\n\n{command.help}\n\n{epilog}\n\n{_table(('option', 'meaning'), rows)}")
+    return "\n\n".join(parts)
+
+
+def error(name: str) -> str:
+    """Return what an error class says of itself, and whether Airflow tries again."""
+    from airflow_provider_batch import exceptions
+
+    kind = getattr(exceptions, name)
+    again = "Airflow retries the task." if kind.retryable else "Airflow does not retry the task."
+    said = (inspect.getdoc(kind) or "").partition(":param")[0].strip()
+    return f"{_code(said)} {again} Base: `{kind.__base__.__name__}`."
+
+
+def error_classes() -> Iterator[str]:
+    """Yield the names of all error classes, the base first."""
+    from airflow_provider_batch import exceptions
+
+    for name, kind in vars(exceptions).items():
+        if inspect.isclass(kind) and issubclass(kind, exceptions.OpenAIBatchError):
+            yield name
+
+
+def emulator_settings() -> str:
+    """Return the settings of the emulator."""
+    from airflow_provider_batch.emulator.settings import Settings
+
+    rows = [
+        (f"`{name}`", f"`{field.get_default()!r}`", field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
+    return _table(("setting", "default", "meaning"), rows)
+
+
+def emulator_faults() -> str:
+    """Return the table of faults, as the module's own documentation has it."""
+    from airflow_provider_batch.emulator import faults
+
+    return inspect.getdoc(faults) or ""
+
+
+def metrics() -> str:
+    """Return the table of metrics, as the module's own documentation has it."""
+    import ast
+
+    # Read, not imported: the docs environment need not set up Airflow.
+    path = Path(__file__).parents[1] / "airflow_provider_batch" / "hooks" / "metrics.py"
+    said = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return said[said.index("|") :]
+
+
+GENERATORS: Mapping[str, Callable[..., str]] = {
+    function.__name__: function
+    for function in (
+        common_columns,
+        endpoint_columns,
+        configuration,
+        connection_fields,
+        command_line,
+        error,
+        emulator_settings,
+        emulator_faults,
+        metrics,
+    )
+}
+
+
+# Markdown
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _code(text: str) -> str:
+    """Return text of a docstring, whose code is in two backticks, as Markdown."""
+    return text.replace("``", "`").replace("\n", " ")
+
+
+def _type(kind: Any) -> str:
+    """Return an Arrow type as a reader of tables writes it."""
+    text = re.sub(r"<(?:item|element): ", "<", str(kind)).replace("element: ", "")
+    return f"`{text}`"
+
+
+def _parameter(parameter: Any, context: Any) -> tuple[str, str] | None:
+    record = parameter.get_help_record(context)
+    if record is None:
+        return (f"`{parameter.make_metavar(context)}`", getattr(parameter, "help", None) or "")
+    return (f"`{record[0]}`", record[1].replace("[", r"\["))

@@ -1,0 +1,41 @@
+"""
+Batches that another tool has submitted: wait for them, then land them as one table.
+
+The loader reads each batch's own input file for the ids of its requests, so that a request without any result is a row
+too. It submits nothing. Batches of one endpoint make one table.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param
+
+from airflow_provider_batch.sensors.openai_batch import OpenAIBatchSensor
+from airflow_provider_batch.transfers.openai_batch_to_parquet import OpenAIBatchToParquetOperator
+
+with DAG(
+    dag_id="openai_batch_land_other_batches",
+    description="Land batches by their ids",
+    schedule=None,
+    params={
+        "batch_ids": Param(["batch_68f0…"], type="array", items={"type": "string"}),
+        "destination": Param("s3://example-bucket/landed", type="string"),
+    },
+    tags=["openai_batch"],
+):
+    wait = OpenAIBatchSensor(
+        task_id="wait",
+        batch_id="{{ params.batch_ids }}",
+        # An expired batch has results too: they are kept, billed, and landed.
+        success_statuses=["completed", "expired"],
+        deferrable=True,
+    )
+
+    land = OpenAIBatchToParquetOperator(
+        task_id="land",
+        batch_id="{{ params.batch_ids }}",
+        destination="{{ params.destination }}",
+        # Requests without any result line are rows with the status `missing`, instead of a failure of the task.
+        on_missing="land",
+    )
+
+    wait >> land

@@ -1,0 +1,37 @@
+"""
+Partitions: one job reads some partitions of a table and writes a table that is partitioned too.
+
+The keys of the folders (``day=2026-11-20/lang=de/``) are columns: ``filters`` chooses by them, and files of other
+partitions are not read. ``partition_by`` writes the result into folders in the same way.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param
+
+from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
+
+with DAG(
+    dag_id="openai_batch_partitions_in_and_out",
+    description="The German reviews since a day, translated, in a folder for each day and status",
+    schedule=None,
+    params={
+        "source": Param("s3://example-bucket/reviews", type="string", description="Folders day=…/lang=…"),
+        "destination": Param("s3://example-bucket/reviews_in_english", type="string"),
+        "since": Param("2026-11-19", type="string", format="date"),
+    },
+    tags=["openai_batch"],
+):
+    OpenAIBatchOperator(
+        task_id="translate",
+        endpoint="/v1/responses",
+        source="{{ params.source }}",
+        filters=[("lang", "=", "de"), ("day", ">=", "{{ params.since }}")],
+        destination="{{ params.destination }}",
+        partition_by=["day", "status"],
+        body={"model": "gpt-6-luna", "input": "Translate into English:\n\n{review}"},
+        carry=["review_id", "day"],
+        # The next run, with another day, adds its own parts beside those of this one.
+        if_exists="append",
+        deferrable=True,
+    )

@@ -1,0 +1,87 @@
+"""The handbook: what its pages show exists, and what they generate covers the code."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+NAVIGATION = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    """The hook that MkDocs loads."""
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_page_is_in_the_navigation_and_every_entry_is_a_page() -> None:
+    assert set(re.findall(r"[\w/]+\.md", NAVIGATION)) == {str(page.relative_to(DOCS)) for page in PAGES}
+
+
+def test_every_file_that_a_page_includes_exists() -> None:
+    included = {path for page in PAGES for path in re.findall(r'--8<-- "([^":]+)"', page.read_text())}
+    assert [path for path in sorted(included) if not (ROOT / path).is_file()] == []
+
+
+def test_every_example_is_on_a_page() -> None:
+    shown = "".join(page.read_text() for page in PAGES)
+    examples = [path.name for path in (ROOT / "example_dags").glob("*.py")]
+    assert [name for name in sorted(examples) if f"example_dags/{name}" not in shown] == []
+
+
+def test_everything_that_a_page_generates_can_be_generated(generate: ModuleType) -> None:
+    for page in PAGES:
+        assert "<!-- generate:" not in generate.expand(page.read_text(), page.name)
+
+
+def test_an_unknown_generator_stops_the_build(generate: ModuleType) -> None:
+    with pytest.raises(generate.GenerateError, match=r"page\.md.*'colums'"):
+        generate.expand("<!-- generate: colums -->", "page.md")
+
+
+def test_every_error_class_is_on_the_page_of_errors(generate: ModuleType) -> None:
+    page = (DOCS / "reference" / "errors.md").read_text()
+    assert [name for name in generate.error_classes() if f"<!-- generate: error {name} -->" not in page] == []
+
+
+def test_every_column_of_the_table_has_a_meaning_on_the_page(generate: ModuleType) -> None:
+    for table in (generate.common_columns(), generate.endpoint_columns()):
+        assert [line for line in table.splitlines() if line.endswith("|  |")] == []
+
+
+def test_a_page_that_loads_from_elsewhere_is_found(generate: ModuleType) -> None:
+    assert generate.FOREIGN_ASSET.search('<link href="https://fonts.example/x.css" rel="stylesheet">')
+    assert generate.FOREIGN_ASSET.search('<script src="https://cdn.example/x.js">')
+    assert not generate.FOREIGN_ASSET.search('<a href="https://example.org">')
+
+
+def test_the_tests_of_the_handbook_pass_as_a_user_runs_them(tmp_path: Path) -> None:
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "embed_a_table.py").symlink_to(ROOT / "example_dags" / "embed_a_table.py")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
+    quiet = ("-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "-c", os.devnull)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *quiet, str(DOCS / "how_to" / "testing")],
+        env={**environment, "DAGS_FOLDER": str(tmp_path / "dags"), "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert "2 passed" in done.stdout

@@ -5,19 +5,26 @@ Clocks of workers are wrong, differ, and jump. A job waits, times out and looks 
 see, wherever they run: the `Date` of the last answers, carried on by a clock of this process that never goes back. A
 service that tells no time leaves the wall clock of the process's start, carried on in the same way, and a look-up that
 is about to conclude that a batch does not exist waits for the quiet period within the process (`runner.py`).
+
+Between two processes such a wall clock can leap forward, and end a job's time while its batches run. What disproves it
+is a batch that runs still: the service gives it a time, `expires_at` less `created_at`, both by its own clock, and not
+much more than that has passed since the batch was asked for.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
 
+from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import ApiError
 
 #: Seconds by which an answer's `Date`, which has whole seconds, may differ before it is believed anew.
 TOLERANCE = 5.0
+#: Seconds by which a service may be late to end a batch whose time is over.
+LATENESS = 3600.0
 
 
 class Answers(Protocol):
@@ -58,6 +65,27 @@ class ServiceClock:
     def here(self, moment: float) -> float:
         """Return a moment of this clock as one of the wall clock of this machine, as it is now."""
         return self._wall() + (moment - self())
+
+    def hold_back(self, running: Iterable[tuple[float, Batch]]) -> float | None:
+        """
+        Set the clock back to what running batches allow, where the service tells no time.
+
+        :param running: Batches that run, each with the moment of this clock at which it was asked for.
+        :returns: Seconds by which it was ahead; None where nothing is wrong.
+        """
+        latest = min(
+            (
+                asked_at + batch.expires_at - batch.created_at + LATENESS
+                for asked_at, batch in running
+                if batch.created_at is not None and batch.expires_at is not None and not batch.has_ended
+            ),
+            default=None,
+        )
+        now = self()
+        if self.is_known or latest is None or now <= latest:
+            return None
+        self._base = (latest, self._tick())
+        return now - latest
 
     def ask(self) -> None:
         """Have the service tell the time, where it has not been asked for anything yet."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from airflow_provider_batch import storage
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.endpoints import COMPLETION_WINDOW
+from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.jobs.clock import ServiceClock
 from airflow_provider_batch.jobs.decisions import Limits
 from airflow_provider_batch.jobs.identity import Identity
@@ -101,6 +102,20 @@ class Tools:
         self.clock.ask()
         self.clock()
         return self.clock.is_known
+
+    def doubt_the_time(self, running: Iterable[tuple[float, Batch]]) -> None:
+        """
+        Hold the clock back where running batches disprove it, so that a leap of a worker's clock ends no job's time.
+
+        :param running: Batches that run, each with the moment at which it was asked for.
+        """
+        ahead = self.clock.hold_back(running) if isinstance(self.clock, ServiceClock) else None
+        if ahead is not None:
+            self.log.warning(
+                "By this machine's clock batches should have expired at the API, and they are running: the clock is "
+                "taken to be ahead by at least %.0f s. The job's timeout waits; set the clock right.",
+                ahead,
+            )
 
     def quiet_left(self, since: float, quiet_period: float) -> float:
         """

@@ -149,6 +149,9 @@ class Job:
         active = self.ledger.active_ids
         if active:
             self.seen.update(look_at(self.tools.client, active))
+            self.tools.doubt_the_time(
+                (shard.intents[-1].at, self.seen[shard.batch_id or ""]) for shard in self.ledger.each_in("submitted")
+            )
             closing = self.ledger.closing
             if closing is not None and closing.reason == "timeout" and self.ledger.cancel_asked_at is not None:
                 cancel(self.tools, unheard(active, self.seen))  # it was refused or lost: it is asked for again

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import ApiUnavailableError
 from airflow_provider_batch.jobs import actions as a
 from airflow_provider_batch.jobs import decisions as d
 from airflow_provider_batch.jobs import entries
-from airflow_provider_batch.jobs.clock import ForwardClock, ServiceClock
+from airflow_provider_batch.jobs.clock import LATENESS, ForwardClock, ServiceClock
 from airflow_provider_batch.jobs.request import Tools
 from tests.jobs.test_decisions import K1, LIMITS, NOW, a_ledger, a_shard, after, submitted
 
@@ -63,6 +64,29 @@ def test_a_leap_of_the_wall_clock_is_not_seen(leap: float, reading: tuple[float,
     before = clock()
     ours.pass_(5.0, leap)
     assert clock() == before + 5.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "reading", "held_back"),
+    [
+        ({}, None, 5 * DAY - LATENESS),
+        ({"expires_at": None}, None, None),  # nobody says how long it may run
+        ({"expires_at": 7000.0 + 6 * DAY}, None, None),
+        ({"status": "expired"}, None, None),
+        ({}, (1000.0 + 6 * DAY, 50.0), None),  # the service tells the time itself
+    ],
+)
+def test_a_clock_without_a_service_that_tells_it_is_never_ahead_of_what_a_running_batch_allows(
+    changes: dict[str, Any], reading: Any, held_back: float | None
+) -> None:
+    ours, client = Ours(), Told(reading)
+    ours.pass_(0.0, 6 * DAY)
+    clock = ServiceClock(client, wall=ours.wall, tick=ours.tick)
+    given: dict[str, Any] = {"status": "in_progress", "created_at": 7000.0, "expires_at": 7000.0 + DAY, **changes}
+    assert clock.hold_back([(1000.0, Batch("b1", **given))]) == held_back
+    assert clock() == 1000.0 + 6 * DAY - (held_back or 0.0)
+    ours.pass_(5.0)
+    assert clock() == 1005.0 + 6 * DAY - (held_back or 0.0)
 
 
 def test_a_service_that_does_not_answer_is_asked_and_leaves_the_clock_as_it_is() -> None:

@@ -260,6 +260,29 @@ def test_a_clock_that_leaps_by_a_day_during_a_wait_neither_pays_twice_nor_holds_
     check_paid_once(emulator)
 
 
+@pytest.mark.parametrize("tells_time", [True, False], ids=["with Date", "without"])
+def test_a_clock_that_leaps_past_the_timeout_ends_no_job_whose_batches_still_run(
+    emulator: Emulator, tmp_path: Path, tells_time: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A relative of line A2: the batch itself says that its 24 hours are not over."""
+    emulator.configure(tells_time=tells_time, progress="hold")
+    request = a_request(tmp_path, some_rows(10))
+    step_until_waiting(request, job_clock(emulator))
+    leap = LIMITS.timeout + 3600
+    for _ in range(2):
+        after = job_clock(emulator, lambda: leap)
+        job = open_job(request, after)
+        wait = job.advance()
+        assert wait is not None
+        assert job.ledger.closing is None
+        assert after.wall(wait.until) > time.time() + leap + 3600
+    assert ("The job's timeout waits" in caplog.text) == (not tells_time)
+    emulator.configure(progress="immediate")
+    run(request, job_clock(emulator, lambda: leap))
+    check_table(tmp_path, some_rows(10))
+    assert emulator.state()["batches_created"] == 1
+
+
 def test_a_duplicate_whose_cancel_fails_is_looked_up_and_cancelled_again(emulator: Emulator, tmp_path: Path) -> None:
     """A relative of line A8: else both would be paid."""
     emulator.configure(progress="seconds:3600")

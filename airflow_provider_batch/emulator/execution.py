@@ -30,7 +30,9 @@ from airflow_provider_batch.emulator.validation import LineIndex
 
 #: A chunk ends with whichever comes first: a short turn keeps the routes quick and the batches even.
 _CHUNK_LINES, _CHUNK_SECONDS = 512, 0.04
-_TWISTS = frozenset({"content_filter", "refusal", "truncated", "answer", "raw_separators", "lone_surrogate"})
+_TWISTS = frozenset(
+    {"content_filter", "refusal", "no_content", "truncated", "answer", "raw_separators", "lone_surrogate"}
+)
 
 _decode = msgspec.json.Decoder().decode
 

@@ -11,6 +11,7 @@ own fields).
 | `silent_line` | line | not run; `status_code` 0, an empty body, no error | `file` "error" |
 | `content_filter` | line | the answer was stopped by the filter | |
 | `refusal` | line | the model refuses | `message` |
+| `no_content` | line | the answer holds nothing: `"content": null`, or no part, or `"text": null` | |
 | `truncated` | line | the answer is cut: `finish_reason` length, or status `incomplete` | |
 | `answer` | line | the answer is this text, whatever schema was asked for | `message` |
 | `several_messages` | line | a response holds its message cut off, whole, and whole again | |
@@ -83,6 +84,7 @@ LineKind = Literal[
     "silent_line",
     "content_filter",
     "refusal",
+    "no_content",
     "truncated",
     "answer",
     "several_messages",

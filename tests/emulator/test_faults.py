@@ -105,6 +105,17 @@ def test_a_chat_answer_is_spoiled(
     assert (choice["message"]["refusal"] is not None) == (kind == "refusal")
 
 
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "o3"])
+def test_an_answer_holds_nothing(client: openai.OpenAI, emulator: Emulator, model: str) -> None:
+    emulator.fault(kind="no_content")
+    choice = message_of(results(client, run(client, chat_lines(1)).output_file_id)["r1"])
+    assert (choice["finish_reason"], choice["message"]["content"], choice["message"]["refusal"]) == ("stop", None, None)
+    batch = run(client, [line("a", {"model": model, "input": "A cat."}, RESPONSES)], RESPONSES)
+    body = results(client, batch.output_file_id)["a"]["response"]["body"]
+    assert body["status"] == "completed"
+    assert [item["content"] for item in body["output"] if item["type"] == "message"] == [[]]
+
+
 @pytest.mark.parametrize(
     ("kind", "status", "reason"),
     [

@@ -135,6 +135,13 @@ class TestAbsence:
         seen = search(Account([*older(20)[::-1], ours()], shows=20), MARKS, ANCHOR)
         assert "may be a part" in str(seen.gap)
 
+    def test_is_not_concluded_where_all_batches_are_younger_than_the_create(self) -> None:
+        """A service that shows the newest so many and no more shows the same list, and hides ours behind it."""
+        whole, capped = Account(newer(12)), Account([*newer(12), ours()], shows=12)
+        for account in (whole, capped):
+            assert "may be a part" in str(search(account, MARKS, ANCHOR).gap)
+        assert whole.calls == capped.calls
+
     def test_is_proved_by_an_oldest_first_list_that_shows_a_later_batch_of_the_job(self) -> None:
         account = Account([*older(20)[::-1], *newer(1)])
         assert search(account, MARKS, ANCHOR, known=["new0"], later=["new0"]).gap is None

@@ -352,6 +352,28 @@ class TestVideos:
         assert run(videos(tmp_path, some_rows(2)), tools_for(emulator))["statuses"] == {"succeeded": 2}
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "body"),
+    [
+        (Endpoint.CHAT_COMPLETIONS, None),
+        (Endpoint.RESPONSES, {"model": "gpt-4o-mini", "input": "About {text}."}),
+        (Endpoint.COMPLETIONS, {"model": "gpt-3.5-turbo-instruct", "prompt": "About {text}."}),
+    ],
+)
+def test_an_answer_with_nothing_in_it_is_failed_is_kept_and_is_not_sent_again(
+    emulator: Emulator, tmp_path: Path, endpoint: Endpoint, body: dict[str, Any] | None
+) -> None:
+    """Invariant 10."""
+    emulator.fault(kind="no_content", custom_id="1")
+    request = a_request(tmp_path, some_rows(3), spec={"endpoint": endpoint, **({} if body is None else {"body": body})})
+    assert run(request, tools_for(emulator))["statuses"] == {"succeeded": 2, "failed": 1}
+    (row,) = [row for row in table(tmp_path, "row_number, status, error_code, text, finish_reason") if row[0] == 1]
+    assert row[:4] == (1, "failed", "no_answer", None)
+    assert row[4] in ("stop", "completed")
+    assert table(tmp_path, "response is not null, cost_usd > 0")[1] == (True, True)
+    assert emulator.state()["batches_created"] == 1
+
+
 class TestUnreadableLines:
     def test_are_kept_beside_the_table(
         self, emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture

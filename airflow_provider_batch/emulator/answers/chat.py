@@ -59,6 +59,8 @@ def _choice(asked: Asked, prompt: str, index: int) -> dict[str, Any]:
         message["refusal"] = (asked.twist and asked.twist.text) or _REFUSAL
     elif asked.is_twisted("content_filter"):
         message["content"], finish = "", "content_filter"
+    elif asked.is_twisted("no_content"):
+        pass
     elif (tool := wanted_tool(body)) is not None:
         arguments = arguments_for(tool.get("parameters") or {}, prompt, f"{asked.digest}{index}")
         call = {"name": tool["name"], "arguments": arguments}

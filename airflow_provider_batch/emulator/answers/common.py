@@ -33,7 +33,7 @@ _REASONING = ("o1", "o3", "o4", "gpt-5")
 class Twist:
     """How a fault changes an answer; `text` goes with `answer` and `refusal`."""
 
-    kind: Literal["content_filter", "refusal", "truncated", "answer", "raw_separators", "lone_surrogate"]
+    kind: Literal["content_filter", "refusal", "no_content", "truncated", "answer", "raw_separators", "lone_surrogate"]
     text: str | None = None
 
 

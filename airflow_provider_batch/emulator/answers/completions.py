@@ -27,7 +27,8 @@ def answer(asked: Asked) -> Answer:
         _choice(asked, prompt, at * copies + copy) for at, prompt in enumerate(prompts) for copy in range(copies)
     ]
     used = Tokens(
-        input=tokens.of_request(asked.endpoint, body), output=sum(tokens.count(choice["text"]) for choice in choices)
+        input=tokens.of_request(asked.endpoint, body),
+        output=sum(tokens.count(choice["text"] or "") for choice in choices),
     )
     total = used.input + used.output
     usage = {"prompt_tokens": used.input, "completion_tokens": used.output, "total_tokens": total}
@@ -51,6 +52,8 @@ def _choice(asked: Asked, prompt: Any, index: int) -> dict[str, Any]:
     finish = "length" if cut or asked.is_twisted("truncated") else "stop"
     if asked.is_twisted("content_filter"):
         said, finish = "", "content_filter"
+    if asked.is_twisted("no_content"):
+        return {"text": None, "index": index, "logprobs": None, "finish_reason": "stop"}
     told = (text if asked.body.get("echo") else "") + said
     asked_for = asked.body.get("logprobs")
     logprobs = None if asked_for is None else _parallel(log_probabilities(told, {"top_logprobs": asked_for})["content"])

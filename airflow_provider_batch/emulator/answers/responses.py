@@ -79,7 +79,7 @@ def _said(item: Mapping[str, Any]) -> str:
 def _output_item(asked: Asked, prompt: str) -> tuple[dict[str, Any], str | None]:
     """Return the one output item, and the reason where the response is incomplete."""
     body = asked.body
-    if (tool := wanted_tool(body)) is not None and not asked.is_twisted("refusal"):
+    if (tool := wanted_tool(body)) is not None and not (asked.is_twisted("refusal") or asked.is_twisted("no_content")):
         arguments = arguments_for(tool.get("parameters") or {}, prompt, asked.digest)
         call_id = f"call_{asked.digest[:24]}"
         call = {"id": f"fc_{asked.digest[:48]}", "type": "function_call", "status": "completed"}
@@ -92,9 +92,10 @@ def _output_item(asked: Asked, prompt: str) -> tuple[dict[str, Any], str | None]
         part = {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
         if "message.output_text.logprobs" in (body.get("include") or ()):
             part["logprobs"] = log_probabilities(text, body)["content"]
+    parts = [] if asked.is_twisted("no_content") else [part]
     status = "incomplete" if reason else "completed"
     message = {"id": f"msg_{asked.digest[:48]}", "type": "message", "status": status}
-    return {**message, "content": [part], "role": "assistant"}, reason
+    return {**message, "content": parts, "role": "assistant"}, reason
 
 
 def _text(asked: Asked, prompt: str) -> tuple[str, str | None]:

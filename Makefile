@@ -68,9 +68,11 @@ independent: $(VENV)/.dev ## Run the job against servers that others wrote (inst
 	$(BIN)/python -m tests.independent
 
 # A fresh environment without development packages: an import that only developers can satisfy shows here.
-dist: $(VENV)/.dev ## Build the wheel and try it in an environment without development packages
+dist: $(VENV)/.dev ## Build wheel and sdist, check them, and try the wheel in an environment without development packages
+	@$(INSTALL) release
 	rm -rf dist build/smoke && mkdir -p build/smoke
-	$(BIN)/python -m pip wheel -qq --disable-pip-version-check --no-deps -w dist .
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/python -m venv build/smoke/venv
 	build/smoke/venv/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt dist/*.whl
 	cd build/smoke && env -u PYTHONPATH AIRFLOW_HOME="$$PWD/home" AIRFLOW__CORE__LOAD_EXAMPLES=False \

@@ -23,6 +23,7 @@ def main() -> None:
         entry_point.load()
     foreign = [str(file) for file in importlib.metadata.files(DISTRIBUTION) or [] if is_foreign(str(file))]
     assert not foreign, f"The wheel holds files outside its package: {foreign}"
+    assert "airflow_provider_batch/py.typed" in map(str, importlib.metadata.files(DISTRIBUTION) or []), "No py.typed."
     listed = subprocess.run(
         [sys.executable, "-m", "airflow", "providers", "list", "--output", "json"],
         check=True,

@@ -119,7 +119,7 @@ def _saying_what_runs(request: JobRequest) -> Iterator[None]:
         with suppress(StorageError):
             store = LedgerStore(own_folder(request.state, request.identity))
             ledger = store.load()
-            if ledger is not None and ledger.finished_at is None and ledger.batch_ids:
+            if ledger is not None and ledger.finished_at is None and ledger.batch_count:
                 error.consequence = where_the_money_is(ledger, store.location.uri)
         raise
 
@@ -269,7 +269,7 @@ def _with_changed_input(
     asked: Fingerprint,
     changes: list[str],
 ) -> Job:
-    is_at_work = bool(ledger.batch_ids or ledger.shards_in("intended"))
+    is_at_work = bool(ledger.batch_count or ledger.shards_in("intended"))
     if ledger.finished_at is None and is_at_work and request.on_changed_input == "fail":
         error = ChangedInputError(
             f"{', '.join(changes)} changed since this task's job was begun, and its batches are not finished. Set "

@@ -142,7 +142,7 @@ def is_at_work(ledger: Ledger) -> bool:
     """Return whether a job has sent something, or may have, and goes on by itself."""
     if ledger.finished_at is not None:
         return False
-    is_open = ledger.closing is None and (ledger.first_submitted_at is not None or bool(ledger.batch_ids))
+    is_open = ledger.closing is None and (ledger.first_submitted_at is not None or ledger.batch_count > 0)
     return is_open or bool(ledger.active_ids) or bool(ledger.shards_in("intended"))
 
 

@@ -148,7 +148,7 @@ def _apply_to_shard(ledger: Ledger, entry: Entry) -> Ledger:
     if before.state not in LEGAL[type(entry)]:
         raise IllegalEntryError(f"shard {key} is {before.state}: {type(entry).__name__} cannot be recorded")
     # What a person was told, and gave up by a clear, is about the shard as it was.
-    after = msgspec.structs.replace(_shard_after(before, entry), given_up=False, unclear=isinstance(entry, Unclear))
+    after = msgspec.structs.replace(shard_after(before, entry), given_up=False, unclear=isinstance(entry, Unclear))
     ledger = ledger.with_shard(after)
     if isinstance(entry, Ended):
         ledger = _with_room_for_one(ledger, before.model)
@@ -165,7 +165,8 @@ def _with_room_for_one(ledger: Ledger, model: str | None) -> Ledger:
     return ledger if waiting is None else ledger.with_shard(msgspec.structs.replace(waiting, retry_at=None))
 
 
-def _shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901 - one flat table of entries
+def shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901 - one flat table of entries
+    """Return a shard after an entry that concerns it."""
     replace = msgspec.structs.replace
     match entry:
         case Uploaded(file_id=file_id):

@@ -221,6 +221,14 @@ SCENARIOS: tuple[Scenario, ...] = (
         faults=[{**_WRONG, "custom_id": "[37]"}, {**_WRONG, "custom_id": "2[0-4]"}],
     ),
     Scenario(
+        "shards at rest in files, rerun of the rows without success",
+        [Phase(), Phase(request={"rerun": "failed_rows", "era": 1})],
+        {"succeeded": 25},
+        4,
+        faults=[{**_WRONG, "custom_id": "[37]"}, {**_WRONG, "custom_id": "2[0-4]"}],
+        small_files=True,
+    ),
+    Scenario(
         "rerun of the rows without success, table gone",
         [Phase(), Phase(before=_remove_table, request={"rerun": "failed_rows", "era": 1})],
         {"succeeded": 25},

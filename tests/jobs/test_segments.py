@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_batch import storage
 from airflow_provider_batch.api.client import BatchClient
+from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import StorageError
 from airflow_provider_batch.jobs import entries as e
 from airflow_provider_batch.jobs import segments, store
@@ -20,12 +22,14 @@ from airflow_provider_batch.jobs.actions import Submit
 from airflow_provider_batch.jobs.decisions import Limits, next_action
 from airflow_provider_batch.jobs.ledger import Claim, Ending, Landing, Ledger, ShardRecord
 from airflow_provider_batch.jobs.ledger_files import decode_ledger, encode_ledger
+from airflow_provider_batch.jobs.opening import resume_job
 from airflow_provider_batch.jobs.segments import lay_out, segments_of
 from airflow_provider_batch.jobs.store import LedgerStore
 from airflow_provider_batch.jobs.submission import find_duplicates
 from airflow_provider_batch.jobs.transitions import apply, shard_after
 from airflow_provider_batch.storage import Location
 from benchmarks.ledger import NOBODY, counted, first_ledger, run_job
+from tests.jobs.support import a_request, check_table, some_rows, step_until_waiting, tools_for
 
 BIRTH = "0a1b2c3d"
 GROUPS = ("planned", "intended", "submitted", "ended", "landed", "held", "untrimmed")
@@ -115,6 +119,31 @@ class TestAWorkerThatIsWoken:
         monkeypatch.setattr(Location, "read_or_none", None)
         full = Limits(timeout=1e9, max_enqueued_tokens=2 * 12_345_678)
         assert next_action(ledger, {}, full, 6.0) == next_action(ledger, {}, full, 6.0)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_job_on_the_emulator_reads_no_landed_shards_at_any_wake_up_before_its_end(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.configure(progress="reads:1")
+    rows, tools = some_rows(16), tools_for(emulator)
+    limits = Limits(quiet_period=0.2, max_active_batches=2)
+    request = a_request(tmp_path, rows, limits=limits, spec={"max_shard_rows": 2})
+    names: list[str] = []
+    read = Location.read_or_none
+    monkeypatch.setattr(Location, "read_or_none", lambda self: names.append(self.name) or read(self))  # type: ignore[func-returns-value]
+    job, wake_ups = step_until_waiting(request, tools), 0
+    while job.outcome is None:
+        names.clear()
+        job = resume_job(request, tools, job.key)
+        if job.advance() is not None:
+            job.progress()
+            at_rest = [resting.segment for resting in job.ledger.shard_list.at_rest]
+            landed = {segment.file for segment in at_rest if segment.state == "landed"}
+            assert not landed.intersection(names)
+            wake_ups += bool(landed)
+    assert wake_ups > 1
+    check_table(tmp_path, rows)
 
 
 class TestALedgerWithShardsAtRest:

@@ -49,6 +49,20 @@ def landed(tmp_path: Path) -> list[tuple[Any, ...]]:
     return duckdb.sql(query).fetchall()
 
 
+@pytest.mark.parametrize("checks", [True, False])
+def test_values_are_checked_before_anything_is_sent_unless_that_is_switched_off(
+    emulator: Emulator, operator: Callable[..., OpenAIBatchOperator], checks: bool
+) -> None:
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "{text}"}], "seed": "{key}"}
+    task = operator(source=some_rows(3), body=body, check_bodies=checks)
+    if checks:
+        with pytest.raises(AirflowFailException, match="expected a whole number as 'seed'"):
+            task.execute(a_context())
+        assert emulator.state()["batches_created"] == 0
+    else:
+        assert task.execute(a_context())["input_rows"] == 3
+
+
 class TestQueries:
     def test_a_query_becomes_a_table(
         self, operator: Callable[..., OpenAIBatchOperator], warehouse: Path, tmp_path: Path

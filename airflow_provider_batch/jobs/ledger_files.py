@@ -141,7 +141,7 @@ def decode_ledger(data: bytes, where: object, read: Callable[[str], bytes] | Non
         raise _unreadable(where, len(data), "some of its shards are in other files")
     slots: list[ShardRecord | Resting | None] = [None] * sum(count for _, count in base.keys)
     for segment in base.segments:
-        resting = Resting(segment, partial(_read_shards, segment, base.birth, read))
+        resting = Resting(segment, partial(_read_shards, segment, base.birth, read, where))
         for start, end in segment.places:
             slots[start:end] = [resting] * (end - start)
     others = iter(base.shards)
@@ -178,8 +178,8 @@ def decode_shards(data: bytes, birth: str, segment: Segment, where: object) -> M
     return {place: _decode(line, ShardRecord, where) for place, line in zip(places, lines[:-1], strict=True)}
 
 
-def _read_shards(segment: Segment, birth: str, read: Callable[[str], bytes]) -> Mapping[int, ShardRecord]:
-    return decode_shards(read(segment.file), birth, segment, segment.file)
+def _read_shards(segment: Segment, birth: str, read: Callable[[str], bytes], base: object) -> Mapping[int, ShardRecord]:
+    return decode_shards(read(segment.file), birth, segment, f"{segment.file}, named by {base}")
 
 
 def _digest(data: bytes) -> str:

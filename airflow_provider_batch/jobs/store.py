@@ -249,7 +249,7 @@ class LedgerStore:
             return None
         self.folder.remove_left_overs(is_ledger_file)
         self._tail = _Tail(birth, 0, b"", 0, len(data))
-        return decode_ledger(data, base_name(birth, 0), self._content)
+        return decode_ledger(data, self.folder / base_name(birth, 0), self._content)
 
     def _write_base(self, birth: str, number: int, ledger: Ledger) -> tuple[Ledger, bytes, list[str]]:
         """Write shards that have come to rest, then the base; return the ledger so, the base, and all files' names."""

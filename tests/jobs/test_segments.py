@@ -176,7 +176,7 @@ class TestALedgerWithShardsAtRest:
             ledger = LedgerStore(kept.folder).load()
             assert ledger is not None
             assert ledger.totals().rows == ledger.rows
-            with pytest.raises(StorageError, match=r"shards-.*: expected the ledger of a job"):
+            with pytest.raises(StorageError, match=r"shards-.*, named by memory://.*: expected the ledger of a job"):
                 list(ledger.shards)
         location.delete()
         ledger = LedgerStore(kept.folder).load()

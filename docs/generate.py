@@ -1,9 +1,13 @@
 """
 What pages of the handbook take from the code, so that they cannot differ from it.
 
-MkDocs loads this file as a hook. In a page, a line ``<!-- generate: NAME -->`` is replaced by what the function of that
-name in `GENERATORS` returns. An unknown name stops the build, and so does an asset that a page would load from
-elsewhere. Nothing here needs MkDocs itself, so that tests can call it.
+MkDocs loads this file as a hook. In a page,
+
+- a line ``<!-- generate: NAME -->`` is replaced by what the function of that name in `GENERATORS` returns;
+- a line that is nothing but a link to a Python file of this repository is replaced by the file.
+
+An unknown name stops the build, and so does a file that does not exist, or an asset that a page would load from another
+host. Nothing here needs MkDocs itself, so that tests can call it.
 """
 
 from __future__ import annotations
@@ -16,6 +20,11 @@ from typing import Any
 
 #: A line of a page that is replaced.
 MARKER = re.compile(r"^<!-- generate: ([a-z_]+)(?: ([\w.]+))? -->$", re.MULTILINE)
+
+#: A line of a page that stands for a file: whoever reads the page on GitHub sees the link.
+FILE = re.compile(r"^( *)\[([\w./]+\.py)\]\(https://github\.com/[\w./-]+/blob/main/\2\)$", re.MULTILINE)
+
+ROOT = Path(__file__).parents[1]
 
 #: Scripts, styles, fonts and pictures of other hosts. Links are no assets.
 FOREIGN_ASSET = re.compile(
@@ -53,7 +62,14 @@ def expand(markdown: str, page: str) -> str:
             raise GenerateError(f"{page}: there is no generator {name!r}; there are {', '.join(sorted(GENERATORS))}.")
         return GENERATORS[name](argument) if argument else GENERATORS[name]()
 
-    return MARKER.sub(replace, markdown)
+    def include(found: re.Match[str]) -> str:
+        indent, path = found.groups()
+        if not (ROOT / path).is_file():
+            raise GenerateError(f"{page}: there is no file {path}.")
+        block = f'```python title="{path}"\n{(ROOT / path).read_text().rstrip()}\n```'
+        return "\n".join(f"{indent}{line}".rstrip() for line in block.splitlines())
+
+    return FILE.sub(include, MARKER.sub(replace, markdown))
 
 
 # The parts
@@ -167,7 +183,7 @@ def metrics() -> str:
     import ast
 
     # Read, not imported: the docs environment need not set up Airflow.
-    path = Path(__file__).parents[1] / "airflow_provider_batch" / "hooks" / "metrics.py"
+    path = ROOT / "airflow_provider_batch" / "hooks" / "metrics.py"
     said = ast.get_docstring(ast.parse(path.read_text())) or ""
     return said[said.index("|") :]
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
 from airflow.sdk import DAG
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
@@ -13,11 +14,13 @@ from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
-def test_the_dag_to_copy_is_a_dag() -> None:
-    blocks = [dedent(block) for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL)]
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
+def test_the_dag_to_copy_is_a_dag(page: str) -> None:
+    text = (Path(__file__).parents[1] / page).read_text()
+    blocks = [dedent(block) for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
     dag_file = next(block for block in blocks if "with DAG(" in block)
     written: dict[str, object] = {}
-    exec(compile(dag_file.replace("catchup=False):", "catchup=False) as dag:"), "README.md", "exec"), written)
+    exec(compile(re.sub(r"(with DAG\(.*\)):", r"\1 as dag:", dag_file), page, "exec"), written)
     dag = written["dag"]
     assert isinstance(dag, DAG)
     assert [type(task) for task in dag.tasks] == [OpenAIBatchOperator]
@@ -50,7 +53,7 @@ CLOSED = re.compile(
 
 def test_what_is_there_to_copy_names_models_that_live() -> None:
     root = Path(__file__).parents[1]
-    pages = [root / "README.md", root / "docs" / "input.md"]
+    pages = [root / "README.md", *root.glob("docs/**/*.md")]
     pages += [
         *root.glob("example_dags/*.py"),
         *root.glob("demo/dags/*.py"),

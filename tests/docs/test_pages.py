@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from airflow_provider_batch.hooks import metrics
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -69,6 +72,15 @@ def test_every_error_class_is_on_the_page_of_errors(generate: ModuleType) -> Non
 def test_every_column_of_the_table_has_a_meaning_on_the_page(generate: ModuleType) -> None:
     for table in (generate.common_columns(), generate.endpoint_columns()):
         assert [line for line in table.splitlines() if line.endswith("|  |")] == []
+
+
+def test_the_dashboard_shows_every_metric_that_is_sent() -> None:
+    dashboard = (DOCS / "operations" / "dashboard.json").read_text()
+    shown = set(re.findall(r"airflow_openai_batch_([a-z_]+?)(?:\(|\{|\)|$)", dashboard))
+    assert shown == set(re.findall(r"`openai_batch\.(\w+)`", metrics.__doc__ or ""))
+    assert {panel["title"] for panel in json.loads(dashboard)["panels"]} == set(
+        re.findall(r"^\| ([A-Z][^|]+?) \|", (DOCS / "operations" / "metrics.md").read_text(), re.MULTILINE)
+    )
 
 
 def test_a_page_that_loads_from_elsewhere_is_found(generate: ModuleType) -> None:

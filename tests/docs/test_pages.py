@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -67,6 +69,23 @@ def test_an_unknown_generator_stops_the_build(generate: ModuleType) -> None:
 def test_every_error_class_is_on_the_page_of_errors(generate: ModuleType) -> None:
     page = (DOCS / "reference" / "errors.md").read_text()
     assert [name for name in generate.error_classes() if f"<!-- generate: error {name} -->" not in page] == []
+
+
+def test_every_argument_is_described_where_the_reference_takes_it_from() -> None:
+    page = (DOCS / "reference" / "operators.md").read_text() + (DOCS / "reference" / "hook_and_trigger.md").read_text()
+    undescribed = {}
+    for path in re.findall(r"^::: ([\w.]+\.[A-Z]\w+)$", page, re.MULTILINE):
+        module, _, name = path.rpartition(".")
+        kind = getattr(importlib.import_module(module), name)
+        taken = [
+            argument
+            for argument in inspect.signature(kind.__init__).parameters
+            if argument not in ("self", "args", "kwargs")
+        ]
+        said = set(re.findall(r":param (\w+):", inspect.getdoc(kind) or ""))
+        undescribed[name] = [argument for argument in taken if argument not in said]
+    assert len(undescribed) > 4
+    assert {name: arguments for name, arguments in undescribed.items() if arguments} == {}
 
 
 def test_every_column_of_the_table_has_a_meaning_on_the_page(generate: ModuleType) -> None:

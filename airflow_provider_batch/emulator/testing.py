@@ -14,6 +14,7 @@ Nothing of a web framework is imported here; the process that runs the tests sta
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -32,6 +33,8 @@ from typing import Any
 
 #: Seconds that a start may take as long as the process is alive: a slow machine takes a minute to import the server.
 _START_SECONDS = 1800.0
+#: Ports that a first start tries.
+_PORT_TRIES = 5
 #: Seconds to wait for a stop before the process is killed.
 _STOP_SECONDS = 30.0
 
@@ -50,6 +53,7 @@ class Emulator:
         self._first = dict(settings)
         self._settings = dict(settings)
         self._process: subprocess.Popen[bytes] | None = None
+        self._has_started = False
 
     @property
     def root_url(self) -> str:
@@ -74,14 +78,28 @@ class Emulator:
         """Start on the same folder and port, with the settings as they last were; return when it answers."""
         if self._process is not None:
             raise RuntimeError("the emulator is running already")
+        for tries_left in reversed(range(_PORT_TRIES)):
+            try:
+                self._process = self._launch()
+                self._wait_until_ready(self._process)
+            except RuntimeError:
+                # Between the choice of a free port and its use another process can take it. Once clients know the
+                # port it stays.
+                if self._has_started or not tries_left or "address already in use" not in self.log()[-4000:]:
+                    raise
+                self.port = _free_port()
+            else:
+                self._has_started = True
+                return
+
+    def _launch(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "airflow_provider_batch.emulator", "--port", str(self.port)]
         command += ["--folder", str(self.folder), "--settings", json.dumps(self._settings)]
         # A temporary file, not a pipe: nobody reads while tests run, and a full pipe would stop the process.
         with (self.folder / "emulator.log").open("ab") as log:
             # The process ends when this pipe does: also where the process that runs the tests is killed.
             command.append("--exit-with-stdin")
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
-        self._wait_until_ready(self._process)
+            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
 
     def stop(self) -> None:
         """End the process as an operator would; kill it where that takes too long."""
@@ -116,13 +134,19 @@ class Emulator:
             if process.poll() is not None:
                 self._process = None
                 raise RuntimeError(f"the emulator did not start:\n{self.log()[-4000:]}")
-            try:
-                if self._call("GET", "ready")["pid"] == process.pid:
-                    return
-            except OSError:
-                time.sleep(0.02)
+            if self._is_answered_by(process):
+                return
+            time.sleep(0.02)
         self.kill()
         raise TimeoutError(f"the emulator did not answer within {_START_SECONDS} s:\n{self.log()[-4000:]}")
+
+    def _is_answered_by(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether the process answers at the port; another server there may say anything."""
+        try:
+            answer = self._call("GET", "ready")
+        except (OSError, ValueError, http.client.HTTPException):
+            return False
+        return isinstance(answer, dict) and answer.get("pid") == process.pid
 
     # The control routes
 

@@ -42,6 +42,18 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return expand(markdown, page.file.src_uri)
 
 
+def on_page_content(html: str, page: Any, files: Any, **_: Any) -> str:
+    """Make links of the pages that docstrings name, such as ``docs/input.md``. MkDocs calls it."""
+
+    def link(found: re.Match[str]) -> str:
+        named = files.get_file_from_path(found[1])
+        if named is None:
+            raise GenerateError(f"{page.file.src_uri}: a docstring names docs/{found[1]}, which is no page.")
+        return f'<a href="{named.url_relative_to(page.file)}">{found[0]}</a>'
+
+    return re.sub(r"<code>docs/([\w/]+\.md)</code>", link, html)
+
+
 def on_post_build(config: Any, **_: Any) -> None:
     """Stop where a page loads something from another host. MkDocs calls it."""
     foreign = [str(path) for path in Path(config["site_dir"]).rglob("*.html") if FOREIGN_ASSET.search(path.read_text())]

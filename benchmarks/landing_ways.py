@@ -39,7 +39,7 @@ def ours(
             sys.modules[without] = None  # type: ignore[assignment]
         import pyarrow.compute  # noqa: F401  by the first landing of a process
 
-        from airflow_provider_batch.economics.prices import price_list
+        from airflow_provider_batch.pricing.prices import price_list
         from airflow_provider_batch.results.landing import ShardResults, land_shard
 
         spec = _table(kind, raw)
@@ -55,7 +55,7 @@ def ours(
 
 def _table(kind: str, raw: str = "errors") -> Any:
     from airflow_provider_batch.api.endpoints import Endpoint
-    from airflow_provider_batch.results.schema import TableSpec
+    from airflow_provider_batch.table.schema import TableSpec
 
     endpoint = {"chat": Endpoint.CHAT_COMPLETIONS, "responses": Endpoint.RESPONSES}.get(kind, Endpoint.EMBEDDINGS)
     return TableSpec(endpoint, raw=raw, embedding_size=SIZE if endpoint is Endpoint.EMBEDDINGS else None)  # type: ignore[arg-type]
@@ -68,7 +68,7 @@ def diy(kind: str, chunk: int = 8192, raw: bool = False) -> Prepare:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from airflow_provider_batch.results.schema import result_schema
+        from airflow_provider_batch.table.schema import result_schema
 
         schema = result_schema(_table(kind), pa.schema([]))
         pa.Table.from_pylist([{"row_number": 1}], schema=schema)  # imports what it needs

@@ -21,13 +21,15 @@ from unittest.mock import patch
 from airflow_provider_batch import storage
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.objects import Batch
-from airflow_provider_batch.jobs import actions, entries
+from airflow_provider_batch.jobs import actions
 from airflow_provider_batch.jobs.decisions import Limits, next_action
-from airflow_provider_batch.jobs.entries import Entry
 from airflow_provider_batch.jobs.identity import Fingerprint, Identity
-from airflow_provider_batch.jobs.ledger import Ending, Landing, Lease, Ledger, ShardRecord
-from airflow_provider_batch.jobs.store import LedgerStore
-from airflow_provider_batch.jobs.submission import find_duplicates
+from airflow_provider_batch.jobs.ledger import events
+from airflow_provider_batch.jobs.ledger.events import Entry
+from airflow_provider_batch.jobs.ledger.ledger import Lease, Ledger
+from airflow_provider_batch.jobs.ledger.shard_record import Ending, Landing, ShardRecord
+from airflow_provider_batch.jobs.ledger.store import LedgerStore
+from airflow_provider_batch.jobs.submission.create import find_duplicates
 from airflow_provider_batch.storage import Location, Stored
 from benchmarks.measuring import Table, arguments, finish, given
 
@@ -105,14 +107,14 @@ def run_job(store: LedgerStore, shards: int, *, woken_for: int | None = None, at
             if isinstance(action, actions.Wait):
                 break
             if isinstance(action, actions.Finish):
-                return store.record(ledger, entries.Finished(now))
+                return store.record(ledger, events.Finished(now))
             for entry in _entries(action, store, ledger, now):
                 ledger = store.record(ledger, entry)
         if woken_for is not None:
             store = LedgerStore(store.folder)
             found = store.load()
             assert found is not None
-            ledger = store.record(found, entries.Leased(uuid.uuid4().hex, now))
+            ledger = store.record(found, events.Leased(uuid.uuid4().hex, now))
             ledger.totals()  # what a deferring task tells before it waits again
             find_duplicates(NOBODY, ledger, now)
 
@@ -155,11 +157,11 @@ def _entries(action: actions.Action, store: LedgerStore, ledger: Ledger, now: fl
             store.check_lease(ledger)
             batch_id = f"batch_{uuid.uuid4().hex}"
             file_id = f"file-{uuid.uuid4().hex[:24]}"
-            return [entries.Uploaded(key, file_id), entries.Intended(key, now), entries.Accepted(key, batch_id, now)]
+            return [events.Uploaded(key, file_id), events.Intended(key, now), events.Accepted(key, batch_id, now)]
         case actions.RecordEnd(shard=key, batch=batch):
-            return [entries.Ended(key, Ending.of(batch, now))]
+            return [events.Ended(key, Ending.of(batch, now))]
         case actions.Land(shard=key):
-            return [entries.Landed(key, _landing(key, now))]
+            return [events.Landed(key, _landing(key, now))]
     raise AssertionError(f"{action}: not in this job")
 
 

@@ -51,9 +51,8 @@ def ours(custom_id: str | None = None, table: str = "prepare.parquet") -> Prepar
 
     def prepare(folder: Path) -> Callable[[], int]:
         from airflow_provider_batch.api.endpoints import Endpoint
-        from airflow_provider_batch.requests import parquet_files  # noqa: F401 - imported late, as it is heavy
         from airflow_provider_batch.requests import prepare as preparing
-        from airflow_provider_batch.requests.sources import open_source
+        from airflow_provider_batch.sources.open_source import open_source
 
         spec = preparing.RequestSpec(Endpoint.CHAT_COMPLETIONS, BODY, **({"custom_id": custom_id} if custom_id else {}))
         source, shards = str(folder / table), emptied(folder)

@@ -89,7 +89,7 @@ def write_sidecar(path: Path, rows: int) -> None:
     """Write the sidecar of a shard that carries nothing."""
     import pyarrow as pa
 
-    from airflow_provider_batch.requests.shards import STATE
+    from airflow_provider_batch.requests.sidecar import STATE
 
     schema = pa.schema([("row_number", pa.int64()), ("custom_id", pa.string()), ("state", STATE)])
     with pa.ipc.new_file(str(path), schema) as writer:

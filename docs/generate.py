@@ -90,8 +90,8 @@ def expand(markdown: str, page: str) -> str:
 def common_columns() -> str:
     """Return the table of the columns that every endpoint has."""
     from airflow_provider_batch.api.endpoints import Endpoint
-    from airflow_provider_batch.results.descriptions import COMMON
-    from airflow_provider_batch.results.schema import ENDPOINT_COLUMNS, TableSpec, result_columns
+    from airflow_provider_batch.table.column_descriptions import COMMON
+    from airflow_provider_batch.table.schema import ENDPOINT_COLUMNS, TableSpec, result_columns
 
     own = ENDPOINT_COLUMNS[Endpoint.CHAT_COMPLETIONS]
     columns = result_columns(TableSpec(Endpoint.CHAT_COMPLETIONS))
@@ -101,8 +101,8 @@ def common_columns() -> str:
 
 def endpoint_columns() -> str:
     """Return a table of columns for each endpoint."""
-    from airflow_provider_batch.results.descriptions import describe
-    from airflow_provider_batch.results.schema import ENDPOINT_COLUMNS, TableSpec
+    from airflow_provider_batch.table.column_descriptions import describe
+    from airflow_provider_batch.table.schema import ENDPOINT_COLUMNS, TableSpec
 
     tables = []
     for endpoint, columns in ENDPOINT_COLUMNS.items():
@@ -139,7 +139,7 @@ def command_line() -> str:
     """Return what `--help` says of each command."""
     import typer
 
-    from airflow_provider_batch.cli import app
+    from airflow_provider_batch.cli.commands import app
 
     group: Any = typer.main.get_command(app)
     parent = group.context_class(group, info_name="openai-batch")
@@ -195,7 +195,7 @@ def metrics() -> str:
     import ast
 
     # Read, not imported: the docs environment need not set up Airflow.
-    path = ROOT / "airflow_provider_batch" / "hooks" / "metrics.py"
+    path = ROOT / "airflow_provider_batch" / "utils" / "metrics.py"
     said = ast.get_docstring(ast.parse(path.read_text())) or ""
     return said[said.index("|") :]
 

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from airflow_provider_batch.api.answers import MAX_PAGE, Page, Reader
 from airflow_provider_batch.api.bounds import MAX_REDIRECTS
 from airflow_provider_batch.api.errors import chain, translate
-from airflow_provider_batch.api.guard import HEADERS, Guard
 from airflow_provider_batch.api.objects import Batch
+from airflow_provider_batch.api.response_reader import MAX_PAGE, Page, Reader
 from airflow_provider_batch.api.settings import ClientSettings
-from airflow_provider_batch.api.transport import (
+from airflow_provider_batch.api.transport.guard import HEADERS, Guard
+from airflow_provider_batch.api.transport.http_client import (
     call_timeout,
     client_arguments,
     pin_account,

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow_provider_batch.api import statuses
-from airflow_provider_batch.api.answers import MAX_PAGE, Page, Reader, creation, expiry
 from airflow_provider_batch.api.bounds import MAX_PAGES, MAX_REDIRECTS
 from airflow_provider_batch.api.endpoints import COMPLETION_WINDOW
 from airflow_provider_batch.api.errors import Answer, chain, from_answer, translate
-from airflow_provider_batch.api.guard import HEADERS, Guard
 from airflow_provider_batch.api.models import TIMEOUT, ModelEnd, read_end, read_refusal
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.outcomes import Accepted, CreateOutcome, Unknown, outcome_of
+from airflow_provider_batch.api.response_reader import MAX_PAGE, Page, Reader, creation, expiry
 from airflow_provider_batch.api.settings import ClientSettings
-from airflow_provider_batch.api.transport import (
+from airflow_provider_batch.api.transport.guard import HEADERS, Guard
+from airflow_provider_batch.api.transport.http_client import (
     call_timeout,
     client_arguments,
     pin_account,
@@ -32,7 +32,7 @@ from airflow_provider_batch.api.transport import (
     ssl_context,
     was_sent,
 )
-from airflow_provider_batch.api.uploads import Readable, replayable
+from airflow_provider_batch.api.transport.uploads import Readable, replayable
 from airflow_provider_batch.exceptions import (
     ApiError,
     ApiUnavailableError,
@@ -40,7 +40,7 @@ from airflow_provider_batch.exceptions import (
     NotFoundError,
     OpenAIBatchError,
 )
-from airflow_provider_batch.local_disk import not_written
+from airflow_provider_batch.storage.local_disk import not_written
 
 T = TypeVar("T")
 

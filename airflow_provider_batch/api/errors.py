@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_batch.api.bounds import bounded_pause
-from airflow_provider_batch.api.reading import words_in
+from airflow_provider_batch.api.lenient_json import words_in
 from airflow_provider_batch.api.refusals import MODEL_ADVICE, is_about_the_model, is_queue_full, passing_kind
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import (

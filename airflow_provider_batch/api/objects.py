@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_batch.api import statuses
-from airflow_provider_batch.api.reading import count_in, mapping_in, moment_in, text_in, words_in
+from airflow_provider_batch.api.lenient_json import count_in, mapping_in, moment_in, text_in, words_in
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from airflow.providers.common.compat.sdk import (
     task_decorator_factory,
 )
 
-from airflow_provider_batch.hooks.airflow_errors import airflow_errors
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
-from airflow_provider_batch.operators.rows import given
+from airflow_provider_batch.utils.airflow_errors import airflow_errors
+from airflow_provider_batch.utils.xcom_rows import given
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

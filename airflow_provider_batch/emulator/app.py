@@ -16,10 +16,11 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from airflow_provider_batch.emulator import control, create, lifecycle, synchronous, uploads
+from airflow_provider_batch.emulator import control, synchronous, uploads
+from airflow_provider_batch.emulator.batches import create, lifecycle
 from airflow_provider_batch.emulator.emulator import Emulator
 from airflow_provider_batch.emulator.errors import CallError, cannot_find_file, envelope, no_such_batch, no_such_file
-from airflow_provider_batch.emulator.manners import has_list_manners, page_of, told
+from airflow_provider_batch.emulator.list_manners import has_list_manners, page_of, told
 from airflow_provider_batch.emulator.middleware import ApiMiddleware
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
 from airflow_provider_batch.emulator.result_forms import in_form

@@ -8,14 +8,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_batch.emulator import prices
-from airflow_provider_batch.emulator.engine import Engine
+from airflow_provider_batch.emulator.batches import prices
+from airflow_provider_batch.emulator.batches.engine import Engine
+from airflow_provider_batch.emulator.batches.store import Store, as_stored
+from airflow_provider_batch.emulator.batches.validation import first_model, validate_file
 from airflow_provider_batch.emulator.errors import CallError, file_not_ready, token_limit_text
 from airflow_provider_batch.emulator.faults import BATCH_KINDS, FaultRule
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
 from airflow_provider_batch.emulator.settings import Settings
-from airflow_provider_batch.emulator.store import Store, as_stored
-from airflow_provider_batch.emulator.validation import first_model, validate_file
 
 #: Seconds that a reset waits for the chunks that are being run.
 _RESET_PATIENCE = 30.0

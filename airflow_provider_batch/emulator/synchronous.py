@@ -13,9 +13,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from airflow_provider_batch.emulator import answers, result_lines
+from airflow_provider_batch.emulator import answers
 from airflow_provider_batch.emulator.answers import videos
 from airflow_provider_batch.emulator.answers.common import SNAPSHOTS
+from airflow_provider_batch.emulator.batches import result_lines
 from airflow_provider_batch.emulator.errors import CallError
 from airflow_provider_batch.emulator.settings import Settings
 

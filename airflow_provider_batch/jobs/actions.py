@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_batch.api.objects import Batch
-from airflow_provider_batch.jobs.ledger import Closing
+from airflow_provider_batch.jobs.ledger.ledger import Closing
 
 
 @dataclass(frozen=True)

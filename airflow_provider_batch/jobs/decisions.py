@@ -37,7 +37,9 @@ from airflow_provider_batch.jobs.actions import (
     Trim,
     Wait,
 )
-from airflow_provider_batch.jobs.ledger import Closing, Ledger, ShardRecord
+from airflow_provider_batch.jobs.ledger.ledger import Closing, Ledger
+from airflow_provider_batch.jobs.ledger.shard_list import Segment
+from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 from airflow_provider_batch.jobs.refusals import (
     FILE_REFUSALS,
     may_be_made_again,
@@ -45,7 +47,6 @@ from airflow_provider_batch.jobs.refusals import (
     refusal_message,
     refused_whole,
 )
-from airflow_provider_batch.jobs.shard_list import Segment
 from airflow_provider_batch.results.landing import RowOutcome
 
 #: Seconds. The API says a batch may stay `cancelling` for 10 minutes; the rest is slack for one slow poll.

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_batch.requests.sources import SourceFile
+from airflow_provider_batch.sources.source import SourceFile
 
 
 def digest(*parts: object) -> str:

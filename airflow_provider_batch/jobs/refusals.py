@@ -14,7 +14,7 @@ from airflow_provider_batch.api.objects import Batch, FileError
 from airflow_provider_batch.api.outcomes import Refused
 from airflow_provider_batch.api.refusals import MODEL_ADVICE, Kind, is_about_the_model, passing_kind
 from airflow_provider_batch.exceptions import PassingRefusalError
-from airflow_provider_batch.jobs.ledger import ShardRecord
+from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 
 #: Refusals in a row of a file that is not ready or of a create that is told to come later, some three hours, and of a
 #: batch that failed at once, half an hour.

@@ -23,19 +23,20 @@ from airflow_provider_batch.exceptions import (
     ResultsUnclearError,
     UnknownOutcomeError,
 )
-from airflow_provider_batch.jobs import actions, decisions, entries, refusals
+from airflow_provider_batch.jobs import actions, decisions, refusals
 from airflow_provider_batch.jobs.actions import Finish, Wait
-from airflow_provider_batch.jobs.cancelling import cancel, cancel_duplicates, see_cancelled, unheard
-from airflow_provider_batch.jobs.collecting import collect, files_never_came, trim, withdraw_late
-from airflow_provider_batch.jobs.entries import Entry
-from airflow_provider_batch.jobs.finishing import Outcome, finish, where_the_money_is
-from airflow_provider_batch.jobs.ledger import Ending, Ledger, ShardRecord
-from airflow_provider_batch.jobs.observing import look_at
-from airflow_provider_batch.jobs.request import JobRequest, Tools
-from airflow_provider_batch.jobs.rounds import plan_round
+from airflow_provider_batch.jobs.job_request import JobRequest, Tools
+from airflow_provider_batch.jobs.landing.finishing import Outcome, finish, where_the_money_is
+from airflow_provider_batch.jobs.landing.next_round import plan_round
+from airflow_provider_batch.jobs.landing.shard import collect, files_never_came, trim, withdraw_late
+from airflow_provider_batch.jobs.ledger import events
+from airflow_provider_batch.jobs.ledger.events import Entry
+from airflow_provider_batch.jobs.ledger.ledger import Ledger
+from airflow_provider_batch.jobs.ledger.shard_record import Ending, ShardRecord
+from airflow_provider_batch.jobs.ledger.store import LedgerStore
 from airflow_provider_batch.jobs.shard_files import request_lines_of
-from airflow_provider_batch.jobs.store import LedgerStore
-from airflow_provider_batch.jobs.submission import (
+from airflow_provider_batch.jobs.submission.cancelling import cancel, cancel_duplicates, see_cancelled, unheard
+from airflow_provider_batch.jobs.submission.create import (
     NotProvedAbsentError,
     batch_metadata,
     find_batches,
@@ -43,7 +44,8 @@ from airflow_provider_batch.jobs.submission import (
     may_own,
 )
 from airflow_provider_batch.jobs.table_claims import check_still_claimed
-from airflow_provider_batch.jobs.waiting import Watch, progress_line
+from airflow_provider_batch.polling.blocking_reader import look_at
+from airflow_provider_batch.polling.wait_policy import Watch, progress_line
 
 
 class Job:
@@ -104,10 +106,10 @@ class Job:
             by_id = {shard.batch_id: shard for shard in self.ledger.shards_in("submitted")}
             if not by_id:
                 return
-            self._record(entries.CancelAsked(self.tools.clock()))
+            self._record(events.CancelAsked(self.tools.clock()))
 
             def ended(batch: Batch) -> None:
-                self._record(entries.Ended(by_id[batch.id].key, Ending.of(batch, self.tools.clock())))
+                self._record(events.Ended(by_id[batch.id].key, Ending.of(batch, self.tools.clock())))
                 answered = f"; {batch.completed:,} answers are paid for, kept by the API and not used"
                 self.tools.log.warning("Batch %s is %s%s.", batch.id, batch.status, answered * (batch.completed > 0))
 
@@ -185,21 +187,21 @@ class Job:
                 except UnknownOutcomeError as error:
                     self._stays_unknown(key, error)
             case actions.RecordEnd(shard=key, batch=batch):
-                self._record(entries.Ended(key, Ending.of(batch, now)))
+                self._record(events.Ended(key, Ending.of(batch, now)))
                 self.tools.log.info(
                     "Shard %s: batch %s is %s (%s of %s rows, %s failed).",
                     key, batch.id, batch.status, f"{batch.completed:,}", f"{batch.total:,}", f"{batch.failed:,}",
                 )  # fmt: skip
             case actions.NoteLate(shard=key):
-                self._record(entries.Late(key, now))
+                self._record(events.Late(key, now))
                 self.tools.log.warning("Shard %s: its batch has ended and has no output file yet.", key)
             case actions.GiveUpOnFiles(shard=key):
                 raise files_never_came(self.ledger.shard(key), self.seen)
             case actions.Requeue(shard=key, error=error, retry_at=retry_at):
-                self._record(entries.Requeued(key, error, retry_at, action.passes, action.upload_again))
+                self._record(events.Requeued(key, error, retry_at, action.passes, action.upload_again))
                 self.tools.log.warning("Shard %s was not let in (%s); it is sent again later.", key, error)
             case actions.Close(closing=closing):
-                self._record(entries.Closed(closing))
+                self._record(events.Closed(closing))
                 self.tools.log.warning("%s; nothing more is sent.", closing.message)
             case actions.Land(shard=key):
                 self._land(self.ledger.shard(key))
@@ -207,14 +209,14 @@ class Job:
                 self._record_written(trim(self.request, self.tools, self.ledger, self.ledger.shard(key)))
             case actions.Cancel():
                 asked = self.cancel()  # before it is recorded: an attempt that dies in between has to cancel again
-                self._record(entries.CancelAsked(now))
+                self._record(events.CancelAsked(now))
                 self.tools.log.warning("Cancelled on time-out: %s.", ", ".join(asked) or "nothing")
                 self._look()
             case actions.PlanRound(number=number):
                 folder = self.store.shards(self.ledger.generation)
                 planned = plan_round(self.ledger, number, self.request.spec, folder)
                 rows = sum(shard.rows for shard in planned)
-                self._record(entries.RoundPlanned(planned))
+                self._record(events.RoundPlanned(planned))
                 self.tools.log.info("Round %d: %s rows go again, in %d shards.", number, f"{rows:,}", len(planned))
             case actions.Submit(shard=key):
                 self._submit(self.ledger.shard(key))
@@ -223,7 +225,7 @@ class Job:
             case _:
                 assert_never(action)
 
-    def _record_written(self, entry: entries.Landed | entries.Trimmed) -> None:
+    def _record_written(self, entry: events.Landed | events.Trimmed) -> None:
         """Record what was written to the destination, or remove it where a later attempt has taken the job over."""
         try:
             self._record(entry)
@@ -240,9 +242,9 @@ class Job:
         file_id = shard.file_id
         if file_id is None:
             file_id = self._upload(shard)
-            self._record(entries.Uploaded(shard.key, file_id))
+            self._record(events.Uploaded(shard.key, file_id))
         check_still_claimed(request, self.tools, self.store, self.ledger)
-        self._record(entries.Intended(shard.key, self.tools.clock()))
+        self._record(events.Intended(shard.key, self.tools.clock()))
         number = self.ledger.shard(shard.key).intents[-1].number
         outcome = client.create(
             input_file_id=file_id,
@@ -258,7 +260,7 @@ class Job:
             case Refused() as refused:
                 self._refuse(shard, refused)
             case Unknown(error=error):
-                self._record(entries.Unanswered(shard.key, self.tools.clock()))
+                self._record(events.Unanswered(shard.key, self.tools.clock()))
                 self.tools.log.warning(
                     "Shard %s: no clear answer to its create (%s); it is looked up.", shard.key, error
                 )
@@ -270,7 +272,7 @@ class Job:
 
     def _accept(self, shard: ShardRecord, batch: Batch) -> None:
         self.seen[batch.id] = batch
-        self._record(entries.Accepted(shard.key, batch.id, self.tools.clock()))
+        self._record(events.Accepted(shard.key, batch.id, self.tools.clock()))
         self.tools.log.info("Shard %s (%s rows) is batch %s.", shard.key, f"{shard.rows:,}", batch.id)
 
     @contextmanager
@@ -295,13 +297,13 @@ class Job:
         at = decisions.file_retry_at if retry.is_about_file else decisions.queue_retry_at
         retry_at = at(shard, now)
         error = str(refused.error)
-        self._record(entries.Refused(shard.key, error, retry_at, retry.is_counted, retry.upload_again))
+        self._record(events.Refused(shard.key, error, retry_at, retry.is_counted, retry.upload_again))
         self.tools.log.warning("Shard %s is sent again in %.0f s: %s", shard.key, retry_at - now, refused.error)
 
     def _give_up(self, shard: ShardRecord, refused: Refused, file_status: str | None) -> NoReturn:
         too_often = refusals.given_up(shard, refused, file_status)
         passes = too_often is not None
-        self._record(entries.Refused(shard.key, str(refused.error), passes=passes, upload_again=passes))
+        self._record(events.Refused(shard.key, str(refused.error), passes=passes, upload_again=passes))
         if too_often is None:
             raise refused.error
         raise too_often from refused.error
@@ -330,7 +332,7 @@ class Job:
             self.tools.sleep(left)
             found = find_batches(self.tools.client, self.ledger, shard)
         if not found:
-            self._record(entries.Absent(shard.key))
+            self._record(events.Absent(shard.key))
             self.tools.log.info("Shard %s: its create made no batch.", shard.key)
             return
         cancel_duplicates(self.tools, found)
@@ -339,7 +341,7 @@ class Job:
     def _stays_unknown(self, key: str, error: UnknownOutcomeError) -> None:
         self.tools.log.warning("%s", error)
         if self.ledger.shard(key).given_up and isinstance(error, NotProvedAbsentError):
-            self._record(entries.Absent(key))
+            self._record(events.Absent(key))
             self.tools.log.warning("Shard %s is sent again, since the task was cleared with a rerun.", key)
         else:
             self.undecided[key] = error
@@ -362,7 +364,7 @@ class Job:
 
     def _note_unclear(self, key: str) -> None:
         if not self.ledger.shard(key).unclear:
-            self._record(entries.Unclear(key))
+            self._record(events.Unclear(key))
 
     def _land_one(self, shard: ShardRecord) -> None:
         landed = collect(self.request, self.tools, self.store, self.ledger, shard)

@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from airflow_provider_batch.exceptions import StorageError
-from airflow_provider_batch.jobs.ledger import ShardRecord
+from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.storage import Location, finished_name
 

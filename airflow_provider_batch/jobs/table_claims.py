@@ -23,12 +23,12 @@ import msgspec
 
 from airflow_provider_batch import __version__
 from airflow_provider_batch.exceptions import ConfigurationError, JobTakenError, StorageError
-from airflow_provider_batch.jobs.ledger import Ledger
-from airflow_provider_batch.jobs.request import IfExists, JobRequest, Tools
-from airflow_provider_batch.jobs.store import LedgerStore
-from airflow_provider_batch.results.manifest import check_destination
-from airflow_provider_batch.results.names import CLAIM, manifest_name
+from airflow_provider_batch.jobs.job_request import IfExists, JobRequest, Tools
+from airflow_provider_batch.jobs.ledger.ledger import Ledger
+from airflow_provider_batch.jobs.ledger.store import LedgerStore
 from airflow_provider_batch.storage import Location
+from airflow_provider_batch.table.file_names import CLAIM, manifest_name
+from airflow_provider_batch.table.manifest import check_destination
 
 #: How often a claim that others change at the same moment is tried again.
 TRIES = 5

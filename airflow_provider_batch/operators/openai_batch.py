@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
-from airflow_provider_batch.hooks import metrics
-from airflow_provider_batch.hooks.airflow_errors import airflow_errors
 from airflow_provider_batch.links.openai_batch import OpenAIBatchLink
-from airflow_provider_batch.operators.rows import given, rows_of, shown
-from airflow_provider_batch.operators.state_path import find_state_path, remember_state_path
 from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger, fitting
+from airflow_provider_batch.utils import metrics
+from airflow_provider_batch.utils.airflow_errors import airflow_errors
+from airflow_provider_batch.utils.state_path import find_state_path, remember_state_path
+from airflow_provider_batch.utils.xcom_rows import given, rows_of, shown
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_batch.jobs.actions import Wait
-    from airflow_provider_batch.jobs.request import IfExists, JobRequest, OnChangedInput, OnEmpty, Raw, Rerun, Tools
+    from airflow_provider_batch.jobs.job_request import IfExists, JobRequest, OnChangedInput, OnEmpty, Raw, Rerun, Tools
     from airflow_provider_batch.jobs.runner import Job
 
 _Number = TypeVar("_Number", int, float)
@@ -236,8 +236,8 @@ class OpenAIBatchOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin or re-attach to this task instance's job, and advance it until it waits or is over."""
-        from airflow_provider_batch.jobs.opening import open_job
-        from airflow_provider_batch.jobs.preparing import check_input
+        from airflow_provider_batch.jobs.opening.attempt import open_job
+        from airflow_provider_batch.jobs.opening.preparing import check_input
 
         with airflow_errors():
             if self.sql is None and self._rows is None:
@@ -260,7 +260,7 @@ class OpenAIBatchOperator(BaseOperator):
         :param job: Where the job's folder is; without it (``dag.test()`` drops it) the task instance's own.
         :param state: URI of the folder of ledgers; without it (tasks that release 0.1 deferred) it is looked for.
         """
-        from airflow_provider_batch.jobs.opening import resume_job
+        from airflow_provider_batch.jobs.opening.attempt import resume_job
 
         with airflow_errors():
             return self._advance(resume_job(self._request(context, state), self._tools(context), job), context)
@@ -269,7 +269,7 @@ class OpenAIBatchOperator(BaseOperator):
         """
         Cancel what runs, if the task instance is really over; in doubt the batches go on and their ids are logged.
         """
-        from airflow_provider_batch.operators.killing import cancel_if_killed
+        from airflow_provider_batch.utils.cancel_on_kill import cancel_if_killed
 
         if self._job is not None and self.cancel_on_kill:
             cancel_if_killed(self._job)
@@ -334,10 +334,10 @@ class OpenAIBatchOperator(BaseOperator):
         )
 
     def _tools(self, context: Context) -> Tools:
-        from airflow_provider_batch.hooks.object_storage import resolve_airflow
         from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
-        from airflow_provider_batch.hooks.task_state import task_state
-        from airflow_provider_batch.jobs.request import Tools
+        from airflow_provider_batch.jobs.job_request import Tools
+        from airflow_provider_batch.utils.object_storage import resolve_airflow
+        from airflow_provider_batch.utils.task_state import task_state
 
         ti = context["ti"]
         return Tools.by_service_time(
@@ -349,10 +349,10 @@ class OpenAIBatchOperator(BaseOperator):
         )
 
     def _request(self, context: Context, state: str | None = None) -> JobRequest:
-        from airflow_provider_batch.hooks.object_storage import resolve_airflow
         from airflow_provider_batch.jobs.identity import Identity
-        from airflow_provider_batch.jobs.request import JobRequest
-        from airflow_provider_batch.requests.formats import InputFormat
+        from airflow_provider_batch.jobs.job_request import JobRequest
+        from airflow_provider_batch.sources.files.formats import InputFormat
+        from airflow_provider_batch.utils.object_storage import resolve_airflow
 
         ti = context["ti"]
         identity = Identity(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index)
@@ -395,15 +395,15 @@ class OpenAIBatchOperator(BaseOperator):
 
     def _source(self) -> Any:
         if self.sql is not None:
-            from airflow_provider_batch.hooks.sql import query
+            from airflow_provider_batch.utils.sql_source import query
 
             return query(self.sql, self.sql_conn_id, self.sql_parameters)
         return self.source if self._rows is None else self._rows
 
     def _spec(self) -> Any:
         from airflow_provider_batch.requests.prepare import RequestSpec
-        from airflow_provider_batch.requests.response_models import ResponseModel
         from airflow_provider_batch.requests.validation import endpoint_of
+        from airflow_provider_batch.structured.response_model import ResponseModel
 
         return RequestSpec(
             endpoint=endpoint_of(self.endpoint),

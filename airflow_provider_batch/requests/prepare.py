@@ -20,22 +20,23 @@ import pyarrow as pa
 
 from airflow_provider_batch import storage
 from airflow_provider_batch.api.endpoints import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS, Endpoint
+from airflow_provider_batch.arrow.values import unstorable_type
 from airflow_provider_batch.exceptions import ConfigurationError, RequestError, SourceError, TemplateError
-from airflow_provider_batch.requests.agreement import check_row_twins, twins_of
-from airflow_provider_batch.requests.batches import BATCH_BYTES, Place, SourceBatch
-from airflow_provider_batch.requests.columns import Columns, columns_hint
-from airflow_provider_batch.requests.data_urls import DataUrls
-from airflow_provider_batch.requests.directives import directive
-from airflow_provider_batch.requests.identifiers import IdentifierCheck
+from airflow_provider_batch.requests.duplicate_ids import IdentifierCheck
 from airflow_provider_batch.requests.ready_lines import MEMBERS, ReadyRenderer
-from airflow_provider_batch.requests.rendering import Rendered, Renderer, TemplateRenderer
-from airflow_provider_batch.requests.response_models import ResponseModel
-from airflow_provider_batch.requests.selection import Selection
-from airflow_provider_batch.requests.shards import STATE, Cut, Shard, ShardWriter, sidecar_schema, size_problem
-from airflow_provider_batch.requests.sources import Source
-from airflow_provider_batch.requests.templates import NullInTextError
-from airflow_provider_batch.requests.values import unstorable_type
+from airflow_provider_batch.requests.shards import Cut, Shard, ShardWriter, size_problem
+from airflow_provider_batch.requests.sidecar import STATE, sidecar_schema
+from airflow_provider_batch.requests.templates.data_urls import DataUrls
+from airflow_provider_batch.requests.templates.rendering import Rendered, Renderer, TemplateRenderer
+from airflow_provider_batch.requests.templates.template import NullInTextError
+from airflow_provider_batch.sources.column_paths import Columns, columns_hint
+from airflow_provider_batch.sources.filters import Selection
+from airflow_provider_batch.sources.row_chunk import BATCH_BYTES, Place, SourceBatch
+from airflow_provider_batch.sources.schema_agreement import check_row_twins, twins_of
+from airflow_provider_batch.sources.source import Source
 from airflow_provider_batch.storage import Resolver
+from airflow_provider_batch.structured.response_format import directive
+from airflow_provider_batch.structured.response_model import ResponseModel
 
 #: Suspected duplicates whose texts are compared before the rest is taken on the word of its hash.
 _COMPARED_PAIRS = 10_000

@@ -15,14 +15,14 @@ import msgspec
 import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.arrow.arrays import string_array
+from airflow_provider_batch.arrow.values import is_number_without_json, to_json
 from airflow_provider_batch.exceptions import RequestError
-from airflow_provider_batch.requests.accepted import accepted, misfit
-from airflow_provider_batch.requests.arrays import string_array
-from airflow_provider_batch.requests.batches import BATCH_ROWS, SourceBatch
-from airflow_provider_batch.requests.lines import Lines
-from airflow_provider_batch.requests.rendering import Rendered, check_identifiers
+from airflow_provider_batch.requests.accepted_values import accepted, misfit
+from airflow_provider_batch.requests.request_lines import Lines
+from airflow_provider_batch.requests.templates.rendering import Rendered, check_identifiers
 from airflow_provider_batch.requests.validation import body_problem, count_inputs
-from airflow_provider_batch.requests.values import is_number_without_json, to_json
+from airflow_provider_batch.sources.row_chunk import BATCH_ROWS, SourceBatch
 
 #: The members of a request line.
 MEMBERS = ("custom_id", "method", "url", "body")

@@ -25,14 +25,12 @@ from typing import Self
 import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS, Endpoint
-from airflow_provider_batch.exceptions import RequestError, StorageError
-from airflow_provider_batch.requests.arrays import int64_array
+from airflow_provider_batch.arrow.arrays import int64_array
+from airflow_provider_batch.exceptions import RequestError
 from airflow_provider_batch.requests.background_writer import BackgroundWriter
-from airflow_provider_batch.requests.lines import Lines
+from airflow_provider_batch.requests.request_lines import Lines
 from airflow_provider_batch.requests.row_checksum import as_text, row_checksum
 
-#: Where a sidecar's schema says its form, and the newest one that this release can read.
-SIDECAR_VERSION_KEY, SIDECAR_VERSION = b"openai_batch_sidecar_version", 1
 #: Rows in one record batch of a sidecar, and the bytes past which it holds fewer.
 SIDECAR_ROWS, SIDECAR_BYTES = 2_048, 8 << 20
 #: Shards of different models that are open at a time; past it the one with the most rows is finished early.
@@ -41,18 +39,6 @@ _UNLIMITED = 1 << 62
 #: Bytes of a request line for one input token, roughly. English prose has 4.0 to 4.6, and the API does not count the
 #: JSON around it; Chinese, Japanese and Korean have 2 to 3, so such text is under-estimated.
 BYTES_PER_TOKEN = 4
-
-#: What a row's last round ended as; all null and 0 attempts before the first.
-STATE = pa.struct(
-    [
-        ("attempts", pa.int16()),
-        ("status", pa.string()),
-        ("status_code", pa.int16()),
-        ("error_code", pa.string()),
-        ("error_message", pa.string()),
-        ("batch_id", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True, order=True)
@@ -105,41 +91,6 @@ class Cut:
     key: ShardKey
     model: str | None
     rows: int
-
-
-def sidecar_schema(carried: pa.Schema) -> pa.Schema:
-    """Return the columns of a sidecar: no ``carried`` where nothing is, as not every reader knows an empty struct."""
-    fields = [
-        pa.field("row_number", pa.int64()),
-        pa.field("custom_id", pa.string()),
-        pa.field("state", STATE),
-    ]
-    if len(carried):
-        fields.append(pa.field("carried", pa.struct(list(carried))))
-    return pa.schema(fields)
-
-
-def check_sidecar(path: Path, schema: pa.Schema) -> None:
-    """
-    Raise StorageError where a newer release wrote a sidecar.
-
-    Form 1 says nothing of its version: jobs in flight know the bytes of their sidecars by hash.
-    """
-    form = int((schema.metadata or {}).get(SIDECAR_VERSION_KEY, b"1"))
-    if form > SIDECAR_VERSION:
-        raise StorageError(
-            f"{path}: this sidecar has form {form}, and this release of airflow-provider-batch knows no form after "
-            f"{SIDECAR_VERSION}: a newer release wrote it. Install that release here too; nothing was changed."
-        )
-
-
-def read_sidecar(path: Path) -> Iterator[pa.RecordBatch]:
-    """Give a sidecar's record batches in order, one at a time in memory."""
-    with pa.OSFile(str(path), "rb") as file:
-        reader = pa.ipc.open_file(file)
-        check_sidecar(path, reader.schema)
-        for index in range(reader.num_record_batches):
-            yield reader.get_batch(index)
 
 
 def request_lines(path: Path) -> Iterator[tuple[int, bytes]]:

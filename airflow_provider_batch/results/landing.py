@@ -25,17 +25,17 @@ import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
-from airflow_provider_batch.requests.arrays import mask
-from airflow_provider_batch.requests.shards import STATE
-from airflow_provider_batch.results.columns import Same, column, distinct
-from airflow_provider_batch.results.index import LineIndex
+from airflow_provider_batch.arrow.arrays import mask
+from airflow_provider_batch.arrow.builders import Same, column, distinct
+from airflow_provider_batch.requests.sidecar import POSITION, STATE, RetryWriter, Sidecar
+from airflow_provider_batch.results.chunk_reader import PieceReader
+from airflow_provider_batch.results.line_reader import ANSWERED, OWN_FAILURE, Columns, LineReader, absent
+from airflow_provider_batch.results.lines.line_index import LineIndex
 from airflow_provider_batch.results.matching import Matching
 from airflow_provider_batch.results.media import MediaFiles
-from airflow_provider_batch.results.parts import PartWriter
-from airflow_provider_batch.results.pieces import PieceReader
-from airflow_provider_batch.results.provenance import Origin, footer
-from airflow_provider_batch.results.rows import ANSWERED, OWN_FAILURE, Columns, LineReader, absent
-from airflow_provider_batch.results.schema import (
+from airflow_provider_batch.table.part_footer import Origin, footer
+from airflow_provider_batch.table.part_writer import PartWriter
+from airflow_provider_batch.table.schema import (
     COST_COLUMN,
     INT16,
     INT64,
@@ -44,7 +44,6 @@ from airflow_provider_batch.results.schema import (
     TableSpec,
     result_schema,
 )
-from airflow_provider_batch.results.sidecar import POSITION, RetryWriter, Sidecar
 
 _UNKNOWN_ORIGIN = Origin()
 _NOTHING_MATCHED = Matching()

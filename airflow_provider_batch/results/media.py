@@ -23,11 +23,11 @@ import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import ApiError
-from airflow_provider_batch.local_disk import scratch
-from airflow_provider_batch.results.answers import FAILED
-from airflow_provider_batch.results.rows import Row
-from airflow_provider_batch.results.schema import ENDPOINT_COLUMNS
+from airflow_provider_batch.results.extractors import FAILED
+from airflow_provider_batch.results.line_reader import Row
 from airflow_provider_batch.storage import Location
+from airflow_provider_batch.storage.local_disk import scratch
+from airflow_provider_batch.table.schema import ENDPOINT_COLUMNS
 
 #: Streams a video's content to a local path.
 FetchVideo = Callable[[str, Path], object]

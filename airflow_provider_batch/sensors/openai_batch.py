@@ -21,14 +21,14 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import ApiUnavailableError, JobFailedError
-from airflow_provider_batch.hooks.airflow_errors import airflow_errors
-from airflow_provider_batch.hooks.batch_ids import batch_ids_of
-from airflow_provider_batch.hooks.object_storage import resolve_airflow
 from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
-from airflow_provider_batch.jobs.observing import look_at
-from airflow_provider_batch.jobs.waiting import progress_line
 from airflow_provider_batch.links.openai_batch import BATCH_IDS_KEY, OpenAIBatchLink
+from airflow_provider_batch.polling.blocking_reader import look_at
+from airflow_provider_batch.polling.wait_policy import progress_line
 from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger, fitting
+from airflow_provider_batch.utils.airflow_errors import airflow_errors
+from airflow_provider_batch.utils.batch_ids import batch_ids_of
+from airflow_provider_batch.utils.object_storage import resolve_airflow
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg

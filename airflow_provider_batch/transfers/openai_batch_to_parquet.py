@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_batch.hooks.airflow_errors import airflow_errors
 from airflow_provider_batch.links.openai_batch import OpenAIBatchLink
+from airflow_provider_batch.utils.airflow_errors import airflow_errors
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
 
-    from airflow_provider_batch.jobs.request import IfExists, Raw
+    from airflow_provider_batch.jobs.job_request import IfExists, Raw
 
 
 class OpenAIBatchToParquetOperator(BaseOperator):
@@ -70,12 +70,12 @@ class OpenAIBatchToParquetOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Land the batches and return a summary."""
-        from airflow_provider_batch.hooks.batch_ids import batch_ids_of
-        from airflow_provider_batch.hooks.object_storage import resolve_airflow
         from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
-        from airflow_provider_batch.jobs.loading import LoadRequest, load_batches
-        from airflow_provider_batch.jobs.request import Tools
-        from airflow_provider_batch.requests.response_models import ResponseModel
+        from airflow_provider_batch.jobs.job_request import Tools
+        from airflow_provider_batch.loader.load import LoadRequest, load_batches
+        from airflow_provider_batch.structured.response_model import ResponseModel
+        from airflow_provider_batch.utils.batch_ids import batch_ids_of
+        from airflow_provider_batch.utils.object_storage import resolve_airflow
 
         with airflow_errors():
             batch_ids = batch_ids_of(self.batch_id, resolve_airflow)
@@ -94,8 +94,8 @@ class OpenAIBatchToParquetOperator(BaseOperator):
             return load_batches(request, tools)
 
     def _state_path(self) -> str:
-        from airflow_provider_batch.hooks.batch_ids import ledger_of
-        from airflow_provider_batch.hooks.object_storage import resolve_airflow
+        from airflow_provider_batch.utils.batch_ids import ledger_of
+        from airflow_provider_batch.utils.object_storage import resolve_airflow
 
         if self.state_path:
             return self.state_path

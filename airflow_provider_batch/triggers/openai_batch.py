@@ -24,13 +24,13 @@ from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_batch.exceptions import ConfigurationError
-from airflow_provider_batch.hooks.task_state import FINISHED, task_state
-from airflow_provider_batch.jobs.clock import ForwardClock
-from airflow_provider_batch.jobs.roster import Gone, Seen, Snapshot, Trouble
-from airflow_provider_batch.jobs.waiting import Wake, Watch
-from airflow_provider_batch.triggers.lookout import Lookout
-from airflow_provider_batch.triggers.reporting import Report
-from airflow_provider_batch.triggers.watcher import Waiting, shared, watch
+from airflow_provider_batch.jobs.service_clock import ForwardClock
+from airflow_provider_batch.polling.schedule import Gone, Seen, Snapshot, Trouble
+from airflow_provider_batch.polling.wait_policy import Wake, Watch
+from airflow_provider_batch.triggers.connection_poller import Lookout
+from airflow_provider_batch.triggers.shared_poller import Waiting, shared, watch
+from airflow_provider_batch.triggers.task_log import Report
+from airflow_provider_batch.utils.task_state import FINISHED, task_state
 
 #: Seconds before the first look. A task that is woken while its worker still reports the deferral can be marked
 #: failed by Airflow 3.3 (apache/airflow#72716); no real batch ends sooner.
@@ -312,9 +312,9 @@ class OpenAIBatchTrigger(BaseEventTrigger):
 
 def _watched(folder: str) -> Sequence[str]:
     """Return the ids that a job's ledger says to wait for; blocks."""
-    from airflow_provider_batch.hooks.object_storage import resolve_airflow
     from airflow_provider_batch.jobs.decisions import watched
-    from airflow_provider_batch.jobs.store import LedgerStore
+    from airflow_provider_batch.jobs.ledger.store import LedgerStore
+    from airflow_provider_batch.utils.object_storage import resolve_airflow
 
     ledger = LedgerStore(resolve_airflow(folder)).load()
     return () if ledger is None else watched(ledger)

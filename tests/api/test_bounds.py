@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_batch.api import bounds, client, guard
+from airflow_provider_batch.api import bounds, client
 from airflow_provider_batch.api.async_client import AsyncBatchClient
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.errors import retry_after_of
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.outcomes import Unknown
 from airflow_provider_batch.api.settings import ClientSettings
+from airflow_provider_batch.api.transport import guard
 from airflow_provider_batch.exceptions import ApiError, ApiRefusedError, ApiUnavailableError
 from tests.api.stub import Reply, Request, StubApi, batch, error, running_stub
 

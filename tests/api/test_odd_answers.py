@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_batch.api.answers import Page
 from airflow_provider_batch.api.async_client import AsyncBatchClient
 from airflow_provider_batch.api.client import BatchClient
+from airflow_provider_batch.api.lenient_json import decode
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.outcomes import Accepted, Refused, Unknown
-from airflow_provider_batch.api.reading import decode
+from airflow_provider_batch.api.response_reader import Page
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import ApiError
 from tests.api.stub import Reply, StubApi, running_stub

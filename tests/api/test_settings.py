@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_batch.api.settings import ClientSettings, WorkloadIdentity
-from airflow_provider_batch.api.transport import client_arguments, ssl_context
+from airflow_provider_batch.api.transport.http_client import client_arguments, ssl_context
 from airflow_provider_batch.exceptions import ConfigurationError
 from tests.conftest import SECRET
 

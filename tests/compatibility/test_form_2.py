@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_batch import storage
-from airflow_provider_batch.jobs import segments, store
-from airflow_provider_batch.jobs.entries import Accepted, Leased, Trimmed
-from airflow_provider_batch.jobs.ledger import Ledger
-from airflow_provider_batch.jobs.store import LedgerStore
+from airflow_provider_batch.jobs.ledger import segments, store
+from airflow_provider_batch.jobs.ledger.events import Accepted, Leased, Trimmed
+from airflow_provider_batch.jobs.ledger.ledger import Ledger
+from airflow_provider_batch.jobs.ledger.store import LedgerStore
 
 LEFT = Path(__file__).parent / "form_2" / "job"
 OPEN = "r01-s00015"

@@ -22,15 +22,14 @@ from airflow_provider_batch import storage
 from airflow_provider_batch.api.outcomes import Accepted
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import ConfigurationError, StorageError
-from airflow_provider_batch.jobs import ledger_files
 from airflow_provider_batch.jobs.identity import digest
-from airflow_provider_batch.jobs.ledger_files import encode_ledger
-from airflow_provider_batch.jobs.opening import open_job
-from airflow_provider_batch.jobs.request import JobRequest, Tools
-from airflow_provider_batch.jobs.store import LedgerStore, job_folder
-from airflow_provider_batch.requests.shards import SIDECAR_VERSION_KEY, check_sidecar, read_sidecar
-from airflow_provider_batch.results.manifest import VERSION, read_manifest
-from airflow_provider_batch.results.sidecar import Sidecar
+from airflow_provider_batch.jobs.job_request import JobRequest, Tools
+from airflow_provider_batch.jobs.ledger import files
+from airflow_provider_batch.jobs.ledger.files import encode_ledger
+from airflow_provider_batch.jobs.ledger.store import LedgerStore, job_folder
+from airflow_provider_batch.jobs.opening.attempt import open_job
+from airflow_provider_batch.requests.sidecar import SIDECAR_VERSION_KEY, Sidecar, check_sidecar, read_sidecar
+from airflow_provider_batch.table.manifest import VERSION, read_manifest
 from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger
 from tests.jobs.support import a_request, check_table, run, some_rows, tools_for
 
@@ -120,7 +119,7 @@ class TestAJobOfRelease01:
         left = left_by_0_1("finished", tmp_path, tools)
         assert "version" not in json.loads(left.read_text())
         open_job(a_request(tmp_path, ROWS), tools)
-        assert json.loads(left.read_text())["version"] == ledger_files.VERSION
+        assert json.loads(left.read_text())["version"] == files.VERSION
 
     def test_has_sidecars_that_are_read(self) -> None:
         for path in LEFT.rglob("*.arrow"):
@@ -160,13 +159,13 @@ class TestWhatALaterReleaseWrote:
             self.refused(request_, tools, _written(changed, text), "newer release .* may have|If a newer release")
             return
         document = changed.read_text() if pattern.startswith("ledger") else first
-        newer = json.dumps({**json.loads(document), "version": ledger_files.VERSION + 1})
+        newer = json.dumps({**json.loads(document), "version": files.VERSION + 1})
         text = newer if pattern.startswith("ledger") else f"{newer}\n{rest}"
         self.refused(
             request_,
             tools,
             _written(changed, text),
-            f"has form {ledger_files.VERSION + 1}, .* a newer release wrote it",
+            f"has form {files.VERSION + 1}, .* a newer release wrote it",
         )
 
     def test_in_an_old_ledgers_form_is_refused(self, emulator: Emulator, tmp_path: Path) -> None:
@@ -212,13 +211,13 @@ def test_each_file_of_a_ledger_says_its_version(emulator: Emulator, tmp_path: Pa
     request = a_request(tmp_path, ROWS)
     run(request, tools_for(emulator))
     folder = job_folder(request.state, request.identity)
-    for name in filter(ledger_files.is_ledger_file, folder.list()):
+    for name in filter(files.is_ledger_file, folder.list()):
         data = (folder / name).read_or_none()
         assert data is not None
-        assert b'"version":%d' % ledger_files.VERSION in data.replace(b": ", b":"), name
+        assert b'"version":%d' % files.VERSION in data.replace(b": ", b":"), name
     ledger = LedgerStore(folder).load()
     assert ledger is not None
-    assert ledger_files.decode_ledger(encode_ledger(ledger), folder) == ledger
+    assert files.decode_ledger(encode_ledger(ledger), folder) == ledger
 
 
 def _written(path: Path, text: str) -> Path:

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 
-from airflow_provider_batch.hooks import metrics
+from airflow_provider_batch.utils import metrics
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_batch.emulator import result_lines, tokens
-from airflow_provider_batch.emulator.answers import answer
+from airflow_provider_batch.emulator.answers import answer, tokens
 from airflow_provider_batch.emulator.answers.embeddings import vector
 from airflow_provider_batch.emulator.answers.schemas import value_for
+from airflow_provider_batch.emulator.batches import result_lines
 from airflow_provider_batch.emulator.errors import CallError
 from tests.emulator.support import CHAT, EMBEDDINGS, RESPONSES, chat_body
 

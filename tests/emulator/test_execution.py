@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_batch.emulator.engine import Engine
-from airflow_provider_batch.emulator.execution import Execution
+from airflow_provider_batch.emulator.batches.engine import Engine
+from airflow_provider_batch.emulator.batches.execution import Execution
+from airflow_provider_batch.emulator.batches.store import Store
+from airflow_provider_batch.emulator.batches.validation import LineIndex, validate_file
 from airflow_provider_batch.emulator.faults import FaultRule
 from airflow_provider_batch.emulator.records import BatchRecord
 from airflow_provider_batch.emulator.settings import Settings
-from airflow_provider_batch.emulator.store import Store
-from airflow_provider_batch.emulator.validation import LineIndex, validate_file
 from tests.emulator.support import CHAT, as_file, chat_lines
 
 LINES = 2_000

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_batch.emulator import lifecycle
-from airflow_provider_batch.emulator.lifecycle import Move, Run, Validate, Wait, WriteRest, due
+from airflow_provider_batch.emulator.batches import lifecycle
+from airflow_provider_batch.emulator.batches.lifecycle import Move, Run, Validate, Wait, WriteRest, due
 from airflow_provider_batch.emulator.records import ENDED, BatchRecord
 from airflow_provider_batch.emulator.settings import Progress, Settings
 

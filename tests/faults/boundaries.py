@@ -21,10 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_batch import storage_moves
 from airflow_provider_batch.api.client import BatchClient
-from airflow_provider_batch.jobs.ledger_files import is_ledger_file
-from airflow_provider_batch.storage import Location
+from airflow_provider_batch.jobs.ledger.files import is_ledger_file
+from airflow_provider_batch.storage import Location, moves
 from tests.faults.reader import TableReader
 
 API_CALLS = (
@@ -145,7 +144,7 @@ def _watch_writes(boundaries: Boundaries) -> None:
 
     Location.writing = counted_writing  # type: ignore[method-assign]
     Location._publish = counted_publish  # type: ignore[method-assign]
-    move, replace = storage_moves.move_file, Location.write_if
+    move, replace = moves.move_file, Location.write_if
 
     def counted_move(source: Location, to: Location) -> None:
         boundaries.passed(f"move {shown(to.name)}: before")
@@ -157,7 +156,7 @@ def _watch_writes(boundaries: Boundaries) -> None:
             boundaries.passed(f"replace {shown(self.name)}: before")
         return replace(self, *args, **options)
 
-    storage_moves.move_file = counted_move
+    moves.move_file = counted_move
     Location.write_if = counted_replace  # type: ignore[method-assign]
     for name in ("delete", "remove_folder"):
         setattr(Location, name, _removing(getattr(Location, name), boundaries))

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_batch.jobs.ledger_files import is_ledger_file
+from airflow_provider_batch.jobs.ledger.files import is_ledger_file
 from tests.faults.scenarios import NEIGHBOUR, Scenario
 
 STRAY_STATE = "the state folder holds"

@@ -22,13 +22,14 @@ from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import OpenAIBatchError
-from airflow_provider_batch.jobs import decisions, segments, store
+from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs.decisions import Limits
 from airflow_provider_batch.jobs.identity import Identity
-from airflow_provider_batch.jobs.opening import open_job, resume_job
-from airflow_provider_batch.jobs.request import JobRequest, Tools
+from airflow_provider_batch.jobs.job_request import JobRequest, Tools
+from airflow_provider_batch.jobs.ledger import segments, store
+from airflow_provider_batch.jobs.opening.attempt import open_job, resume_job
 from airflow_provider_batch.requests.prepare import RequestSpec
-from airflow_provider_batch.requests.queries import Query
+from airflow_provider_batch.sources.query import Query
 from tests.faults.boundaries import Boundaries, install
 from tests.faults.processes import PATIENCE, Child
 from tests.faults.scenarios import IDENTITY, Phase, Scenario

@@ -24,8 +24,8 @@ def warm_up() -> None:
     """Import all that a driven process needs, so that it starts quickly; nothing here starts a thread."""
     for name in ("duckdb", "openai.resources.batches", "openai.resources.files", "pyarrow.parquet"):
         importlib.import_module(name)
-    from airflow_provider_batch.api.transport import ssl_context
-    from airflow_provider_batch.economics.prices import price_list
+    from airflow_provider_batch.api.transport.http_client import ssl_context
+    from airflow_provider_batch.pricing.prices import price_list
 
     ssl_context()
     price_list("gpt-4o-mini-2024-07-18", "/v1/chat/completions")

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.jobs.identity import Identity
-from airflow_provider_batch.jobs.lookup import INTENT_KEY
-from airflow_provider_batch.requests.response_models import ResponseModel
+from airflow_provider_batch.jobs.submission.lookup import INTENT_KEY
+from airflow_provider_batch.structured.response_model import ResponseModel
 
 #: Whose job it is.
 IDENTITY = Identity("dag", "task", "run")

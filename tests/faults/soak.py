@@ -23,14 +23,14 @@ from airflow_provider_batch import storage
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.settings import ClientSettings
+from airflow_provider_batch.emulator.answers.tokens import of_request
 from airflow_provider_batch.emulator.testing import Emulator, running_emulator
-from airflow_provider_batch.emulator.tokens import of_request
 from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs.decisions import Limits
 from airflow_provider_batch.jobs.identity import Identity
-from airflow_provider_batch.jobs.opening import open_job
-from airflow_provider_batch.jobs.request import JobRequest, Tools
-from airflow_provider_batch.jobs.store import LedgerStore
+from airflow_provider_batch.jobs.job_request import JobRequest, Tools
+from airflow_provider_batch.jobs.ledger.store import LedgerStore
+from airflow_provider_batch.jobs.opening.attempt import open_job
 from airflow_provider_batch.requests.prepare import RequestSpec
 from tests.faults.processes import Child, in_a_process, warm_up
 

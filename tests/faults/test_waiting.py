@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_batch.jobs import roster
-from airflow_provider_batch.triggers import lookout, openai_batch
+from airflow_provider_batch.polling import schedule
+from airflow_provider_batch.triggers import connection_poller, openai_batch
 from tests.faults import waiting
 
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roster, "LONGEST_DELAY", roster.LONGEST_DELAY)
-    monkeypatch.setattr(lookout, "LOOK_TIMEOUT", lookout.LOOK_TIMEOUT)
+    monkeypatch.setattr(schedule, "LONGEST_DELAY", schedule.LONGEST_DELAY)
+    monkeypatch.setattr(connection_poller, "LOOK_TIMEOUT", connection_poller.LOOK_TIMEOUT)
     monkeypatch.setattr(openai_batch, "task_state", openai_batch.task_state)
     monkeypatch.setattr(openai_batch.OpenAIBatchTrigger, "log", None)
     monkeypatch.setenv("AIRFLOW_CONN_OPENAI_DEFAULT", "")

@@ -211,7 +211,7 @@ class Course:
             self.wrong.append("the log does not say what was wrong")
 
     async def _end(self, before: set[asyncio.Task[Any]]) -> None:
-        from airflow_provider_batch.triggers.watcher import shared
+        from airflow_provider_batch.triggers.shared_poller import shared
 
         for held in list(self.held):
             if not held.task.done():
@@ -317,10 +317,10 @@ async def server_moved(course: Course) -> None:
 
 
 def _set_clock(offset: float) -> None:
-    from airflow_provider_batch.triggers import openai_batch, watcher
+    from airflow_provider_batch.triggers import openai_batch, shared_poller
 
     clock = SimpleNamespace(time=lambda: time.time() + offset, monotonic=time.monotonic)
-    openai_batch.time = watcher.time = clock  # type: ignore[assignment, attr-defined]
+    openai_batch.time = shared_poller.time = clock  # type: ignore[assignment, attr-defined]
 
 
 def _connect(base_url: str, key: str) -> None:
@@ -417,10 +417,10 @@ class _Lines(logging.Handler):
 
 def hurry() -> None:
     """Shorten what takes minutes in earnest."""
-    from airflow_provider_batch.jobs import roster
-    from airflow_provider_batch.triggers import lookout, openai_batch
+    from airflow_provider_batch.polling import schedule
+    from airflow_provider_batch.triggers import connection_poller, openai_batch
 
-    roster.LONGEST_DELAY, lookout.LOOK_TIMEOUT = LONGEST_DELAY, LOOK_TIMEOUT
+    schedule.LONGEST_DELAY, connection_poller.LOOK_TIMEOUT = LONGEST_DELAY, LOOK_TIMEOUT
     openai_batch.task_state = lambda **_: "deferred"
     logging.getLogger("waiting").setLevel(logging.INFO)
     logging.getLogger("waiting").propagate = False

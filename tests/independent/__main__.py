@@ -29,7 +29,7 @@ from pathlib import Path
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import JobFailedError
-from airflow_provider_batch.jobs.request import Tools
+from airflow_provider_batch.jobs.job_request import Tools
 from demo.airflow_processes import free_port
 from tests.jobs.support import LIMITS, a_request, check_table, run, some_rows, statuses
 

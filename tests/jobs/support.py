@@ -17,8 +17,8 @@ from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.jobs.decisions import Limits
 from airflow_provider_batch.jobs.identity import Identity
-from airflow_provider_batch.jobs.opening import open_job
-from airflow_provider_batch.jobs.request import JobRequest, Tools
+from airflow_provider_batch.jobs.job_request import JobRequest, Tools
+from airflow_provider_batch.jobs.opening.attempt import open_job
 from airflow_provider_batch.jobs.runner import Job
 from airflow_provider_batch.requests.prepare import RequestSpec
 

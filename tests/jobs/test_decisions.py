@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from airflow_provider_batch.api.objects import Batch, FileError
 from airflow_provider_batch.jobs import actions as a
 from airflow_provider_batch.jobs import decisions as d
-from airflow_provider_batch.jobs import entries
 from airflow_provider_batch.jobs.identity import Fingerprint, Identity
-from airflow_provider_batch.jobs.ledger import Closing, Ending, Landing, Lease, Ledger, ShardRecord
-from airflow_provider_batch.jobs.transitions import IllegalEntryError, apply
+from airflow_provider_batch.jobs.ledger import events
+from airflow_provider_batch.jobs.ledger.ledger import Closing, Lease, Ledger
+from airflow_provider_batch.jobs.ledger.shard_record import Ending, Landing, ShardRecord
+from airflow_provider_batch.jobs.ledger.transitions import IllegalEntryError, apply
 from airflow_provider_batch.results.landing import RowOutcome
 
 NOW = 1_000_000.0
@@ -48,7 +49,7 @@ def a_ledger(*shards: ShardRecord, **changes: object) -> Ledger:
     return msgspec.structs.replace(ledger, **changes)
 
 
-def after(ledger: Ledger, *recorded: entries.Entry) -> Ledger:
+def after(ledger: Ledger, *recorded: events.Entry) -> Ledger:
     for entry in recorded:
         ledger = apply(ledger, entry)
     return ledger
@@ -56,7 +57,7 @@ def after(ledger: Ledger, *recorded: entries.Entry) -> Ledger:
 
 def submitted(ledger: Ledger, key: str, batch_id: str, at: float = NOW) -> Ledger:
     return after(
-        ledger, entries.Uploaded(key, f"file-{key}"), entries.Intended(key, at), entries.Accepted(key, batch_id, at)
+        ledger, events.Uploaded(key, f"file-{key}"), events.Intended(key, at), events.Accepted(key, batch_id, at)
     )
 
 
@@ -72,15 +73,15 @@ class TestAnUnknownOutcome:
     """Invariant 2: a lookup comes first; nothing is submitted again before it."""
 
     def test_is_looked_up_before_anything_else_is_done(self) -> None:
-        ledger = after(a_ledger(a_shard(1), a_shard(2)), entries.Intended(K1, NOW))
+        ledger = after(a_ledger(a_shard(1), a_shard(2)), events.Intended(K1, NOW))
         assert d.next_action(ledger, {}, LIMITS, NOW + 60) == a.Resolve(K1)
 
     def test_waits_for_the_quiet_period_and_then_has_a_waker(self) -> None:
-        ledger = after(a_ledger(a_shard(1)), entries.Intended(K1, NOW))
+        ledger = after(a_ledger(a_shard(1)), events.Intended(K1, NOW))
         assert d.next_action(ledger, {}, LIMITS, NOW + 1) == a.Wait(until=NOW + 60)
 
     def test_that_stays_unknown_holds_up_no_other_shard(self) -> None:
-        ledger = after(a_ledger(a_shard(1), a_shard(2)), entries.Intended(K1, NOW))
+        ledger = after(a_ledger(a_shard(1), a_shard(2)), events.Intended(K1, NOW))
         unknown = frozenset({K1})
         assert d.next_action(ledger, {}, LIMITS, NOW + 61, unknown) == a.Submit(K2)
         ledger = submitted(ledger, K2, "b2")
@@ -90,12 +91,12 @@ class TestAnUnknownOutcome:
         assert d.next_action(ledger, {"b2": batch}, LIMITS, NOW + 61, unknown) == a.RecordEnd(K2, batch)
 
     def test_is_never_submitted_again_while_it_is_unknown(self) -> None:
-        ledger = after(a_ledger(a_shard(1)), entries.Intended(K1, NOW))
+        ledger = after(a_ledger(a_shard(1)), events.Intended(K1, NOW))
         with pytest.raises(IllegalEntryError):
-            apply(ledger, entries.Intended(K1, NOW + 1))
+            apply(ledger, events.Intended(K1, NOW + 1))
 
     def test_that_made_nothing_may_be_submitted(self) -> None:
-        ledger = after(a_ledger(a_shard(1)), entries.Intended(K1, NOW), entries.Absent(K1))
+        ledger = after(a_ledger(a_shard(1)), events.Intended(K1, NOW), events.Absent(K1))
         assert d.next_action(ledger, {}, LIMITS, NOW + 61) == a.Submit(K1)
 
 
@@ -106,7 +107,7 @@ class TestABatchThatEnded:
         late = NOW + LIMITS.timeout + 1
         batch = a_batch("b1")
         assert d.next_action(ledger, {"b1": batch}, LIMITS, late) == a.RecordEnd(K1, batch)
-        ended = after(ledger, entries.Ended(K1, Ending("completed", "file-out")))
+        ended = after(ledger, events.Ended(K1, Ending("completed", "file-out")))
         assert d.next_action(ended, {}, LIMITS, late) == a.Land(K1)
 
     def test_with_counts_and_no_file_is_not_an_answer(self) -> None:
@@ -114,23 +115,23 @@ class TestABatchThatEnded:
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
         seen = {"b1": a_batch("b1", output_file_id=None)}
         assert d.next_action(ledger, seen, LIMITS, NOW) == a.NoteLate(K1)
-        noted = after(ledger, entries.Late(K1, NOW))
+        noted = after(ledger, events.Late(K1, NOW))
         assert d.next_action(noted, seen, LIMITS, NOW + 1) == a.Wait(until=NOW + 1 + d.FILES_PAUSE)
         assert d.next_action(noted, seen, LIMITS, NOW + d.FILES_PATIENCE) == a.GiveUpOnFiles(K1)
 
     def test_and_is_lost_fails_the_task_only_after_the_answers_of_the_others_are_landed(self) -> None:
         """Invariant 4: one batch without its files does not keep the other nineteen from the table."""
         ledger = submitted(submitted(a_ledger(a_shard(1), a_shard(2)), K1, "b1"), K2, "b2")
-        noted = after(ledger, entries.Late(K1, NOW))
+        noted = after(ledger, events.Late(K1, NOW))
         lost = a_batch("b1", output_file_id=None)
         much_later = NOW + d.FILES_PATIENCE + 1
         wait = d.next_action(noted, {"b1": lost}, LIMITS, much_later)
         assert wait == a.Wait(until=NOW + LIMITS.timeout, batch_ids=("b2",))
         seen = {"b1": lost, "b2": a_batch("b2")}
         assert d.next_action(noted, seen, LIMITS, much_later) == a.RecordEnd(K2, seen["b2"])
-        ended = after(noted, entries.Ended(K2, Ending("completed", "f")))
+        ended = after(noted, events.Ended(K2, Ending("completed", "f")))
         assert d.next_action(ended, seen, LIMITS, much_later) == a.Land(K2)
-        landed = after(ended, entries.Landed(K2, Landing(rows=10, statuses={"succeeded": 10})))
+        landed = after(ended, events.Landed(K2, Landing(rows=10, statuses={"succeeded": 10})))
         assert d.next_action(landed, seen, LIMITS, much_later) == a.GiveUpOnFiles(K1)
 
     @pytest.mark.parametrize("status", ["expired", "cancelled"])
@@ -139,7 +140,7 @@ class TestABatchThatEnded:
         ledger = submitted(a_ledger(a_shard(1), cancel_asked_at=NOW), K1, "b1")
         batch = a_batch("b1", status, output_file_id=None, completed=4)
         assert d.next_action(ledger, {"b1": batch}, LIMITS, NOW) == a.NoteLate(K1)
-        noted = after(ledger, entries.Late(K1, NOW))
+        noted = after(ledger, events.Late(K1, NOW))
         assert isinstance(d.next_action(noted, {"b1": batch}, LIMITS, NOW + 1), a.Wait)
         there = dataclasses.replace(batch, output_file_id="f")
         assert d.next_action(noted, {"b1": there}, LIMITS, NOW + 1) == a.RecordEnd(K1, there)
@@ -171,15 +172,15 @@ class TestARefusedFile:
         action = d.next_action(ledger, {"b1": a_batch("b1", "failed", errors=(error,))}, LIMITS, NOW)
         assert isinstance(action, a.Requeue)
         assert 60 <= action.retry_at - NOW <= 900
-        queued = after(ledger, entries.Requeued(K1, "full", action.retry_at))
+        queued = after(ledger, events.Requeued(K1, "full", action.retry_at))
         assert queued.shard(K1).file_id is not None
         assert d.next_action(queued, {}, LIMITS, NOW) == a.Wait(until=action.retry_at)
         assert d.next_action(queued, {}, LIMITS, action.retry_at) == a.Submit(K1)
 
     def test_waiting_for_room_goes_at_once_when_an_own_batch_of_its_model_ends(self) -> None:
         ledger = submitted(submitted(a_ledger(a_shard(1), a_shard(2)), K1, "b1"), K2, "b2")
-        ledger = after(ledger, entries.Requeued(K2, "full", NOW + 900), entries.Ended(K1, Ending("completed", "f")))
-        ledger = after(ledger, entries.Landed(K1, Landing(rows=10, statuses={"succeeded": 10})))
+        ledger = after(ledger, events.Requeued(K2, "full", NOW + 900), events.Ended(K1, Ending("completed", "f")))
+        ledger = after(ledger, events.Landed(K1, Landing(rows=10, statuses={"succeeded": 10})))
         assert d.next_action(ledger, {}, LIMITS, NOW + 1) == a.Submit(K2)
 
     def test_lets_in_one_shard_for_each_batch_that_ended_even_when_all_is_seen_at_once(self) -> None:
@@ -195,27 +196,27 @@ class TestARefusedFile:
         while not isinstance(action := d.next_action(ledger, seen, LIMITS, NOW), a.Wait):
             match action:
                 case a.Requeue(shard=key, error=text, retry_at=retry_at):
-                    ledger = after(ledger, entries.Requeued(key, text, retry_at))
+                    ledger = after(ledger, events.Requeued(key, text, retry_at))
                 case a.RecordEnd(shard=key):
-                    ledger = after(ledger, entries.Ended(key, Ending("completed", "f")))
+                    ledger = after(ledger, events.Ended(key, Ending("completed", "f")))
                 case a.Land(shard=key):
-                    ledger = after(ledger, entries.Landed(key, Landing(rows=10, statuses={"succeeded": 10})))
+                    ledger = after(ledger, events.Landed(key, Landing(rows=10, statuses={"succeeded": 10})))
                 case a.Submit(shard=key):
                     tried.append(key)
-                    ledger = after(ledger, entries.Intended(key, NOW), entries.Accepted(key, f"again-{key}", NOW))
+                    ledger = after(ledger, events.Intended(key, NOW), events.Accepted(key, f"again-{key}", NOW))
         assert tried == ["r01-s00003", "r01-s00004"]
 
     def test_holds_back_its_own_model_only(self) -> None:
         ledger = submitted(a_ledger(a_shard(1), a_shard(2), a_shard(3, model="other")), K1, "b1")
-        ledger = after(ledger, entries.Requeued(K1, "full", NOW + 900))
+        ledger = after(ledger, events.Requeued(K1, "full", NOW + 900))
         assert d.next_action(ledger, {}, LIMITS, NOW) == a.Submit("r01-s00003")
 
     def test_at_every_create_does_not_hold_the_job_for_ever(self) -> None:
         """The job's time begins with the first create, whatever its answer: others may fill the queue for days."""
-        ledger = after(a_ledger(a_shard(1)), entries.Intended(K1, NOW), entries.Refused(K1, "full", NOW + 900))
+        ledger = after(a_ledger(a_shard(1)), events.Intended(K1, NOW), events.Refused(K1, "full", NOW + 900))
         action = d.next_action(ledger, {}, LIMITS, NOW + LIMITS.timeout)
         assert isinstance(action, a.Close)
-        assert d.next_action(after(ledger, entries.Closed(action.closing)), {}, LIMITS, action.closing.at) == a.Land(K1)
+        assert d.next_action(after(ledger, events.Closed(action.closing)), {}, LIMITS, action.closing.at) == a.Land(K1)
 
     def test_for_a_file_that_is_never_found_is_met_less_and_less_often(self) -> None:
         """A hot loop of uploads would use up the account's limits."""
@@ -236,10 +237,10 @@ class TestARefusedFile:
         assert isinstance(action, a.Close)
         assert not action.closing.final
         assert "No money." in action.closing.message
-        closed = after(ledger, entries.Closed(action.closing))
+        closed = after(ledger, events.Closed(action.closing))
         requeue = d.next_action(closed, {"b1": batch}, LIMITS, NOW)
         assert isinstance(requeue, a.Requeue)
-        assert d.next_action(after(closed, entries.Requeued(K1, "x", NOW)), {}, LIMITS, NOW) == a.Finish("refused")
+        assert d.next_action(after(closed, events.Requeued(K1, "x", NOW)), {}, LIMITS, NOW) == a.Finish("refused")
 
 
 class TestTheDeadline:
@@ -249,15 +250,15 @@ class TestTheDeadline:
         late = NOW + limits.timeout
         action = d.next_action(ledger, {}, limits, late)
         assert isinstance(action, a.Close)
-        ledger = after(ledger, entries.Closed(action.closing))
+        ledger = after(ledger, events.Closed(action.closing))
         assert d.next_action(ledger, {}, limits, late) == a.Cancel(("b1",))
-        ledger = after(ledger, entries.CancelAsked(late))
+        ledger = after(ledger, events.CancelAsked(late))
         assert d.next_action(ledger, {}, limits, late) == a.Wait(until=late + d.CANCEL_PATIENCE, batch_ids=("b1",))
-        ledger = after(ledger, entries.Ended(K1, Ending("cancelled", "f", "e")))
+        ledger = after(ledger, events.Ended(K1, Ending("cancelled", "f", "e")))
         assert d.next_action(ledger, {}, limits, late) == a.Land(K1)
-        ledger = after(ledger, entries.Landed(K1, Landing(rows=10, statuses={"succeeded": 4, "cancelled": 6})))
+        ledger = after(ledger, events.Landed(K1, Landing(rows=10, statuses={"succeeded": 4, "cancelled": 6})))
         assert d.next_action(ledger, {}, limits, late) == a.Land(K2)
-        ledger = after(ledger, entries.Landed(K2, Landing(rows=10, statuses={"cancelled": 10})))
+        ledger = after(ledger, events.Landed(K2, Landing(rows=10, statuses={"cancelled": 10})))
         assert d.next_action(ledger, {}, limits, late) == a.Finish("timeout")
 
     def test_a_cancel_that_never_ends_does_not_hold_the_task_for_ever(self) -> None:
@@ -276,18 +277,18 @@ class TestTheDeadline:
 
     def test_does_not_touch_a_job_that_is_complete(self) -> None:
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
-        ledger = after(ledger, entries.Ended(K1, Ending("completed", "f")))
-        ledger = after(ledger, entries.Landed(K1, Landing(rows=10, statuses={"succeeded": 10})))
+        ledger = after(ledger, events.Ended(K1, Ending("completed", "f")))
+        ledger = after(ledger, events.Landed(K1, Landing(rows=10, statuses={"succeeded": 10})))
         assert d.next_action(ledger, {}, LIMITS, NOW + 2 * LIMITS.timeout) == a.Finish("done")
 
 
 class TestRoundsAndWaves:
     def test_rows_without_a_final_answer_make_another_round(self) -> None:
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
-        ledger = after(ledger, entries.Ended(K1, Ending("expired", "f", "e")))
-        ledger = after(ledger, entries.Landed(K1, Landing(rows=7, statuses={"succeeded": 7}, retry_rows=3)))
+        ledger = after(ledger, events.Ended(K1, Ending("expired", "f", "e")))
+        ledger = after(ledger, events.Landed(K1, Landing(rows=7, statuses={"succeeded": 7}, retry_rows=3)))
         assert d.next_action(ledger, {}, LIMITS, NOW) == a.PlanRound(2)
-        ledger = after(ledger, entries.RoundPlanned((a_shard(1, 2, rows=3),)))
+        ledger = after(ledger, events.RoundPlanned((a_shard(1, 2, rows=3),)))
         assert d.next_action(ledger, {}, LIMITS, NOW) == a.Submit("r02-s00001")
 
     def test_no_more_batches_than_allowed_run_at_once(self) -> None:
@@ -305,7 +306,7 @@ class TestRoundsAndWaves:
         limits = dataclasses.replace(LIMITS, lands=False)
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
         assert isinstance(d.next_action(ledger, {}, limits, NOW), a.Wait)
-        ledger = after(ledger, entries.Ended(K1, Ending("completed", "f")))
+        ledger = after(ledger, events.Ended(K1, Ending("completed", "f")))
         assert d.next_action(ledger, {}, limits, NOW) == a.Finish("done")
 
     def test_without_waiting_the_job_is_over_once_all_is_submitted(self) -> None:
@@ -356,7 +357,7 @@ class World:
         self.hidden: dict[str, str] = {}
         self.landed_rows = 0
 
-    def record(self, entry: entries.Entry) -> None:
+    def record(self, entry: events.Entry) -> None:
         self.ledger = apply(self.ledger, entry)
 
     def make(self, key: str) -> str:
@@ -367,18 +368,18 @@ class World:
 
     def submit(self, key: str) -> None:
         assert self.ledger.shard(key).state == "planned"
-        self.record(entries.Intended(key, self.now))
+        self.record(events.Intended(key, self.now))
         answer = self.draw.draw(st.sampled_from(["accepted", "accepted", "queue", "lost-made", "lost-not-made"]))
         if answer == "accepted":
-            self.record(entries.Accepted(key, self.make(key), self.now))
+            self.record(events.Accepted(key, self.make(key), self.now))
         elif answer == "queue":
-            self.record(entries.Refused(key, "full", d.queue_retry_at(self.ledger.shard(key), self.now)))
+            self.record(events.Refused(key, "full", d.queue_retry_at(self.ledger.shard(key), self.now)))
         elif answer == "lost-made":
             self.hidden[key] = self.make(key)
 
     def resolve(self, key: str) -> None:
         batch_id = self.hidden.pop(key, None)
-        self.record(entries.Absent(key) if batch_id is None else entries.Accepted(key, batch_id, self.now))
+        self.record(events.Absent(key) if batch_id is None else events.Accepted(key, batch_id, self.now))
 
     def progress(self, watched: tuple[str, ...], until: float) -> None:
         """Time passes: one batch ends, or the moment comes."""
@@ -408,7 +409,7 @@ class World:
         again = shard.rows if self.ledger.closing is None and shard.round < LIMITS.max_rounds else 0
         retry = self.draw.draw(st.integers(0, min(again, 3)))
         self.landed_rows += shard.rows - retry
-        self.record(entries.Landed(key, Landing(rows=shard.rows - retry, statuses={}, retry_rows=retry)))
+        self.record(events.Landed(key, Landing(rows=shard.rows - retry, statuses={}, retry_rows=retry)))
 
     def step(self) -> str | None:  # noqa: C901 - one flat table of actions
         action = d.next_action(self.ledger, self.batches, LIMITS, self.now)
@@ -429,19 +430,19 @@ class World:
             case a.Land(shard=key):
                 self.land(key)
             case a.RecordEnd(shard=key, batch=batch):
-                self.record(entries.Ended(key, Ending(batch.status, batch.output_file_id)))
+                self.record(events.Ended(key, Ending(batch.status, batch.output_file_id)))
             case a.NoteLate(shard=key):
-                self.record(entries.Late(key, self.now))
+                self.record(events.Late(key, self.now))
             case a.Requeue(shard=key, error=error, retry_at=retry_at):
-                self.record(entries.Requeued(key, error, retry_at))
+                self.record(events.Requeued(key, error, retry_at))
             case a.Close(closing=closing):
-                self.record(entries.Closed(closing))
+                self.record(events.Closed(closing))
             case a.Cancel(batch_ids=ids):
-                self.record(entries.CancelAsked(self.now))
+                self.record(events.CancelAsked(self.now))
                 for batch_id in ids:
                     self.batches[batch_id] = Batch(id=batch_id, status="cancelled", output_file_id="f", total=10)
             case a.PlanRound(number=number):
-                self.record(entries.RoundPlanned((a_shard(1, number, rows=self.ledger.unplanned_rows),)))
+                self.record(events.RoundPlanned((a_shard(1, number, rows=self.ledger.unplanned_rows),)))
         return None
 
 

@@ -26,10 +26,10 @@ from airflow_provider_batch import storage
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import StorageError
-from airflow_provider_batch.jobs.loading import LoadRequest, load_batches
-from airflow_provider_batch.jobs.request import JobRequest
-from airflow_provider_batch.results.names import CLAIM, landed_part
+from airflow_provider_batch.jobs.job_request import JobRequest
+from airflow_provider_batch.loader.load import LoadRequest, load_batches
 from airflow_provider_batch.storage import Location
+from airflow_provider_batch.table.file_names import CLAIM, landed_part
 from tests.jobs.support import a_request, check_paid_once, check_table, run, some_rows, step_until_waiting, tools_for
 
 

@@ -20,10 +20,10 @@ from airflow_provider_batch.exceptions import (
     UnknownOutcomeError,
 )
 from airflow_provider_batch.jobs import decisions
-from airflow_provider_batch.jobs.clock import ServiceClock
-from airflow_provider_batch.jobs.opening import open_job
-from airflow_provider_batch.jobs.request import JobRequest, Tools
-from airflow_provider_batch.jobs.submission import batch_metadata
+from airflow_provider_batch.jobs.job_request import JobRequest, Tools
+from airflow_provider_batch.jobs.opening.attempt import open_job
+from airflow_provider_batch.jobs.service_clock import ServiceClock
+from airflow_provider_batch.jobs.submission.create import batch_metadata
 from tests.jobs.support import (
     LIMITS,
     a_request,

@@ -10,8 +10,8 @@ import pytest
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import InputError
-from airflow_provider_batch.jobs.preparing import check_input
-from airflow_provider_batch.jobs.request import Tools
+from airflow_provider_batch.jobs.job_request import Tools
+from airflow_provider_batch.jobs.opening.preparing import check_input
 from tests.jobs.support import BODY, a_request, some_rows
 
 

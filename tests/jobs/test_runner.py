@@ -24,7 +24,7 @@ from airflow_provider_batch.exceptions import (
 )
 from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs.decisions import Limits
-from airflow_provider_batch.jobs.opening import open_job, resume_job
+from airflow_provider_batch.jobs.opening.attempt import open_job, resume_job
 from tests.jobs.support import (
     LIMITS,
     a_request,

@@ -12,10 +12,10 @@ import pytest
 
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import JobTakenError, OpenAIBatchError, StorageError
-from airflow_provider_batch.jobs import opening
-from airflow_provider_batch.jobs.opening import open_job
+from airflow_provider_batch.jobs.opening import attempt
+from airflow_provider_batch.jobs.opening.attempt import open_job
 from airflow_provider_batch.jobs.shard_files import LINES, RETRY, ROWS, shard_key_of
-from airflow_provider_batch.requests.queries import Query
+from airflow_provider_batch.sources.query import Query
 from tests.jobs.support import a_request, check_table, run, some_rows, step_until_waiting, table, tools_for
 
 
@@ -49,7 +49,7 @@ def test_rows_of_a_slower_attempts_query_are_never_put_beside_a_faster_ones_answ
     emulator.configure(progress="hold")
     rows, tools = some_rows(25), tools_for(emulator)
     request = a_request(tmp_path, a_query(rows[::-1], rows))
-    publish, faster = opening.publish_shard, []  # type: ignore[attr-defined]
+    publish, faster = attempt.publish_shard, []  # type: ignore[attr-defined]
 
     def overtaken(*args: Any) -> None:
         if not faster:
@@ -57,7 +57,7 @@ def test_rows_of_a_slower_attempts_query_are_never_put_beside_a_faster_ones_answ
             faster.append(step_until_waiting(request, tools))
         publish(*args)
 
-    monkeypatch.setattr(opening, "publish_shard", overtaken)
+    monkeypatch.setattr(attempt, "publish_shard", overtaken)
     with pytest.raises(JobTakenError):
         open_job(request, tools)
     emulator.configure(progress="immediate")
@@ -89,14 +89,14 @@ def test_rows_for_another_round_that_are_not_the_ledgers_are_never_sent(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.fault(kind="http_error", status=503, custom_id="3", executions=1)
-    plan = opening.Job._act  # type: ignore[attr-defined]
+    plan = attempt.Job._act  # type: ignore[attr-defined]
 
     def damaged(self: Any, action: Any) -> None:
         if type(action).__name__ == "PlanRound":
             _damage(tmp_path, f"*{RETRY}")
         plan(self, action)
 
-    monkeypatch.setattr(opening.Job, "_act", damaged)  # type: ignore[attr-defined]
+    monkeypatch.setattr(attempt.Job, "_act", damaged)  # type: ignore[attr-defined]
     with pytest.raises(StorageError, match="not the shard that the ledger knows"):
         run(a_request(tmp_path, some_rows(5)), tools_for(emulator))
     assert emulator.state()["batches_created"] == 1
@@ -128,7 +128,7 @@ def test_later_rounds_that_cannot_be_written_again_stop_the_landing_and_keep_eve
     for path in (tmp_path / "state").rglob("r02-*"):
         path.unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("airflow_provider_batch.jobs.ledger.Ledger.cuts", lambda *_: [])
+        patch.setattr("airflow_provider_batch.jobs.ledger.ledger.Ledger.cuts", lambda *_: [])
         with pytest.raises(OpenAIBatchError, match="the shards of round 2 were removed"):
             run(a_request(tmp_path, rows, spec={"max_shard_rows": 2}, keep_shards=True), tools)
     run(a_request(tmp_path, rows, spec={"max_shard_rows": 2}), tools)

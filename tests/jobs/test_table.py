@@ -17,11 +17,11 @@ from airflow_provider_batch import storage
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import ConfigurationError, JobFailedError, JobTakenError
-from airflow_provider_batch.jobs import placing
-from airflow_provider_batch.jobs.loading import LoadRequest, load_batches
-from airflow_provider_batch.jobs.request import JobRequest
-from airflow_provider_batch.requests.response_models import ResponseModel
+from airflow_provider_batch.jobs.job_request import JobRequest
+from airflow_provider_batch.jobs.landing import staging
+from airflow_provider_batch.loader.load import LoadRequest, load_batches
 from airflow_provider_batch.storage import Location
+from airflow_provider_batch.structured.response_model import ResponseModel
 from tests.jobs.support import (
     a_request,
     check_paid_once,
@@ -149,14 +149,14 @@ class TestPartitions:
     ) -> None:
         """Invariant 9: the attempt is held right before it puts its part, and another one finishes meanwhile."""
         request = a_request(tmp_path, rows_with(6, day=["a", "b"]), partition_by=before)
-        put, other = placing.Placing.put, [dataclasses.replace(request, partition_by=after)]
+        put, other = staging.Placing.put, [dataclasses.replace(request, partition_by=after)]
 
-        def held(self: placing.Placing, landed: Any) -> Any:
+        def held(self: staging.Placing, landed: Any) -> Any:
             if other:
                 run(other.pop(), tools_for(emulator))
             return put(self, landed)
 
-        monkeypatch.setattr(placing.Placing, "put", held)
+        monkeypatch.setattr(staging.Placing, "put", held)
         with pytest.raises(JobTakenError):
             run(request, tools_for(emulator))
         assert [number for (number,) in table(tmp_path, "row_number")] == list(range(6))
@@ -435,9 +435,9 @@ class TestTheLoader:
 
 def test_every_landing_goes_through_one_door() -> None:
     """The job and the loader land alike because neither has a way of its own."""
-    package = Path(placing.__file__).parents[1]
+    package = Path(staging.__file__).parents[2]
     users = {path.name for path in package.rglob("*.py") if "land_shard(" in path.read_text()}
-    assert users == {"landing.py", "placing.py"}
+    assert users == {"landing.py", "staging.py"}
 
 
 EMBEDDED = {"model": "{model}", "input": "{text}"}

@@ -13,12 +13,13 @@ import pytest
 from airflow_provider_batch import storage
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import ConfigurationError, JobTakenError, JobTimeoutError, OpenAIBatchError
-from airflow_provider_batch.jobs import loading, table_claims
+from airflow_provider_batch.jobs import table_claims
 from airflow_provider_batch.jobs.identity import Identity
-from airflow_provider_batch.jobs.loading import LoadRequest, load_batches
-from airflow_provider_batch.jobs.opening import open_job, resume_job
-from airflow_provider_batch.jobs.request import JobRequest
-from airflow_provider_batch.results.names import CLAIM
+from airflow_provider_batch.jobs.job_request import JobRequest
+from airflow_provider_batch.jobs.opening.attempt import open_job, resume_job
+from airflow_provider_batch.loader import load
+from airflow_provider_batch.loader.load import LoadRequest, load_batches
+from airflow_provider_batch.table.file_names import CLAIM
 from tests.jobs.support import LIMITS, a_request, check_table, faster, run, some_rows, step_until_waiting, tools_for
 
 
@@ -59,7 +60,7 @@ def test_a_task_that_had_looked_before_the_other_claimed_sends_nothing(
     """Both have seen an empty folder; the faster one may even have landed before the slower one claims."""
     tools, due = tools_for(emulator), [by("fast", tmp_path)]
     name = {"looked": "claim_table", "begun": "check_still_claimed"}[moment]
-    module = {"looked": "opening", "begun": "runner"}[moment]
+    module = {"looked": "opening.attempt", "begun": "runner"}[moment]
     going_on = getattr(table_claims, name)
 
     def overtaken(*args: Any) -> None:
@@ -213,7 +214,7 @@ def test_of_two_loaders_and_a_job_that_work_at_the_same_time_one_lands(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (a_load(emulator, tmp_path, name) for name in ("first", "second"))
-    tools, landing, created = tools_for(emulator), loading._land, emulator.state()["batches_created"]
+    tools, landing, created = tools_for(emulator), load._land, emulator.state()["batches_created"]
 
     def others_come_meanwhile(*args: Any) -> None:
         monkeypatch.undo()
@@ -223,7 +224,7 @@ def test_of_two_loaders_and_a_job_that_work_at_the_same_time_one_lands(
             run(by("third", tmp_path), tools)
         landing(*args)
 
-    monkeypatch.setattr(loading, "_land", others_come_meanwhile)
+    monkeypatch.setattr(load, "_land", others_come_meanwhile)
     assert load_batches(first, tools)["rows"] == 5
     check_table(tmp_path, some_rows(5))
     assert claim(tmp_path) is None
@@ -256,7 +257,7 @@ def test_the_claim_of_a_killed_loader_is_taken_over_by_the_same_load_alone(
 ) -> None:
     first, second = (a_load(emulator, tmp_path, name) for name in ("first", "second"))
     tools = tools_for(emulator)
-    monkeypatch.setattr(loading, "_land", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    monkeypatch.setattr(load, "_land", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     monkeypatch.setattr(table_claims, "_release", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
         load_batches(first, tools)

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_batch import storage
 from airflow_provider_batch.emulator.testing import Emulator
-from airflow_provider_batch.jobs.request import JobRequest, Tools
+from airflow_provider_batch.jobs.job_request import JobRequest, Tools
 from airflow_provider_batch.storage import Location
 from tests.jobs.support import a_request, tools_for
 from tests.object_stores.server import S3Server, at

@@ -9,7 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_batch.emulator.testing import Emulator
-from airflow_provider_batch.jobs.ledger_files import is_ledger_file
+from airflow_provider_batch.jobs.ledger.files import is_ledger_file
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 from tests.jobs.support import BODY, some_rows
 from tests.object_stores.conftest import Bucket

@@ -25,9 +25,9 @@ from airflow_provider_batch.exceptions import (
     SourceError,
     StorageError,
 )
-from airflow_provider_batch.jobs.ledger_files import is_ledger_file
-from airflow_provider_batch.jobs.opening import open_job
-from airflow_provider_batch.jobs.store import LedgerStore, job_folder
+from airflow_provider_batch.jobs.ledger.files import is_ledger_file
+from airflow_provider_batch.jobs.ledger.store import LedgerStore, job_folder
+from airflow_provider_batch.jobs.opening.attempt import open_job
 from tests.jobs.support import check_paid_once, run, some_rows, step_until_waiting
 from tests.object_stores.conftest import Bucket
 from tests.object_stores.server import S3Server
@@ -238,7 +238,7 @@ class TestTheTable:
     def test_shows_no_part_whose_upload_failed_half_way(
         self, emulator: Emulator, bucket: Bucket, operation: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("airflow_provider_batch.object_stores.PART_BYTES", 5 << 20)
+        monkeypatch.setattr("airflow_provider_batch.storage.object_stores.PART_BYTES", 5 << 20)
         noise = random.Random(1)
         big = [{**row, "noise": noise.randbytes(3 << 19).hex()} for row in some_rows(10)]
         body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "{text}"}]}

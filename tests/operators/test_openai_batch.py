@@ -17,9 +17,9 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_batch.emulator.testing import Emulator
-from airflow_provider_batch.hooks import metrics
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
-from airflow_provider_batch.operators.state_path import STATE_KEY
+from airflow_provider_batch.utils import metrics
+from airflow_provider_batch.utils.state_path import STATE_KEY
 from tests.conftest import SECRET
 from tests.jobs.support import BODY, check_table, some_rows, statuses
 from tests.operators.support import FakeStateStore, FakeTaskInstance, a_context, finish

@@ -24,7 +24,7 @@ from openai.types.chat import completion_create_params as chat_completion_create
 from openai.types.responses import response_create_params
 
 from airflow_provider_batch.api.endpoints import Endpoint
-from airflow_provider_batch.requests.accepted import ANYTHING, FILE, Accepted
+from airflow_provider_batch.requests.accepted_values import ANYTHING, FILE, Accepted
 
 PARAMETERS: Mapping[Endpoint, Any] = {
     Endpoint.RESPONSES: response_create_params.ResponseCreateParamsNonStreaming,

@@ -14,12 +14,13 @@ import pytest
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError, InputError, RequestError, SourceError, TemplateError
-from airflow_provider_batch.requests.batches import SourceBatch
 from airflow_provider_batch.requests.prepare import Prepared, RequestSpec, prepare
-from airflow_provider_batch.requests.rendering import Rendered, TemplateRenderer
-from airflow_provider_batch.requests.response_models import ResponseModel
-from airflow_provider_batch.requests.shards import Shard, read_sidecar
-from airflow_provider_batch.requests.sources import open_source
+from airflow_provider_batch.requests.shards import Shard
+from airflow_provider_batch.requests.sidecar import read_sidecar
+from airflow_provider_batch.requests.templates.rendering import Rendered, TemplateRenderer
+from airflow_provider_batch.sources.open_source import open_source
+from airflow_provider_batch.sources.row_chunk import SourceBatch
+from airflow_provider_batch.structured.response_model import ResponseModel
 
 BODY = {"model": "m", "input": "Say {text}"}
 
@@ -181,7 +182,7 @@ class TestIdentifiers:
     def test_equal_hashes_of_unequal_identifiers_are_no_duplicates(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("airflow_provider_batch.requests.identifiers.hash", lambda text: 7, raising=False)
+        monkeypatch.setattr("airflow_provider_batch.requests.duplicate_ids.hash", lambda text: 7, raising=False)
         assert prepared(tmp_path, texts(5), spec(custom_id="{id}")).row_count == 5
         with pytest.raises(RequestError, match=r"row 3: .* which row 0 has already"):
             prepared(tmp_path, [*texts(3), *texts(1)], spec(custom_id="{id}"))
@@ -284,7 +285,7 @@ def test_memory_does_not_grow_with_the_row_group(tmp_path: Path) -> None:
 from pathlib import Path
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.requests.prepare import RequestSpec, prepare
-from airflow_provider_batch.requests.sources import open_source
+from airflow_provider_batch.sources.open_source import open_source
 spec = RequestSpec(Endpoint.RESPONSES, {"model": "m", "input": "{text}"})
 prepare(open_source("a.parquet"), spec, Path("out"), lambda shard: (shard.lines.unlink(), shard.rows.unlink()))
 print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])

@@ -13,8 +13,8 @@ import pytest
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import InputError, RequestError
 from airflow_provider_batch.requests.prepare import Prepared, RequestSpec, prepare
-from airflow_provider_batch.requests.shards import read_sidecar
-from airflow_provider_batch.requests.sources import open_source
+from airflow_provider_batch.requests.sidecar import read_sidecar
+from airflow_provider_batch.sources.open_source import open_source
 
 URL = "/v1/responses"
 SPEC = RequestSpec(Endpoint.RESPONSES, None)

@@ -17,17 +17,9 @@ from hypothesis import strategies as st
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import RequestError
 from airflow_provider_batch.requests import shards as shards_module
-from airflow_provider_batch.requests.lines import Lines
-from airflow_provider_batch.requests.shards import (
-    SIDECAR_ROWS,
-    STATE,
-    Shard,
-    ShardKey,
-    ShardWriter,
-    read_sidecar,
-    request_lines,
-    sidecar_schema,
-)
+from airflow_provider_batch.requests.request_lines import Lines
+from airflow_provider_batch.requests.shards import SIDECAR_ROWS, Shard, ShardKey, ShardWriter, request_lines
+from airflow_provider_batch.requests.sidecar import STATE, read_sidecar, sidecar_schema
 
 SCHEMA = sidecar_schema(pa.schema([("text", pa.string())]))
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_provider_batch.api.endpoints import Endpoint
-from airflow_provider_batch.requests.shards import STATE
+from airflow_provider_batch.requests.sidecar import STATE
 from airflow_provider_batch.results.landing import LandedShard, RowOutcome, ShardResults, land_shard
-from airflow_provider_batch.results.schema import TableSpec
+from airflow_provider_batch.table.schema import TableSpec
 
 MODEL = "gpt-4o-mini-2024-07-18"
 

@@ -16,12 +16,13 @@ import pytest
 
 from airflow_provider_batch import __version__, storage
 from airflow_provider_batch.api.endpoints import Endpoint
-from airflow_provider_batch.results import index, parts
-from airflow_provider_batch.results.descriptions import COMMON, describe
 from airflow_provider_batch.results.landing import ShardResults, land_shard
+from airflow_provider_batch.results.lines import line_index
 from airflow_provider_batch.results.media import MEDIA, MediaFiles
-from airflow_provider_batch.results.provenance import Origin
-from airflow_provider_batch.results.schema import STATISTICS_COLUMNS, TableSpec, own_columns, result_columns
+from airflow_provider_batch.table import part_writer
+from airflow_provider_batch.table.column_descriptions import COMMON, describe
+from airflow_provider_batch.table.part_footer import Origin
+from airflow_provider_batch.table.schema import STATISTICS_COLUMNS, TableSpec, own_columns, result_columns
 from tests.results.every_endpoint import lines
 from tests.results.support import chat_body, encoded, http_error, success, write_sidecar
 
@@ -152,8 +153,8 @@ def test_every_own_column_has_a_value_in_some_row(endpoint: Endpoint, tmp_path: 
 
 
 def test_readers_skip_row_groups_by_row_number_and_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "ROW_GROUP_BYTES", 50_000)
-    monkeypatch.setattr(index, "PIECE_BYTES", 20_000)
+    monkeypatch.setattr(part_writer, "ROW_GROUP_BYTES", 50_000)
+    monkeypatch.setattr(line_index, "PIECE_BYTES", 20_000)
     ids = [str(number) for number in range(600)]
     some = [success(one, chat_body("x" * 500)) if int(one) < 400 else http_error(one) for one in ids]
     part = land(tmp_path, Endpoint.CHAT_COMPLETIONS, some, carried=[{"day": f"d{int(one) // 300}"} for one in ids])

@@ -23,9 +23,10 @@ from hypothesis import strategies as st
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
 from airflow_provider_batch.exceptions import ConfigurationError, StorageError
-from airflow_provider_batch.results import index, parts
 from airflow_provider_batch.results.landing import RowOutcome, ShardResults, land_shard
-from airflow_provider_batch.results.schema import TableSpec, carried_names, embedding_size, result_columns
+from airflow_provider_batch.results.lines import line_index
+from airflow_provider_batch.table import part_writer
+from airflow_provider_batch.table.schema import TableSpec, carried_names, embedding_size, result_columns
 from tests.results.recorded import VECTOR, embeddings_body
 from tests.results.support import (
     chat_body,
@@ -37,7 +38,7 @@ from tests.results.support import (
     success,
     write_sidecar,
 )
-from tests.results.test_usual import USUAL
+from tests.results.test_fast_path import USUAL
 
 IDS = [str(number) for number in range(5)]
 EMBEDDINGS = TableSpec(Endpoint.EMBEDDINGS)
@@ -364,7 +365,7 @@ class TestEmbeddings:
     def test_vectors_are_plain_lists_where_pyarrow_knows_no_null_among_vectors_of_one_size(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(parts, "_TAKES_NULL_VECTORS", False)
+        monkeypatch.setattr(part_writer, "_TAKES_NULL_VECTORS", False)
         lines = [success(custom_id, embeddings_body(VECTOR)) for custom_id in ("1", "3")]
         landed = land(tmp_path, IDS, [*lines, http_error("2")], spec=EMBEDDINGS, batch_rows=2)
         assert [row["embedding"] for row in landed.rows] == [None, VECTOR, None, VECTOR, None]
@@ -444,8 +445,8 @@ class TestPart:
     def test_row_groups_are_gathered_and_vectors_have_no_dictionary(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(parts, "ROW_GROUP_BYTES", 100_000)
-        monkeypatch.setattr(index, "PIECE_BYTES", 10_000)
+        monkeypatch.setattr(part_writer, "ROW_GROUP_BYTES", 100_000)
+        monkeypatch.setattr(line_index, "PIECE_BYTES", 10_000)
         ids = [str(number) for number in range(600)]
         vector = [number / 64 for number in range(64)]
         landed = land(
@@ -487,7 +488,7 @@ class TestFailures:
                 raise OSError("No space left on device")
 
         monkeypatch.setattr(pq.ParquetWriter, "write_table", full_once)
-        monkeypatch.setattr(parts, "ROW_GROUP_BYTES", 1)
+        monkeypatch.setattr(part_writer, "ROW_GROUP_BYTES", 1)
         with pytest.raises(OSError, match="No space left"):
             land(tmp_path, IDS, [], batch_rows=1)
 
@@ -513,7 +514,7 @@ import sys
 from pathlib import Path
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.results.landing import ShardResults, land_shard
-from airflow_provider_batch.results.schema import TableSpec
+from airflow_provider_batch.table.schema import TableSpec
 folder = Path(sys.argv[1])
 report = land_shard(
     ShardResults(folder / "shard.arrow", folder / "output.jsonl", None, "b", "completed", 1),
@@ -547,13 +548,13 @@ def test_memory_does_not_grow_with_the_results(tmp_path: Path) -> None:
 
 @given(st.lists(st.integers(0, 400), max_size=20), st.integers(1, 300))
 def test_pieces_hold_all_rows_and_about_the_same_bytes(lengths: list[int], limit: int) -> None:
-    class Lines(index.LineIndex):
+    class Lines(line_index.LineIndex):
         def __init__(self) -> None:
             self._starts = array("q", [0, *accumulate(lengths, initial=0)][:-1])
             self._ends = array("q", [0, *accumulate(lengths)])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index, "PIECE_BYTES", limit)
+        patch.setattr(line_index, "PIECE_BYTES", limit)
         counts = list(Lines().pieces(1, len(lengths)))
     assert sum(counts) == len(lengths)
     assert 0 not in counts
@@ -575,10 +576,10 @@ class Noting:
         asked.append(name)
 
 from airflow_provider_batch.api.endpoints import Endpoint
-from airflow_provider_batch.results import columns
+from airflow_provider_batch.arrow import builders
 from airflow_provider_batch.results.landing import ShardResults, land_shard
-from airflow_provider_batch.results.schema import TableSpec
-columns.find_spec = lambda name: object()  # as if pandas were installed
+from airflow_provider_batch.table.schema import TableSpec
+builders.find_spec = lambda name: object()  # as if pandas were installed
 sys.meta_path.insert(0, Noting())
 folder = Path(sys.argv[1])
 results = ShardResults(folder / "shard.arrow", folder / "output.jsonl", None, "b", "completed", 1)

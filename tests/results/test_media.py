@@ -17,9 +17,9 @@ from airflow_provider_batch import storage
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import NotFoundError, StorageError
 from airflow_provider_batch.results.landing import LandedShard, ShardResults, land_shard
+from airflow_provider_batch.results.lines.raw_body import read_raw_body
 from airflow_provider_batch.results.media import MediaFiles, ending
-from airflow_provider_batch.results.raw_body import read_raw_body
-from airflow_provider_batch.results.schema import Raw, TableSpec
+from airflow_provider_batch.table.schema import Raw, TableSpec
 from tests.results.support import encoded, success, write_sidecar
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)

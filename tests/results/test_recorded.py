@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from airflow_provider_batch.results.raw_body import read_raw_body
-from airflow_provider_batch.results.rows import LineReader, Row
-from airflow_provider_batch.results.schema import TableSpec
+from airflow_provider_batch.results.line_reader import LineReader, Row
+from airflow_provider_batch.results.lines.raw_body import read_raw_body
+from airflow_provider_batch.table.schema import TableSpec
 from tests.results.recorded import LINES, VECTOR, Recorded
 from tests.results.support import land
 

@@ -10,7 +10,7 @@ import pytest
 from openai.types.responses import Response
 
 from airflow_provider_batch.api.endpoints import Endpoint
-from airflow_provider_batch.results.schema import TableSpec
+from airflow_provider_batch.table.schema import TableSpec
 from tests.results.sdk_bodies import MODELS, PNG, body
 from tests.results.support import land, success
 

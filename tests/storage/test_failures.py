@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from airflow_provider_batch import storage
@@ -96,7 +97,7 @@ def test_a_file_system_that_cannot_be_reached_is_worth_another_try(monkeypatch: 
     def fail(uri: str) -> Any:
         raise OSError("unable to load its library")
 
-    monkeypatch.setattr(storage.fsspec.core, "url_to_fs", fail)
+    monkeypatch.setattr(fsspec.core, "url_to_fs", fail)
     with pytest.raises(StorageError, match=r"hdfs://host/a: its file system cannot be reached .*unable to load"):
         storage.resolve("hdfs://host/a")
 

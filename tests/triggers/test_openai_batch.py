@@ -16,7 +16,7 @@ from airflow.providers.common.compat.module_loading import import_string
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.serde import deserialize, serialize
 
-from airflow_provider_batch.jobs import waiting
+from airflow_provider_batch.polling import wait_policy
 from airflow_provider_batch.triggers import openai_batch
 from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger
 from tests.api.stub import Reply, Request, StubApi, batch, error
@@ -252,7 +252,7 @@ class TestTrouble:
     async def test_trouble_without_end_wakes_a_worker_that_can_say_so(
         self, stub: StubApi, conn_id: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(waiting, "TROUBLE_PATIENCE", 0.2)
+        monkeypatch.setattr(wait_policy, "TROUBLE_PATIENCE", 0.2)
         stub.on("GET", "/batches/b1", error(401, "Incorrect API key"))
         assert await event(OpenAIBatchTrigger(conn_id, ["b1"], 0.01)) == {"reason": "due", "ended": [], "active": 1}
 

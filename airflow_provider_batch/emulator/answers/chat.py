@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_batch.emulator import tokens
-from airflow_provider_batch.emulator.answers import prose
+from airflow_provider_batch.emulator.answers import prose, tokens
 from airflow_provider_batch.emulator.answers.common import Answer, Asked, text_of
 from airflow_provider_batch.emulator.answers.schemas import value_for
 from airflow_provider_batch.emulator.records import Tokens

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from airflow_provider_batch.emulator import tokens
-from airflow_provider_batch.emulator.answers import prose
+from airflow_provider_batch.emulator.answers import prose, tokens
 from airflow_provider_batch.emulator.answers.chat import log_probabilities
 from airflow_provider_batch.emulator.answers.common import Answer, Asked
 from airflow_provider_batch.emulator.records import Tokens

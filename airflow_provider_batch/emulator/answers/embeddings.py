@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_batch.emulator import tokens
+from airflow_provider_batch.emulator.answers import tokens
 from airflow_provider_batch.emulator.answers.common import Answer, Asked
 from airflow_provider_batch.emulator.records import Tokens
 

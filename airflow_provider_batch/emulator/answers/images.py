@@ -7,7 +7,7 @@ import struct
 import zlib
 from typing import Any
 
-from airflow_provider_batch.emulator import tokens
+from airflow_provider_batch.emulator.answers import tokens
 from airflow_provider_batch.emulator.answers.common import Answer, Asked
 from airflow_provider_batch.emulator.records import Tokens
 

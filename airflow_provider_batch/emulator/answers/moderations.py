@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_batch.emulator import tokens
+from airflow_provider_batch.emulator.answers import tokens
 from airflow_provider_batch.emulator.answers.common import Answer, Asked, text_of
 from airflow_provider_batch.emulator.faults import chance
 from airflow_provider_batch.emulator.records import Tokens

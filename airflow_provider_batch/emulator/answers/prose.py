@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import chain
 
-from airflow_provider_batch.emulator import tokens
+from airflow_provider_batch.emulator.answers import tokens
 from airflow_provider_batch.emulator.answers.common import Asked
 
 _WORD = re.compile(r"[^\W\d_][\w'-]*")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_batch.emulator import tokens
-from airflow_provider_batch.emulator.answers import prose
+from airflow_provider_batch.emulator.answers import prose, tokens
 from airflow_provider_batch.emulator.answers.chat import (
     arguments_for,
     log_probabilities,

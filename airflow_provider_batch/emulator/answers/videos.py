@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 
-from airflow_provider_batch.emulator import tokens
+from airflow_provider_batch.emulator.answers import tokens
 from airflow_provider_batch.emulator.answers.common import Answer, Asked
 from airflow_provider_batch.emulator.records import Tokens
 

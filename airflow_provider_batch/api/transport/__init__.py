@@ -1,0 +1,1 @@
+"""HTTP below the client: construction of the SDK, bounds on every answer, uploads, lenient JSON."""

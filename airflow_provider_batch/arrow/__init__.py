@@ -1,0 +1,1 @@
+"""Arrays and values in Arrow; knows nothing of the rest of this package."""

@@ -1,0 +1,291 @@
+"""
+The command line: the same jobs without Airflow, for a trial before a DAG, and for a look at a job from outside.
+
+Each command computes once and renders as a table or as JSON; an error is one line on stderr. The key comes from
+`OPENAI_API_KEY`, the address from `OPENAI_BASE_URL`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from airflow_provider_batch.exceptions import ConfigurationError, OpenAIBatchError
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.jobs.job_request import JobRequest, Tools
+    from airflow_provider_batch.requests.prepare import RequestSpec
+    from airflow_provider_batch.sources.files.formats import InputFormat
+    from airflow_provider_batch.structured.response_model import ResponseModel
+
+_Json = TypeVar("_Json", dict[str, Any], list[Any])
+
+app = typer.Typer(
+    name="openai-batch",
+    help="Run, check, land and inspect OpenAI Batch jobs without Airflow.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Source = Annotated[list[str], typer.Argument(help="URI of a table: Parquet, JSONL or CSV; a file, a folder or a glob.")]
+EndpointOption = Annotated[str, typer.Option(help="Endpoint of the API, such as /v1/chat/completions.")]
+Body = Annotated[str | None, typer.Option(help="Request body as JSON, or @FILE; {column} stands for a row's value.")]
+ResponseModelOption = Annotated[
+    str | None, typer.Option(help="Parse answers by this: a .json file with a JSON Schema, or module:Class (Pydantic).")
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", help="Format of the files, where their names do not say: csv, tsv, jsonl, parquet."),
+]
+FormatOptions = Annotated[
+    str | None,
+    typer.Option(help='How the files are written, as JSON or @FILE: {"delimiter": ";", "encoding": "cp1252"}.'),
+]
+Destination = Annotated[str, typer.Option(help="Folder URI of the Parquet table.")]
+Limit = Annotated[int | None, typer.Option(help="Only the first rows.")]
+Filters = Annotated[
+    str | None, typer.Option(help='Which rows, as JSON or @FILE: [["lang", "=", "de"], ["n", ">", 3]].')
+]
+Sample = Annotated[float | None, typer.Option(help="A share of these rows, above 0 and up to 1; always the same ones.")]
+DataUrls = Annotated[
+    list[str] | None, typer.Option("--data-url", help="Column of bytes or URIs that the body holds as data URLs.")
+]
+CustomId = Annotated[str | None, typer.Option(help="Template of each request's id; default: the row number.")]
+Carry = Annotated[
+    list[str] | None, typer.Option(help="Column to keep beside the answer; once for each. Default: all of them.")
+]
+NullText = Annotated[str | None, typer.Option(help="What stands for null inside a text; without it, null is an error.")]
+PartitionBy = Annotated[
+    list[str] | None, typer.Option(help="Column whose values become folders; once for each, outermost first.")
+]
+CheckBodies = Annotated[
+    bool,
+    typer.Option(
+        "--check-bodies/--no-check-bodies",
+        help="Whether the types of values are checked against what the endpoint takes at OpenAI.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+BaseUrl = Annotated[str | None, typer.Option(envvar="OPENAI_BASE_URL", help="Address of the API.")]
+Key = Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key; better given by the environment.")]
+
+
+@app.command(epilog="Example: openai-batch check rows.parquet --body @body.json")
+def check(
+    source: Source,
+    endpoint: EndpointOption = "/v1/chat/completions",
+    body: Body = None,
+    response_model: ResponseModelOption = None,
+    filters: Filters = None,
+    sample: Sample = None,
+    limit: Limit = None,
+    data_url: DataUrls = None,
+    custom_id: CustomId = None,
+    carry: Carry = None,
+    null_text: NullText = None,
+    check_bodies: CheckBodies = True,
+    format_: Format = None,
+    format_options: FormatOptions = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read and check a whole input as a job would, and send nothing."""
+    from airflow_provider_batch.jobs.opening.preparing import check_input
+
+    rows = {"filters": filters, "sample": sample, "limit": limit, "data_urls": data_url or ()}
+    form = {"custom_id": custom_id, "carry": carry or None, "null_text": null_text, "check_bodies": check_bodies}
+    spec = _spec(endpoint, body, response_model, **rows, **form)
+    written = _input_format(format_, format_options)
+    request = _request(source, spec, destination=".", state=".", name="check", input_format=written)
+    _print(check_input(request, _tools("unused", None)), as_json)
+
+
+@app.command(epilog="Example: openai-batch run rows.parquet --body @body.json --destination answers/")
+def run(
+    source: Source,
+    destination: Destination,
+    key: Key,
+    endpoint: EndpointOption = "/v1/chat/completions",
+    body: Body = None,
+    response_model: ResponseModelOption = None,
+    filters: Filters = None,
+    sample: Sample = None,
+    limit: Limit = None,
+    data_url: DataUrls = None,
+    custom_id: CustomId = None,
+    carry: Carry = None,
+    null_text: NullText = None,
+    check_bodies: CheckBodies = True,
+    format_: Format = None,
+    format_options: FormatOptions = None,
+    name: Annotated[str, typer.Option(help="Name of the job: the same name goes on with the same job.")] = "run",
+    state: Annotated[str | None, typer.Option(help="Folder URI of the ledger; default: below the destination.")] = None,
+    poll_interval: Annotated[float, typer.Option(help="Seconds between two looks at the batches.")] = 60.0,
+    partition_by: PartitionBy = None,
+    base_url: BaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a whole job and wait for it; started again, it goes on where it was."""
+    from airflow_provider_batch.jobs.opening.attempt import open_job
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    rows = {"filters": filters, "sample": sample, "limit": limit, "data_urls": data_url or ()}
+    form = {"custom_id": custom_id, "carry": carry or None, "null_text": null_text, "check_bodies": check_bodies}
+    request = _request(
+        source,
+        _spec(endpoint, body, response_model, **rows, **form),
+        destination=destination,
+        state=state or f"{destination.rstrip('/')}/_openai_batch",
+        name=name,
+        poll_interval=poll_interval,
+        partition_by=partition_by,
+        input_format=_input_format(format_, format_options),
+    )
+    _print(open_job(request, _tools(key, base_url)).run().summary, as_json)
+
+
+@app.command(epilog="Example: openai-batch land batch_1a2b batch_3c4d --destination answers/")
+def land(
+    batch_id: Annotated[list[str], typer.Argument(help="Ids of batches that have ended.")],
+    destination: Destination,
+    key: Key,
+    state: Annotated[str | None, typer.Option(help="Folder URI of ledgers, for batches of a job.")] = None,
+    response_model: ResponseModelOption = None,
+    if_exists: Annotated[str, typer.Option(help="Where another table stands: error, append or replace.")] = "error",
+    partition_by: PartitionBy = None,
+    base_url: BaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Land the results of any batches as a Parquet table."""
+    from airflow_provider_batch import storage
+    from airflow_provider_batch.loader.load import LoadRequest, load_batches
+
+    if if_exists not in ("error", "append", "replace"):
+        raise ConfigurationError(f"--if-exists: expected error, append or replace, found {if_exists!r}.")
+    request = LoadRequest(
+        batch_ids=batch_id,
+        destination=destination,
+        if_exists=if_exists,  # type: ignore[arg-type]
+        partition_by=tuple(partition_by or ()),
+        state=None if state is None else storage.resolve(state),
+        response_model=_response_model(response_model),
+    )
+    _print(load_batches(request, _tools(key, base_url)), as_json)
+
+
+@app.command(epilog="Example: openai-batch status answers/_openai_batch/3f2a…/9c1d…/ledger.json")
+def status(
+    ledger: Annotated[str, typer.Argument(help="URI of a job's ledger.json; a task pushes it as the XCom 'ledger'.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what a job's ledger says: its shards, batches, counts and cost."""
+    from airflow_provider_batch import storage
+    from airflow_provider_batch.jobs.ledger.store import LEDGER, LedgerStore
+    from airflow_provider_batch.jobs.ledger.summary import report
+
+    folder = ledger.removesuffix(LEDGER).rstrip("/")
+    found = LedgerStore(storage.resolve(folder)).load()
+    if found is None:
+        raise ConfigurationError(f"{ledger}: there is no ledger.")
+    _print(report(found), as_json)
+
+
+def main() -> None:
+    """Run the command line; errors of ours are one line, and exit code 1."""
+    try:
+        app()
+    except OpenAIBatchError as error:
+        typer.secho(f"openai-batch: {error}", err=True, fg="red")
+        raise SystemExit(1) from None
+
+
+def _request(
+    source: list[str],
+    spec: RequestSpec,
+    *,
+    destination: str,
+    state: str,
+    name: str,
+    poll_interval: float = 60.0,
+    partition_by: list[str] | None = None,
+    input_format: InputFormat,
+) -> JobRequest:
+    from airflow_provider_batch import storage
+    from airflow_provider_batch.jobs.identity import Identity
+    from airflow_provider_batch.jobs.job_request import JobRequest
+
+    return JobRequest(
+        identity=Identity("command-line", name, destination),
+        source=source[0] if len(source) == 1 else source,
+        spec=spec,
+        state=storage.resolve(state),
+        destination=destination,
+        partition_by=tuple(partition_by or ()),
+        poll_interval=poll_interval,
+        input_format=input_format,
+    )
+
+
+def _input_format(name: str | None, options: str | None) -> InputFormat:
+    from airflow_provider_batch.sources.files.formats import InputFormat
+
+    return InputFormat.of(name, None if options is None else _json("--format-options", options, dict))
+
+
+def _spec(endpoint: str, body: str | None, response_model: str | None, *, filters: Any, **others: Any) -> RequestSpec:
+    from airflow_provider_batch.requests.prepare import RequestSpec
+    from airflow_provider_batch.requests.validation import endpoint_of
+
+    wanted = None if filters is None else _json("--filters", filters, list)
+    return RequestSpec(
+        endpoint=endpoint_of(endpoint),
+        body=None if body is None else _json("--body", body, dict),
+        filters=wanted,
+        response_model=_response_model(response_model),
+        **others,
+    )
+
+
+def _json(option: str, text: str, kind: type[_Json]) -> _Json:
+    """Return what an option holds as JSON, or names a file of; raise ConfigurationError where it is of another kind."""
+    try:
+        # As bytes: a byte order mark, or the UTF-16 of PowerShell, is told by json itself.
+        value = json.loads(Path(text[1:]).read_bytes() if text.startswith("@") else text)
+    except OSError as error:
+        raise ConfigurationError(f"{option}: {text[1:]} cannot be read ({error}).") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{option}: expected JSON, or @FILE with JSON in it ({error}).") from error
+    if not isinstance(value, kind):
+        expected = "object" if kind is dict else "array"
+        raise ConfigurationError(f"{option}: expected a JSON {expected}, found {type(value).__name__}.")
+    return value
+
+
+def _response_model(text: str | None) -> ResponseModel | None:
+    from airflow_provider_batch.structured.response_model import load_response_model
+
+    return None if text is None else load_response_model(text)
+
+
+def _tools(key: str, base_url: str | None) -> Tools:
+    from airflow_provider_batch.api.client import BatchClient
+    from airflow_provider_batch.api.settings import ClientSettings
+    from airflow_provider_batch.jobs.job_request import Tools
+
+    return Tools.by_service_time(BatchClient(ClientSettings(api_key=key, base_url=base_url, name="OPENAI_API_KEY")))
+
+
+def _print(values: Mapping[str, Any], as_json: bool) -> None:
+    """Print one result, as JSON or as tables."""
+    if as_json:
+        typer.echo(json.dumps(values, indent=2, default=str))
+        return
+    from airflow_provider_batch.cli.printing import as_text, width_of
+
+    typer.echo(as_text(values, width_of(sys.stdout)))

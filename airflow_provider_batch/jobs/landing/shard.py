@@ -1,0 +1,257 @@
+"""Landing one shard: its result files are downloaded, its final rows become a part, the others its retry file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from airflow_provider_batch.api import statuses
+from airflow_provider_batch.api.client import BatchClient
+from airflow_provider_batch.api.objects import Batch, FileError
+from airflow_provider_batch.exceptions import JobError, NotFoundError, ResultsMissingError
+from airflow_provider_batch.jobs.decisions import FILES_PATIENCE, Limits, row_is_final
+from airflow_provider_batch.jobs.job_request import JobRequest, Tools
+from airflow_provider_batch.jobs.landing.next_round import restore_round
+from airflow_provider_batch.jobs.landing.staging import NEEDS, Place, Placed, Placing
+from airflow_provider_batch.jobs.landing.unclear_results import ERROR, OUTPUT, check_understood
+from airflow_provider_batch.jobs.ledger.events import Landed, Trimmed
+from airflow_provider_batch.jobs.ledger.ledger import Ledger
+from airflow_provider_batch.jobs.ledger.shard_record import Landing, ShardRecord
+from airflow_provider_batch.jobs.ledger.store import LedgerStore
+from airflow_provider_batch.jobs.shard_files import keep_retry_rows, missing_shards, rows_of
+from airflow_provider_batch.jobs.table_spec import table_spec
+from airflow_provider_batch.requests import row_checksum
+from airflow_provider_batch.requests.shards import ShardKey
+from airflow_provider_batch.results.landing import LandedShard, RowOutcome, ShardResults
+from airflow_provider_batch.results.lines.file_forms import as_json_lines
+from airflow_provider_batch.storage import Location
+from airflow_provider_batch.storage.local_disk import scratch
+from airflow_provider_batch.table.file_names import Attempt, landing_name, manifest_name, part_name
+from airflow_provider_batch.table.manifest import read_manifest
+from airflow_provider_batch.table.part_filter import SUCCEEDED, keep_succeeded
+from airflow_provider_batch.table.publication import part_location, withdraw
+
+
+def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, shard: ShardRecord) -> Landed:
+    """
+    Land a shard that has ended, or that is never sent any more, and return the entry that records it.
+
+    :raises JobError: A result file is gone: what was paid for cannot be landed.
+    :raises ResultsUnclearError: Results came that cannot be matched with the rows.
+    :raises ResultsMissingError: More answers are counted than came.
+    """
+    folder = store.shards(ledger.generation)
+    if shard.round > 1 and missing_shards(folder, [shard]):
+        restore_round(ledger, shard.round, request.spec, folder)
+    spec = table_spec(ledger, request.raw, request.spec.response_model)
+
+    closed, limits = _policy(request.limits, ledger, shard)
+
+    def is_final(outcome: RowOutcome) -> bool:
+        passes = shard.round - ledger.first_round + 1 if shard.round >= ledger.first_round else shard.round
+        return row_is_final(outcome, round=passes, closing=closed, limits=limits)
+
+    key = ShardKey.parse(shard.key)
+    table = tools.resolve(_destination(request))
+    place = Place(table, ledger.job, attempt_of_ledger(ledger), key, ledger.partition_by)
+    with (
+        scratch(f"landing shard {shard.key}", NEEDS) as local,
+        rows_of(folder, shard) as rows,
+    ):
+        placing = Placing(place, spec, tools.client, local)
+        results = fetch_results(tools.client, shard, rows, local)
+        store.check_lease(ledger)  # images and videos are put from here on
+        landed = placing.land(results, is_final)
+        if not shard.given_up:
+            check_understood(place, shard, landed, local)
+        checksum = _check_rows(shard, landed, placing)
+        retry_sha256 = keep_retry_rows(folder, shard.key, placing.retry) if landed.retry_rows else ""
+        store.check_lease(ledger)
+        placed = placing.put(landed)
+    landing = _landing(landed, placed, tools.clock(), closed=closed, limits=limits)
+    landing = msgspec.structs.replace(landing, row_checksum=checksum, retry_sha256=retry_sha256)
+    return Landed(shard.key, landing, embedding_size=landed.embedding_size)
+
+
+def _check_rows(shard: ShardRecord, landed: LandedShard, placing: Placing) -> str:
+    """
+    Check that each row of a shard stands once, in its part or among those left over; return the part's checksum.
+
+    :raises JobError: Rows were lost, or stand there twice; nothing was put.
+    """
+    part = row_checksum.of_parquet(placing.part) if landed.rows else row_checksum.NO_ROWS
+    left = row_checksum.of_sidecar(placing.retry) if landed.retry_rows else row_checksum.NO_ROWS
+    both = row_checksum.total([part, left])
+    if landed.rows + landed.retry_rows != shard.rows or shard.row_checksum not in (None, both):
+        raise JobError(
+            f"Shard {shard.key} has {shard.rows:,} rows, and its landing made {landed.rows:,} final and left "
+            f"{landed.retry_rows:,} for another round, or not each of them once. This is a defect of this package: "
+            "nothing of it was written, and shards and results are kept. Please report it."
+        )
+    return part
+
+
+def trim(request: JobRequest, tools: Tools, ledger: Ledger, shard: ShardRecord) -> Trimmed:
+    """
+    Write a shard's part without the rows that were sent again, and return the entry that records it.
+
+    The part that it was made of stands until the table is published.
+    """
+    assert shard.landing is not None
+    before, table = shard.landing, tools.resolve(_destination(request))
+    if before.part is None or not before.statuses.get(SUCCEEDED):
+        return Trimmed(shard.key, 0, row_checksum=row_checksum.NO_ROWS)
+    key = ShardKey.parse(shard.key)
+    part = part_name(ledger.job, key.number, key.round, attempt_of_ledger(ledger))
+    trimmed = {folder: _trim_file(table, ledger.job, folder, before.part, part) for folder in before.folders or ("",)}
+    folders = {folder: rows for folder, (rows, _) in trimmed.items() if rows and folder}
+    checksum = row_checksum.total(checksum for _, checksum in trimmed.values())
+    return Trimmed(shard.key, sum(rows for rows, _ in trimmed.values()), folders, part, row_checksum=checksum)
+
+
+def _trim_file(table: Location, job: str, folder: str, before: str, part: str) -> tuple[int, str]:
+    """Put the succeeded rows of one file of a part where parts wait; return how many there are, and their checksum."""
+    below = f"{folder}/" if folder else ""
+    file = part_location(table, job, f"{below}{before}")
+    if folder and not file.exists():
+        return 0, row_checksum.NO_ROWS  # release 0.1 has removed it, and was stopped before it had recorded that
+    with scratch(f"trimming {below}{before}", "the part") as local, file.as_local() as whole:
+        kept = local / "part.parquet"
+        rows = keep_succeeded(whole, kept, f"{below}{before}")
+        if not rows:
+            return 0, row_checksum.NO_ROWS
+        (table / landing_name(job, f"{below}{part}")).put(kept)
+        return rows, row_checksum.of_parquet(kept)
+
+
+def withdraw_late(
+    request: JobRequest, tools: Tools, ledger: Ledger, later: Ledger | None, late: Landed | Trimmed
+) -> None:
+    """
+    Remove what was landed or trimmed although a later attempt had taken the job over, unless it is in force after all.
+
+    The answer to a write of the ledger can be lost: then it names what this attempt wrote, with or without a part.
+
+    :param ledger: That of the attempt that wrote it.
+    :param later: The one that stands by now, None where there is none.
+    """
+    landing = late.landing if isinstance(late, Landed) else Landing(late.rows, {}, late.part, folders=late.folders)
+    table = tools.resolve(_destination(request))
+    kept = _named_by(later) | _listed(table, ledger.job)
+    parts = [name for name in landing.part_files if name not in kept]
+    withdraw(table, ledger.job, parts, None if landing.unreadable_file in kept else landing.unreadable_file)
+    if landing.files_folder is None or landing.files_folder in kept:
+        return
+    if later is not None and later.generation > ledger.generation:
+        (table / landing.files_folder).remove_folder()
+
+
+def _named_by(ledger: Ledger | None) -> set[str]:
+    """Return the files and folders of the table that a ledger names."""
+    landings = () if ledger is None else [shard.landing for shard in ledger.shards if shard.landing is not None]
+    kept = {name for landing in landings for name in landing.part_files}
+    return kept | {name for one in landings for name in (one.unreadable_file, one.files_folder) if name is not None}
+
+
+def _listed(table: Location, job: str) -> set[str]:
+    """Return the files and folders of the table that its manifest lists."""
+    manifest = read_manifest(table / manifest_name(job))
+    if manifest is None:
+        return set()
+    return {*(part.name for part in manifest.parts), *manifest.unreadable, *manifest.files}
+
+
+def attempt_of_ledger(ledger: Ledger) -> Attempt:
+    """Return what names the files of the attempt that holds a ledger's lease."""
+    return Attempt(ledger.generation, ledger.lease.epoch)
+
+
+def fetch_results(client: BatchClient, shard: ShardRecord, rows: Path, folder: Path) -> ShardResults:
+    """Download what a shard's batch left; both files are read in every terminal state."""
+    ending = shard.ending
+    if ending is None:
+        return ShardResults(rows=rows, output=None, error=None, batch_id=None, batch_status="", round=shard.round)
+    refused: dict[int, FileError] = {}
+    output_id, error_id = ending.output_file_id, ending.error_file_id
+    if ending.status == statuses.FAILED and shard.batch_id is not None:
+        errors = client.retrieve(shard.batch_id).errors
+        refused = {error.line - 1: error for error in errors if error.line is not None}
+    elif ending.completed and output_id is None and shard.batch_id is not None:
+        late = client.retrieve(shard.batch_id)  # the file may have come since the end was recorded
+        output_id, error_id = late.output_file_id, late.error_file_id or error_id
+    return ShardResults(
+        rows=rows,
+        output=_download(client, output_id, folder / OUTPUT, shard),
+        error=_download(client, error_id, folder / ERROR, shard),
+        batch_id=shard.batch_id,
+        batch_status=ending.status,
+        round=shard.round,
+        refused=refused,
+        model=shard.model,
+    )
+
+
+def _download(client: BatchClient, file_id: str | None, to: Path, shard: ShardRecord) -> Path | None:
+    if file_id is None:
+        return None
+    try:
+        client.download(file_id, to)
+    except NotFoundError as error:
+        raise JobError(
+            f"File {file_id} with results of batch {shard.batch_id} is gone: it was deleted, or has expired. What it "
+            "held cannot be landed any more; rerun='all' sends every row again, and pays again."
+        ) from error
+    return as_json_lines(to)
+
+
+def _destination(request: JobRequest) -> str:
+    assert request.destination is not None
+    return request.destination
+
+
+def _policy(limits: Limits, ledger: Ledger, shard: ShardRecord) -> tuple[bool, Limits]:
+    """
+    Return whether no row is left for another round, and the limits by which rows are.
+
+    A landing is repeated by the policy of the first one: the later rounds hold what that left, and nothing else.
+    """
+    before = shard.landed_before
+    if before is None:
+        return ledger.closing is not None, limits
+    return before.closed, replace(limits, max_attempts=before.max_attempts, max_rounds=before.max_rounds)
+
+
+def _landing(landed: LandedShard, placed: Placed, at: float, *, closed: bool, limits: Limits) -> Landing:
+    return Landing(
+        rows=landed.rows,
+        statuses=landed.statuses,
+        part=placed.part,
+        folders=placed.folders,
+        files_folder=placed.files_folder,
+        files=placed.files,
+        unfetched=placed.unfetched,
+        unreadable_file=placed.unreadable_file,
+        retry_rows=landed.retry_rows,
+        usage=landed.usage,
+        cost_usd=None if landed.cost_usd is None else str(landed.cost_usd),
+        unpriced=landed.unpriced,
+        unreadable=landed.unreadable,
+        duplicates=landed.duplicates,
+        foreign=landed.foreign,
+        closed=closed,
+        max_attempts=limits.max_attempts,
+        max_rounds=limits.max_rounds,
+        at=at,
+    )
+
+
+def files_never_came(shard: ShardRecord, seen: dict[str, Batch]) -> ResultsMissingError:
+    """Return the error for a batch that says `completed` and whose output file is nowhere."""
+    batch = seen[shard.batch_id or ""]
+    return ResultsMissingError(
+        f"Batch {batch.id} is {statuses.COMPLETED} with {batch.completed:,} of {batch.total:,} requests answered, and "
+        f"its output file has not appeared within {FILES_PATIENCE / 60:.0f} minutes. Nothing is sent again: "
+        "look the batch up in the vendor's dashboard, then retry the task, which asks for the files once more."
+    )

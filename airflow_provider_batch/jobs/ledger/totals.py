@@ -1,0 +1,53 @@
+"""Sums over landed shards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from decimal import Decimal
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.jobs.ledger.shard_record import Landing
+
+
+class Totals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    Sums over landed shards. `cost_usd` is None where no price is known; `unpriced` counts answered rows without one.
+    """
+
+    rows: int
+    statuses: dict[str, int]
+    usage: dict[str, int]
+    cost_usd: Decimal | None
+    unpriced: int
+
+    @property
+    def unsuccessful(self) -> int:
+        """Final rows that did not succeed."""
+        return self.rows - self.statuses.get("succeeded", 0)
+
+    @classmethod
+    def of(cls, landings: Iterable[Landing], others: Iterable[Totals] = ()) -> Totals:
+        """
+        Sum up landings.
+
+        :param others: Sums over further ones.
+        """
+        statuses: Counter[str] = Counter()
+        usage: Counter[str] = Counter()
+        costs: list[Decimal] = []
+        rows = unpriced = 0
+        summands: chain[Landing | Totals] = chain(landings, others)
+        for one in summands:
+            statuses.update(one.statuses)
+            usage.update(one.usage)
+            if one.cost_usd is not None:
+                costs.append(Decimal(one.cost_usd))
+            rows += one.rows
+            unpriced += one.unpriced
+        cost = sum(costs, Decimal(0)) if costs else None
+        return cls(rows=rows, statuses=dict(statuses), usage=dict(usage), cost_usd=cost, unpriced=unpriced)

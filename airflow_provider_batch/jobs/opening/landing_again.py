@@ -1,0 +1,112 @@
+"""
+Landing again what was paid for: the table is gone, or is wanted in another place or with other partitions.
+
+Results are joined to the rows of the shards they were asked with. The first round's shards follow from the source, and
+are written again where they were removed; those of a rerun followed from the table, and cannot be.
+"""
+
+from __future__ import annotations
+
+from airflow_provider_batch.exceptions import ChangedInputError, JobError
+from airflow_provider_batch.jobs.job_request import JobRequest, Tools
+from airflow_provider_batch.jobs.landing.finishing import decode_columns
+from airflow_provider_batch.jobs.ledger.events import Relanding
+from airflow_provider_batch.jobs.ledger.ledger import Ledger
+from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
+from airflow_provider_batch.jobs.ledger.store import LedgerStore
+from airflow_provider_batch.jobs.opening.preparing import check_partitions, prepare_shards
+from airflow_provider_batch.jobs.runner import Job
+from airflow_provider_batch.jobs.shard_files import missing_shards, publish_shard
+from airflow_provider_batch.jobs.table_claims import claim_table
+from airflow_provider_batch.requests.shards import Shard
+from airflow_provider_batch.sources.source import Source
+from airflow_provider_batch.storage import Location
+from airflow_provider_batch.table.file_names import landed_part, landing_folder, manifest_name, standing_files
+from airflow_provider_batch.table.manifest import check_destination
+
+
+def lands_anew(store: LedgerStore, ledger: Ledger, request: JobRequest, destination: Location) -> bool:
+    """Whether a finished job's table is not where it is asked for, or a clear can complete it."""
+    landings = [shard.landing for shard in ledger.shards if shard.landing is not None]
+    is_whole = not (request.delete_files and ledger.first_round > 1) and _can_land_again(store, ledger)
+    if request.era != ledger.era and ledger.unfetched and is_whole:
+        return True
+    there = standing_files(destination)
+    parts = {name for landing in landings for name in landing.part_files}
+    is_standing = manifest_name(ledger.job) in there and parts <= there
+    return not is_standing or request.partition_by != ledger.partition_by
+
+
+def land_again(
+    request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source, *, wholly: bool
+) -> Ledger:
+    """Plan to land a finished job's table once more, and do it at once where the whole of it is needed now."""
+    assert request.destination is not None
+    check_destination(tools.resolve(request.destination), ledger.job, request.if_exists)
+    check_can_land_again(store, ledger)
+    check_partitions(request, decode_columns(ledger.columns))
+    restore_shards(request, tools, store, ledger, source)
+    tools.log.info("The job is finished; its table is landed again from the batches that were paid for.")
+    ledger = store.record(ledger, Relanding(request.destination, request.partition_by))
+    claim_table(request, tools, store, ledger)
+    if not wholly:
+        return ledger
+    job = Job(request, tools, store, ledger)
+    job.land_all()
+    return job.ledger
+
+
+def restore_shards(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> None:
+    """Write the first round's shards again, where they were removed; later rounds follow from the landings."""
+    first = [record for record in ledger.shards if record.round == 1]
+    folder = store.shards(ledger.generation)
+    if not missing_shards(folder, first):
+        return
+    error = ChangedInputError(
+        "The shards of this job were removed, and its source does not give the same ones any more: its results cannot "
+        "be joined to their rows. rerun='all' begins anew, and pays again; keep_shards=True avoids this."
+    )
+    known = {record.key: record.sha256 for record in first}
+
+    def keep(shard: Shard) -> None:
+        if known.get(str(shard.key)) != ShardRecord.of(shard).sha256:  # another one in its place would lose rows
+            raise error
+        publish_shard(shard, folder)
+
+    if len(prepare_shards(request, tools, source, keep, ledger.cuts(1)).shards) != len(first):
+        raise error
+
+
+def lacks_shards(store: LedgerStore, ledger: Ledger) -> bool:
+    """Whether a first shard is gone that a job at work still has to send, to land, or to make another round of."""
+    needed = [
+        record
+        for record in ledger.shards
+        if record.round == 1 and (record.landing is None or (record.landing.retry_rows and ledger.round == 1))
+    ]
+    return bool(missing_shards(store.shards(ledger.generation), needed))
+
+
+def lacks_parts(store: LedgerStore, ledger: Ledger, destination: Location) -> bool:
+    """Whether a part of a job at work is gone and can be landed again: parts may wait for a day to be published."""
+    names = {name for shard in ledger.shards if shard.landing is not None for name in shard.landing.part_files}
+    missing = names - standing_files(destination) if names else names
+    waiting = standing_files(destination / landing_folder(ledger.job)) if missing else set()
+    return not missing <= {landed_part(name) for name in waiting} and _can_land_again(store, ledger)
+
+
+def _can_land_again(store: LedgerStore, ledger: Ledger) -> bool:
+    """Whether no shard of a rerun is gone: which rows they held, only the table has told."""
+    folder = store.shards(ledger.generation)
+    rerun = [record for record in ledger.shards if 1 < ledger.first_round <= record.round]
+    return not missing_shards(folder, rerun)
+
+
+def check_can_land_again(store: LedgerStore, ledger: Ledger) -> None:
+    """Raise JobError where the shards of a rerun are gone."""
+    if not _can_land_again(store, ledger):
+        raise JobError(
+            f"{store.location}: this job sent some rows again (rerun), its shards were removed after landing, and the "
+            "table is gone, or is wanted in another place or with other partitions: it cannot be put together again "
+            "from the ledger alone. rerun='all' begins anew, and pays again; keep_shards=True avoids this."
+        )

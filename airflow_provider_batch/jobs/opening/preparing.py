@@ -1,0 +1,156 @@
+"""What a job is asked for: checked, fingerprinted, and made into the shards of its first round; nothing is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from airflow_provider_batch.api.endpoints import MAX_FILE_BYTES, MAX_METADATA_KEY, MAX_METADATA_VALUE, Endpoint
+from airflow_provider_batch.exceptions import ConfigurationError
+from airflow_provider_batch.jobs.identity import Fingerprint, digest, fingerprint
+from airflow_provider_batch.jobs.job_request import JobRequest, Tools
+from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
+from airflow_provider_batch.jobs.opening.overlap import check_overlap
+from airflow_provider_batch.jobs.submission.create import MAX_USER_PAIRS, OWN_KEYS
+from airflow_provider_batch.jobs.table_spec import check_response_model
+from airflow_provider_batch.requests.prepare import Prepared, prepare
+from airflow_provider_batch.requests.shards import Cut, Shard
+from airflow_provider_batch.sources.open_source import open_source
+from airflow_provider_batch.sources.source import Source
+from airflow_provider_batch.storage.local_disk import scratch
+from airflow_provider_batch.structured.column_type import ParsedColumn
+from airflow_provider_batch.table.partitions import check_columns, check_values
+from airflow_provider_batch.table.schema import TableSpec, embedding_size
+
+
+def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
+    """Read and check the whole input as a job would, send and keep nothing, and say what would be sent."""
+    check_arguments(request)
+    check_overlap(request, tools)
+    with open_source(request.source, resolve=tools.resolve, form=request.input_format) as source:
+        prepared = prepare_shards(request, tools, source, discard)
+    model = request.spec.response_model
+    parsed = {} if model is None else {"parsed": str(ParsedColumn.of(model).type), "strict": model.not_strict is None}
+    return {
+        "rows": prepared.row_count,
+        "shards": len(prepared.shards),
+        "bytes": prepared.byte_count,
+        "input_tokens_estimate": prepared.token_estimate,
+        "models": list(prepared.models),
+        "carried": list(prepared.carried.names),
+        **parsed,
+    }
+
+
+def check_arguments(request: JobRequest) -> None:
+    """Check what needs no input: metadata and limits; raise ConfigurationError."""
+    taken = sorted(set(request.metadata) & set(OWN_KEYS))
+    if taken:
+        raise ConfigurationError(f"metadata: {', '.join(taken)} belong to the provider; use other keys.")
+    if len(request.metadata) > MAX_USER_PAIRS:
+        raise ConfigurationError(f"metadata: expected at most {MAX_USER_PAIRS} pairs, found {len(request.metadata)}.")
+    for key, value in request.metadata.items():
+        if not isinstance(value, str) or len(key) > MAX_METADATA_KEY or len(value) > MAX_METADATA_VALUE:
+            raise ConfigurationError(
+                f"metadata: {key!r} has to be text of at most {MAX_METADATA_VALUE} characters under a key of at most "
+                f"{MAX_METADATA_KEY}."
+            )
+    check_response_model(request.spec)
+    if request.partition_by and request.destination is None:
+        raise ConfigurationError("partition_by needs a destination: without one nothing is landed here.")
+    limits = request.limits
+    if limits.timeout <= 0 or request.poll_interval <= 0:
+        raise ConfigurationError("timeout and poll_interval have to be above 0 seconds.")
+    if min(limits.max_attempts, limits.max_rounds, limits.max_active_batches) < 1:
+        raise ConfigurationError("max_attempts, max_rounds and max_active_batches have to be at least 1.")
+
+
+def asked_fingerprint(request: JobRequest, tools: Tools, source: Source) -> Fingerprint:
+    """Return what tells this input from another, without the content of its shards."""
+    spec = request.spec
+    options: dict[str, Any] = {
+        "custom_id": spec.custom_id,
+        "carry": spec.carry,
+        "null_text": spec.null_text,
+        "limit": spec.limit,
+    }
+    if spec.filters or spec.sample is not None or spec.data_urls:
+        options["rows"] = [str(spec.selection.groups), spec.sample, list(spec.data_urls)]
+    if request.input_format.is_stated:
+        options["format"] = request.input_format.text()
+    return fingerprint(
+        endpoint=spec.endpoint.value,
+        body=spec.body,
+        response_model=None if spec.response_model is None else spec.response_model.text,
+        options=options,
+        account=tools.client.settings.account,
+        listing=source.listing,
+    )
+
+
+def prepare_shards(
+    request: JobRequest,
+    tools: Tools,
+    source: Source,
+    on_shard: Callable[[Shard], None],
+    cuts: Sequence[Cut] = (),
+) -> Prepared:
+    """
+    Read, check and render the whole input into shards.
+
+    :param on_shard: Gets each shard as it is finished, and takes its local files away.
+    :param cuts: Shards of a ledger: the same rows are cut there again, whatever the limits of a shard are by now.
+    :raises InputError: A row, a file or a partition column is wrong.
+    """
+    spec, asked = _asked_spec(request), replace(request.spec, by_any=tools.client.settings.is_other_service)
+    if cuts:
+        asked = replace(asked, max_shard_bytes=MAX_FILE_BYTES)
+
+    def checked(shard: Shard) -> None:
+        check_values(shard.rows, request.partition_by, spec)
+        on_shard(shard)
+
+    with scratch("the shards of the input", "one shard of each model, and its rows") as local:
+        given = checked if request.partition_by else on_shard
+        prepared = prepare(source, asked, local, given, resolve=tools.resolve, cuts=cuts)
+    check_partitions(request, prepared.carried)
+    vector_size(request, prepared)
+    return prepared
+
+
+def vector_size(request: JobRequest, prepared: Prepared) -> int | None:
+    """
+    Return the numbers of each vector that the requests will get, None where that is not known.
+
+    :raises ConfigurationError: Their models give vectors of different sizes.
+    """
+    body = request.spec.body
+    if body is None or request.spec.endpoint is not Endpoint.EMBEDDINGS:
+        return None
+    return embedding_size(body, prepared.models or [body.get("model")])
+
+
+def check_partitions(request: JobRequest, carried: pa.Schema) -> None:
+    """Raise where `partition_by` names what the table does not have; `carried` are the columns of the input in it."""
+    if request.partition_by:
+        check_columns(request.partition_by, _asked_spec(request), carried)
+
+
+def _asked_spec(request: JobRequest) -> TableSpec:
+    """Return what names the columns of the table that is asked for."""
+    model = request.spec.response_model
+    return TableSpec(request.spec.endpoint, parsed=None if model is None else ParsedColumn.of(model))
+
+
+def content_digest(shards: Sequence[Shard]) -> str:
+    """Return the digest of all request lines and rows: the fingerprint's `content`."""
+    return digest([ShardRecord.of(shard).sha256 for shard in shards])
+
+
+def discard(shard: Shard) -> None:
+    """Keep nothing of a shard but what its record says."""
+    shard.lines.unlink()
+    shard.rows.unlink()

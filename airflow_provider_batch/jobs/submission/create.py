@@ -1,0 +1,153 @@
+"""
+Making a batch of a shard, exactly once.
+
+The intent is recorded before the POST and carried in the batch's metadata. An answer that was lost is looked up
+through the list (`lookup.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from airflow_provider_batch.api import statuses
+from airflow_provider_batch.api.client import BatchClient
+from airflow_provider_batch.api.endpoints import MAX_METADATA_PAIRS, MAX_METADATA_VALUE
+from airflow_provider_batch.api.objects import Batch
+from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, UnknownOutcomeError
+from airflow_provider_batch.jobs.ledger.ledger import Ledger
+from airflow_provider_batch.jobs.ledger.shard_list import Skip
+from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
+from airflow_provider_batch.jobs.submission.lookup import INTENT_KEY, Marks, search
+
+#: Our own keys in a batch's metadata; the rest of the sixteen pairs is the user's.
+OWN_KEYS = (INTENT_KEY, "airflow_dag_id", "airflow_task_id", "airflow_run_id")
+MAX_USER_PAIRS = MAX_METADATA_PAIRS - len(OWN_KEYS)
+
+
+class NotProvedAbsentError(UnknownOutcomeError):
+    """The list was read, and does not prove that a create made nothing."""
+
+
+#: Seconds for which a POST that seemed to have made nothing is looked for.
+DUPLICATE_PATIENCE = 3600.0
+#: Batches of the list among which it is looked for.
+DUPLICATES_AMONG = 1_000
+
+
+def intent_name(ledger: Ledger, shard: ShardRecord, number: int) -> str:
+    """
+    Return the name of one POST, the value of `INTENT_KEY`.
+
+    It says whose it is, for a reader, and then what proves it: the job's token and the start of the shard's hash.
+    Other deployments have jobs with the same DAG, task and run on the same account: the token tells them apart.
+    Release 0.1 wrote no more than the number.
+    """
+    place = f"{ledger.identity.run_key}-{ledger.job}-g{ledger.generation}-{shard.key}-n{number}"
+    return f"{place}-{ledger.token}-{shard.sha256[:16]}" if ledger.token else place
+
+
+def batch_metadata(ledger: Ledger, shard: ShardRecord, number: int, user: Mapping[str, str]) -> dict[str, str]:
+    """
+    Return a batch's metadata: the user's pairs, the intent, and where it comes from for a person who reads the
+    dashboard.
+    """
+    who = ledger.identity
+    own = (intent_name(ledger, shard, number), who.dag_id, who.task_id, who.run_id)
+    return {**user, **{key: value[:MAX_METADATA_VALUE] for key, value in zip(OWN_KEYS, own, strict=True)}}
+
+
+def find_duplicates(client: BatchClient, ledger: Ledger, now: float) -> list[Batch]:
+    """
+    Return batches that a POST made after all, although a look-up had not shown them; they run beside their shard's own.
+
+    Only intents of the last hour that were found absent are looked for: without any, nothing is asked.
+    """
+    shards = [shard for shard in ledger.shard_list.each(skip=_is_long_ago(now)) if _may_show_late(shard, now)]
+    if not shards:
+        return []
+    marks = [marks_of(ledger, shard) for shard in shards]
+    own = {intent.batch_id for shard in shards for intent in shard.intents}
+    found: list[Batch] = []
+    for number, batch in enumerate(client.list()):
+        if number >= DUPLICATES_AMONG:
+            break
+        if batch.id not in own and not batch.has_ended and any(mark.whose(batch) == "ours" for mark in marks):
+            found.append(batch)
+    if found:
+        own = {intent.batch_id for shard in ledger.shards for intent in shard.intents}
+    return [batch for batch in found if batch.id not in own]
+
+
+def _is_long_ago(now: float) -> Skip:
+    """Of shards at rest it is known when the last create was that a look-up had not found."""
+    return lambda segment: segment.absent_at is None or now - segment.absent_at >= DUPLICATE_PATIENCE
+
+
+def _may_show_late(shard: ShardRecord, now: float) -> bool:
+    """What an open intent has made is no duplicate: it is about to be looked up itself."""
+    if shard.state == "intended":
+        return False
+    return any(one.outcome == "absent" and now - one.last_at < DUPLICATE_PATIENCE for one in shard.intents)
+
+
+def may_own(ledger: Ledger, generation: int, key: str, batch_id: str) -> bool:
+    """Return whether a ledger has a shard's batch, or is about to look up what the shard's open intent made."""
+    shard = next((shard for shard in ledger.shards if shard.key == key), None)
+    if shard is None or ledger.generation != generation:
+        return False
+    return shard.state == "intended" or batch_id in {intent.batch_id for intent in shard.intents}
+
+
+def marks_of(ledger: Ledger, shard: ShardRecord) -> Marks:
+    """Return what tells a shard's batches from all others of the account."""
+    names = frozenset(intent_name(ledger, shard, intent.number) for intent in shard.intents)
+    return Marks(names, is_secret=bool(ledger.token), file_id=shard.file_id)
+
+
+def find_batches(client: BatchClient, ledger: Ledger, shard: ShardRecord) -> list[Batch]:
+    """
+    Return the batches that the shard's open intent made, oldest first, cancelled ones last; normally none or one.
+
+    None at all is returned only where that is proved.
+
+    :raises UnknownOutcomeError: The list cannot be read now, or does not prove that there is none. Nothing may be
+        submitted again before it does.
+    """
+    own = [(one.at, one.batch_id) for other in ledger.shards for one in other.intents if one.batch_id is not None]
+    known = [batch_id for _, batch_id in sorted(own)]
+    later = [batch_id for at, batch_id in own if at > shard.intents[-1].last_at]
+    try:
+        anchor = _made_before(client, shard)
+        marks = marks_of(ledger, shard)
+        seen = search(client, marks, anchor, running=ledger.active_ids, known=known, later=later)
+    except ApiError as error:
+        raise _unknown(ledger, shard, f"the list of batches cannot be read ({error})") from error
+    if not seen.found and seen.gap is not None:
+        why = f"the list of batches does not prove that there is none: {seen.gap}"
+        raise NotProvedAbsentError(
+            f"{_unknown(ledger, shard, why)} Where you have made sure that there is none, clear the task with "
+            "rerun='failed_rows': the shard is sent again then."
+        )
+    found = sorted(seen.found, key=lambda batch: (batch.created_at or 0.0, batch.id))
+    return sorted(found, key=lambda batch: batch.status in (statuses.CANCELLING, statuses.CANCELLED))
+
+
+def _made_before(client: BatchClient, shard: ShardRecord) -> float | None:
+    """Return a moment before the shard's create by the service's clock: when its input file was made."""
+    if shard.file_id is None:
+        return None
+    try:
+        return client.file_created_at(shard.file_id)
+    except ApiUnavailableError:
+        raise
+    except ApiError:  # the file is gone, or the service does not show files
+        return None
+
+
+def _unknown(ledger: Ledger, shard: ShardRecord, why: str) -> UnknownOutcomeError:
+    name = intent_name(ledger, shard, shard.intents[-1].number)
+    return UnknownOutcomeError(
+        f"The answer to the create of shard {shard.key} was lost, and {why}. A batch with {INTENT_KEY}={name} in its "
+        f"metadata, or of the input file {shard.file_id}, may be running: look for it in the vendor's dashboard. "
+        "Nothing is sent again before that is known; each attempt of the task looks again."
+    )

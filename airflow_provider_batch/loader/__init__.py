@@ -1,0 +1,1 @@
+"""Landing any batch, whoever submitted it."""

@@ -1,0 +1,111 @@
+"""A table that the loader makes, the batches of one ledger or all foreign ones together, and what of it has landed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.api.objects import Batch
+from airflow_provider_batch.jobs.job_request import Tools
+from airflow_provider_batch.jobs.landing.staging import Placed
+from airflow_provider_batch.jobs.ledger.ledger import Ledger
+from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
+from airflow_provider_batch.jobs.ledger.store import LedgerStore
+from airflow_provider_batch.loader.foreign_batches import ForeignRows
+from airflow_provider_batch.requests.shards import ShardKey
+from airflow_provider_batch.results.landing import LandedShard
+from airflow_provider_batch.table.file_names import Attempt
+from airflow_provider_batch.table.manifest import Manifest, Part
+
+
+@dataclass
+class LoadedTable:
+    """
+    One manifest in the making.
+
+    :param ledger: That of our job whose batches they are; None for all foreign ones together.
+    :param lost: Rows that are known by count only.
+    :param unmatched: Result lines that belong to no row, by batch.
+    :param foreign_rows: The rows of foreign batches, by batch.
+    :param number: Tells this load's files from those of every other load: milliseconds of its moment.
+    """
+
+    job: str
+    endpoint: Endpoint
+    ledger: Ledger | None = None
+    store: LedgerStore | None = None
+    batches: list[tuple[Batch, ShardRecord]] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    landed: list[LandedShard] = field(default_factory=list)
+    files: dict[str, int] = field(default_factory=dict)
+    unreadable: dict[str, int] = field(default_factory=dict)
+    lost: int = 0
+    unmatched: dict[str, int] = field(default_factory=dict)
+    foreign_rows: dict[str, ForeignRows] = field(default_factory=dict)
+    number: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+
+    @property
+    def foreign_count(self) -> int:
+        """Rows of the foreign batches so far."""
+        return sum(rows.count for rows in self.foreign_rows.values())
+
+    @property
+    def generation(self) -> int:
+        """The generation of the job whose batches they are; 1 for foreign ones."""
+        return 1 if self.ledger is None else self.ledger.generation
+
+    @property
+    def attempt(self) -> Attempt:
+        """What names the files of this load."""
+        return Attempt(self.generation, self.number)
+
+    def note(self, batch: Batch, key: ShardKey, landed: LandedShard, placed: Placed, tools: Tools) -> None:
+        """Take down what stands in the table's folder now, for its manifest."""
+        files = {f"{folder}/{placed.part}": rows for folder, rows in placed.folders.items()}
+        if placed.part is not None:
+            for name, rows in (files or {placed.part: landed.rows}).items():
+                self.parts.append(Part(name=name, rows=rows, shard=key.number, round=key.round, batch_id=batch.id))
+        if placed.files_folder is not None:
+            self.files[placed.files_folder] = placed.files
+        if placed.unreadable_file is not None:
+            self.unreadable[placed.unreadable_file] = landed.unreadable
+            tools.log.warning(
+                "Batch %s: %d result lines cannot be read; they are kept as they came: %s.",
+                batch.id, landed.unreadable, placed.unreadable_file,
+            )  # fmt: skip
+        if placed.unfetched:
+            tools.log.warning(
+                "Batch %s: %d videos could not be fetched; land it again while the API keeps them.",
+                batch.id, placed.unfetched,
+            )  # fmt: skip
+
+    def manifest(self, partition_by: Sequence[str], now: float) -> Manifest:
+        """Return the table's manifest, once all its batches are landed."""
+        counts: dict[str, int] = {}
+        usage: dict[str, int] = {}
+        for landed in self.landed:
+            for status, count in landed.statuses.items():
+                counts[status] = counts.get(status, 0) + count
+            for name, count in landed.usage.items():
+                usage[name] = usage.get(name, 0) + count
+        costs = [landed.cost_usd for landed in self.landed if landed.cost_usd is not None]
+        return Manifest(
+            partition_by=list(partition_by),
+            files=self.files,
+            unreadable=self.unreadable,
+            job=self.job,
+            generation=self.generation,
+            endpoint=self.endpoint.value,
+            rows=sum(landed.rows for landed in self.landed),
+            statuses=counts,
+            usage=usage,
+            cost_usd=str(sum(costs, Decimal(0))) if costs else None,
+            unpriced=sum(landed.unpriced for landed in self.landed),
+            parts=self.parts,
+            batch_ids=[batch.id for batch, _ in self.batches],
+            created_at=now,
+            ledger=None if self.store is None else self.store.location.uri,
+        )

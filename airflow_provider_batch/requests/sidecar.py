@@ -1,0 +1,153 @@
+"""
+The sidecar of a shard, read batch by batch, and the sidecar of the rows that are to be sent again.
+
+The second has the columns of the first (`requests/shards.py` says which), with `state` as the round has left it, and
+the place of each row in the shard, where its request line stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from airflow_provider_batch.exceptions import StorageError
+
+#: Line of the row in the shard's request lines, from 0; stands only in the sidecar of rows to be sent again.
+POSITION = pa.field("position", pa.int64())
+
+
+class Sidecar:
+    """A shard's sidecar, open for reading. The file is read, not mapped: mapped pages would count as memory in use."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = pa.OSFile(str(path), "rb")
+            self._reader = pa.ipc.open_file(self._file)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise StorageError(f"{path}: expected a shard's sidecar (an Arrow file), found {error}.") from error
+        self.schema: pa.Schema = self._reader.schema
+        check_sidecar(path, self.schema)
+
+    def __enter__(self) -> Sidecar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    @property
+    def carried(self) -> pa.Schema:
+        """The carried columns under their own names; none where nothing is carried."""
+        if "carried" not in self.schema.names:
+            return pa.schema([])
+        return pa.schema(list(self.schema.field("carried").type))
+
+    def custom_ids(self) -> pa.Array[Any]:
+        """Return the ids of all rows as UTF-8, in order, without reading the other columns."""
+        index = self.schema.get_field_index("custom_id")
+        options = pa.ipc.IpcReadOptions(included_fields=[index])
+        with pa.OSFile(str(self._path), "rb") as file, pa.ipc.open_file(file, options=options) as reader:
+            batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
+            ids: Any = pa.concat_arrays([pa.nulls(0, pa.string()), *(batch.column(0) for batch in batches)])
+            return ids.cast(pa.binary())
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the record batches in order."""
+        for number in range(self._reader.num_record_batches):
+            yield self._reader.get_batch(number)
+
+
+class RetryWriter:
+    """Writes the rows that are to be sent again; a context manager that leaves no file behind when its block fails."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.rows = 0
+        self._path = path
+        fields = [field for field in schema if field.name != POSITION.name]
+        self._schema = pa.schema([*fields, POSITION])
+        self._writer: pa.ipc.RecordBatchFileWriter | None = None
+
+    def __enter__(self) -> RetryWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            if kind is not None:
+                self._path.unlink(missing_ok=True)
+
+    def write(self, rows: pa.RecordBatch, state: pa.StructArray, position: pa.Array[Any]) -> None:
+        """
+        Add rows.
+
+        :param rows: Rows of the sidecar, as they were read.
+        :param state: What each of them ended as.
+        :param position: Their places in the shard.
+        """
+        if rows.num_rows == 0:
+            return
+        if self._writer is None:
+            self._writer = pa.ipc.new_file(str(self._path), self._schema)
+        columns = {**dict(zip(rows.schema.names, rows.columns, strict=True)), "state": state, POSITION.name: position}
+        batch = pa.RecordBatch.from_arrays([columns[name] for name in self._schema.names], schema=self._schema)
+        self._writer.write_batch(batch)
+        self.rows += rows.num_rows
+
+
+#: Where a sidecar's schema says its form, and the newest one that this release can read.
+SIDECAR_VERSION_KEY, SIDECAR_VERSION = b"openai_batch_sidecar_version", 1
+
+
+#: What a row's last round ended as; all null and 0 attempts before the first.
+STATE = pa.struct(
+    [
+        ("attempts", pa.int16()),
+        ("status", pa.string()),
+        ("status_code", pa.int16()),
+        ("error_code", pa.string()),
+        ("error_message", pa.string()),
+        ("batch_id", pa.string()),
+    ]
+)
+
+
+def sidecar_schema(carried: pa.Schema) -> pa.Schema:
+    """Return the columns of a sidecar: no ``carried`` where nothing is, as not every reader knows an empty struct."""
+    fields = [
+        pa.field("row_number", pa.int64()),
+        pa.field("custom_id", pa.string()),
+        pa.field("state", STATE),
+    ]
+    if len(carried):
+        fields.append(pa.field("carried", pa.struct(list(carried))))
+    return pa.schema(fields)
+
+
+def check_sidecar(path: Path, schema: pa.Schema) -> None:
+    """
+    Raise StorageError where a newer release wrote a sidecar.
+
+    Form 1 says nothing of its version: jobs in flight know the bytes of their sidecars by hash.
+    """
+    form = int((schema.metadata or {}).get(SIDECAR_VERSION_KEY, b"1"))
+    if form > SIDECAR_VERSION:
+        raise StorageError(
+            f"{path}: this sidecar has form {form}, and this release of airflow-provider-batch knows no form after "
+            f"{SIDECAR_VERSION}: a newer release wrote it. Install that release here too; nothing was changed."
+        )
+
+
+def read_sidecar(path: Path) -> Iterator[pa.RecordBatch]:
+    """Give a sidecar's record batches in order, one at a time in memory."""
+    with pa.OSFile(str(path), "rb") as file:
+        reader = pa.ipc.open_file(file)
+        check_sidecar(path, reader.schema)
+        for index in range(reader.num_record_batches):
+            yield reader.get_batch(index)

@@ -1,0 +1,1 @@
+"""Templates of request bodies: placeholders, their values, and the rendered lines."""

@@ -1,0 +1,381 @@
+"""
+Templates: a request body, or a ``custom_id``, with ``{column}`` in its texts.
+
+Rules. ``{name}`` stands for a row's value where ``name`` is exactly a column, or a dotted path into a struct; inside
+a longer text as text, alone as the value itself. It is one pass: values are never scanned again, and keys never at
+all. ``{name:number}`` converts, see `conversions`. A ``{name}`` that looks like a name and is no column is an error;
+any other braces are text. ``{!name}`` writes ``{name}``. What may not stand where it does, by what `accepted` knows of
+the endpoint, is an error: at once where the template has it, else for the first row that has it.
+
+A template is compiled once into the bytes between its values, already encoded as JSON; per row only the values are
+encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from airflow_provider_batch.arrow.arrays import binary_array, joined, string_array
+from airflow_provider_batch.arrow.values import is_number_without_json, to_json, to_text, unsupported_type
+from airflow_provider_batch.exceptions import RequestError, TemplateError
+from airflow_provider_batch.requests.accepted_values import KINDS, Accepted, misfit, shown
+from airflow_provider_batch.requests.templates.conversions import converted
+from airflow_provider_batch.requests.templates.json_escaping import encode, escaped, escaped_column
+from airflow_provider_batch.requests.templates.placeholders import Reference, scan
+from airflow_provider_batch.sources.column_paths import Columns
+from airflow_provider_batch.sources.row_chunk import SourceBatch
+
+
+@dataclass(frozen=True)
+class Slot:
+    """
+    A place for a row's value.
+
+    :param path: Column, and the way into it.
+    :param alone: Whether the value stands for itself, or within a text.
+    :param member: Top-level member of the body whose whole value this is, if it is one.
+    :param form: What the value is converted to, a key of `FORMS`.
+    :param where: The place in the body, for messages.
+    :param accepts: What may stand there; None where that is not known.
+    """
+
+    path: tuple[str, ...]
+    alone: bool
+    member: str | None = None
+    form: str | None = None
+    where: str = ""
+    accepts: Accepted | None = None
+
+    @property
+    def name(self) -> str:
+        """The path as a template writes it."""
+        return ".".join(self.path)
+
+
+Part = bytes | Slot
+
+
+class Template:
+    """
+    A compiled template: JSON with slots, or a text with slots.
+
+    :param parts: Bytes and slots, in order.
+    :param null_text: What stands for null inside a text; None makes it an error.
+    """
+
+    def __init__(self, parts: Iterable[Part], null_text: str | None = None) -> None:
+        self.parts = _joined(parts)
+        self.slots = [part for part in self.parts if isinstance(part, Slot)]
+        self._null_text = null_text
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that are read, each once."""
+        return list(dict.fromkeys(slot.path[0] for slot in self.slots))
+
+    def pieces(self, batch: SourceBatch) -> list[bytes | pa.Array]:
+        """Return for each part its bytes, or one encoded value a row; raise TemplateError where a value has none."""
+        return [part if isinstance(part, bytes) else encoded(part, batch, self._null_text) for part in self.parts]
+
+    def texts(self, batch: SourceBatch) -> pa.Array:
+        """Return one text a row as large_string, for a template that was compiled by `compile_text`."""
+        pieces = [part if isinstance(part, bytes) else _texts(part, batch, self._null_text) for part in self.parts]
+        return joined(pieces, len(batch)).cast(pa.large_string())
+
+
+def compile_body(
+    body: Mapping[str, Any],
+    columns: Columns,
+    *,
+    null_text: str | None = None,
+    verbatim: Mapping[str, Any] | None = None,
+    accepts: Accepted | None = None,
+) -> Template:
+    """
+    Compile a request body.
+
+    :param verbatim: Members that are added, or replace the body's, as they are: their texts are no templates. Where
+        both have an object, its members are joined.
+    :param accepts: What the endpoint takes as a body; None checks nothing.
+    :raises TemplateError: A name that is no column, a value that has no JSON form or that the endpoint does not take;
+        names the place in the body.
+    """
+    return Template(_joined_members(body, verbatim or {}, columns, "body", accepts, is_top=True), null_text)
+
+
+def _joined_members(
+    body: Mapping[str, Any],
+    fixed: Mapping[str, Any],
+    columns: Columns,
+    where: str,
+    accepts: Accepted | None,
+    *,
+    is_top: bool,
+) -> list[Part]:
+    members = {} if accepts is None else accepts.members({**body, **fixed})
+    parts: list[Part] = [b"{"]
+    for index, key in enumerate({**body, **fixed}):
+        place, given, added = f"{where}.{key}", body.get(key), fixed.get(key)
+        parts.append((b"," if index else b"") + _key(key, where) + b":")
+        if isinstance(given, Mapping) and isinstance(added, Mapping):
+            parts.extend(_joined_members(given, added, columns, place, members.get(key), is_top=False))
+        elif key in fixed:
+            parts.append(_static(added, place))
+        else:
+            parts.extend(_node(given, columns, place, key if is_top else None, members.get(key)))
+    return [*parts, b"}"]
+
+
+def compile_text(text: str, columns: Columns, where: str, *, null_text: str | None = None) -> Template:
+    """Compile a template whose result is a text, such as ``custom_id``; the parts are UTF-8, not JSON."""
+    if not isinstance(text, str):
+        raise TemplateError(f"{where}: expected a text, found {type(text).__name__}.")
+    found = scan(text, columns, where)
+    parts = [_utf8(piece, where) if isinstance(piece, str) else _within(piece) for piece in found]
+    return Template(parts or [b""], null_text)
+
+
+def _within(piece: Reference) -> Slot:
+    return Slot(piece.path, alone=False, form=piece.form)
+
+
+def encoded(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array:
+    """Return one encoded value a row: whole JSON where it stands alone, else escaped without quotes."""
+    column = _plain(slot, batch, null_text)
+    if column is None:
+        return binary_array(_encoded_values(slot, batch, null_text))
+    if pa.types.is_integer(column.type):
+        if slot.form != "text" or not slot.alone:
+            return column.cast(pa.string())
+        column = column.cast(pa.large_string())
+    inside = escaped_column(column)
+    return joined([b'"', inside, b'"'], len(batch)) if slot.alone else inside
+
+
+def _plain(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array | None:
+    """Return a slot's values as texts or whole numbers without nulls; None where they are to be read one by one."""
+    column = plain_of(slot, batch)
+    if column is None or not column.null_count:
+        return column
+    if slot.alone or null_text is None:
+        return None
+    try:
+        filling = string_array([null_text]).cast(pa.large_string())[0]
+    except UnicodeEncodeError:
+        return None
+    return column.cast(pa.large_string()).fill_null(filling)
+
+
+def plain_of(slot: Slot, batch: SourceBatch) -> pa.Array | None:
+    """Return a slot's values as a column of sound texts or whole numbers; None where they are not known to be."""
+    return batch.plain(slot.path) if slot.form in (None, "text") else None
+
+
+def values_of(slot: Slot, batch: SourceBatch, null_text: str | None = None) -> list[Any]:
+    """Return the rows' values of a slot, converted where it says so."""
+    if slot.form is None:
+        return batch.values(slot.path)
+    values = converted(batch, slot.path, slot.form)
+    if slot.form == "text" and null_text is not None:
+        return [null_text if value is None else value for value in values]
+    return values
+
+
+def check_slot(slot: Slot, batch: SourceBatch, null_text: str | None) -> None:
+    """Raise RequestError for the first row whose value may not stand where the slot does."""
+    expected = slot.accepts
+    if expected is None or not slot.alone:
+        return
+    column = plain_of(slot, batch)
+    if column is not None and (not column.null_count or expected.takes("z")):
+        kind = "i" if pa.types.is_integer(column.type) and slot.form is None else "s"
+        if expected.takes(kind):
+            return
+    values = values_of(slot, batch, null_text)
+    kinds = {KINDS.get(kind, "") for kind in set(map(type, values))}
+    if all(kind and expected.takes(kind) for kind in kinds) and not (expected.looks_inside and kinds & {"a", "o"}):
+        return
+    for index, value in enumerate(values):
+        found = misfit(expected, value)
+        if found is not None:
+            problem = f"{found.problem(slot.where)} {found.advice(slot.name)}".rstrip()
+            raise RequestError(problem, **batch.place(index), column=slot.name)
+
+
+def _texts(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array:
+    """Return one text a row."""
+    column = _plain(slot, batch, null_text)
+    if column is not None:
+        return column.cast(pa.large_string())
+    try:
+        return binary_array([text.encode() for text in _slot_texts(slot, batch, null_text)])
+    except UnicodeEncodeError as error:
+        raise _surrogate(slot, batch, error) from error
+
+
+def _encoded_values(slot: Slot, batch: SourceBatch, null_text: str | None) -> list[bytes]:
+    """Return the same as `encoded`, value by value: whatever their types."""
+    if not slot.alone:
+        try:
+            return escaped(_slot_texts(slot, batch, null_text))
+        except UnicodeEncodeError as error:
+            raise _surrogate(slot, batch, error) from error
+    values = values_of(slot, batch, null_text)
+    try:
+        if set(map(type, values)) == {str}:
+            return [b'"%b"' % text for text in escaped(values)]
+        lines = list(map(to_json, values))
+    except UnicodeEncodeError as error:
+        raise _surrogate(slot, batch, error) from error
+    for index, line in enumerate(lines):
+        if (b"null" in line or b"N" in line or b"I" in line) and is_number_without_json(values[index]):
+            raise _unencodable(slot, batch, index)
+    return lines
+
+
+def _slot_texts(slot: Slot, batch: SourceBatch, null_text: str | None) -> list[str]:
+    values = values_of(slot, batch)
+    if set(map(type, values)) == {str}:
+        return values
+    texts = []
+    for index, value in enumerate(values):
+        if value is None or value != value:
+            if null_text is None:
+                raise NullInTextError(slot, batch, index)
+            texts.append(null_text)
+        elif type(value) is not str and is_number_without_json(value):
+            raise _unencodable(slot, batch, index)
+        else:
+            texts.append(to_text(value))
+    return texts
+
+
+class NullInTextError(TemplateError):
+    """A null, or a NaN, inside a text; ``slot`` says which, so that others of its kind can be counted."""
+
+    def __init__(self, slot: Slot, batch: SourceBatch, index: int, more: str = "") -> None:
+        self.slot, self.batch, self.index = slot, batch, index
+        problem = f"expected a value for {{{slot.name}}} inside a text, found null{more}."
+        super().__init__(f"{problem} Give null_text=… or leave the rows out.", **batch.place(index), column=slot.name)
+
+
+def _node(value: Any, columns: Columns, where: str, member: str | None, accepts: Accepted | None) -> Iterable[Part]:
+    """Give the parts of a value of the body, at any depth."""
+    if isinstance(value, str):
+        yield from _text(value, columns, where, member, accepts)
+    elif isinstance(value, Mapping):
+        _check_kind(accepts, {}, where)
+        members = {} if accepts is None else accepts.members(value)
+        yield b"{"
+        for index, (key, item) in enumerate(value.items()):
+            yield (b"," if index else b"") + _key(key, where) + b":"
+            yield from _node(item, columns, f"{where}.{key}", None, members.get(key))
+        yield b"}"
+    elif isinstance(value, list | tuple):
+        _check_kind(accepts, [], where)
+        items = None if accepts is None else accepts.items
+        texts = None if items is None else msgspec.structs.replace(items, kinds=items.kinds.replace("i", ""))
+        yield b"["
+        for index, item in enumerate(value):
+            yield b"," if index else b""
+            # A whole number of a column beside texts would be read as a token; whole columns of tokens are lists.
+            beside = texts if isinstance(item, str) and items is not None and "s" in items.kinds else items
+            yield from _node(item, columns, f"{where}[{index}]", None, beside)
+        yield b"]"
+    else:
+        _check_kind(accepts, value, where)
+        yield _static(value, where)
+
+
+def _text(text: str, columns: Columns, where: str, member: str | None, accepts: Accepted | None) -> Iterable[Part]:
+    pieces = scan(text, columns, where)
+    found = [piece for piece in pieces if isinstance(piece, Reference)]
+    for piece in found:
+        _check_form(piece, columns, where)
+    if len(pieces) == 1 and found:
+        place = where.removeprefix("body.")
+        yield Slot(found[0].path, alone=True, member=member, form=found[0].form, where=place, accepts=accepts)
+        return
+    _check_kind(accepts, text, where)
+    yield b'"'
+    for part in pieces:
+        yield _utf8(part, where, encode)[1:-1] if isinstance(part, str) else _within(part)
+    yield b'"'
+
+
+def _check_kind(accepts: Accepted | None, value: Any, where: str) -> None:
+    """Raise TemplateError where a value that the template itself has may not stand where it does."""
+    if accepts is None or misfit(Accepted(accepts.kinds), value) is None:
+        return
+    given = "an object" if value == {} else "an array" if value == [] else shown(value)
+    more = ""
+    if isinstance(value, str) and value:
+        more = " What Airflow renders is text, unless the DAG has render_template_as_native_obj=True."
+        more = " A column inside a longer text is text; alone it converts: {column:number}." if "{" in value else more
+    raise TemplateError(f"{where}: expected {accepts.called}, found {given}.{more}")
+
+
+def _check_form(piece: Reference, columns: Columns, where: str) -> None:
+    if (kind := unsupported_type(columns.type_of(piece.path))) is not None:
+        raise TemplateError(f"{where}: a value of type {kind} has no JSON form.", column=".".join(piece.path))
+
+
+def _static(value: Any, where: str) -> bytes:
+    if is_number_without_json(value):
+        raise TemplateError(f"{where}: expected a JSON value, found {value}.")
+    try:
+        return to_json(value)
+    except (TypeError, UnicodeEncodeError) as error:
+        raise TemplateError(f"{where}: expected a JSON value, found {type(value).__name__} ({error}).") from error
+
+
+def _key(key: Any, where: str) -> bytes:
+    if not isinstance(key, str):
+        raise TemplateError(f"{where}: expected text as a key, found {key!r}.")
+    return _utf8(key, where, encode)
+
+
+def _utf8(text: str, where: str, form: Callable[[str], bytes] = str.encode) -> bytes:
+    try:
+        return form(text)
+    except UnicodeEncodeError as error:
+        raise TemplateError(f"{where}: expected text, found half of a surrogate pair ({error}).") from error
+
+
+def _joined(parts: Iterable[Part]) -> list[Part]:
+    """Return the parts with neighbouring bytes made one."""
+    joined: list[Part] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if isinstance(part, bytes) and isinstance(last, bytes):
+            joined[-1] = last + part
+        elif part != b"":
+            joined.append(part)
+    return joined or [b""]
+
+
+def _unencodable(slot: Slot, batch: SourceBatch, index: int) -> TemplateError:
+    problem = (
+        f"expected a value with a JSON form for {{{slot.name}}}, found NaN or an infinity. Replace it in the source."
+    )
+    return TemplateError(problem, **batch.place(index), column=slot.name)
+
+
+def _surrogate(slot: Slot, batch: SourceBatch, error: UnicodeEncodeError) -> TemplateError:
+    values = batch.values(slot.path)
+    index = next((number for number, value in enumerate(values) if _has_surrogate(value)), 0)
+    problem = f"expected text, found half of a surrogate pair ({error.reason}). Repair the text in the source."
+    return TemplateError(problem, **batch.place(index), column=slot.name)
+
+
+def _has_surrogate(value: Any) -> bool:
+    try:
+        to_json(value)
+    except UnicodeEncodeError:
+        return True
+    return False

@@ -1,0 +1,318 @@
+"""
+Result lines as nearly all are, read by columns: a success with one answer that was neither cut off nor withheld.
+
+The types below say what is usual, and the decoder checks it as it reads: it refuses a line that differs in anything,
+which is then read by itself (`rows.py`). Of what is left, columns are taken in a few passes over all lines at once,
+with nothing to decide for a single one. Either way a line gives the same values; a differential test says so.
+
+Endpoints that are not here have all their lines read one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+from operator import attrgetter
+from typing import Annotated, Any, Generic, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.arrow.builders import Same, same
+from airflow_provider_batch.pricing.prices import TokenUsage, price_list
+from airflow_provider_batch.results import extractors
+from airflow_provider_batch.results.extractors import SUCCEEDED
+from airflow_provider_batch.results.line_reader import ANSWERED, COST_LIMIT, OWN_FAILURE, Columns, cost
+from airflow_provider_batch.results.lines.cutting import ResultLine
+from airflow_provider_batch.results.lines.raw_body import read_raw_body
+from airflow_provider_batch.results.lines.typed_lines import BodyT, Count, EmbeddingItem, TokenDetails, ToolCall
+from airflow_provider_batch.results.lines.vectors import NumberLines
+from airflow_provider_batch.structured.validation import InvalidOutputError, judge
+from airflow_provider_batch.table.schema import COST_COLUMN, PARSED_COLUMN, RESPONSE_COLUMN, USAGE_COLUMNS, TableSpec
+
+#: What `list | None` fields hold where they say nothing.
+Nothing: TypeAlias = Annotated[list[Any], Meta(max_length=0)] | None
+_NO_DETAILS = TokenDetails()
+_INVALID = object()
+#: What the price of a request for text is made of; the others cost something else.
+_PRICED = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
+_NOT_TEXT = ("input_audio_tokens", "output_audio_tokens", "input_image_tokens", "output_image_tokens")
+
+
+class Response(Struct, Generic[BodyT], gc=False):
+    status_code: Literal[200]
+    body: BodyT
+    request_id: str | None = None
+
+
+class Line(Struct, Generic[BodyT], gc=False):
+    response: Response[BodyT]
+
+
+class PromptUsage(Struct, gc=False):
+    """`usage` that counts prompts. The other names must be empty: a server that gives both is not usual."""
+
+    input_tokens: Count = field(name="prompt_tokens")
+    output_tokens: Count | None = field(name="completion_tokens", default=None)
+    total_tokens: Count | None = None
+    asked: TokenDetails | None = field(name="prompt_tokens_details", default=None)
+    given: TokenDetails | None = field(name="completion_tokens_details", default=None)
+    other_input: None = field(name="input_tokens", default=None)
+    other_output: None = field(name="output_tokens", default=None)
+    other_asked: None = field(name="input_tokens_details", default=None)
+    other_given: None = field(name="output_tokens_details", default=None)
+
+
+class InputUsage(Struct, gc=False):
+    """`usage` that counts input."""
+
+    input_tokens: Count
+    output_tokens: Count | None = None
+    total_tokens: Count | None = None
+    asked: TokenDetails | None = field(name="input_tokens_details", default=None)
+    given: TokenDetails | None = field(name="output_tokens_details", default=None)
+    other_input: None = field(name="prompt_tokens", default=None)
+    other_output: None = field(name="completion_tokens", default=None)
+    other_asked: None = field(name="prompt_tokens_details", default=None)
+    other_given: None = field(name="completion_tokens_details", default=None)
+
+
+# Chat completions
+
+
+class Message(Struct, gc=False):
+    content: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    refusal: None = None
+    reasoning_content: None = None
+    reasoning: None = None
+    function_call: None = None
+    audio: None = None
+
+
+class Choice(Struct, gc=False):
+    message: Message
+    finish_reason: Literal["stop", "tool_calls", "function_call"]
+    logprobs: None = None
+    index: Count | None = None
+
+
+class ChatBody(Struct, gc=False):
+    model: Annotated[str, Meta(min_length=1)]
+    usage: PromptUsage
+    choices: tuple[Choice]
+
+
+def chat(bodies: Sequence[ChatBody]) -> Columns:
+    """Return the columns of `/v1/chat/completions`."""
+    choices = [choice for (choice,) in _each("choices", bodies)]
+    messages = _each("message", choices)
+    columns: Columns = {"text": _each("content", messages), "finish_reason": same(_each("finish_reason", choices))}
+    calls = _each("tool_calls", messages)
+    if any(calls):
+        columns["tool_calls"] = list(map(extractors.tool_calls, calls))
+    return columns
+
+
+# Responses
+
+
+class OutputText(Struct, tag_field="type", tag="output_text", gc=False):
+    text: str
+    logprobs: Nothing = None
+    refusal: None = None
+
+
+class OutputMessage(Struct, tag_field="type", tag="message", gc=False):
+    content: tuple[OutputText]
+    summary: Nothing = None
+    phase: Literal["final_answer"] | None = None
+    status: Literal["completed"] | None = None
+
+
+class Reasoning(Struct, tag_field="type", tag="reasoning", gc=False):
+    content: Nothing = None
+    summary: Nothing = None
+
+
+class ResponsesBody(Struct, gc=False):
+    model: Annotated[str, Meta(min_length=1)]
+    usage: InputUsage
+    status: Literal["completed"]
+    output: Annotated[list[OutputMessage | Reasoning], Meta(min_length=1)]
+    id: str | None = None
+    incomplete_details: None = None
+
+
+def responses(bodies: Sequence[ResponsesBody]) -> Columns:
+    """Return the columns of `/v1/responses`."""
+    return {
+        "text": [_text(output) for output in _each("output", bodies)],
+        "finish_reason": Same("completed", len(bodies)),
+        "response_id": _each("id", bodies),
+    }
+
+
+def _text(output: Sequence[OutputMessage | Reasoning]) -> str | None:
+    first = output[0]
+    if len(output) == 1 and first.__class__ is OutputMessage:
+        return first.content[0].text
+    final = extractors.final_message([item for item in output if item.__class__ is OutputMessage])
+    return None if final is None else final.content[0].text
+
+
+# Embeddings
+
+
+class EmbeddingsBody(Struct, gc=False):
+    model: Annotated[str, Meta(min_length=1)]
+    usage: PromptUsage
+    data: tuple[EmbeddingItem]
+
+
+def embeddings(bodies: Sequence[EmbeddingsBody]) -> Columns:
+    """Return the columns of `/v1/embeddings`."""
+    return {"embedding": [item.embedding for (item,) in _each("data", bodies)]}
+
+
+class _VectorLines:
+    """A decoder that refuses a vector of another size than the table's, and gives the others as bytes."""
+
+    def __init__(self, decode: Callable[[ResultLine], Any], size: int) -> None:
+        self._decode, self._bytes = NumberLines(decode).decode, 4 * size
+
+    def decode(self, raw: ResultLine) -> Any:
+        line = self._decode(raw)
+        (item,) = line.response.body.data
+        item.embedding = extractors.vector_bytes(item.embedding)
+        if item.embedding is None or len(item.embedding) != self._bytes:
+            raise msgspec.ValidationError("The vector has another size than the table's.")
+        return line
+
+
+# All of them
+
+#: Endpoint → what its usual bodies are, and how their columns are taken.
+_USUAL: Mapping[Endpoint, tuple[Any, Callable[[Sequence[Any]], Columns]]] = {
+    Endpoint.CHAT_COMPLETIONS: (ChatBody, chat),
+    Endpoint.RESPONSES: (ResponsesBody, responses),
+    Endpoint.EMBEDDINGS: (EmbeddingsBody, embeddings),
+}
+
+
+class UsualReader:
+    """Reads the usual lines of one table."""
+
+    def __init__(self, spec: TableSpec) -> None:
+        body, self._own = _USUAL[spec.endpoint]
+        line: Any = Line[body]  # type: ignore[valid-type]
+        self._decode: Callable[[ResultLine], Any] = msgspec.json.Decoder(line).decode
+        if spec.endpoint is Endpoint.EMBEDDINGS:
+            self._decode = _VectorLines(self._decode, spec.embedding_size or 0).decode
+        self._endpoint = spec.endpoint
+        self._keep_raw = spec.raw == "all"
+        self._parse = None if spec.parsed is None else judge(spec.parsed.model, spec.parsed.shape)
+
+    @classmethod
+    def for_table(cls, spec: TableSpec) -> UsualReader | None:
+        """Return the reader for a table, None where its lines are to be read one by one."""
+        if spec.endpoint not in _USUAL or (spec.endpoint is Endpoint.EMBEDDINGS and spec.embedding_size is None):
+            return None
+        return cls(spec)
+
+    def read(self, lines: Sequence[ResultLine]) -> tuple[Columns, list[int]]:
+        """Return the columns of the lines that are usual, in their order, and the places of those that are not."""
+        read: list[Any] = []
+        others: list[int] = []
+        remaining = iter(lines)
+        while len(read) + len(others) < len(lines):
+            try:
+                # What was read before a line that is refused stays in the list, and the iterator stands behind it.
+                read.extend(map(self._decode, remaining))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                others.append(len(read) + len(others))
+        if not read:
+            return {}, others
+        columns = self._columns(read)
+        apart = set(others)
+        places = [at for at in range(len(lines)) if at not in apart] if apart else range(len(lines))
+        if self._keep_raw:
+            columns[RESPONSE_COLUMN] = [read_raw_body(lines[at]) for at in places]
+        if self._parse is not None:
+            columns[PARSED_COLUMN] = list(map(self._parsed, columns["text"]))
+            fit = [value is not _INVALID for value in columns[PARSED_COLUMN]]
+        elif None in columns.get("text", ()):  # nothing was said, unless it is a call
+            calls = columns.get("tool_calls") or columns["text"]
+            fit = [text is not None or call is not None for text, call in zip(columns["text"], calls, strict=True)]
+        else:
+            return columns, others
+        if all(fit):
+            return columns, others
+        others = sorted((*others, *(at for at, fits in zip(places, fit, strict=True) if not fits)))
+        return {name: list(compress(values, fit)) for name, values in columns.items()} if any(fit) else {}, others
+
+    def _parsed(self, text: str | None) -> Any:
+        """Return an answer's value, `_INVALID` where it is not what was asked for."""
+        try:
+            return _INVALID if text is None or self._parse is None else self._parse(text)
+        except InvalidOutputError:
+            return _INVALID
+
+    def _columns(self, lines: Sequence[Any]) -> Columns:
+        responses = _each("response", lines)
+        bodies = _each("body", responses)
+        models = same(_each("model", bodies))
+        tokens = _tokens(_each("usage", bodies))
+        return {
+            "status": Same(SUCCEEDED, len(lines)),
+            "status_code": Same(200, len(lines)),
+            "request_id": _each("request_id", responses),
+            "model": models,
+            **tokens,
+            COST_COLUMN: self._costs(models, tokens),
+            **self._own(bodies),
+            OWN_FAILURE: Same(False, len(lines)),
+            ANSWERED: Same(True, len(lines)),
+        }
+
+    def _costs(self, models: Sequence[str], tokens: Columns) -> Sequence[int | None]:
+        """Return picodollars; for text of one model without looking at each request apart."""
+        prices = price_list(models[0], self._endpoint) if isinstance(models, Same) else None
+        if prices is None or not prices.tiers or any(any(tokens[name]) for name in _NOT_TEXT):
+            requests = zip(*(tokens[name] for name in USAGE_COLUMNS), strict=True)
+            return [
+                cost(model, self._endpoint, TokenUsage(*counts)) for model, counts in zip(models, requests, strict=True)
+            ]
+        costs = prices.text_costs(*(tokens[name] for name in _PRICED))
+        if max(filter(None, costs), default=0) < COST_LIMIT:
+            return costs
+        return [one if one is None or one < COST_LIMIT else None for one in costs]
+
+
+#: Column → the field of `usage` whose details hold it, and its name there.
+_DETAILS = {
+    "cached_tokens": ("asked", "cached_tokens"),
+    "cache_write_tokens": ("asked", "cache_write_tokens"),
+    "reasoning_tokens": ("given", "reasoning_tokens"),
+    "input_audio_tokens": ("asked", "audio_tokens"),
+    "output_audio_tokens": ("given", "audio_tokens"),
+    "input_image_tokens": ("asked", "image_tokens"),
+    "output_image_tokens": ("given", "image_tokens"),
+}
+
+
+def _tokens(usages: Sequence[Any]) -> Columns:
+    details = {name: same(_each(name, usages)) for name in ("asked", "given")}
+    columns: Columns = {name: _each(name, usages) for name in ("input_tokens", "output_tokens", "total_tokens")}
+    return columns | {column: _detail(name, details[of]) for column, (of, name) in _DETAILS.items()}
+
+
+def _detail(name: str, details: Sequence[TokenDetails | None]) -> Sequence[int | None]:
+    if isinstance(details, Same):
+        return Same(getattr(details.value or _NO_DETAILS, name), len(details))
+    return same([getattr(one, name) if one else None for one in details])
+
+
+def _each(name: str, values: Sequence[Any]) -> list[Any]:
+    return list(map(attrgetter(name), values))

@@ -1,0 +1,1 @@
+"""Lines of result files: where each one is, and what it holds."""

@@ -1,0 +1,98 @@
+r"""
+A result file in another form than lines of JSON, where that form can be read exactly: gzip, one array, printed over
+several lines. What holds anything else is left as it is; its lines then count as unreadable.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from mmap import PROT_READ, mmap
+from pathlib import Path
+
+from airflow_provider_batch.storage.local_disk import not_written
+
+_GZIP = b"\x1f\x8b"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+#: Bytes that a packed file may hold at most: several times what 50,000 vectors take as numbers.
+MAX_UNPACKED = 16 << 30
+_BLOCK = 1 << 20
+#: Bytes at a file's start that tell its form.
+_START = 4096
+#: Strings, and what opens and closes objects and lists outside of them.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]]', re.DOTALL)
+_BETWEEN = b" \t\r\n,"
+
+
+def as_json_lines(path: Path) -> Path:
+    """
+    Return a result file with one JSON object a line: the given one, or another written beside it.
+
+    :raises StorageError: The local disk is full.
+    """
+    try:
+        unpacked = _unpacked(path)
+        return _in_lines(unpacked)
+    except OSError as error:
+        raise not_written(path, error) from error
+
+
+def _unpacked(path: Path) -> Path:
+    with path.open("rb") as file:
+        if file.read(len(_GZIP)) != _GZIP:
+            return path
+    to, size = path.with_suffix(".unpacked"), 0
+    with gzip.open(path) as packed, to.open("wb") as file:
+        while size <= MAX_UNPACKED:
+            try:
+                block = packed.read(_BLOCK)
+            except (gzip.BadGzipFile, EOFError, zlib.error):
+                return path
+            if not block:
+                return to
+            size += file.write(block)
+    return path
+
+
+def _in_lines(path: Path) -> Path:
+    with path.open("rb") as file:
+        start = file.read(_START)
+    start = start.removeprefix(_BYTE_ORDER_MARK).lstrip()
+    # A first line that is a whole object is the usual form; one that is cut is for the reader of lines to judge.
+    if not start.startswith(b"[") and start.partition(b"\n")[0].strip() != b"{":
+        return path
+    to = path.with_suffix(".lines")
+    return to if _write_lines(path, to) else path
+
+
+def _write_lines(path: Path, to: Path) -> bool:
+    """Write each object of an array, or of objects that follow each other, as one line; return whether that went."""
+    with (
+        path.open("rb") as file,
+        mmap(file.fileno(), 0, prot=PROT_READ) as data,
+        to.open("wb") as lines,
+    ):
+        depth = top = begin = 0
+        end = len(_BYTE_ORDER_MARK) if data[:3] == _BYTE_ORDER_MARK else 0
+        for token in _TOKEN.finditer(data, end):
+            at, kind = token.start(), token[0][:1]
+            if kind == b'"':
+                if depth == top or b"\n" in token[0]:
+                    return False
+            elif kind in b"{[":
+                if depth == top:
+                    if data[end:at].strip(_BETWEEN):
+                        return False
+                    begin = at
+                if kind == b"[" and depth == 0:
+                    top, end = 1, at + 1
+                depth += 1
+            else:
+                depth -= 1
+                if depth == top and (top or kind == b"}"):
+                    end = token.end()
+                    lines.write(data[begin:end].replace(b"\r", b" ").replace(b"\n", b" ") + b"\n")
+                elif depth < top:
+                    return depth == 0 and not data[end:at].strip(_BETWEEN) and not data[token.end() :].strip()
+        return depth == 0 and top == 0 and not data[end:].strip()

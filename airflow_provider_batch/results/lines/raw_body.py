@@ -1,0 +1,71 @@
+"""
+The response body of a result line as JSON text: what the `response` column holds.
+
+Images stand beside the table, never as base64 in it: in their place the text holds null.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import msgspec
+
+from airflow_provider_batch.arrow.utf8 import scrub
+from airflow_provider_batch.results.lines.cutting import ResultLine
+from airflow_provider_batch.results.lines.lenient_path import read_json
+from airflow_provider_batch.results.lines.typed_lines import RawLine
+
+#: The base64 of an image, and of one that a tool of a response made. Neither can match within a JSON string: there its
+#: quotes would be escaped.
+_IMAGE = re.compile(
+    rb'("b64_json"\s*:\s*)"[^"\\]*(?:\\.[^"\\]*)*"|("result"\s*:\s*)"(?:[A-Za-z0-9+/=]|\\/){64,}"',
+)
+
+_decode = msgspec.json.Decoder(RawLine).decode
+
+
+def read_raw_body(raw: ResultLine) -> str | None:
+    """
+    Return the body as it stands in the line, or None where the line has none or is no JSON.
+
+    A body that was encoded twice is given as the JSON that it holds.
+    """
+    try:
+        response = _decode(raw).response
+        body = b"" if response is None else bytes(response.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _parsed(bytes(raw))
+    if body in (b"", b"null"):
+        return None
+    # The decoder does not look into what it skips: bytes that are no UTF-8 can stand there.
+    return _parsed(bytes(raw)) if body.startswith(b'"') else _without_images(body).decode("utf-8", "replace")
+
+
+def _without_images(body: bytes) -> bytes:
+    if b'"b64_json"' in body or b'"image_generation_call"' in body:
+        return _IMAGE.sub(rb"\1\2null", body)
+    return body
+
+
+def _parsed(raw: bytes) -> str | None:
+    try:
+        response = _unwrapped(read_json(raw)).get("response")
+        body = _unwrapped(response).get("body")
+        if body is None:
+            return None
+        text = scrub(json.dumps(_unwrapped(body) or body, ensure_ascii=False))
+        return _without_images(text.encode()).decode()
+    except (ValueError, RecursionError):
+        return None
+
+
+def _unwrapped(value: Any) -> dict[str, Any]:
+    """Return an object, or the one that a JSON string holds, or an empty one."""
+    if isinstance(value, str):
+        try:
+            value = read_json(value.encode("utf-8", "surrogatepass"))
+        except ValueError:
+            return {}
+    return value if isinstance(value, dict) else {}

@@ -1,1 +1,0 @@
-"""Structured outputs: from a response model to the column `parsed`."""

@@ -1,0 +1,1 @@
+"""Reading tables: files, queries and Python values as chunks of rows."""

@@ -1,0 +1,1 @@
+"""Reading files of rows: Parquet, CSV and JSONL, in folders and partitions."""

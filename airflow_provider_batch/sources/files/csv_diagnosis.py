@@ -1,0 +1,220 @@
+r"""
+What a CSV file may be other than what it is read as, each told by bytes that are cheap to look for: a backslash before
+a quote, a delimiter or a line break, ``\N`` for null, a byte order mark between joined files, an open quote at the end.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from airflow_provider_batch.exceptions import SourceError
+from airflow_provider_batch.sources.files.csv_escapes import EscapedCsv
+from airflow_provider_batch.sources.files.csv_layout import Layout, records, without_mark
+from airflow_provider_batch.sources.files.formats import shown
+from airflow_provider_batch.sources.files.listing import FoundFile
+from airflow_provider_batch.sources.files.text_streams import UTF8_BOM, opened
+
+_MARK = "\ufeff"
+
+
+class Doubts:
+    """
+    Counts quotes and looks for signs in the pieces of one file as they are read.
+
+    :param layout: How the file is read; what was stated is not doubted.
+    """
+
+    def __init__(self, file: FoundFile, layout: Layout) -> None:
+        form = layout.form
+        self._file, self._layout = file, layout
+        self._quote = form.quote.encode()
+        self._signs: dict[bytes, Callable[[FoundFile, Layout], None]] = {UTF8_BOM: _check_marks}
+        if form.escape is None:
+            for character in filter(None, (form.quote, layout.delimiter, "\n", "\r")):
+                self._signs[f"\\{character}".encode()] = partial(_check_backslashes, before=character)
+        if layout.header:
+            self._signs[b"\n" + layout.header_line] = _check_headers
+        if form.null_values is None:
+            self._signs[rb"\N"] = _check_nulls
+        # A quote behind which a field goes on: text of a field without quotes, or the end of one with them.
+        quote, cut = re.escape(self._quote), re.escape(layout.delimiter.encode())
+        self._goes_on = re.compile(rb"%b(?<![%b\r\n%b]%b)[^%b\r\n%b \t]" % (quote, cut, quote, quote, cut, quote))
+        self._may_go_on: bool | None = False if self._quote else None
+        self._found: list[bytes] = []
+        self._longest = max(map(len, self._signs)) - 1
+        self._quotes, self._last, self._is_first = 0, b"", True
+
+    def see(self, data: bytes) -> None:
+        """Take note of the next piece."""
+        self._quotes += data.count(self._quote) if self._quote else 0
+        across = self._last + data[: self._longest]
+        looked = data.removeprefix(UTF8_BOM) if self._is_first else data
+        if self._may_go_on is False and self._quote in looked:
+            self._may_go_on = bool(self._goes_on.search(looked) or self._goes_on.search(across))
+        self._is_first, self._last = False, (self._last + data[-self._longest :])[-self._longest :]
+        for sign in self._signs:
+            # Of one byte Python looks for much faster, and mostly it is nowhere.
+            if sign not in self._found and ((sign[:1] in looked and sign in looked) or sign in across):
+                self._found.append(sign)
+
+    def settle(self, *, is_end: bool = False) -> None:
+        """
+        Look closer where there was a sign; raise SourceError where it is a reason to stop.
+
+        :param is_end: Whether the whole file was read.
+        """
+        while self._found:
+            check = self._signs.pop(self._found.pop(0))
+            check(self._file, self._layout)
+            if isinstance(check, partial):  # it looked at the whole file, whatever the backslashes stand before
+                self._signs = {sign: other for sign, other in self._signs.items() if not isinstance(other, partial)}
+                self._found = [sign for sign in self._found if sign in self._signs]
+        if self._may_go_on:
+            self._may_go_on = None
+            _check_ends(self._file, self._layout)
+        if is_end and self._quotes % 2:
+            _check_closed(self._file, self._layout)
+
+
+def _check_backslashes(file: FoundFile, layout: Layout, before: str) -> None:
+    """
+    Raise where a backslash is not, without any doubt, a character like any other.
+
+    :param before: A quote, the delimiter or a line break: what one stands before.
+    """
+    doubled = _is_doubled(file, layout)
+    escaped = _is_escaped(file, layout)
+    if (doubled and not escaped) or not (doubled or escaped or before == layout.form.quote):
+        return
+    called = {"\n": "a line break", "\r": "a line break"}.get(before, before)
+    line = _first_line(file, layout, re.compile(re.escape(f"\\{before}")))
+    escape, none = shown("escape", "\\"), shown("escape", "")
+    if escaped and not doubled and before == layout.form.quote:
+        problem = f"expected a quote to be doubled within quotes, found \\{before}, as Spark, MySQL and Hive write it."
+        raise SourceError(f"{problem} Give {escape}.", file=file.uri, line=line)
+    problem = f"found a backslash before {called}: one that escapes it, or one that is text?"
+    raise SourceError(f"{problem} Give {escape} for the first, {none} for the second.", file=file.uri, line=line)
+
+
+def _is_doubled(file: FoundFile, layout: Layout) -> bool:
+    """Return whether all records are ones in which quotes are doubled, taken strictly."""
+    with opened(file, layout.form.encoding) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+        for _ in range(layout.skipped):
+            text.readline()
+        try:
+            return _fit(csv.reader(text, **layout.dialect, strict=True), layout)
+        except csv.Error:
+            return False
+
+
+def _is_escaped(file: FoundFile, layout: Layout) -> bool:
+    """Return whether all records are ones in which a backslash stands before quotes, and none is doubled."""
+    form = replace(layout.form, escape="\\", escape_unquoted=True)
+    with opened(file, form.encoding) as stream:
+        found = EscapedCsv(form, layout.delimiter, file.uri, is_strict=True).records(without_mark(stream))
+        try:
+            return _fit((record for line, record in found if line > layout.skipped), layout)
+        except SourceError:
+            return False
+
+
+def _fit(rows: Iterable[Sequence[Any]], layout: Layout) -> bool:
+    return all(len(row) in (0, len(layout.columns)) for row in rows)
+
+
+def _check_nulls(file: FoundFile, layout: Layout) -> None:
+    cut = re.escape(layout.delimiter)
+    line = _first_line(file, layout, re.compile(rf"(?:^|{cut})\\N(?:$|[\r\n{cut}])"))
+    if line is not None:
+        problem = r"found a field \N, which MySQL, Hive and PostgreSQL write for null."
+        stated = f"Give {shown('null_values', [chr(92) + 'N'])}, or {shown('null_values', [''])} if it is text"
+        raise SourceError(f"{problem} {stated}.", file=file.uri, line=line)
+
+
+def _first_line(file: FoundFile, layout: Layout, pattern: re.Pattern[str]) -> int | None:
+    with opened(file, layout.form.encoding) as stream:
+        for number, line in enumerate(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), 1):
+            if pattern.search(line):
+                return number
+    return None
+
+
+def _check_marks(file: FoundFile, layout: Layout) -> None:
+    """Raise where a byte order mark stands where a file begins that was joined to another."""
+    begins = set(_lines_with_mark(file, layout))
+    first_name = f"{_MARK}{layout.columns[0]}"
+    for line, record, _ in records(file, layout, layout.skipped):
+        starts = line in begins and (record[0] or "").startswith(_MARK)
+        if starts or any(value is not None and first_name in value for value in record):
+            raise joined_error(file, line, "a byte order mark")
+
+
+def _check_headers(file: FoundFile, layout: Layout) -> None:
+    """Raise where the header comes again as a row."""
+    for line, record, _ in records(file, layout, layout.skipped):
+        if tuple(record) == layout.header:
+            raise joined_error(file, line, "the header again")
+
+
+def joined_error(file: FoundFile, line: int, found: str) -> SourceError:
+    """Return the error for two files that were made one, with what tells it."""
+    problem = f"found {found} in the middle of the file, as after files were joined with cat."
+    advice = "The header of the second file would be read as a row: name the files one by one as the source"
+    return SourceError(f"{problem} {advice}, or remove it.", file=file.uri, line=line)
+
+
+def _lines_with_mark(file: FoundFile, layout: Layout) -> Iterator[int]:
+    with opened(file, layout.form.encoding) as stream:
+        for number, line in enumerate(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), 1):
+            if line.startswith(_MARK):
+                yield number
+
+
+def _check_ends(file: FoundFile, layout: Layout) -> None:
+    """Raise where a field goes on behind its closing quote: its reader would lose a quote or more."""
+    with opened(file, layout.form.encoding) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+        for _ in range(layout.skipped):
+            text.readline()
+        reader, line = csv.reader(text, **layout.dialect, strict=True), layout.skipped + 1
+        try:
+            for _ in reader:
+                line = layout.skipped + reader.line_num + 1
+        except csv.Error as error:
+            if "expected after" in str(error):
+                problem = "expected a delimiter or a line break behind the closing quote of a field, found more text."
+                advice = f"Write quotes within quotes doubled, or give {shown('quote', None)} where nothing is quoted"
+                raise SourceError(f"{problem} {advice}.", file=file.uri, line=line) from error
+
+
+def _check_closed(file: FoundFile, layout: Layout) -> None:
+    """Raise SourceError where the last row has a quote that is not closed; slow."""
+    lines: list[str] = []
+    last: tuple[int, str] = (1, "")
+    with opened(file, layout.form.encoding) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+        reader, line = csv.reader(_noted(text, lines), **layout.dialect), 1
+        for _ in reader:
+            last = (line, "".join(lines))
+            lines.clear()
+            line = reader.line_num + 1
+    try:
+        deque(csv.reader(io.StringIO(last[1], newline=""), **layout.dialect, strict=True), 0)
+    except csv.Error as error:
+        if "unexpected end of data" in str(error):
+            problem = "expected a quote that closes the one in this row, found the end of the file."
+            raise SourceError(problem, file=file.uri, line=last[0]) from error
+
+
+def _noted(text: Iterable[str], lines: list[str]) -> Iterator[str]:
+    for line in text:
+        lines.append(line)
+        yield line

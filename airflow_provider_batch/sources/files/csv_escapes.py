@@ -1,0 +1,162 @@
+r"""
+CSV in which a character, mostly a backslash, stands before a quote instead of a second quote: as Spark, MySQL and Hive
+write it.
+
+Within quotes the escape takes a quote, itself, the delimiter or a line break as it is. Where nothing is quoted it does
+the same for every field, and a letter after it is a control character (``\n`` a line break, ``\t`` a tab). Writers
+differ in what an escape means in a field without quotes beside fields with them, so that has to be stated where it
+matters; and an escape before anything else is an error: one of two readers would lose a character.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NoReturn
+
+from airflow_provider_batch.exceptions import SourceError
+from airflow_provider_batch.sources.files.formats import InputFormat, shown
+from airflow_provider_batch.sources.files.text_streams import READ_BYTES, ByteStream
+
+#: Bytes of the longest field.
+MAX_FIELD_BYTES = 16 << 20
+#: What a letter after the escape means where nothing is quoted.
+_LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"0": b"\0"}
+_LINE_BREAKS = (b"\n", b"\r", b"\r\n")
+_QUOTES = (b'"', b"'")
+
+Field = bytes | None
+
+
+class EscapedCsv:
+    """
+    Reads records from a stream of UTF-8.
+
+    :param form: A format with an escape.
+    :param uri: The file's, for messages.
+    :param is_strict: Whether the text of a field does not matter, but a doubled quote ends it: no writer has both.
+    """
+
+    def __init__(self, form: InputFormat, delimiter: str, uri: str, *, is_strict: bool = False) -> None:
+        self._uri, self._is_strict = uri, is_strict
+        self._quote, self._escape, self._delimiter = (
+            character.encode() for character in (form.quote, form.escape or "", delimiter)
+        )
+        self._nulls = frozenset(text.encode() for text in form.null_values or ("",))
+        self._asks_for_nulls = form.null_values is None and not is_strict
+        self._in_all = not form.quote or form.escape_unquoted is True
+        self._undecided = bool(form.quote) and form.escape_unquoted is None
+        quote, escape, cut = map(re.escape, (self._quote, self._escape, self._delimiter))
+        doubled = b"" if is_strict else rb"|%b%b" % (quote, quote)
+        quoted = rb"%b((?:[^%b%b]++|%b.%b)*+)%b" % (quote, quote, escape, escape, doubled, quote)
+        plain = rb"(?:[^%b\r\n%b]++|%b(?:\r\n|.))*+" % (cut, escape, escape) if self._in_all else rb"[^%b\r\n]*+" % cut
+        end = rb"(%b|\r\n|\n|\r|\Z)" % cut
+        either = rb"(?:%b|(?!%b)(%b))" % (quoted, quote, plain) if quote else rb"(?:(?!)()|(%b))" % plain
+        self._closed = re.compile(quoted, re.DOTALL)
+        self._either = re.compile(either + end, re.DOTALL)
+        following = rb"%b(\r\n|.|\Z)" % escape
+        self._marks = re.compile(following + (rb"|%b%b" % (quote, quote) if quote else b""), re.DOTALL)
+        self._taken = {self._escape, self._delimiter, *_LINE_BREAKS, *([self._quote] if self._quote else _QUOTES)}
+
+    def records(self, stream: ByteStream) -> Iterator[tuple[int, list[Field]]]:
+        """Give (line it starts on, fields) of each record; blank lines are none."""
+        buffer, position, ended = b"", 0, False
+        self.line = line = 1
+        record: list[Field] = []
+        while True:
+            match = self._either.match(buffer, position)
+            # Where a piece ends, the next one may go on with the field, or with its line break.
+            if match is None or (match.end() == len(buffer) and not ended):
+                self._check_open(buffer, position, is_end=ended)
+                more = stream.read(READ_BYTES)
+                buffer, position, ended = buffer[position:] + more, 0, not more
+                continue
+            quoted, plain, end = match.groups()
+            if not end and not record and match.end() == position:
+                return
+            position = match.end()
+            record.append(self._value(plain) if quoted is None else self._unescaped(quoted))
+            self.line += _line_breaks(plain if quoted is None else quoted)
+            if end == self._delimiter:
+                continue
+            self.line += 1
+            if len(record) > 1 or quoted is not None or plain:
+                yield line, record
+            if not end:
+                return
+            record, line = [], self.line
+
+    def _check_open(self, buffer: bytes, position: int, *, is_end: bool) -> None:
+        """Raise SourceError where more bytes cannot make a field of those that are there."""
+        closed = self._closed.match(buffer, position) if self._quote else None
+        if closed is not None and closed.end() + 1 < len(buffer):
+            after = buffer[closed.end() : closed.end() + 2]
+            if not after.startswith((self._delimiter, b"\r", b"\n")):
+                found = after.decode("utf-8", "ignore")
+                cut = self._delimiter.decode()
+                self._refuse(f"expected {cut!r} or a line break after the closing quote, found {found!r}.")
+        if is_end:
+            self._refuse("expected a quote that closes the one in this row, found the end of the file.")
+        if len(buffer) - position > MAX_FIELD_BYTES:
+            self._refuse(f"expected fields of at most {MAX_FIELD_BYTES >> 20} MB. Is a quote missing?")
+
+    def _value(self, raw: bytes) -> Field:
+        """Return the value of a field without quotes."""
+        if raw in self._nulls:
+            return None
+        if self._escape not in raw:
+            return raw
+        if self._asks_for_nulls and raw == self._escape + b"N":
+            stated = f"Give {shown('null_values', [raw.decode()])}, or {shown('null_values', [''])} if it is text"
+            self._refuse(f"found a field {raw.decode()}, which MySQL, Hive and PostgreSQL write for null. {stated}.")
+        if self._in_all:
+            return self._unescaped(raw)
+        if self._undecided and self._is_ambiguous(raw):
+            told = " or ".join(shown("escape_unquoted", flag) for flag in (True, False))
+            self._refuse(
+                f"found {self._shown(raw)} without quotes, where writers mean different things by the escape. "
+                f"Give {told}: whether it is an escape there too (Python, MySQL), or text (Spark)."
+            )
+        return raw
+
+    def _is_ambiguous(self, raw: bytes) -> bool:
+        following = {match[1] for match in self._marks.finditer(raw) if match[1] is not None}
+        return bool(following & (self._taken | {b""}))
+
+    def _unescaped(self, raw: bytes) -> bytes:
+        doubled = bool(self._quote) and self._quote * 2 in raw
+        if self._escape not in raw:
+            return raw.replace(self._quote * 2, self._quote) if doubled else raw
+        before_quote = self._escape + self._quote
+        if self._quote and not doubled and raw.count(self._escape) == raw.count(before_quote):
+            return raw.replace(before_quote, self._quote)
+        return self._marks.sub(self._meant, raw)
+
+    def _meant(self, match: re.Match[bytes]) -> bytes:
+        following = match[1]
+        if following is None:
+            return self._quote
+        if following in self._taken or self._is_strict:
+            return following
+        if self._quote or following not in _LETTERS:
+            self._refuse_escape(match[0])
+        return _LETTERS[following]
+
+    def _refuse_escape(self, found: bytes) -> NoReturn:
+        self._refuse(
+            f"found {found.decode('utf-8', 'replace')!r}: expected a quote, the delimiter, a line break or another "
+            f"{self._escape.decode()!r} after it. If it escapes nothing in this file, give {shown('escape', '')}."
+        )
+
+    def _shown(self, raw: bytes) -> str:
+        text = raw.decode("utf-8", "replace")
+        return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+    def _refuse(self, problem: str) -> NoReturn:
+        raise SourceError(problem, file=self._uri, line=self.line)
+
+
+def _line_breaks(raw: bytes) -> int:
+    if b"\n" not in raw and b"\r" not in raw:
+        return 0
+    return raw.count(b"\n") + raw.count(b"\r") - raw.count(b"\r\n")

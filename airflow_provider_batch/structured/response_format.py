@@ -1,0 +1,56 @@
+"""A response model as the directive of a request: the members of the body that ask for structured outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.exceptions import ConfigurationError
+from airflow_provider_batch.structured.response_model import ResponseModel
+
+#: Endpoints that answer by a schema.
+STRUCTURED = frozenset({Endpoint.CHAT_COMPLETIONS, Endpoint.RESPONSES})
+
+
+def directive(endpoint: Endpoint, model: ResponseModel | None, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    """
+    Return the members that are added to every body, as they are; none where the rows are ready-made request lines.
+
+    :raises ConfigurationError: The endpoint knows no structured outputs, or the body has a directive of its own.
+    """
+    if model is None:
+        return {}
+    check_endpoint(endpoint)
+    if not isinstance(body, Mapping):
+        return {}
+    form = {"name": model.name, "strict": model.not_strict is None, "schema": model.asked}
+    if endpoint is Endpoint.CHAT_COMPLETIONS:
+        if "response_format" in body:
+            raise _two_directives("response_format")
+        return {"response_format": {"type": "json_schema", "json_schema": form}}
+    text = body.get("text", {})
+    if not isinstance(text, Mapping):
+        raise ConfigurationError(
+            f"response_model: it adds text.format to the body, whose 'text' is no object but {text!r}. "
+            "Write its members out."
+        )
+    if "format" in text:
+        raise _two_directives("text.format")
+    return {"text": {"format": {"type": "json_schema", **form}}}
+
+
+def check_endpoint(endpoint: Endpoint) -> None:
+    """Raise ConfigurationError for an endpoint that gives no structured outputs."""
+    if endpoint not in STRUCTURED:
+        names = " and ".join(sorted(one.value for one in STRUCTURED))
+        raise ConfigurationError(
+            f"response_model: {names} answer by a schema, {endpoint.value} does not. Leave response_model out."
+        )
+
+
+def _two_directives(member: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"response_model: the body has a '{member}' of its own. Give one of them: without response_model the answer "
+        "stays text, without the body's member it becomes the column 'parsed'."
+    )

@@ -1,0 +1,1 @@
+"""The table on storage: schema, parts, partitions, manifest and file names."""

@@ -1,0 +1,87 @@
+"""Numbers read apart from their line are the numbers that the decoder reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_batch.results.extractors import vector_bytes
+from airflow_provider_batch.results.lines import vectors
+from airflow_provider_batch.results.lines.typed_lines import EmbeddingsBody, Line
+from airflow_provider_batch.results.lines.vectors import NumberLines
+from tests.results.recorded import EMBEDDINGS_LINES, Recorded, embeddings_body
+from tests.results.support import encoded, success
+
+decode = msgspec.json.Decoder(Line[EmbeddingsBody]).decode
+
+ODD = [
+    encoded({"embedding": [9, 9], **success("1", {**embeddings_body([1.0]), "data": [{"embedding": "AACAPw=="}]})}),
+    encoded(success("1", {**embeddings_body(), "embedding": [9.0]})),
+    encoded(success('a"embedding": [1]', embeddings_body([1.0]))),
+    encoded(success("1", embeddings_body([1.0], [2.0]))),
+    encoded({"padding": "x" * 2_000, **success("1", embeddings_body([1.0]))}),
+    encoded({"padding": "x" * 2_000, **success("1", embeddings_body("AACAPw=="))}),
+    *(encoded({"padding": "x" * cut, **success("1", embeddings_body("AACAPw=="))}) for cut in range(820, 870)),
+    encoded(success("1", embeddings_body([[1.0]]))),
+    encoded(success("1", embeddings_body([1e39, -1e39, 1e-50, 10**25]))),
+    encoded(success("1", embeddings_body([1.0])))[:-80],
+    encoded(success("1", embeddings_body([1.0]))).replace(b"[1.0]", b"[1.0, ]"),
+    encoded(success("1", embeddings_body([1.0]))).replace(b"[1.0]", b"[ 1.0\t,2 ]"),
+    encoded(success("1", embeddings_body([1.0]))).replace(b"[1.0]", b"[+1.0]"),
+]
+
+
+def vectors_of(read: Any, raw: bytes) -> Any:
+    """Return the vectors of a line as bytes, or that it cannot be read."""
+    try:
+        line = read(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return "unreadable"
+    body = line.response and line.response.body
+    return body and [vector_bytes(item.embedding) for item in body.data or ()]
+
+
+@pytest.fixture(params=["simdjson", "without"])
+def numbers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> NumberLines:
+    if request.param == "simdjson":
+        pytest.importorskip("simdjson")
+    else:
+        monkeypatch.setattr(vectors, "_simdjson_parser", lambda: None)
+    return NumberLines(decode)
+
+
+@pytest.mark.parametrize("case", EMBEDDINGS_LINES, ids=lambda case: case.name)
+def test_recorded_lines_have_the_same_vectors(case: Recorded, numbers: NumberLines) -> None:
+    assert vectors_of(numbers.decode, case.line) == vectors_of(decode, case.line)
+
+
+@pytest.mark.parametrize("raw", ODD)
+def test_odd_lines_have_the_same_vectors(raw: bytes, numbers: NumberLines) -> None:
+    assert vectors_of(numbers.decode, raw) == vectors_of(decode, raw)
+    assert vectors_of(numbers.decode, memoryview(raw)) == vectors_of(decode, raw)
+    # The parser is left as it was found: the next line can be read.
+    good = encoded(success("1", embeddings_body([1.0, 2.0])))
+    assert vectors_of(numbers.decode, good) == vectors_of(decode, good)
+
+
+def test_a_list_of_numbers_never_becomes_python_floats() -> None:
+    pytest.importorskip("simdjson")
+    line = NumberLines(decode).decode(encoded(success("1", embeddings_body([1.0, 2.0]))))
+    assert line.response.body.data[0].embedding == b"\0\0\x80?\0\0\0@"
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**20), 10**20), min_size=1),
+    st.booleans(),
+)
+def test_any_numbers_are_read_alike(numbers: list[float], spaces: bool) -> None:
+    pytest.importorskip("simdjson")
+    raw = encoded(success("1", embeddings_body(numbers)), spaces=spaces)
+    assert vectors_of(NumberLines(decode).decode, raw) == vectors_of(decode, raw)
+    assert json.loads(raw)["response"]["body"]["data"][0]["embedding"] == numbers

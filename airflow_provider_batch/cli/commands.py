@@ -20,8 +20,6 @@ from airflow_provider_batch.exceptions import ConfigurationError, OpenAIBatchErr
 
 if TYPE_CHECKING:
     from airflow_provider_batch.jobs.job_request import JobRequest, Tools
-    from airflow_provider_batch.requests.prepare import RequestSpec
-    from airflow_provider_batch.sources.files.formats import InputFormat
     from airflow_provider_batch.structured.response_model import ResponseModel
 
 _Json = TypeVar("_Json", dict[str, Any], list[Any])
@@ -98,11 +96,11 @@ def check(
     """Read and check a whole input as a job would, and send nothing."""
     from airflow_provider_batch.jobs.opening.preparing import check_input
 
-    rows = {"filters": filters, "sample": sample, "limit": limit, "data_urls": data_url or ()}
-    form = {"custom_id": custom_id, "carry": carry or None, "null_text": null_text, "check_bodies": check_bodies}
-    spec = _spec(endpoint, body, response_model, **rows, **form)
-    written = _input_format(format_, format_options)
-    request = _request(source, spec, destination=".", state=".", name="check", input_format=written)
+    request = _request(
+        source, ".", "check", format_, format_options, destination=".", endpoint=endpoint, body=body,
+        response_model=response_model, filters=filters, sample=sample, limit=limit, data_urls=data_url,
+        custom_id=custom_id, carry=carry or None, null_text=null_text, check_bodies=check_bodies,
+    )  # fmt: skip
     _print(check_input(request, _tools("unused", None)), as_json)
 
 
@@ -135,18 +133,12 @@ def run(
     from airflow_provider_batch.jobs.opening.attempt import open_job
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    rows = {"filters": filters, "sample": sample, "limit": limit, "data_urls": data_url or ()}
-    form = {"custom_id": custom_id, "carry": carry or None, "null_text": null_text, "check_bodies": check_bodies}
     request = _request(
-        source,
-        _spec(endpoint, body, response_model, **rows, **form),
-        destination=destination,
-        state=state or f"{destination.rstrip('/')}/_openai_batch",
-        name=name,
-        poll_interval=poll_interval,
-        partition_by=partition_by,
-        input_format=_input_format(format_, format_options),
-    )
+        source, state or f"{destination.rstrip('/')}/_openai_batch", name, format_, format_options,
+        destination=destination, endpoint=endpoint, body=body, response_model=response_model, filters=filters,
+        sample=sample, limit=limit, data_urls=data_url, custom_id=custom_id, carry=carry or None, null_text=null_text,
+        check_bodies=check_bodies, poll_interval=poll_interval, partition_by=partition_by,
+    )  # fmt: skip
     _print(open_job(request, _tools(key, base_url)).run().summary, as_json)
 
 
@@ -164,6 +156,7 @@ def land(
 ) -> None:
     """Land the results of any batches as a Parquet table."""
     from airflow_provider_batch import storage
+    from airflow_provider_batch.jobs.arguments import table_options
     from airflow_provider_batch.loader.load import LoadRequest, load_batches
 
     if if_exists not in ("error", "append", "replace"):
@@ -171,8 +164,7 @@ def land(
     request = LoadRequest(
         batch_ids=batch_id,
         destination=destination,
-        if_exists=if_exists,  # type: ignore[arg-type]
-        partition_by=tuple(partition_by or ()),
+        table=table_options({"if_exists": if_exists, "partition_by": partition_by}),
         state=None if state is None else storage.resolve(state),
         response_model=_response_model(response_model),
     )
@@ -206,49 +198,25 @@ def main() -> None:
 
 
 def _request(
-    source: list[str],
-    spec: RequestSpec,
-    *,
-    destination: str,
-    state: str,
-    name: str,
-    poll_interval: float = 60.0,
-    partition_by: list[str] | None = None,
-    input_format: InputFormat,
+    source: list[str], state: str, name: str, format_: str | None, format_options: str | None, **arguments: Any
 ) -> JobRequest:
+    """Return the job that options ask for, by the names of the operator's arguments."""
     from airflow_provider_batch import storage
+    from airflow_provider_batch.jobs.arguments import job_request
     from airflow_provider_batch.jobs.identity import Identity
-    from airflow_provider_batch.jobs.job_request import JobRequest
 
-    return JobRequest(
-        identity=Identity("command-line", name, destination),
-        source=source[0] if len(source) == 1 else source,
-        spec=spec,
-        state=storage.resolve(state),
-        destination=destination,
-        partition_by=tuple(partition_by or ()),
-        poll_interval=poll_interval,
-        input_format=input_format,
-    )
-
-
-def _input_format(name: str | None, options: str | None) -> InputFormat:
-    from airflow_provider_batch.sources.files.formats import InputFormat
-
-    return InputFormat.of(name, None if options is None else _json("--format-options", options, dict))
-
-
-def _spec(endpoint: str, body: str | None, response_model: str | None, *, filters: Any, **others: Any) -> RequestSpec:
-    from airflow_provider_batch.requests.prepare import RequestSpec
-    from airflow_provider_batch.requests.validation import endpoint_of
-
-    wanted = None if filters is None else _json("--filters", filters, list)
-    return RequestSpec(
-        endpoint=endpoint_of(endpoint),
-        body=None if body is None else _json("--body", body, dict),
-        filters=wanted,
-        response_model=_response_model(response_model),
-        **others,
+    as_json: Mapping[str, type[Any]] = {"body": dict, "filters": list}
+    for option, kind in as_json.items():
+        if arguments[option] is not None:
+            arguments[option] = _json(f"--{option}", arguments[option], kind)
+    arguments["response_model"] = _response_model(arguments["response_model"])
+    return job_request(
+        Identity("command-line", name, arguments["destination"]),
+        storage.resolve(state),
+        source[0] if len(source) == 1 else source,
+        arguments,
+        format=format_,
+        format_options=None if format_options is None else _json("--format-options", format_options, dict),
     )
 
 

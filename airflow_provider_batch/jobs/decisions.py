@@ -74,19 +74,23 @@ class Limits:
     """
     The policies of a job; times in seconds.
 
+    :param poll_interval: Between two looks at the batches, at the least.
+    :param max_failed: Share (float) or count (int) of rows without success past which the job fails.
+    :param wait_for_completion: Whether the job waits for its batches.
     :param lands: Whether there is a destination. Without one a job ends when its batches do, and has one round.
-    :param waits: Whether the job waits for its batches (`wait_for_completion`).
     :param quiet_period: How long after an intent the API's list surely shows what it made.
     """
 
     timeout: float = 72 * 3600.0
+    poll_interval: float = 60.0
     max_attempts: int = 3
     max_rounds: int = 10
     max_active_batches: int = 50
     max_enqueued_tokens: int | None = None
+    max_failed: float | int | None = None
     cancel_on_timeout: bool = True
+    wait_for_completion: bool = True
     lands: bool = True
-    waits: bool = True
     quiet_period: float = 60.0
 
 
@@ -286,7 +290,7 @@ def _end(ledger: Ledger, limits: Limits) -> Action | None:
         return Finish(ledger.closing.reason if ledger.closing else "done")
     if ledger.closing is not None and not ledger.count_in("intended", "submitted"):
         return Finish(ledger.closing.reason)
-    if not limits.waits and not ledger.count_in("planned", "intended"):
+    if not limits.wait_for_completion and not ledger.count_in("planned", "intended"):
         return Finish("submitted")
     return None
 

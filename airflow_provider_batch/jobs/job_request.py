@@ -1,7 +1,4 @@
-"""
-What a job is asked to do, and the tools it does it with: plain values that the Airflow face and the command line fill
-in.
-"""
+"""What a job is asked to do, in named groups, and the tools that it does it with: plain values."""
 
 from __future__ import annotations
 
@@ -35,41 +32,89 @@ Source = str | Sequence[str] | Sequence[Mapping[str, Any]] | Query
 
 
 @dataclass(frozen=True)
-class JobRequest:
+class InputOptions:
     """
-    One job, as asked for.
+    Where the rows come from.
 
-    :param state: Folder of all ledgers.
-    :param destination: Folder URI of the table, or None where a loader lands it later.
-    :param input_format: How the files of the source are written, as far as it was stated.
-    :param partition_by: Columns of the table whose values become folders, outermost first.
-    :param max_failed: Share (float) or count (int) of rows without success past which the job fails.
-    :param era: A number that a clear of the task changes and a retry does not.
-    :param clear_number: How often the run was cleared so far, the same for all mapped instances.
-    :param output_expires_after: Seconds that the API keeps the result files, or None for its default.
+    :param source: Files, rows, or a query.
+    :param form: How the files are written, as far as it was stated.
     """
 
-    identity: Identity
     source: Source
-    spec: RequestSpec
-    state: Location
+    form: InputFormat = field(default_factory=InputFormat)
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """
+    The table that comes out.
+
+    :param destination: Folder URI of the table, or None where a loader lands it later.
+    :param if_exists: What to do where another job's table is.
+    :param partition_by: Columns of the table whose values become folders, outermost first.
+    :param raw: Rows whose response body is kept as JSON.
+    :param on_empty: What to do for a source without rows.
+    """
+
     destination: str | None = None
     if_exists: IfExists = "error"
     partition_by: tuple[str, ...] = ()
     raw: Raw = "errors"
-    limits: Limits = field(default_factory=Limits)
+    on_empty: OnEmpty = "land"
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """
+    What the API is told of each batch.
+
+    :param metadata: The user's pairs.
+    :param completion_window: Time in which the API promises an end.
+    :param output_expires_after: Seconds that the API keeps the result files, or None for its default.
+    """
+
     metadata: Mapping[str, str] = field(default_factory=dict)
     completion_window: str = COMPLETION_WINDOW
     output_expires_after: int | None = None
-    on_empty: OnEmpty = "land"
+
+
+@dataclass(frozen=True)
+class RecoveryOptions:
+    """
+    What a retry or a clear does, and what is kept for it.
+
+    :param on_changed_input: What to do about unfinished batches of another input.
+    :param rerun: What a clear of a finished job pays for again.
+    :param keep_shards: Whether the input shards stay on storage after landing.
+    :param delete_files: Whether our files at the API are deleted once the manifest is written.
+    """
+
     on_changed_input: OnChangedInput = "fail"
     rerun: Rerun = "never"
-    max_failed: float | int | None = None
     keep_shards: bool = False
     delete_files: bool = False
-    poll_interval: float = 60.0
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """
+    One job, as asked for; `arguments.job_request` makes it of an operator's arguments.
+
+    :param spec: What to make of each row.
+    :param state: Folder of all ledgers.
+    :param era: A number that a clear of the task changes and a retry does not.
+    :param clear_number: How often the run was cleared so far, the same for all mapped instances.
+    """
+
+    identity: Identity
+    input: InputOptions
+    spec: RequestSpec
+    state: Location
+    table: TableOptions = field(default_factory=TableOptions)
+    batch: BatchOptions = field(default_factory=BatchOptions)
+    limits: Limits = field(default_factory=Limits)
+    recovery: RecoveryOptions = field(default_factory=RecoveryOptions)
     era: int = 0
-    input_format: InputFormat = field(default_factory=InputFormat)
     clear_number: int = 0
 
 

@@ -113,7 +113,7 @@ class Job:
                 answered = f"; {batch.completed:,} answers are paid for, kept by the API and not used"
                 self.tools.log.warning("Batch %s is %s%s.", batch.id, batch.status, answered * (batch.completed > 0))
 
-            see_cancelled(self.tools, self.ledger.active_ids, ended, poll_interval=self.request.poll_interval)
+            see_cancelled(self.tools, self.ledger.active_ids, ended, poll_interval=self.request.limits.poll_interval)
 
     def land_all(self) -> None:
         """Land what has ended, so that the parts are as they were when the job was finished."""
@@ -249,9 +249,9 @@ class Job:
         outcome = client.create(
             input_file_id=file_id,
             endpoint=self.ledger.endpoint,
-            metadata=batch_metadata(self.ledger, shard, number, request.metadata),
-            completion_window=request.completion_window,
-            output_expires_after=request.output_expires_after,
+            metadata=batch_metadata(self.ledger, shard, number, request.batch.metadata),
+            completion_window=request.batch.completion_window,
+            output_expires_after=request.batch.output_expires_after,
         )
         match self._seen_through(outcome, file_id):
             case Accepted(batch=batch):
@@ -405,7 +405,7 @@ class Job:
                 last_line = line
             if wake:
                 return
-            self.tools.sleep(watch.delay(now, self.request.poll_interval))
+            self.tools.sleep(watch.delay(now, self.request.limits.poll_interval))
 
 
 def _counts(by_status: dict[str, int]) -> str:

@@ -98,13 +98,15 @@ def claim_table(request: JobRequest, tools: Tools, store: LedgerStore, ledger: L
     """
     if not _needs_claim(request, tools, ledger):
         return
-    assert request.destination is not None
-    destination = tools.resolve(request.destination)
+    assert request.table.destination is not None
+    destination = tools.resolve(request.table.destination)
     try:
         with store.holding(ledger):  # a later attempt that finishes meanwhile removes what is left over here
-            uri, to = store.folder.uri, request.destination
+            uri, to = store.folder.uri, request.table.destination
             _claim(destination, Claim(job=ledger.job, state=uri, destination=to, at=tools.clock()), tools, {uri})
-            check_destination(destination, ledger.job, request.if_exists)  # a table that came since the first look
+            check_destination(
+                destination, ledger.job, request.table.if_exists
+            )  # a table that came since the first look
         store.check_lease(ledger)
     except ConfigurationError:
         if not is_at_work(ledger):
@@ -148,9 +150,9 @@ def is_at_work(ledger: Ledger) -> bool:
 
 def _needs_claim(request: JobRequest, tools: Tools, ledger: Ledger) -> bool:
     """A job whose own table stands there needs none: the manifest holds the place."""
-    if request.destination is None or request.if_exists != "error" or ledger.finished_at is not None:
+    if request.table.destination is None or request.table.if_exists != "error" or ledger.finished_at is not None:
         return False
-    return not (tools.resolve(request.destination) / manifest_name(ledger.job)).exists()
+    return not (tools.resolve(request.table.destination) / manifest_name(ledger.job)).exists()
 
 
 def _claim(destination: Location, own: Claim, tools: Tools, ours: Collection[str]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from airflow_provider_batch.arrow.arrays import mask
 from airflow_provider_batch.exceptions import ConfigurationError, JobFailedError, OpenAIBatchError, ResultsMissingError
 from airflow_provider_batch.jobs.decisions import files_are_late
 from airflow_provider_batch.jobs.identity import digest
-from airflow_provider_batch.jobs.job_request import IfExists, Raw, Tools
+from airflow_provider_batch.jobs.job_request import TableOptions, Tools
 from airflow_provider_batch.jobs.landing.finishing import decode_columns
 from airflow_provider_batch.jobs.landing.shard import fetch_results
 from airflow_provider_batch.jobs.landing.staging import NEEDS, Place, Placing
@@ -62,17 +62,16 @@ class LoadRequest:
     """
     Which batches to land, and where.
 
+    :param destination: Folder URI of the table.
+    :param table: What the table is to be; its own destination is not read.
     :param state: Folder of ledgers, where ours are looked for; None where there is none.
-    :param partition_by: Columns of the table whose values become folders, outermost first.
     :param response_model: What parses the answers; None takes the model that a batch of ours was asked by.
     :param on_missing: Whether rows that no result file holds, and answers of no row, fail the load, after landing.
     """
 
     batch_ids: Sequence[str]
     destination: str
-    if_exists: IfExists = "error"
-    partition_by: tuple[str, ...] = ()
-    raw: Raw = "errors"
+    table: TableOptions = field(default_factory=TableOptions)
     on_missing: Literal["fail", "land"] = "fail"
     state: Location | None = None
     response_model: ResponseModel | None = None
@@ -102,12 +101,12 @@ def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
         for table in tables:
             if request.response_model is not None:
                 check_endpoint(table.endpoint)
-            check_destination(destination, table.job, request.if_exists, beside=jobs)
-            if request.partition_by:
+            check_destination(destination, table.job, request.table.if_exists, beside=jobs)
+            if request.table.partition_by:
                 carried = pa.schema([]) if table.ledger is None else decode_columns(table.ledger.columns)
-                check_columns(request.partition_by, _table_spec(table, request), carried)
+                check_columns(request.table.partition_by, _table_spec(table, request), carried)
         stores = [table.store for table in tables if table.store is not None]
-        claimed = claimed_by_loader(destination, request.if_exists, tools, jobs, stores)
+        claimed = claimed_by_loader(destination, request.table.if_exists, tools, jobs, stores)
         with claimed, _saying_where_the_money_is():
             for table in tables:
                 _land(table, request, tools, destination)
@@ -249,7 +248,7 @@ def _land(table: LoadedTable, request: LoadRequest, tools: Tools, destination: L
     for batch, shard in table.batches:
         ended = msgspec.structs.replace(shard, ending=Ending.of(batch))
         key = ShardKey.parse(shard.key)
-        place = Place(destination, table.job, table.attempt, key, request.partition_by)
+        place = Place(destination, table.job, table.attempt, key, request.table.partition_by)
         spec = replace(looks, embedding_size=embedding_size)
         with scratch(f"landing batch {batch.id}", NEEDS) as folder:
             placing = Placing(place, spec, tools.client, folder)
@@ -273,11 +272,11 @@ def _land(table: LoadedTable, request: LoadRequest, tools: Tools, destination: L
 
 def _table_spec(table: LoadedTable, request: LoadRequest) -> TableSpec:
     if request.response_model is not None:
-        return TableSpec(table.endpoint, raw=request.raw, parsed=ParsedColumn.of(request.response_model))
+        return TableSpec(table.endpoint, raw=request.table.raw, parsed=ParsedColumn.of(request.response_model))
     return (
-        TableSpec(table.endpoint, raw=request.raw)
+        TableSpec(table.endpoint, raw=request.table.raw)
         if table.ledger is None
-        else table_spec(table.ledger, request.raw, None)
+        else table_spec(table.ledger, request.table.raw, None)
     )
 
 
@@ -319,11 +318,11 @@ def _rows(table: LoadedTable, shard: ShardRecord) -> Iterator[ForeignRows]:
 
 
 def _summary(request: LoadRequest, tables: list[LoadedTable], tools: Tools, destination: Location) -> dict[str, Any]:
-    manifests = [table.manifest(request.partition_by, tools.clock()) for table in tables]
+    manifests = [table.manifest(request.table.partition_by, tools.clock()) for table in tables]
     jobs = [manifest.job for manifest in manifests]
     for manifest in manifests:
         attempt = next(table.attempt for table in tables if table.job == manifest.job)
-        publish(destination, manifest, request.if_exists, Publisher(attempt), beside=jobs)
+        publish(destination, manifest, request.table.if_exists, Publisher(attempt), beside=jobs)
     result: dict[str, Any] = {
         "destination": request.destination,
         "batch_ids": [batch.id for table in tables for batch, _ in table.batches],

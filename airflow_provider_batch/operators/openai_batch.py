@@ -5,9 +5,9 @@ The main job as an Airflow operator: arguments, templates, `defer`, `return`. Wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from airflow_provider_batch.jobs.actions import Wait
     from airflow_provider_batch.jobs.job_request import IfExists, JobRequest, OnChangedInput, OnEmpty, Raw, Rerun, Tools
     from airflow_provider_batch.jobs.runner import Job
-
-_Number = TypeVar("_Number", int, float)
 
 #: Batch ids that are pushed as an XCom of their own; above, the manifest lists them.
 MAX_PUSHED_BATCHES = 200
@@ -87,8 +85,8 @@ class OpenAIBatchOperator(BaseOperator):
         ``destination``, outermost first: carried columns, or ``status``, ``model`` and others with few values.
     :param raw: Rows whose response body is kept as JSON: ``errors``, ``all`` or ``none``.
     :param on_empty: For a source without rows: ``land`` an empty table, ``skip`` or ``fail``.
-    :param timeout: Wall-clock time (a timedelta, or seconds) from the first submission after which the job cancels,
-        lands and fails.
+    :param timeout: Time from the first submission after which the job cancels, lands and fails: a timedelta, seconds,
+        or text such as ``"72h"``.
     :param poll_interval: Seconds between two looks at the batches, at the least; they grow with a batch's age. Default:
         ``[openai_batch] poll_interval``.
     :param max_attempts: Failed executions of one row (408, 409, 429, 5xx) after which it keeps its failure.
@@ -162,7 +160,7 @@ class OpenAIBatchOperator(BaseOperator):
         partition_by: str | Sequence[str] = (),
         raw: Raw = "errors",
         on_empty: OnEmpty = "land",
-        timeout: timedelta | float = timedelta(hours=72),
+        timeout: timedelta | float | str = timedelta(hours=72),
         poll_interval: float = conf.getfloat("openai_batch", "poll_interval", fallback=60.0),
         max_attempts: int = 3,
         max_rounds: int = 10,
@@ -209,7 +207,7 @@ class OpenAIBatchOperator(BaseOperator):
         self.max_shard_rows = max_shard_rows
         self.max_shard_bytes = max_shard_bytes
         self.if_exists = if_exists
-        self.partition_by = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
+        self.partition_by = partition_by
         self.raw = raw
         self.on_empty = on_empty
         self.timeout = timeout
@@ -349,9 +347,8 @@ class OpenAIBatchOperator(BaseOperator):
         )
 
     def _request(self, context: Context, state: str | None = None) -> JobRequest:
+        from airflow_provider_batch.jobs.arguments import ARGUMENTS, job_request
         from airflow_provider_batch.jobs.identity import Identity
-        from airflow_provider_batch.jobs.job_request import JobRequest
-        from airflow_provider_batch.sources.files.formats import InputFormat
         from airflow_provider_batch.utils.object_storage import resolve_airflow
 
         ti = context["ti"]
@@ -360,27 +357,14 @@ class OpenAIBatchOperator(BaseOperator):
             ledgers = find_state_path(identity, context, self.state_path, self.destination)
         else:
             ledgers = resolve_airflow(state)
-        return JobRequest(
-            identity=identity,
-            source=self._source(),
-            input_format=InputFormat.of(self.format, self.format_options),
-            spec=self._spec(),
-            state=ledgers,
-            destination=self.destination,
-            if_exists=self.if_exists,
-            partition_by=self.partition_by,
-            raw=self.raw,
-            limits=self._limits(),
-            metadata=dict(self.metadata or {}),
-            completion_window=self.completion_window,
-            output_expires_after=self.output_expires_after,
-            on_empty=self.on_empty,
-            on_changed_input=self.on_changed_input,
-            rerun=cast("Rerun", self.rerun),
-            max_failed=self.max_failed,
-            keep_shards=self.keep_shards,
-            delete_files=self.delete_files,
-            poll_interval=self.poll_interval,
+        quiet_period = conf.getfloat("openai_batch", "lookup_quiet_period", fallback=60.0)
+        return job_request(
+            identity,
+            ledgers,
+            self._source(),
+            {**{name: getattr(self, name) for name in ARGUMENTS}, "quiet_period": quiet_period},
+            format=self.format,
+            format_options=self.format_options,
             era=int(getattr(ti, "max_tries", 0) or 0),
             clear_number=int(getattr(context.get("dag_run"), "clear_number", 0) or 0),
         )
@@ -400,43 +384,6 @@ class OpenAIBatchOperator(BaseOperator):
             return query(self.sql, self.sql_conn_id, self.sql_parameters)
         return self.source if self._rows is None else self._rows
 
-    def _spec(self) -> Any:
-        from airflow_provider_batch.requests.prepare import RequestSpec
-        from airflow_provider_batch.requests.validation import endpoint_of
-        from airflow_provider_batch.structured.response_model import ResponseModel
-
-        return RequestSpec(
-            endpoint=endpoint_of(self.endpoint),
-            body=self.body,
-            custom_id=self.custom_id,
-            carry=self.carry,
-            null_text=self.null_text,
-            check_bodies=self.check_bodies,
-            filters=self.filters,
-            sample=_number("sample", self.sample, float),
-            limit=_number("limit", self.limit, int),
-            data_urls=self.data_urls,
-            max_shard_rows=self.max_shard_rows,
-            max_shard_bytes=self.max_shard_bytes,
-            response_model=None if self.response_model is None else ResponseModel.of(self.response_model),
-        )
-
-    def _limits(self) -> Any:
-        from airflow_provider_batch.jobs.decisions import Limits
-
-        seconds = self.timeout.total_seconds() if isinstance(self.timeout, timedelta) else float(self.timeout)
-        return Limits(
-            timeout=seconds,
-            max_attempts=self.max_attempts,
-            max_rounds=self.max_rounds,
-            max_active_batches=self.max_active_batches,
-            max_enqueued_tokens=self.max_enqueued_tokens,
-            cancel_on_timeout=self.cancel_on_timeout,
-            lands=self.destination is not None,
-            waits=self.wait_for_completion,
-            quiet_period=conf.getfloat("openai_batch", "lookup_quiet_period", fallback=60.0),
-        )
-
     def _do_render_template_fields(
         self,
         parent: Any,
@@ -451,15 +398,3 @@ class OpenAIBatchOperator(BaseOperator):
             if parent is self and (rows := rows_of(self.source, context, format_is_stated=is_stated)) is not None:
                 self._take(rows)
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
-
-
-def _number(name: str, value: Any, kind: Callable[[str], _Number]) -> _Number | None:
-    """Return a number that may have come through a template; a template gives text, and nothing as `None` or empty."""
-    from airflow_provider_batch.exceptions import ConfigurationError
-
-    if value in (None, "", "None"):
-        return None
-    try:
-        return kind(str(value))
-    except ValueError as error:
-        raise ConfigurationError(f"{name}: expected a number, found {value!r}.") from error

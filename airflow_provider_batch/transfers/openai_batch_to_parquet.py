@@ -63,7 +63,7 @@ class OpenAIBatchToParquetOperator(BaseOperator):
         self.state_path = state_path
         self.conn_id = conn_id
         self.if_exists = if_exists
-        self.partition_by = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
+        self.partition_by = partition_by
         self.raw = raw
         self.on_missing = on_missing
         self.response_model = response_model
@@ -71,6 +71,7 @@ class OpenAIBatchToParquetOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Land the batches and return a summary."""
         from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
+        from airflow_provider_batch.jobs.arguments import table_options
         from airflow_provider_batch.jobs.job_request import Tools
         from airflow_provider_batch.loader.load import LoadRequest, load_batches
         from airflow_provider_batch.structured.response_model import ResponseModel
@@ -83,9 +84,7 @@ class OpenAIBatchToParquetOperator(BaseOperator):
             request = LoadRequest(
                 batch_ids=batch_ids,
                 destination=self.destination,
-                if_exists=self.if_exists,
-                partition_by=self.partition_by,
-                raw=self.raw,
+                table=table_options({name: getattr(self, name) for name in ("if_exists", "partition_by", "raw")}),
                 on_missing=self.on_missing,
                 state=resolve_airflow(self._state_path()),
                 response_model=None if self.response_model is None else ResponseModel.of(self.response_model),

@@ -16,7 +16,7 @@ def refused() -> None:
     OpenAIBatchOperator(task_id="b", endpoint=["/v1/responses"])  # type: ignore[arg-type]
     OpenAIBatchOperator(task_id="c", endpoint="/v1/responses", on_empty="pass")  # type: ignore[arg-type]
     OpenAIBatchOperator(task_id="d", endpoint="/v1/responses", body="{text}")  # type: ignore[arg-type]
-    OpenAIBatchOperator(task_id="e", endpoint="/v1/responses", timeout="72h")  # type: ignore[arg-type]
+    OpenAIBatchOperator(task_id="e", endpoint="/v1/responses", timeout=["72h"])  # type: ignore[arg-type]
     OpenAIBatchSensor(task_id="f", batch_id=7)  # type: ignore[arg-type]
     OpenAIBatchToParquetOperator(task_id="g", batch_id="batch_1")  # type: ignore[call-arg]
     OpenAIBatchToParquetOperator(task_id="h", batch_id="batch_1", destination="d", raw="some")  # type: ignore[arg-type]

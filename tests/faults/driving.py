@@ -25,7 +25,7 @@ from airflow_provider_batch.exceptions import OpenAIBatchError
 from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs.decisions import Limits
 from airflow_provider_batch.jobs.identity import Identity
-from airflow_provider_batch.jobs.job_request import JobRequest, Tools
+from airflow_provider_batch.jobs.job_request import InputOptions, JobRequest, Tools
 from airflow_provider_batch.jobs.ledger import segments, store
 from airflow_provider_batch.jobs.opening.attempt import open_job, resume_job
 from airflow_provider_batch.requests.prepare import RequestSpec
@@ -33,6 +33,7 @@ from airflow_provider_batch.sources.query import Query
 from tests.faults.boundaries import Boundaries, install
 from tests.faults.processes import PATIENCE, Child
 from tests.faults.scenarios import IDENTITY, Phase, Scenario
+from tests.jobs.support import changed
 
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say something about {text}."}]}
 #: The pauses of `decisions`, for a machine on which nothing takes long.
@@ -198,14 +199,14 @@ class Run:
         if not source:  # no rows have no columns: they are all those behind the first none
             source, spec["limit"] = rows_of(1), 0
         source = shuffled(source) if self.scenario.shuffles else source
-        return JobRequest(
+        request = JobRequest(
             identity=Identity(IDENTITY.dag_id, IDENTITY.task_id, IDENTITY.run_id, map_index),
-            source=source,
+            input=InputOptions(source),
             spec=RequestSpec(**spec),
             state=storage.resolve(str(folder / "state")),
             limits=Limits(**{"quiet_period": self.quiet_period, **self.scenario.limits}),
-            **given,
         )
+        return changed(request, **given)
 
     def _tools(self) -> Tools:
         late = self.folder / "late"

@@ -28,7 +28,7 @@ from airflow_provider_batch.emulator.testing import Emulator, running_emulator
 from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs.decisions import Limits
 from airflow_provider_batch.jobs.identity import Identity
-from airflow_provider_batch.jobs.job_request import JobRequest, Tools
+from airflow_provider_batch.jobs.job_request import InputOptions, JobRequest, TableOptions, Tools
 from airflow_provider_batch.jobs.ledger.store import LedgerStore
 from airflow_provider_batch.jobs.opening.attempt import open_job
 from airflow_provider_batch.requests.prepare import RequestSpec
@@ -83,7 +83,7 @@ class Soak:
         decisions.QUEUE_PAUSES = (0.5, 2.0)
         request = JobRequest(
             identity=Identity("soak", "answer", "run"),
-            source=str(self.source),
+            input=InputOptions(str(self.source)),
             spec=RequestSpec(
                 endpoint=Endpoint.CHAT_COMPLETIONS,
                 body={"model": MODEL, "messages": [{"role": "user", "content": "{text}"}]},
@@ -92,9 +92,8 @@ class Soak:
                 max_shard_rows=-(-self.rows // self.shards),
             ),
             state=storage.resolve(str(self.folder / "state")),
-            destination=str(self.folder / "table"),
-            limits=Limits(quiet_period=2.0),
-            poll_interval=0.5,
+            table=TableOptions(destination=str(self.folder / "table")),
+            limits=Limits(quiet_period=2.0, poll_interval=0.5),
         )
         settings = ClientSettings(api_key="sk-test", base_url=self.emulator.base_url)
         return open_job(request, Tools(client=BatchClient(settings))).run().summary

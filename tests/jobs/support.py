@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -17,12 +17,14 @@ from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.jobs.decisions import Limits
 from airflow_provider_batch.jobs.identity import Identity
-from airflow_provider_batch.jobs.job_request import JobRequest, Tools
+from airflow_provider_batch.jobs.job_request import InputOptions, JobRequest, TableOptions, Tools
 from airflow_provider_batch.jobs.opening.attempt import open_job
 from airflow_provider_batch.jobs.runner import Job
+from airflow_provider_batch.loader.load import LoadRequest
 from airflow_provider_batch.requests.prepare import RequestSpec
 
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say something about {text}."}]}
+Asked = TypeVar("Asked", JobRequest, LoadRequest)
 LIMITS = Limits(quiet_period=0.2)
 
 
@@ -42,15 +44,29 @@ def a_request(
 ) -> JobRequest:
     """A request for a job whose table goes to `tmp_path/table` and whose ledger to `tmp_path/state`."""
     given = {"endpoint": Endpoint.CHAT_COMPLETIONS, "body": body, "max_shard_rows": 10, **(spec or {})}
-    defaults: dict[str, Any] = {"destination": str(tmp_path / "table"), "poll_interval": 0.05}
-    return JobRequest(
+    table = TableOptions(destination=str(tmp_path / "table"))
+    request = JobRequest(
         identity=Identity("dag", "task", "run", map_index),
-        source=source,
+        input=InputOptions(source),
         spec=RequestSpec(**given),
         state=storage.resolve(str(tmp_path / "state")),
-        limits=limits,
-        **{**defaults, **changes},
+        table=table,
+        limits=dataclasses.replace(limits, poll_interval=0.05),
     )
+    return changed(request, **changes)
+
+
+def changed(request: Asked, **changes: Any) -> Asked:
+    """A request with other values, by their own names, whatever group they are in."""
+    for name, value in changes.items():
+        groups = [group for group in _GROUPS if hasattr(request, group) and not hasattr(request, name)]
+        group = next((group for group in groups if hasattr(getattr(request, group), name)), None)
+        given = value if group is None else dataclasses.replace(getattr(request, group), **{name: value})
+        request = dataclasses.replace(request, **{group or name: given})
+    return request
+
+
+_GROUPS = ("input", "table", "batch", "limits", "recovery")
 
 
 def tools_for(emulator: Emulator, **changes: Any) -> Tools:

@@ -310,7 +310,7 @@ class TestRoundsAndWaves:
         assert d.next_action(ledger, {}, limits, NOW) == a.Finish("done")
 
     def test_without_waiting_the_job_is_over_once_all_is_submitted(self) -> None:
-        limits = dataclasses.replace(LIMITS, lands=False, waits=False)
+        limits = dataclasses.replace(LIMITS, lands=False, wait_for_completion=False)
         ledger = a_ledger(a_shard(1))
         assert d.next_action(ledger, {}, limits, NOW) == a.Submit(K1)
         assert d.next_action(submitted(ledger, K1, "b1"), {}, limits, NOW) == a.Finish("submitted")

@@ -27,6 +27,7 @@ from airflow_provider_batch.jobs.submission.create import batch_metadata
 from tests.jobs.support import (
     LIMITS,
     a_request,
+    changed,
     check_paid_once,
     check_table,
     run,
@@ -108,7 +109,7 @@ class TestANeighbourOnTheSameAccount:
         request = a_request(tmp_path, some_rows(10))
         first = open_job(request, tools)
         first.run()
-        second = open_job(dataclasses.replace(request, rerun="all", era=1), tools)
+        second = open_job(changed(request, rerun="all", era=1), tools)
         assert (second.ledger.generation, second.ledger.token) == (2, first.ledger.token)
 
 
@@ -192,11 +193,11 @@ def test_a_clear_with_a_rerun_sends_again_what_nobody_can_tell(emulator: Emulato
     with pytest.raises(UnknownOutcomeError, match="clear the task with rerun='failed_rows'"):
         run(request, tools)
     with pytest.raises(UnknownOutcomeError):
-        run(dataclasses.replace(request, rerun="failed_rows"), tools)
+        run(changed(request, rerun="failed_rows"), tools)
     with pytest.raises(UnknownOutcomeError):
-        run(dataclasses.replace(request, era=1), tools)
+        run(changed(request, era=1), tools)
     assert emulator.state()["batches_created"] == 1
-    run(dataclasses.replace(request, rerun="failed_rows", era=2), tools)
+    run(changed(request, rerun="failed_rows", era=2), tools)
     check_table(tmp_path, some_rows(10))
     assert emulator.state()["batches_created"] == 2
 

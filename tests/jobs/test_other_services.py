@@ -12,7 +12,7 @@ from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import InputError
 from airflow_provider_batch.jobs.job_request import Tools
 from airflow_provider_batch.jobs.opening.preparing import check_input
-from tests.jobs.support import BODY, a_request, some_rows
+from tests.jobs.support import BODY, a_request, changed, some_rows
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_a_job_sends_other_services_what_they_take_besides(address: str | None, 
     settings = ClientSettings(api_key="k", base_url=address)
     assert settings.is_other_service is is_other
     request = a_request(tmp_path, some_rows(2))
-    request = dataclasses.replace(request, spec=dataclasses.replace(request.spec, body={**BODY, "logprobs": 5}))
+    request = changed(request, spec=dataclasses.replace(request.spec, body={**BODY, "logprobs": 5}))
     tools = Tools(client=BatchClient(settings))
     if is_other:
         assert check_input(request, tools)["rows"] == 2

@@ -526,7 +526,7 @@ class TestArguments:
         assert emulator.calls() == []
 
     def test_without_waiting_every_shard_has_to_fit_in_one_wave(self, emulator: Emulator, tmp_path: Path) -> None:
-        limits = Limits(waits=False, lands=False, max_active_batches=2)
+        limits = Limits(wait_for_completion=False, lands=False, max_active_batches=2)
         request = a_request(tmp_path, some_rows(25), destination=None, limits=limits)
         with pytest.raises(ConfigurationError, match="3 shards"):
             open_job(request, tools_for(emulator))

@@ -24,6 +24,7 @@ from airflow_provider_batch.storage import Location
 from airflow_provider_batch.structured.response_model import ResponseModel
 from tests.jobs.support import (
     a_request,
+    changed,
     check_paid_once,
     run,
     some_rows,
@@ -85,7 +86,7 @@ class TestPartitions:
         rows = rows_with(25, day=["a", "b"])
         request = a_request(tmp_path, rows, partition_by=("day", "status"))
         assert run(request, tools_for(emulator))["statuses"] == {"failed": 10, "succeeded": 15}
-        again = dataclasses.replace(request, rerun="failed_rows", era=1)
+        again = changed(request, rerun="failed_rows", era=1)
         assert run(again, tools_for(emulator))["statuses"] == {"succeeded": 25}
         assert table(tmp_path, "row_number, status") == [(n, "succeeded") for n in range(25)]
         assert not list((tmp_path / "table").rglob("status=failed"))
@@ -97,7 +98,7 @@ class TestPartitions:
         rows = rows_with(25, day=["a", "b"])
         request = a_request(tmp_path, rows, partition_by=("status", "day"))
         run(request, tools_for(emulator))
-        again = dataclasses.replace(request, rerun="failed_rows", era=1)
+        again = changed(request, rerun="failed_rows", era=1)
         deleted = []
         delete = Location.delete
 
@@ -120,7 +121,7 @@ class TestPartitions:
         request = a_request(tmp_path, rows)
         run(request, tools_for(emulator))
         for partition_by in (("day",), ("status", "day"), ()):
-            run(dataclasses.replace(request, partition_by=partition_by), tools_for(emulator))
+            run(changed(request, partition_by=partition_by), tools_for(emulator))
             assert table(tmp_path, "row_number, key, day") == [(n, r["key"], r["day"]) for n, r in enumerate(rows)]
             depth = {name.count("/") for name in names(tmp_path) if name.endswith(".parquet")}
             assert depth == {len(partition_by)}
@@ -133,7 +134,7 @@ class TestPartitions:
         request = a_request(tmp_path, rows, partition_by=("day",))
         emulator.configure(progress="reads:2")
         step_until_waiting(request, tools_for(emulator))
-        run(dataclasses.replace(request, partition_by=("status",)), tools_for(emulator))
+        run(changed(request, partition_by=("status",)), tools_for(emulator))
         assert {Path(name).parent.name for name in names(tmp_path) if name.endswith(".parquet")} == {"status=succeeded"}
         assert len(table(tmp_path, "row_number")) == 25
         check_paid_once(emulator)
@@ -149,7 +150,7 @@ class TestPartitions:
     ) -> None:
         """Invariant 9: the attempt is held right before it puts its part, and another one finishes meanwhile."""
         request = a_request(tmp_path, rows_with(6, day=["a", "b"]), partition_by=before)
-        put, other = staging.Placing.put, [dataclasses.replace(request, partition_by=after)]
+        put, other = staging.Placing.put, [changed(request, partition_by=after)]
 
         def held(self: staging.Placing, landed: Any) -> Any:
             if other:
@@ -233,8 +234,8 @@ class TestImages:
         other = run(images(tmp_path, some_rows(3), map_index=1), tools)["job"]
         request = images(tmp_path, some_rows(12), if_exists="append")
         job = run(request, tools)["job"]
-        changed = run(dataclasses.replace(request, source=some_rows(4)), tools)
-        assert changed["generation"] == 2
+        again = run(changed(request, source=some_rows(4)), tools)
+        assert again["generation"] == 2
         folders = {name.rpartition("/")[0] for name in names(tmp_path) if name.startswith("_files")}
         assert folders == {f"_files-{other}/g1-00001-01", f"_files-{job}/g2-00001-01"}
         run(images(tmp_path, some_rows(2), map_index=3, if_exists="replace"), tools)
@@ -245,7 +246,7 @@ class TestImages:
         emulator.fault(kind="http_error", status=400, custom_id="[37]", executions=1)
         request = images(tmp_path, some_rows(12))
         assert run(request, tools_for(emulator))["files"] == 20
-        again = run(dataclasses.replace(request, rerun="failed_rows", era=1), tools_for(emulator))
+        again = run(changed(request, rerun="failed_rows", era=1), tools_for(emulator))
         assert (again["files"], again["statuses"]) == (24, {"succeeded": 12})
         named = [image["file"] for (found,) in table(tmp_path, "images") for image in found]
         assert sorted(named) == [name for name in names(tmp_path) if name.startswith("_files")]
@@ -301,7 +302,7 @@ class TestVideos:
         assert "1 videos could not be fetched" in caplog.text
         assert ("file_not_fetched", None) in table(tmp_path, "error_code, file")
         assert run(request, tools)["statuses"] == {"failed": 1, "succeeded": 2}
-        cleared = dataclasses.replace(request, era=1)
+        cleared = changed(request, era=1)
         assert run(cleared, tools)["statuses"] == {"succeeded": 3}
         assert all(file for (file,) in table(tmp_path, "file"))
         assert emulator.state()["batches_created"] == 1
@@ -315,17 +316,17 @@ class TestVideos:
         request, tools = videos(tmp_path, some_rows(3)), tools_for(emulator)
         run(request, tools)
         emulator.fault(kind="route_error", status=404, method="GET", path="/v1/videos/*/content", times=1)
-        again = run(dataclasses.replace(request, rerun="failed_rows", era=1), tools)
+        again = run(changed(request, rerun="failed_rows", era=1), tools)
         assert again["statuses"] == {"failed": 1, "succeeded": 2}
-        assert run(dataclasses.replace(request, era=2), tools)["statuses"] == {"succeeded": 3}
+        assert run(changed(request, era=2), tools)["statuses"] == {"succeeded": 3}
         assert not list((tmp_path / "state").rglob("*.arrow"))
-        assert run(dataclasses.replace(request, era=3), tools)["statuses"] == {"succeeded": 3}
+        assert run(changed(request, era=3), tools)["statuses"] == {"succeeded": 3}
 
     def test_are_fetched_by_a_clear_before_what_that_needs_is_deleted(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.fault(kind="route_error", status=404, method="GET", path="/v1/videos/*/content", times=1)
         request, tools = videos(tmp_path, some_rows(3), delete_files=True), tools_for(emulator)
         assert run(request, tools)["statuses"] == {"failed": 1, "succeeded": 2}
-        assert run(dataclasses.replace(request, era=1), tools)["statuses"] == {"succeeded": 3}
+        assert run(changed(request, era=1), tools)["statuses"] == {"succeeded": 3}
         assert len(emulator.calls("DELETE")) == 2
 
     @pytest.mark.parametrize("gone", ["*.arrow", "files of the API"])
@@ -335,10 +336,10 @@ class TestVideos:
         request, tools = videos(tmp_path, some_rows(3), delete_files=gone != "*.arrow"), tools_for(emulator)
         run(request, tools)
         emulator.fault(kind="route_error", status=404, method="GET", path="/v1/videos/*/content", times=1)
-        run(dataclasses.replace(request, rerun="failed_rows", era=1), tools)
+        run(changed(request, rerun="failed_rows", era=1), tools)
         for path in (tmp_path / "state").rglob(gone):
             path.unlink()
-        assert run(dataclasses.replace(request, era=2), tools)["statuses"] == {"failed": 1, "succeeded": 2}
+        assert run(changed(request, era=2), tools)["statuses"] == {"failed": 1, "succeeded": 2}
 
     def test_that_all_cannot_be_fetched_fail_the_task_and_say_how_to_get_them(
         self, emulator: Emulator, tmp_path: Path
@@ -398,7 +399,7 @@ class TestUnreadableLines:
         run(a_request(tmp_path, some_rows(5), map_index=1, if_exists="append"), tools)
         assert len([name for name in names(tmp_path) if name.startswith("_unreadable")]) == 2
         emulator.clear_faults()
-        run(dataclasses.replace(request, rerun="all", era=1), tools)
+        run(changed(request, rerun="all", era=1), tools)
         assert len([name for name in names(tmp_path) if name.startswith("_unreadable")]) == 1
         run(a_request(tmp_path, some_rows(1), map_index=2, if_exists="replace"), tools)
         assert not [name for name in names(tmp_path) if name.startswith("_unreadable")]
@@ -415,7 +416,7 @@ class TestTheLoader:
         limits = dataclasses.replace(a_request(tmp_path, []).limits, lands=False)
         ids = run(images(tmp_path, some_rows(12), destination=None, limits=limits), tools_for(emulator))["batch_ids"]
         state = storage.resolve(str(tmp_path / "state")) if ours else None
-        request = LoadRequest(ids, str(tmp_path / "table"), state=state, partition_by=("status",))
+        request = changed(LoadRequest(ids, str(tmp_path / "table"), state=state), partition_by=("status",))
         for _ in range(2):
             summary = load_batches(request, tools_for(emulator))
             assert (summary["files"], summary["statuses"]) == (22, {"failed": 1, "succeeded": 11})
@@ -430,7 +431,7 @@ class TestTheLoader:
         limits = dataclasses.replace(a_request(tmp_path, []).limits, lands=False)
         ids = run(a_request(tmp_path, some_rows(2), destination=None, limits=limits), tools_for(emulator))["batch_ids"]
         with pytest.raises(ConfigurationError, match=r"there is none.*found 'key'"):
-            load_batches(LoadRequest(ids, str(tmp_path / "table"), partition_by=("key",)), tools_for(emulator))
+            load_batches(changed(LoadRequest(ids, str(tmp_path / "table")), partition_by=("key",)), tools_for(emulator))
 
 
 def test_every_landing_goes_through_one_door() -> None:

@@ -20,13 +20,23 @@ from airflow_provider_batch.jobs.opening.attempt import open_job, resume_job
 from airflow_provider_batch.loader import load
 from airflow_provider_batch.loader.load import LoadRequest, load_batches
 from airflow_provider_batch.table.file_names import CLAIM
-from tests.jobs.support import LIMITS, a_request, check_table, faster, run, some_rows, step_until_waiting, tools_for
+from tests.jobs.support import (
+    LIMITS,
+    a_request,
+    changed,
+    check_table,
+    faster,
+    run,
+    some_rows,
+    step_until_waiting,
+    tools_for,
+)
 
 
 def by(task: str, tmp_path: Path, rows: Any = None, **changes: Any) -> JobRequest:
     """A request of another task for the same destination."""
     request = a_request(tmp_path, some_rows(5) if rows is None else rows, **changes)
-    return dataclasses.replace(request, identity=Identity("dag", task, "run"))
+    return changed(request, identity=Identity("dag", task, "run"))
 
 
 def claim(tmp_path: Path) -> dict[str, Any] | None:
@@ -200,7 +210,7 @@ def test_the_loader_respects_a_claim(emulator: Emulator, tmp_path: Path) -> None
     request = LoadRequest(ids, str(tmp_path / "table"), state=storage.resolve(str(tmp_path / "state")))
     with pytest.raises(ConfigurationError, match="has claimed"):
         load_batches(request, tools)
-    assert load_batches(dataclasses.replace(request, if_exists="append"), tools)["rows"] == 5
+    assert load_batches(changed(request, if_exists="append"), tools)["rows"] == 5
 
 
 def a_load(emulator: Emulator, tmp_path: Path, name: str) -> LoadRequest:

@@ -20,7 +20,18 @@ from airflow_provider_batch.jobs.opening.attempt import open_job, resume_job
 from airflow_provider_batch.jobs.opening.preparing import check_input
 from airflow_provider_batch.loader.load import LoadRequest, load_batches
 from airflow_provider_batch.structured.response_model import ResponseModel
-from tests.jobs.support import BODY, LIMITS, a_request, run, some_rows, statuses, step_until_waiting, table, tools_for
+from tests.jobs.support import (
+    BODY,
+    LIMITS,
+    a_request,
+    changed,
+    run,
+    some_rows,
+    statuses,
+    step_until_waiting,
+    table,
+    tools_for,
+)
 
 
 class Colour(Enum):
@@ -180,7 +191,7 @@ class TestTheLoader:
         return list(run(request, tools_for(emulator))["batch_ids"])
 
     def load(self, emulator: Emulator, tmp_path: Path, ids: list[str], **changes: Any) -> dict[str, Any]:
-        return load_batches(LoadRequest(ids, str(tmp_path / "table"), **changes), tools_for(emulator))
+        return load_batches(changed(LoadRequest(ids, str(tmp_path / "table")), **changes), tools_for(emulator))
 
     def test_parses_batches_of_ours_by_what_they_were_asked(self, emulator: Emulator, tmp_path: Path) -> None:
         invalid(emulator)

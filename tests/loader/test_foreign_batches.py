@@ -16,11 +16,11 @@ from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.endpoints import Endpoint, endpoint_in
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import ConfigurationError, JobFailedError, SourceError
-from airflow_provider_batch.jobs.job_request import Tools
+from airflow_provider_batch.jobs.job_request import TableOptions, Tools
 from airflow_provider_batch.loader import foreign_batches
 from airflow_provider_batch.loader.load import LoadRequest, load_batches
 from tests.api.stub import Reply, StubApi, batch, error
-from tests.jobs.support import statuses, table
+from tests.jobs.support import changed, statuses, table
 
 BODY: dict[str, Any] = {"model": "gpt-6-luna", "messages": [{"role": "user", "content": "Hello"}]}
 CHAT = {
@@ -64,7 +64,8 @@ class Service:
 
     def load(self, *batch_ids: str, **changes: Any) -> dict[str, Any]:
         settings = ClientSettings(api_key="k", base_url=self.stub.base_url, max_retries=0)
-        request = LoadRequest(list(batch_ids), str(self.tmp_path / "table"), **{"if_exists": "replace", **changes})
+        request = LoadRequest(list(batch_ids), str(self.tmp_path / "table"), TableOptions(if_exists="replace"))
+        request = changed(request, **changes)
         return load_batches(request, Tools(client=BatchClient(settings)))
 
     def lands(self, lines: bytes, results: Sequence[bytes]) -> list[tuple[Any, ...]]:

@@ -12,7 +12,7 @@ from airflow_provider_batch import storage
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.loader.load import LoadRequest, load_batches
-from tests.jobs.support import LIMITS, a_request, check_table, run, some_rows, statuses, table, tools_for
+from tests.jobs.support import LIMITS, a_request, changed, check_table, run, some_rows, statuses, table, tools_for
 
 NOT_LANDED = dataclasses.replace(LIMITS, lands=False)
 
@@ -24,7 +24,9 @@ def a_job(emulator: Emulator, tmp_path: Path, rows: list[dict[str, Any]], map_in
 
 
 def load(emulator: Emulator, tmp_path: Path, batch_ids: list[str], **changes: Any) -> dict[str, Any]:
-    request = LoadRequest(batch_ids, str(tmp_path / "table"), state=storage.resolve(str(tmp_path / "state")), **changes)
+    request = changed(
+        LoadRequest(batch_ids, str(tmp_path / "table"), state=storage.resolve(str(tmp_path / "state"))), **changes
+    )
     return load_batches(request, tools_for(emulator))
 
 

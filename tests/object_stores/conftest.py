@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from airflow_provider_batch import storage
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.jobs.job_request import JobRequest, Tools
 from airflow_provider_batch.storage import Location
-from tests.jobs.support import a_request, tools_for
+from tests.jobs.support import a_request, changed, tools_for
 from tests.object_stores.server import S3Server, at
 
 
@@ -44,7 +43,7 @@ class Bucket:
     def request(self, source: Any, *, state: str | None = None, **changes: Any) -> JobRequest:
         """Ask for a table in `<bucket>/table`, with the ledger in `<bucket>/state`."""
         request = a_request(self.local, source, **{"destination": f"{self.uri}/table", **changes})
-        return dataclasses.replace(request, state=self.resolve(state or f"{self.uri}/state"))
+        return changed(request, state=self.resolve(state or f"{self.uri}/state"))
 
     def put(self, key: str, data: bytes) -> str:
         """Write an object and return its URI."""

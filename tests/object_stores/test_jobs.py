@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import gzip
 import io
 import json
@@ -28,7 +27,7 @@ from airflow_provider_batch.exceptions import (
 from airflow_provider_batch.jobs.ledger.files import is_ledger_file
 from airflow_provider_batch.jobs.ledger.store import LedgerStore, job_folder
 from airflow_provider_batch.jobs.opening.attempt import open_job
-from tests.jobs.support import check_paid_once, run, some_rows, step_until_waiting
+from tests.jobs.support import changed, check_paid_once, run, some_rows, step_until_waiting
 from tests.object_stores.conftest import Bucket
 from tests.object_stores.server import S3Server
 
@@ -229,7 +228,7 @@ class TestTheTable:
         bucket.fs.get(f"{bucket.name}/table/", str(local), recursive=True)
         query = f"select row_number, key, day from read_parquet('{local}/**/*.parquet') order by 1"
         assert duckdb.sql(query).fetchall() == [(n, row["key"], row["day"]) for n, row in enumerate(rows)]
-        run(dataclasses.replace(request, partition_by=()), bucket.tools(emulator))
+        run(changed(request, partition_by=()), bucket.tools(emulator))
         assert not [key for key in bucket.keys("table") if "=" in key]
         bucket.check_table(rows)
         assert emulator.state()["batches_created"] == 3

@@ -65,18 +65,18 @@ class Outcome:
 
 def finish(action: Finish, request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> Outcome:
     """Publish the manifest, record the end, tidy up, and say what came of it."""
-    skipped = ledger.rows == 0 and request.on_empty == "skip"
+    skipped = ledger.rows == 0 and request.table.on_empty == "skip"
     manifest = None
     if _is_over(action, ledger) and not skipped:
-        if request.destination is not None:
-            destination = tools.resolve(request.destination)
+        if request.table.destination is not None:
+            destination = tools.resolve(request.table.destination)
             manifest = _publish(destination, request, store, ledger, tools.clock())
         if ledger.finished_at is None:
             store.check_lease(ledger)
             _tidy(request, tools, store, ledger)  # before the end is recorded: what is stopped here is done again
             ledger = store.record(ledger, Finished(tools.clock()))
-    if (skipped or ledger.finished_at is not None) and request.destination is not None:
-        release_table(tools.resolve(request.destination), store)
+    if (skipped or ledger.finished_at is not None) and request.table.destination is not None:
+        release_table(tools.resolve(request.table.destination), store)
     return Outcome(
         reason=action.reason,
         ledger=ledger,
@@ -140,7 +140,7 @@ def _publish(destination: Location, request: JobRequest, store: LedgerStore, led
     )
     publisher = Publisher(attempt_of_ledger(ledger), lambda: store.check_lease(ledger), lambda: _landed_parts(store))
     try:
-        return publish(destination, manifest, request.if_exists, publisher)
+        return publish(destination, manifest, request.table.if_exists, publisher)
     except JobTakenError:
         if ledger.rows == 0:  # the part of an empty table is in no ledger: whoever has written it removes it
             withdraw(destination, ledger.job, [part.name for part in parts], None)
@@ -162,7 +162,7 @@ def _empty_part(destination: Location, request: JobRequest, ledger: Ledger) -> P
         return standing.parts[0]
     carried = decode_columns(ledger.columns)
     name = part_name(ledger.job, 1, 1, attempt_of_ledger(ledger))
-    spec = table_spec(ledger, request.raw, request.spec.response_model)
+    spec = table_spec(ledger, request.table.raw, request.spec.response_model)
     with scratch("an empty table", "its schema") as local:
         with open_part(local / "part.parquet", result_schema(spec, carried)) as writer:
             writer.add_key_value_metadata(footer(spec, Origin(ledger.job, ledger.generation), None, (), 1))
@@ -172,11 +172,11 @@ def _empty_part(destination: Location, request: JobRequest, ledger: Ledger) -> P
 
 def _tidy(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> None:
     """Remove the shards, and our files at the API where asked; what cannot be removed costs nothing and is logged."""
-    if request.destination is None or ledger.unfetched:  # a clear needs all of it, to fetch what is missing
+    if request.table.destination is None or ledger.unfetched:  # a clear needs all of it, to fetch what is missing
         return
-    if not request.keep_shards:
+    if not request.recovery.keep_shards:
         _remove_shards(store, ledger)
-    if not request.delete_files:
+    if not request.recovery.delete_files:
         return
     for shard in ledger.shards:
         ending = shard.ending
@@ -219,11 +219,11 @@ def _summary(
     }
     if ledger.batch_count <= MAX_LISTED_BATCHES:
         common["batch_ids"] = ledger.batch_ids
-    if manifest is None or request.destination is None:
+    if manifest is None or request.table.destination is None:
         return common
     where = {
-        "destination": request.destination,
-        "manifest": f"{request.destination.rstrip('/')}/{manifest_name(ledger.job)}",
+        "destination": request.table.destination,
+        "manifest": f"{request.table.destination.rstrip('/')}/{manifest_name(ledger.job)}",
     }
     return {**common, **where, **summary(manifest)}
 
@@ -231,7 +231,9 @@ def _summary(
 def _failure(action: Finish, request: JobRequest, ledger: Ledger) -> JobError | None:
     closing = ledger.closing
     if ledger.rows == 0:
-        return JobFailedError("The input has no rows, and on_empty='fail'.") if request.on_empty == "fail" else None
+        return (
+            JobFailedError("The input has no rows, and on_empty='fail'.") if request.table.on_empty == "fail" else None
+        )
     if action.reason == "submitted":
         return None
     totals = ledger.totals()
@@ -240,13 +242,13 @@ def _failure(action: Finish, request: JobRequest, ledger: Ledger) -> JobError | 
         kind = JobTimeoutError if closing.reason == "timeout" else JobFailedError
         kind = PassingRefusalError if closing.retryable else kind
         return kind(f"{closing.message}; {landed}, and what was done is landed.")
-    return _too_many_failed(request, ledger, landed) if request.destination is not None else None
+    return _too_many_failed(request, ledger, landed) if request.table.destination is not None else None
 
 
 def _too_many_failed(request: JobRequest, ledger: Ledger, landed: str) -> JobError | None:
     succeeded = ledger.totals().statuses.get("succeeded", 0)
     without = ledger.rows - succeeded
-    limit = request.max_failed
+    limit = request.limits.max_failed
     allowed = ledger.rows if limit is None else (limit * ledger.rows if isinstance(limit, float) else limit)
     if succeeded and without <= allowed:
         return None
@@ -258,7 +260,7 @@ def _too_many_failed(request: JobRequest, ledger: Ledger, landed: str) -> JobErr
         else ""
     )
     return JobFailedError(
-        f"{why[0].upper()}{why[1:]}: {landed}. The table is landed at {request.destination}: its columns "
+        f"{why[0].upper()}{why[1:]}: {landed}. The table is landed at {request.table.destination}: its columns "
         f"status, error_code and error_message say why.{unfetched} Nothing is sent again by a retry; clear the task "
         "with rerun='failed_rows' to send those rows again."
     )

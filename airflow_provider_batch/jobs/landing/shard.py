@@ -45,7 +45,7 @@ def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledge
     folder = store.shards(ledger.generation)
     if shard.round > 1 and missing_shards(folder, [shard]):
         restore_round(ledger, shard.round, request.spec, folder)
-    spec = table_spec(ledger, request.raw, request.spec.response_model)
+    spec = table_spec(ledger, request.table.raw, request.spec.response_model)
 
     closed, limits = _policy(request.limits, ledger, shard)
 
@@ -207,8 +207,8 @@ def _download(client: BatchClient, file_id: str | None, to: Path, shard: ShardRe
 
 
 def _destination(request: JobRequest) -> str:
-    assert request.destination is not None
-    return request.destination
+    assert request.table.destination is not None
+    return request.table.destination
 
 
 def _policy(limits: Limits, ledger: Ledger, shard: ShardRecord) -> tuple[bool, Limits]:

@@ -75,7 +75,7 @@ def open_job(request: JobRequest, tools: Tools) -> Job:
     """
     with _saying_what_runs(request):
         check_arguments(request)
-        opened = open_source(request.source, resolve=tools.resolve, form=request.input_format)
+        opened = open_source(request.input.source, resolve=tools.resolve, form=request.input.form)
     with opened as source:
         return _open(request, tools, source)
 
@@ -102,7 +102,7 @@ def _opened(
         with store.holding(None):
             job = _begin(request, tools, store, source, asked, after=None)
         return _claimed(job)
-    if changes and not (ledger.finished_at is None and request.on_changed_input == "reuse"):
+    if changes and not (ledger.finished_at is None and request.recovery.on_changed_input == "reuse"):
         return _with_changed_input(request, tools, store, ledger, source, asked, changes)
     if ledger.finished_at is None and not ledger.lands_again:
         return _go_on(request, tools, store, ledger, source)
@@ -145,7 +145,7 @@ def resume_job(request: JobRequest, tools: Tools, key: str | None = None) -> Job
         )
     # A DAG that was edited meanwhile counts from the next attempt on.
     limits = replace(request.limits, lands=ledger.destination is not None)
-    begun = replace(request, destination=ledger.destination, limits=limits)
+    begun = replace(request, table=replace(request.table, destination=ledger.destination), limits=limits)
     return Job(begun, tools, store, _leased(request, store, ledger, tools))
 
 
@@ -185,10 +185,10 @@ def _begin(
     generation = 1 if after is None else after.generation + 1
     identity = request.identity if after is None else after.identity  # another index may have begun the job
     check_overlap(request, tools)
-    if request.destination is not None:
-        destination = tools.resolve(request.destination)
-        check_destination(destination, identity.job, request.if_exists)
-        check_claim(destination, request.if_exists, tools, store)
+    if request.table.destination is not None:
+        destination = tools.resolve(request.table.destination)
+        check_destination(destination, identity.job, request.table.if_exists)
+        check_claim(destination, request.table.if_exists, tools, store)
     folder = store.shards(generation)
     records: list[ShardRecord] = []
 
@@ -198,7 +198,7 @@ def _begin(
 
     prepared = prepare_shards(request, tools, source, keep)
     records.sort(key=lambda record: record.key)
-    if not request.limits.waits and len(records) > request.limits.max_active_batches:
+    if not request.limits.wait_for_completion and len(records) > request.limits.max_active_batches:
         raise ConfigurationError(
             f"wait_for_completion=False needs every shard in one wave: the input makes {len(records)} shards and "
             f"max_active_batches is {request.limits.max_active_batches}."
@@ -215,8 +215,8 @@ def _begin(
         shards=tuple(records),
         columns=encode_columns(prepared.carried),
         generation=generation,
-        destination=request.destination,
-        partition_by=request.partition_by,
+        destination=request.table.destination,
+        partition_by=request.table.partition_by,
         embedding_size=vector_size(request, prepared),
         response_schema=recorded_schema(request.spec, tools.log),
         era=request.era,
@@ -235,14 +235,14 @@ def _begin(
 def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> Job:
     is_clear = request.era != ledger.era
     # Only what the clear has found so: a person has seen that it is not understood, or not to be told.
-    is_on_purpose = is_clear and request.rerun != "never"
+    is_on_purpose = is_clear and request.recovery.rerun != "never"
     unclear = (shard.key for shard in ledger.each_in("ended", "intended") if shard.unclear)
     given_up = tuple(unclear) if is_on_purpose else ()
     ledger = _leased(request, store, ledger, tools, era=request.era, given_up=given_up)
     claim_table(request, tools, store, ledger)
-    asked_for = (request.destination, request.partition_by)
-    is_moved = request.destination is not None and asked_for != (ledger.destination, ledger.partition_by)
-    destination = None if request.destination is None else tools.resolve(request.destination)
+    asked_for = (request.table.destination, request.table.partition_by)
+    is_moved = request.table.destination is not None and asked_for != (ledger.destination, ledger.partition_by)
+    destination = None if request.table.destination is None else tools.resolve(request.table.destination)
     lands_again = is_moved or (destination is not None and lacks_parts(store, ledger, destination))
     if lands_again:
         check_partitions(request, decode_columns(ledger.columns))
@@ -253,11 +253,11 @@ def _go_on(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger
         ledger = store.record(ledger, Reopened())
     elif is_clear and _timed_out(ledger) and ledger.cancel_asked_at is None:
         ledger = store.record(ledger, Reopened(tools.clock()))
-    if destination is not None and request.destination is not None and lands_again:
-        check_destination(destination, ledger.job, request.if_exists)
+    if destination is not None and request.table.destination is not None and lands_again:
+        check_destination(destination, ledger.job, request.table.if_exists)
         why = "the table goes there now" if is_moved else "parts of it are gone from there"
-        tools.log.info("What has landed is landed again at %s: %s.", request.destination, why)
-        ledger = store.record(ledger, Relanding(request.destination, request.partition_by))
+        tools.log.info("What has landed is landed again at %s: %s.", request.table.destination, why)
+        ledger = store.record(ledger, Relanding(request.table.destination, request.table.partition_by))
     tools.log.info("Going on with job %s: %s", ledger.job, where_the_money_is(ledger, store.location.uri))
     return Job(request, tools, store, ledger)
 
@@ -272,7 +272,7 @@ def _with_changed_input(
     changes: list[str],
 ) -> Job:
     is_at_work = bool(ledger.batch_count or ledger.shards_in("intended"))
-    if ledger.finished_at is None and is_at_work and request.on_changed_input == "fail":
+    if ledger.finished_at is None and is_at_work and request.recovery.on_changed_input == "fail":
         error = ChangedInputError(
             f"{', '.join(changes)} changed since this task's job was begun, and its batches are not finished. Set "
             "on_changed_input='resubmit' to cancel them and begin anew, or 'reuse' to go on with the old input."
@@ -310,9 +310,9 @@ def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger
     """
     again = (_timed_out(ledger) and request.era != ledger.era) or _wants_again(request, ledger, "failed_rows")
     ledger = _leased(request, store, ledger, tools)
-    if request.destination is None:
+    if request.table.destination is None:
         return Job(request, tools, store, ledger)
-    destination = tools.resolve(request.destination)
+    destination = tools.resolve(request.table.destination)
     with store.holding(ledger):
         if ledger.lands_again or lands_anew(store, ledger, request, destination):
             ledger = land_again(request, tools, store, ledger, source, wholly=again)
@@ -327,7 +327,7 @@ def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger
 
 def _wants_again(request: JobRequest, ledger: Ledger, which: str) -> bool:
     """A retry of the attempt that reran must not rerun again: only a clear moves the era."""
-    return request.rerun == which and request.era != ledger.era
+    return request.recovery.rerun == which and request.era != ledger.era
 
 
 def _timed_out(ledger: Ledger) -> bool:
@@ -336,7 +336,7 @@ def _timed_out(ledger: Ledger) -> bool:
 
 def _begins_anew_after_time(request: JobRequest, ledger: Ledger) -> bool:
     """Without a table there are no rows to tell apart: a clear after the time was over sends all of them."""
-    return request.destination is None and _timed_out(ledger) and request.era != ledger.era
+    return request.table.destination is None and _timed_out(ledger) and request.era != ledger.era
 
 
 def _leased(

@@ -28,26 +28,26 @@ from airflow_provider_batch.table.manifest import check_destination
 def lands_anew(store: LedgerStore, ledger: Ledger, request: JobRequest, destination: Location) -> bool:
     """Whether a finished job's table is not where it is asked for, or a clear can complete it."""
     landings = [shard.landing for shard in ledger.shards if shard.landing is not None]
-    is_whole = not (request.delete_files and ledger.first_round > 1) and _can_land_again(store, ledger)
+    is_whole = not (request.recovery.delete_files and ledger.first_round > 1) and _can_land_again(store, ledger)
     if request.era != ledger.era and ledger.unfetched and is_whole:
         return True
     there = standing_files(destination)
     parts = {name for landing in landings for name in landing.part_files}
     is_standing = manifest_name(ledger.job) in there and parts <= there
-    return not is_standing or request.partition_by != ledger.partition_by
+    return not is_standing or request.table.partition_by != ledger.partition_by
 
 
 def land_again(
     request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source, *, wholly: bool
 ) -> Ledger:
     """Plan to land a finished job's table once more, and do it at once where the whole of it is needed now."""
-    assert request.destination is not None
-    check_destination(tools.resolve(request.destination), ledger.job, request.if_exists)
+    assert request.table.destination is not None
+    check_destination(tools.resolve(request.table.destination), ledger.job, request.table.if_exists)
     check_can_land_again(store, ledger)
     check_partitions(request, decode_columns(ledger.columns))
     restore_shards(request, tools, store, ledger, source)
     tools.log.info("The job is finished; its table is landed again from the batches that were paid for.")
-    ledger = store.record(ledger, Relanding(request.destination, request.partition_by))
+    ledger = store.record(ledger, Relanding(request.table.destination, request.table.partition_by))
     claim_table(request, tools, store, ledger)
     if not wholly:
         return ledger

@@ -91,7 +91,7 @@ def _claimed_if_free(request: JobRequest, tools: Tools, store: LedgerStore, aske
     """Claim a ledger if it has this input and no instance works on it; None otherwise."""
     for _ in range(CLAIM_TRIES):
         ledger = store.load()
-        if ledger is None or ledger.destination != request.destination or ledger.fingerprint.changes(asked):
+        if ledger is None or ledger.destination != request.table.destination or ledger.fingerprint.changes(asked):
             return None
         if not _is_free(request, tools, store, ledger):
             return None
@@ -263,4 +263,4 @@ def _run(request: JobRequest) -> Location:
 
 def _input_key(request: JobRequest, asked: Fingerprint) -> str:
     parts: Sequence[object] = msgspec.structs.astuple(msgspec.structs.replace(asked, content=""))
-    return digest(*parts, request.destination)[:16]
+    return digest(*parts, request.table.destination)[:16]

@@ -42,7 +42,7 @@ def check_overlap(request: JobRequest, tools: Tools) -> None:
 
     :raises ConfigurationError: One would be; the message names both places.
     """
-    source = request.source
+    source = request.input.source
     uris = [source] if isinstance(source, str) else source if isinstance(source, Sequence) else []
     uris = [uri for uri in uris if isinstance(uri, str)]
     if not uris:
@@ -62,9 +62,9 @@ def check_overlap(request: JobRequest, tools: Tools) -> None:
 def _written(request: JobRequest, tools: Tools) -> Iterator[_Written]:
     """Give one file of each kind that has an ending which a source may have."""
     job = request.identity.job
-    if request.destination is not None:
-        table = tools.resolve(request.destination)
-        folders = [f"{column}=" for column in request.partition_by]
+    if request.table.destination is not None:
+        table = tools.resolve(request.table.destination)
+        folders = [f"{column}=" for column in request.table.partition_by]
         for name in (f"part-{job}-00001-01-g1a1.parquet", f"part-{job}-00001-01.parquet"):
             yield _Written("destination", table, (*_parts(table), *folders, name))
     shards = job_folder(request.state, request.identity) / "g1"

@@ -30,7 +30,7 @@ def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
     """Read and check the whole input as a job would, send and keep nothing, and say what would be sent."""
     check_arguments(request)
     check_overlap(request, tools)
-    with open_source(request.source, resolve=tools.resolve, form=request.input_format) as source:
+    with open_source(request.input.source, resolve=tools.resolve, form=request.input.form) as source:
         prepared = prepare_shards(request, tools, source, discard)
     model = request.spec.response_model
     parsed = {} if model is None else {"parsed": str(ParsedColumn.of(model).type), "strict": model.not_strict is None}
@@ -47,22 +47,23 @@ def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
 
 def check_arguments(request: JobRequest) -> None:
     """Check what needs no input: metadata and limits; raise ConfigurationError."""
-    taken = sorted(set(request.metadata) & set(OWN_KEYS))
+    metadata = request.batch.metadata
+    taken = sorted(set(metadata) & set(OWN_KEYS))
     if taken:
         raise ConfigurationError(f"metadata: {', '.join(taken)} belong to the provider; use other keys.")
-    if len(request.metadata) > MAX_USER_PAIRS:
-        raise ConfigurationError(f"metadata: expected at most {MAX_USER_PAIRS} pairs, found {len(request.metadata)}.")
-    for key, value in request.metadata.items():
+    if len(metadata) > MAX_USER_PAIRS:
+        raise ConfigurationError(f"metadata: expected at most {MAX_USER_PAIRS} pairs, found {len(metadata)}.")
+    for key, value in metadata.items():
         if not isinstance(value, str) or len(key) > MAX_METADATA_KEY or len(value) > MAX_METADATA_VALUE:
             raise ConfigurationError(
                 f"metadata: {key!r} has to be text of at most {MAX_METADATA_VALUE} characters under a key of at most "
                 f"{MAX_METADATA_KEY}."
             )
     check_response_model(request.spec)
-    if request.partition_by and request.destination is None:
+    if request.table.partition_by and request.table.destination is None:
         raise ConfigurationError("partition_by needs a destination: without one nothing is landed here.")
     limits = request.limits
-    if limits.timeout <= 0 or request.poll_interval <= 0:
+    if limits.timeout <= 0 or request.limits.poll_interval <= 0:
         raise ConfigurationError("timeout and poll_interval have to be above 0 seconds.")
     if min(limits.max_attempts, limits.max_rounds, limits.max_active_batches) < 1:
         raise ConfigurationError("max_attempts, max_rounds and max_active_batches have to be at least 1.")
@@ -79,8 +80,8 @@ def asked_fingerprint(request: JobRequest, tools: Tools, source: Source) -> Fing
     }
     if spec.filters or spec.sample is not None or spec.data_urls:
         options["rows"] = [str(spec.selection.groups), spec.sample, list(spec.data_urls)]
-    if request.input_format.is_stated:
-        options["format"] = request.input_format.text()
+    if request.input.form.is_stated:
+        options["format"] = request.input.form.text()
     return fingerprint(
         endpoint=spec.endpoint.value,
         body=spec.body,
@@ -110,11 +111,11 @@ def prepare_shards(
         asked = replace(asked, max_shard_bytes=MAX_FILE_BYTES)
 
     def checked(shard: Shard) -> None:
-        check_values(shard.rows, request.partition_by, spec)
+        check_values(shard.rows, request.table.partition_by, spec)
         on_shard(shard)
 
     with scratch("the shards of the input", "one shard of each model, and its rows") as local:
-        given = checked if request.partition_by else on_shard
+        given = checked if request.table.partition_by else on_shard
         prepared = prepare(source, asked, local, given, resolve=tools.resolve, cuts=cuts)
     check_partitions(request, prepared.carried)
     vector_size(request, prepared)
@@ -135,8 +136,8 @@ def vector_size(request: JobRequest, prepared: Prepared) -> int | None:
 
 def check_partitions(request: JobRequest, carried: pa.Schema) -> None:
     """Raise where `partition_by` names what the table does not have; `carried` are the columns of the input in it."""
-    if request.partition_by:
-        check_columns(request.partition_by, _asked_spec(request), carried)
+    if request.table.partition_by:
+        check_columns(request.table.partition_by, _asked_spec(request), carried)
 
 
 def _asked_spec(request: JobRequest) -> TableSpec:

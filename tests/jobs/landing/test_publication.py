@@ -20,7 +20,17 @@ from airflow_provider_batch.jobs.opening.attempt import open_job
 from airflow_provider_batch.storage import Location, moves
 from airflow_provider_batch.table import publication
 from tests.faults.reader import TableReader
-from tests.jobs.support import LIMITS, a_request, check_table, run, some_rows, statuses, step_until_waiting, tools_for
+from tests.jobs.support import (
+    LIMITS,
+    a_request,
+    changed,
+    check_table,
+    run,
+    some_rows,
+    statuses,
+    step_until_waiting,
+    tools_for,
+)
 
 
 def watch(monkeypatch: pytest.MonkeyPatch, reader: TableReader) -> list[str]:
@@ -58,7 +68,7 @@ def test_a_reader_sees_a_whole_table_during_all_of_a_rerun(
     run(request, tools)
     wrong = watch(monkeypatch, TableReader(tmp_path / "table"))
     emulator.configure(progress="hold")
-    again = dataclasses.replace(request, rerun=rerun, era=1)
+    again = changed(request, rerun=rerun, era=1)
     job = step_until_waiting(again, tools)
     assert TableReader(tmp_path / "table").look("while the batches run") is None
     emulator.configure(progress="immediate")
@@ -142,7 +152,7 @@ def test_a_frozen_attempt_that_thaws_never_changes_the_table_of_a_later_generati
         if due:
             due.pop()
             run(request, tools)
-            run(dataclasses.replace(request, rerun="all", era=1), tools)
+            run(changed(request, rerun="all", era=1), tools)
         return original(*args, **options)
 
     monkeypatch.setattr(owner, name, held)

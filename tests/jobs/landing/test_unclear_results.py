@@ -19,6 +19,7 @@ from airflow_provider_batch.loader.load import LoadRequest, load_batches
 from tests.jobs.support import (
     LIMITS,
     a_request,
+    changed,
     check_paid_once,
     check_table,
     faster,
@@ -55,7 +56,7 @@ def test_answers_that_nobody_can_match_stop_the_job_and_are_never_sent_again(
     request, tools = a_request(tmp_path, some_rows(5), spec=SPEC), tools_for(emulator)
     for era in (0, 0, 1):
         with pytest.raises(ResultsUnclearError, match=UNCLEAR[form]) as raised:
-            run(dataclasses.replace(request, era=era), tools)
+            run(changed(request, era=era), tools)
         assert not raised.value.retryable
     assert emulator.state()["batches_created"] == 1
     assert kept(tmp_path) == ["00001-01-output.txt"]
@@ -117,12 +118,12 @@ def test_a_clear_gives_up_only_what_a_task_has_failed_with_before(
         with pytest.raises(KeyboardInterrupt):
             run(request, tools)
     with pytest.raises(ResultsUnclearError):
-        run(dataclasses.replace(request, era=1), tools)
+        run(changed(request, era=1), tools)
     assert emulator.state()["batches_created"] == 2
     assert kept(tmp_path) == ["00001-01-output.txt", "00002-01-output.txt"]
     with pytest.raises(ResultsUnclearError):
-        run(dataclasses.replace(request, era=2, rerun="never"), tools)
-    run(dataclasses.replace(request, era=3), tools)
+        run(changed(request, era=2, rerun="never"), tools)
+    run(changed(request, era=3), tools)
     check_table(tmp_path, rows)
     assert emulator.state()["batches_created"] == 4
 
@@ -168,7 +169,7 @@ def test_the_loader_stops_as_the_job_does(emulator: Emulator, tmp_path: Path, fo
     with pytest.raises(ResultsUnclearError, match=UNCLEAR[form]):
         load_batches(request, tools)
     assert kept(tmp_path) == ["00001-01-output.txt"]
-    load_batches(dataclasses.replace(request, on_missing="land"), tools)
+    load_batches(changed(request, on_missing="land"), tools)
     assert statuses(tmp_path) == {"missing": 5}
 
 

@@ -278,7 +278,7 @@ def test_an_empty_input_ends_as_it_is_told_to_at_every_attempt(
     source = tmp_path / "empty.csv"
     source.write_text("key,text\n")
     changes = {} if lands else {"destination": None}
-    limits = dataclasses.replace(LIMITS, lands=lands, waits=waits)
+    limits = dataclasses.replace(LIMITS, lands=lands, wait_for_completion=waits)
     request = a_request(tmp_path, str(source), on_empty=on_empty, limits=limits, **changes)
     for _ in range(2):
         job = open_job(request, tools_for(emulator))

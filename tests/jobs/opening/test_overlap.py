@@ -15,7 +15,7 @@ from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.jobs.job_request import JobRequest
 from airflow_provider_batch.jobs.opening.overlap import check_overlap
 from airflow_provider_batch.jobs.opening.preparing import check_input
-from tests.jobs.support import a_request, check_table, run, tools_for
+from tests.jobs.support import a_request, changed, check_table, run, tools_for
 
 #: Source, destination, state and partitions, below one folder.
 COVERED = [
@@ -59,7 +59,7 @@ APART = [
 
 def a_job(root: str, source: str, destination: str, state: str, partition_by: tuple[str, ...]) -> JobRequest:
     request = a_request(Path("/nowhere"), f"{root}/{source}", partition_by=partition_by)
-    return dataclasses.replace(request, destination=f"{root}/{destination}", state=storage.resolve(f"{root}/{state}"))
+    return changed(request, destination=f"{root}/{destination}", state=storage.resolve(f"{root}/{state}"))
 
 
 @pytest.mark.parametrize("root", ["/data", "file:///data", "memory://data/lake"])
@@ -99,11 +99,11 @@ def test_one_store_is_one_store_however_its_uri_and_its_connection_are_spelled()
     tools = OnlyResolves()
     tools.resolve = lambda uri: dataclasses.replace(places[uri], uri=uri)  # type: ignore[method-assign, assignment]
     request = a_job("/data", "in", "out", "state", ())
-    request = dataclasses.replace(request, source="s3://team@lake/in/*", destination="s3a://lake/in")
+    request = changed(request, source="s3://team@lake/in/*", destination="s3a://lake/in")
     with pytest.raises(ConfigurationError, match="covers the destination s3a://lake/in"):
         check_overlap(request, tools)
     for elsewhere in ("s3://minio@lake/in", "s3://lake2/in"):
-        check_overlap(dataclasses.replace(request, destination=elsewhere), tools)
+        check_overlap(changed(request, destination=elsewhere), tools)
 
 
 def test_a_symbolic_link_does_not_hide_that_source_and_destination_are_one(tmp_path: Path) -> None:

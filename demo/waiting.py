@@ -74,7 +74,7 @@ class Patience:
         :param tick: Seconds between two looks at the condition.
         :raises NotReadyError: Nothing moves any more, or the last resort has come.
         """
-        begun = looked_at = moved_at = self.clock()
+        begun = polled_at = moved_at = self.clock()
         seen, error = self._vital_signs(), None
         shown = ""
         while True:
@@ -87,8 +87,8 @@ class Patience:
             for process in self.processes():
                 process.require_running()
             now = self.clock()
-            if now - looked_at >= LOOK_EVERY:
-                looked_at, signs, current = now, self._vital_signs(), _text_of(state)
+            if now - polled_at >= LOOK_EVERY:
+                polled_at, signs, current = now, self._vital_signs(), _text_of(state)
                 if signs.differ_from(seen) or current != shown:
                     seen, shown, moved_at = signs, current, now
             if now - moved_at > self.standstill:

@@ -195,8 +195,8 @@ def _news(ledger: Ledger, seen: Mapping[str, Batch], now: float) -> Action | Non
     """Refused files come first: the batches that ended since have freed room for them."""
     if not seen:
         return None
-    looked_at = [(shard, seen.get(shard.batch_id or "")) for shard in ledger.each_in("submitted")]
-    ended = [(shard, batch) for shard, batch in looked_at if batch is not None and batch.has_ended]
+    polled_at = [(shard, seen.get(shard.batch_id or "")) for shard in ledger.each_in("submitted")]
+    ended = [(shard, batch) for shard, batch in polled_at if batch is not None and batch.has_ended]
     for shard, batch in sorted(ended, key=lambda pair: pair[1].status != statuses.FAILED):
         if news := _news_of(ledger, shard, batch, now):
             return news
@@ -353,17 +353,17 @@ def _wait(ledger: Ledger, limits: Limits, now: float, undecided: frozenset[str] 
     return _wait_until(ledger, min(moments, default=now + limits.timeout), now)
 
 
-def watched(ledger: Ledger) -> tuple[str, ...]:
+def polled_ids(ledger: Ledger) -> tuple[str, ...]:
     """Return the ids of the batches whose end is waited for."""
     active = ledger.shards_in("submitted")
     return tuple(shard.batch_id for shard in active if shard.late_since is None and shard.batch_id is not None)
 
 
 def _wait_until(ledger: Ledger, until: float, now: float) -> Wait:
-    """A batch whose files are late has ended already: it is looked at again after a pause, not watched."""
+    """A batch whose files are late has ended already: it is looked at again after a pause, not polled_ids."""
     active = ledger.shards_in("submitted")
     is_late = any(shard.late_since is not None and not _is_lost(shard, now) for shard in active)
-    return Wait(until=min(until, now + FILES_PAUSE) if is_late else until, batch_ids=watched(ledger))
+    return Wait(until=min(until, now + FILES_PAUSE) if is_late else until, batch_ids=polled_ids(ledger))
 
 
 def _is_lost(shard: ShardRecord, now: float) -> bool:

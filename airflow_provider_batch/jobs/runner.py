@@ -30,7 +30,7 @@ from airflow_provider_batch.jobs.landing.finishing import Outcome, finish, where
 from airflow_provider_batch.jobs.landing.next_round import plan_round
 from airflow_provider_batch.jobs.landing.shard import collect, files_never_came, trim, withdraw_late
 from airflow_provider_batch.jobs.ledger import events
-from airflow_provider_batch.jobs.ledger.events import Entry
+from airflow_provider_batch.jobs.ledger.events import Event
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import Ending, ShardRecord
 from airflow_provider_batch.jobs.ledger.store import LedgerStore
@@ -44,8 +44,8 @@ from airflow_provider_batch.jobs.submission.create import (
     may_own,
 )
 from airflow_provider_batch.jobs.table_claims import check_still_claimed
-from airflow_provider_batch.polling.blocking_reader import look_at
-from airflow_provider_batch.polling.wait_policy import Watch, progress_line
+from airflow_provider_batch.polling.blocking_reader import poll_batches
+from airflow_provider_batch.polling.wait_policy import WaitState, progress_line
 
 
 class Job:
@@ -68,7 +68,7 @@ class Job:
         self.undecided.clear()
         with self._saying_where_the_money_is():
             try:
-                self._look()
+                self._poll()
                 return self._act_until_waiting()
             except ApiUnavailableError as error:
                 wait = decisions.wait_out(self.ledger, self.request.limits, self.tools.clock())
@@ -147,10 +147,10 @@ class Job:
             error.consequence = error.consequence or where_the_money_is(self.ledger, self.store.location.uri)
             raise
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         active = self.ledger.active_ids
         if active:
-            self.seen.update(look_at(self.tools.client, active))
+            self.seen.update(poll_batches(self.tools.client, active))
             self.tools.doubt_the_time(
                 (shard.intents[-1].at, self.seen[shard.batch_id or ""]) for shard in self.ledger.each_in("submitted")
             )
@@ -211,7 +211,7 @@ class Job:
                 asked = self.cancel()  # before it is recorded: an attempt that dies in between has to cancel again
                 self._record(events.CancelAsked(now))
                 self.tools.log.warning("Cancelled on time-out: %s.", ", ".join(asked) or "nothing")
-                self._look()
+                self._poll()
             case actions.PlanRound(number=number):
                 folder = self.store.shards(self.ledger.generation)
                 planned = plan_round(self.ledger, number, self.request.spec, folder)
@@ -225,16 +225,16 @@ class Job:
             case _:
                 assert_never(action)
 
-    def _record_written(self, entry: events.Landed | events.Trimmed) -> None:
+    def _record_written(self, event: events.Landed | events.Trimmed) -> None:
         """Record what was written to the destination, or remove it where a later attempt has taken the job over."""
         try:
-            self._record(entry)
+            self._record(event)
         except JobTakenError:
-            withdraw_late(self.request, self.tools, self.ledger, self.store.load(), entry)
+            withdraw_late(self.request, self.tools, self.ledger, self.store.load(), event)
             raise
 
-    def _record(self, entry: Entry) -> None:
-        self.ledger = self.store.record(self.ledger, entry)
+    def _record(self, event: Event) -> None:
+        self.ledger = self.store.record(self.ledger, event)
 
     def _submit(self, shard: ShardRecord) -> None:
         client, request = self.tools.client, self.request
@@ -389,23 +389,23 @@ class Job:
 
     def _wait_here(self, wait: Wait) -> None:
         """Poll until the wait is over: the blocking twin of the trigger."""
-        watch = Watch(wait.batch_ids, until=wait.until)
+        wait_state = WaitState(wait.batch_ids, until=wait.until)
         last_line = ""
         while True:
             try:
-                seen = look_at(self.tools.client, watch.active)
+                seen = poll_batches(self.tools.client, wait_state.active)
             except ApiUnavailableError as error:
                 self.tools.log.warning("Looking at the batches failed; trying again: %s", error)
                 seen = {}
             now = self.tools.clock()
-            wake = watch.observe(seen, now=now)
-            line = progress_line(self.progress(), watch.latest)
+            wake = wait_state.update(seen, now=now)
+            line = progress_line(self.progress(), wait_state.latest)
             if line != last_line:
                 self.tools.log.info("%s", line)
                 last_line = line
             if wake:
                 return
-            self.tools.sleep(watch.delay(now, self.request.limits.poll_interval))
+            self.tools.sleep(wait_state.delay(now, self.request.limits.poll_interval))
 
 
 def _counts(by_status: dict[str, int]) -> str:

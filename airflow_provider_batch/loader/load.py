@@ -27,7 +27,7 @@ from airflow_provider_batch.jobs.identity import digest
 from airflow_provider_batch.jobs.job_request import TableOptions, Tools
 from airflow_provider_batch.jobs.landing.finishing import decode_columns
 from airflow_provider_batch.jobs.landing.shard import fetch_results
-from airflow_provider_batch.jobs.landing.staging import NEEDS, Place, Placing
+from airflow_provider_batch.jobs.landing.staging import NEEDS, Place, Staging
 from airflow_provider_batch.jobs.landing.unclear_results import check_understood
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import Ending, ShardRecord
@@ -38,7 +38,7 @@ from airflow_provider_batch.jobs.table_claims import claimed_by_loader
 from airflow_provider_batch.jobs.table_spec import table_spec
 from airflow_provider_batch.loader.foreign_batches import ForeignRows, read_foreign
 from airflow_provider_batch.loader.loaded_table import LoadedTable
-from airflow_provider_batch.polling.blocking_reader import look_at
+from airflow_provider_batch.polling.blocking_reader import poll_batches
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.requests.sidecar import read_sidecar
 from airflow_provider_batch.requests.validation import endpoint_of
@@ -90,7 +90,7 @@ def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
     if request.response_model is not None:
         ParsedColumn.of(request.response_model)
     ids = list(dict.fromkeys(request.batch_ids))
-    found = look_at(tools.client, ids)
+    found = poll_batches(tools.client, ids)
     seen = {batch_id: found[batch_id] for batch_id in ids}
     for batch in seen.values():
         _check_ended(batch, request)
@@ -251,17 +251,17 @@ def _land(table: LoadedTable, request: LoadRequest, tools: Tools, destination: L
         place = Place(destination, table.job, table.attempt, key, request.table.partition_by)
         spec = replace(looks, embedding_size=embedding_size)
         with scratch(f"landing batch {batch.id}", NEEDS) as folder:
-            placing = Placing(place, spec, tools.client, folder)
+            staging = Staging(place, spec, tools.client, folder)
             with _rows(table, ended) as rows:
                 results = rows.placed(fetch_results(tools.client, ended, rows.path, folder))
                 later: set[int] = set().union(*(some for round_, some in sent_again.items() if round_ > shard.round))
                 if later:
                     results = _leave_out(later, results, folder / "kept.arrow")
-                landed = placing.land(results, lambda _: True)
+                landed = staging.land(results, lambda _: True)
                 if request.on_missing == "fail":
                     left_out = rows.count - landed.matching.rows
                     check_understood(place, ended, landed, folder, left_out=left_out, advice=_LANDS_AGAIN)
-            table.note(batch, key, landed, placing.put(landed), tools)
+            table.note(batch, key, landed, staging.put(landed), tools)
         embedding_size = embedding_size or landed.embedding_size
         table.lost += rows.lost
         if landed.foreign and not later:  # the lines of rows that stand in a later round are not foreign

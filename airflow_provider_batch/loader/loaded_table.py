@@ -10,7 +10,7 @@ from decimal import Decimal
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.jobs.job_request import Tools
-from airflow_provider_batch.jobs.landing.staging import Placed
+from airflow_provider_batch.jobs.landing.staging import StagedPart
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 from airflow_provider_batch.jobs.ledger.store import LedgerStore
@@ -62,24 +62,24 @@ class LoadedTable:
         """What names the files of this load."""
         return Attempt(self.generation, self.number)
 
-    def note(self, batch: Batch, key: ShardKey, landed: LandedShard, placed: Placed, tools: Tools) -> None:
+    def note(self, batch: Batch, key: ShardKey, landed: LandedShard, staged: StagedPart, tools: Tools) -> None:
         """Take down what stands in the table's folder now, for its manifest."""
-        files = {f"{folder}/{placed.part}": rows for folder, rows in placed.folders.items()}
-        if placed.part is not None:
-            for name, rows in (files or {placed.part: landed.rows}).items():
+        files = {f"{folder}/{staged.part}": rows for folder, rows in staged.folders.items()}
+        if staged.part is not None:
+            for name, rows in (files or {staged.part: landed.rows}).items():
                 self.parts.append(Part(name=name, rows=rows, shard=key.number, round=key.round, batch_id=batch.id))
-        if placed.files_folder is not None:
-            self.files[placed.files_folder] = placed.files
-        if placed.unreadable_file is not None:
-            self.unreadable[placed.unreadable_file] = landed.unreadable
+        if staged.files_folder is not None:
+            self.files[staged.files_folder] = staged.files
+        if staged.unreadable_file is not None:
+            self.unreadable[staged.unreadable_file] = landed.unreadable
             tools.log.warning(
                 "Batch %s: %d result lines cannot be read; they are kept as they came: %s.",
-                batch.id, landed.unreadable, placed.unreadable_file,
+                batch.id, landed.unreadable, staged.unreadable_file,
             )  # fmt: skip
-        if placed.unfetched:
+        if staged.unfetched:
             tools.log.warning(
                 "Batch %s: %d videos could not be fetched; land it again while the API keeps them.",
-                batch.id, placed.unfetched,
+                batch.id, staged.unfetched,
             )  # fmt: skip
 
     def manifest(self, partition_by: Sequence[str], now: float) -> Manifest:

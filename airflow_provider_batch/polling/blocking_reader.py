@@ -18,7 +18,7 @@ MAX_PAGES = 10
 PAGE = 100
 
 
-def look_at(client: BatchClient, batch_ids: Sequence[str]) -> dict[str, Batch]:
+def poll_batches(client: BatchClient, batch_ids: Sequence[str]) -> dict[str, Batch]:
     """
     Return the batches by id, as the API shows them now.
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import OpenAIBatchError
-from airflow_provider_batch.polling.status_reader import Sighting
+from airflow_provider_batch.polling.status_reader import PollResult
 from airflow_provider_batch.polling.wait_policy import LONGEST_DELAY, batch_delay, is_stalled
 
 #: Rounds in which the account does not know a batch before that is believed: a store that lags is no reason to fail.
@@ -55,9 +55,9 @@ class Trouble:
     text: str
 
 
-Sight = Seen | Gone | Trouble
+PollOutcome = Seen | Gone | Trouble
 #: What is new, by batch id. Never changed once it is made: many read the same one.
-Snapshot = Mapping[str, Sight]
+Snapshot = Mapping[str, PollOutcome]
 
 
 @dataclass
@@ -72,11 +72,11 @@ class _Entry:
     failures: int = 0
     joins_at: float = 0.0
     due_at: float = 0.0
-    looked_at: float = -math.inf
+    polled_at: float = -math.inf
     told: tuple[object, ...] | None = None
 
 
-class Roster:
+class PollSchedule:
     """
     The batches that are waited for in one event loop through one connection.
 
@@ -137,35 +137,37 @@ class Roster:
         if moment is None or tick < moment:
             return []
         joining = [batch_id for batch_id, entry in self._entries.items() if entry.joins_at <= tick]
-        return sorted(joining, key=lambda batch_id: self._entries[batch_id].looked_at)
+        return sorted(joining, key=lambda batch_id: self._entries[batch_id].polled_at)
 
-    def standing_trouble(self) -> dict[str, Sight]:
+    def standing_trouble(self) -> dict[str, PollOutcome]:
         """What to tell those who came while the connection is held up."""
         if self._trouble is None:
             return {}
         return {i: self._trouble for i, entry in self._entries.items() if self._is_news(entry, self._trouble)}
 
-    def take_in(self, asked: Iterable[str], sighting: Sighting, *, now: float, tick: float) -> dict[str, Sight]:
+    def take_in(
+        self, asked: Iterable[str], poll_result: PollResult, *, now: float, tick: float
+    ) -> dict[str, PollOutcome]:
         """
         Take in what a round, to be told to `hold` first, has shown; set the next looks, and return what is new.
 
         :param asked: Ids that were due, or were seen anyway.
         """
-        news: dict[str, Sight] = {}
+        news: dict[str, PollOutcome] = {}
         for batch_id in asked:
             entry = self._entries.get(batch_id)
             if entry is None:  # nobody waits for it any more
                 continue
-            sight = self._sight(batch_id, entry, sighting, now)
-            if batch_id in sighting.batches or batch_id in sighting.gone or batch_id in sighting.problems:
-                entry.looked_at = tick
-            self._schedule(entry, sight, now, tick)
-            if sight is not None and self._is_news(entry, sight):
-                news[batch_id] = sight
+            outcome = self._outcome(batch_id, entry, poll_result, now)
+            if batch_id in poll_result.batches or batch_id in poll_result.gone or batch_id in poll_result.problems:
+                entry.polled_at = tick
+            self._schedule(entry, outcome, now, tick)
+            if outcome is not None and self._is_news(entry, outcome):
+                news[batch_id] = outcome
         return news
 
-    def _sight(self, batch_id: str, entry: _Entry, sighting: Sighting, now: float) -> Sight | None:
-        if (batch := sighting.batches.get(batch_id)) is not None:
+    def _outcome(self, batch_id: str, entry: _Entry, poll_result: PollResult, now: float) -> PollOutcome | None:
+        if (batch := poll_result.batches.get(batch_id)) is not None:
             entry.missing = entry.failures = 0
             if entry.batch is None or not entry.batch.has_ended or batch.has_ended:  # an end is an end
                 if entry.batch is None or entry.batch.status != batch.status:
@@ -173,46 +175,46 @@ class Roster:
                 entry.batch = replace(batch, metadata={})
             stalled = is_stalled(entry.batch, now, since=entry.status_since, after=self._stalled_after)
             return Seen(entry.batch, stalled)
-        if batch_id in sighting.gone:
+        if batch_id in poll_result.gone:
             entry.missing += 1
             return Gone() if entry.missing >= GONE_AFTER else None
-        error = sighting.problems.get(batch_id) or sighting.halt
+        error = poll_result.problems.get(batch_id) or poll_result.halt
         if error is None:  # the round was given up before its turn
             return None
         entry.failures += 1
         return trouble_of(error)
 
-    def hold(self, sighting: Sighting, *, tick: float) -> None:
+    def hold(self, poll_result: PollResult, *, tick: float) -> None:
         """Hold up all calls after a round in which none succeeded, or for as long as the vendor asks."""
-        problem = sighting.problem
-        nothing_seen = problem is not None and not sighting.batches and not sighting.gone
-        if problem is None or not (sighting.halt or nothing_seen or sighting.retry_after):
+        problem = poll_result.problem
+        nothing_seen = problem is not None and not poll_result.batches and not poll_result.gone
+        if problem is None or not (poll_result.halt or nothing_seen or poll_result.retry_after):
             self._failures, self._trouble = 0, None
             return
         self._failures += 1
         self._trouble = trouble_of(problem)
         pause = self._backoff(self.shortest_interval, self._failures)
-        self._held_until = tick + min(max(pause, sighting.retry_after), max(pause, LONGEST_PAUSE))
+        self._held_until = tick + min(max(pause, poll_result.retry_after), max(pause, LONGEST_PAUSE))
 
     def _backoff(self, interval: float, failures: int) -> float:
         longest = max(interval, LONGEST_DELAY)
         return min(interval * 2.0 ** min(failures - 1, 16), longest) * (1 + 0.1 * self._jitter())
 
-    def _schedule(self, entry: _Entry, sight: Sight | None, now: float, tick: float) -> None:
+    def _schedule(self, entry: _Entry, outcome: PollOutcome | None, now: float, tick: float) -> None:
         interval = min(entry.intervals)
-        if isinstance(sight, Trouble):
+        if isinstance(outcome, Trouble):
             entry.due_at = tick + self._backoff(interval, entry.failures)
             entry.joins_at = tick + interval
             return
-        if isinstance(sight, Seen) and sight.batch.has_ended:
+        if isinstance(outcome, Seen) and outcome.batch.has_ended:
             entry.due_at = entry.joins_at = math.inf
             return
         delay = batch_delay(entry.batch, now, interval, since=entry.since)
         entry.due_at = tick + delay * (1 + 0.1 * self._jitter())
         entry.joins_at = tick + max(interval, delay * JOINS_AFTER)
 
-    def _is_news(self, entry: _Entry, sight: Sight) -> bool:
-        mark = _mark(sight)
+    def _is_news(self, entry: _Entry, outcome: PollOutcome) -> bool:
+        mark = _mark(outcome)
         if entry.told == mark:
             return False
         entry.told = mark
@@ -228,9 +230,9 @@ def trouble_of(error: OpenAIBatchError) -> Trouble:
     return Trouble(f"{type(error).__name__} {getattr(error, 'status_code', None)}", str(error))
 
 
-def _mark(sight: Sight) -> tuple[object, ...]:
-    """What has to differ for a sight to be news."""
-    match sight:
+def _mark(outcome: PollOutcome) -> tuple[object, ...]:
+    """What has to differ for a outcome to be news."""
+    match outcome:
         case Seen(batch=batch, is_stalled=stalled):
             return (batch.status, batch.total, batch.completed, batch.failed, stalled)
         case Trouble(kind=kind):

@@ -60,7 +60,7 @@ class Client(Protocol):
 
 
 @dataclass
-class Sighting:
+class PollResult:
     """
     What one round has shown so far.
 
@@ -98,7 +98,7 @@ class Sighting:
                 self.halt = self.halt or error
 
 
-class Looker:
+class StatusReader:
     """
     Looks at batches, and remembers where in the list they stand.
 
@@ -116,36 +116,36 @@ class Looker:
         self._denied: set[str] = set()
         self._no_list_until = float("-inf")
 
-    async def look(
-        self, client: Client, due: Sequence[str], sighting: Sighting, *, wanted: Collection[str] = ()
+    async def poll(
+        self, client: Client, due: Sequence[str], poll_result: PollResult, *, wanted: Collection[str] = ()
     ) -> None:
         """
         Look at batches.
 
         :param due: Ids of those to look at.
-        :param sighting: Filled as answers come, so that a round that is given up has shown something.
+        :param poll_result: Filled as answers come, so that a round that is given up has shown something.
         :param wanted: Ids of others that are of interest where a page shows them anyway.
         """
         self._round += 1
         self._forget({*due, *wanted})
-        listed = await self._read_pages(client, due, sighting, wanted)
+        listed = await self._read_pages(client, due, poll_result, wanted)
         running = {batch_id for batch_id, batch in listed.items() if not batch.has_ended}
         asked = dict.fromkeys(i for i in [*due, *listed] if i not in running)
         asked.update(dict.fromkeys(self._to_check(running)))
-        await self._one_by_one(client, list(asked), sighting)
+        await self._one_by_one(client, list(asked), poll_result)
         if listed:
-            self._denied = {i for i in running if (seen := sighting.batches.get(i)) is not None and seen.has_ended}
+            self._denied = {i for i in running if (seen := poll_result.batches.get(i)) is not None and seen.has_ended}
 
     def distrust(self) -> None:
         """Do not read the list for a while."""
         self._no_list_until = self._clock() + DISTRUST
 
     async def _read_pages(
-        self, client: Client, due: Sequence[str], sighting: Sighting, wanted: Collection[str]
+        self, client: Client, due: Sequence[str], poll_result: PollResult, wanted: Collection[str]
     ) -> dict[str, Batch]:
         if len(due) <= FEW or self._clock() < self._no_list_until:
             return {}
-        pages = Pages(client, sighting, frozenset({*due, *wanted}), self._places, self._denied)
+        pages = Pages(client, poll_result, frozenset({*due, *wanted}), self._places, self._denied)
         try:
             async with asyncio.timeout(PAGES_TIMEOUT):
                 await pages.read([batch_id for batch_id in due if not self._is_unlisted(batch_id)])
@@ -154,7 +154,7 @@ class Looker:
         if pages.is_refused or pages.has_denied_twice:
             self.distrust()
         if pages.has_denied_twice:
-            sighting.batches.clear()
+            poll_result.batches.clear()
             return {}
         if not pages.is_broken:
             self._unlisted.update({i: self._round for i in due if i not in pages.found and i not in self._unlisted})
@@ -181,14 +181,14 @@ class Looker:
         self._checked.update(dict.fromkeys(chosen, self._round))
         return chosen
 
-    async def _one_by_one(self, client: Client, batch_ids: Sequence[str], sighting: Sighting) -> None:
+    async def _one_by_one(self, client: Client, batch_ids: Sequence[str], poll_result: PollResult) -> None:
         left = iter(batch_ids)
 
         async def work() -> None:
             for batch_id in left:
-                if sighting.halt is not None:
+                if poll_result.halt is not None:
                     return
-                await retrieve(client, batch_id, sighting)
+                await retrieve(client, batch_id, poll_result)
 
         await gather(work() for _ in range(min(CONCURRENCY, len(batch_ids))))
 
@@ -205,12 +205,12 @@ class Pages:
     def __init__(
         self,
         client: Client,
-        sighting: Sighting,
+        poll_result: PollResult,
         wanted: Collection[str],
         places: dict[str, str],
         denied: Collection[str] = (),
     ) -> None:
-        self._client, self._sighting, self._wanted = client, sighting, wanted
+        self._client, self._sighting, self._wanted = client, poll_result, wanted
         self._places, self._denied = places, denied
         self._poor = 0
         self._begun_with: set[str] = set()
@@ -304,23 +304,23 @@ class Pages:
                 del self._places[batch_id]
 
 
-async def retrieve(client: Client, batch_id: str, sighting: Sighting) -> None:
+async def retrieve(client: Client, batch_id: str, poll_result: PollResult) -> None:
     """Retrieve one batch and note what came of it."""
     try:
         batch = await once_more(lambda: client.retrieve(batch_id))
     except NotFoundError:
-        sighting.gone.add(batch_id)
-        sighting.batches.pop(batch_id, None)
+        poll_result.gone.add(batch_id)
+        poll_result.batches.pop(batch_id, None)
     except OpenAIBatchError as error:
-        if batch_id not in sighting.batches:  # a page may have shown it
-            sighting.problems[batch_id] = error
-        sighting.failed(error)
+        if batch_id not in poll_result.batches:  # a page may have shown it
+            poll_result.problems[batch_id] = error
+        poll_result.failed(error)
     except Exception as error:  # an answer that nobody thought of must not keep the others
         problem = ApiUnavailableError(f"Batch {batch_id} cannot be looked at ({type(error).__name__}: {error}).")
-        sighting.problems[batch_id] = problem
-        sighting.failed(problem)
+        poll_result.problems[batch_id] = problem
+        poll_result.failed(problem)
     else:
-        sighting.batches[batch_id] = batch
+        poll_result.batches[batch_id] = batch
 
 
 async def once_more(call: Callable[[], Awaitable[T]]) -> T:

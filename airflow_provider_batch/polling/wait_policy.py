@@ -103,7 +103,7 @@ class Wake:
         return {"reason": self.reason, "ended": list(self.ended), "active": self.active}
 
 
-class Watch:
+class WaitState:
     """
     What is known of the batches that somebody waits for.
 
@@ -136,7 +136,7 @@ class Watch:
         """Ids of the batches that have ended, or are gone."""
         return tuple(batch_id for batch_id in self.batch_ids if batch_id in self.ended_at)
 
-    def observe(self, batches: Mapping[str, Batch], *, now: float) -> Wake | None:
+    def update(self, batches: Mapping[str, Batch], *, now: float) -> Wake | None:
         """
         Take in what a look has shown, and return why the wait is over, or None while it pays to wait on.
 

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from airflow_provider_batch.results.extractors import UNREADABLE
-from airflow_provider_batch.results.fast_path import UsualReader
+from airflow_provider_batch.results.fast_path import FastPathReader
 from airflow_provider_batch.results.line_reader import CANCELLED, EXPIRED, Columns, LineReader, Row, columns_of
 from airflow_provider_batch.results.lines.line_index import LineIndex
 from airflow_provider_batch.table.schema import TableSpec, own_columns
@@ -15,7 +15,7 @@ from airflow_provider_batch.table.schema import TableSpec, own_columns
 State = Mapping[str, Any] | None
 
 
-class PieceReader:
+class ChunkReader:
     """
     Reads the rows of one shard.
 
@@ -27,7 +27,7 @@ class PieceReader:
         self, spec: TableSpec, index: LineIndex, absent: Callable[[int, State], Row], model: str | None = None
     ) -> None:
         self._index, self._absent = index, absent
-        self._usual = UsualReader.for_table(spec)
+        self._usual = FastPathReader.for_table(spec)
         self._reader = LineReader(spec, model)
         self._own = tuple(own_columns(spec))
         #: Those of the last rows that were read one by one, and their places among all of them.

@@ -201,7 +201,7 @@ _USUAL: Mapping[Endpoint, tuple[Any, Callable[[Sequence[Any]], Columns]]] = {
 }
 
 
-class UsualReader:
+class FastPathReader:
     """Reads the usual lines of one table."""
 
     def __init__(self, spec: TableSpec) -> None:
@@ -215,7 +215,7 @@ class UsualReader:
         self._parse = None if spec.parsed is None else judge(spec.parsed.model, spec.parsed.shape)
 
     @classmethod
-    def for_table(cls, spec: TableSpec) -> UsualReader | None:
+    def for_table(cls, spec: TableSpec) -> FastPathReader | None:
         """Return the reader for a table, None where its lines are to be read one by one."""
         if spec.endpoint not in _USUAL or (spec.endpoint is Endpoint.EMBEDDINGS and spec.embedding_size is None):
             return None

@@ -28,7 +28,7 @@ from airflow_provider_batch.api.objects import FileError
 from airflow_provider_batch.arrow.arrays import mask
 from airflow_provider_batch.arrow.builders import Same, column, distinct
 from airflow_provider_batch.requests.sidecar import POSITION, STATE, RetryWriter, Sidecar
-from airflow_provider_batch.results.chunk_reader import PieceReader
+from airflow_provider_batch.results.chunk_reader import ChunkReader
 from airflow_provider_batch.results.line_reader import ANSWERED, OWN_FAILURE, Columns, LineReader, absent
 from airflow_provider_batch.results.lines.line_index import LineIndex
 from airflow_provider_batch.results.matching import Matching
@@ -191,7 +191,7 @@ class _Landing:
         self._results, self._spec, self._index = results, spec, index
         self._is_final, self._media = is_final, media
         absent_row = partial(absent, results.batch_status, results.refused)
-        self._reader = PieceReader(spec, index, absent_row, results.model)
+        self._reader = ChunkReader(spec, index, absent_row, results.model)
         self._decided: dict[tuple[Any, ...], bool] = {}
         self.models: set[str | None] = set()
         self._position = 0

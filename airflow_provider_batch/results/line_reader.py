@@ -110,10 +110,10 @@ class LineReader:
         try:
             line = self._decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return self.read_tolerantly(raw)
+            return self.read_leniently(raw)
         return self._row(line, raw)
 
-    def read_tolerantly(self, raw: bytes) -> Row:
+    def read_leniently(self, raw: bytes) -> Row:
         """Return the row that a result line is, read by the slow path whatever it holds."""
         try:
             line = read_as(raw, self._line)

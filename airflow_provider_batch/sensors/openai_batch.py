@@ -23,7 +23,7 @@ from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import ApiUnavailableError, JobFailedError
 from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
 from airflow_provider_batch.links.openai_batch import BATCH_IDS_KEY, OpenAIBatchLink
-from airflow_provider_batch.polling.blocking_reader import look_at
+from airflow_provider_batch.polling.blocking_reader import poll_batches
 from airflow_provider_batch.polling.wait_policy import progress_line
 from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger, fitting
 from airflow_provider_batch.utils.airflow_errors import airflow_errors
@@ -116,7 +116,7 @@ class OpenAIBatchSensor(BaseSensorOperator):
     def _have_ended(self, ids: Sequence[str]) -> bool:
         """Return whether all have; raise when one of them has ended in a way that is no success."""
         self._active = None
-        batches = look_at(self.hook.client, ids)
+        batches = poll_batches(self.hook.client, ids)
         self._active = [batch_id for batch_id in ids if not batches[batch_id].has_ended]
         self.log.info("%s", progress_line(None, batches))
         if not all(batch.has_ended for batch in batches.values()):

@@ -20,17 +20,17 @@ from airflow_provider_batch.exceptions import (
     OpenAIBatchError,
 )
 from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
-from airflow_provider_batch.polling.status_reader import Looker, Sighting
+from airflow_provider_batch.polling.status_reader import PollResult, StatusReader
 
 #: Seconds for one look at all batches.
-LOOK_TIMEOUT = 120.0
+POLL_TIMEOUT = 120.0
 #: A kill has seconds, and a job may have a thousand batches.
 CANCELS_AT_A_TIME = 32
 #: Seconds for connections to close.
 CLOSE_TIMEOUT = 5.0
 
 
-class Lookout:
+class ConnectionPoller:
     """
     Looks at, and cancels, batches with one connection.
 
@@ -40,7 +40,7 @@ class Lookout:
     def __init__(self, conn_id: str) -> None:
         self._hook = OpenAIBatchHook(conn_id)
         self._client: AsyncBatchClient | None = None
-        self._looker = Looker()
+        self._reader = StatusReader()
 
     async def close(self) -> None:
         """Close the client; the next look opens another."""
@@ -50,27 +50,27 @@ class Lookout:
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await client.close()
 
-    async def look(self, due: Sequence[str], *, wanted: Collection[str] = ()) -> Sighting:
+    async def poll(self, due: Sequence[str], *, wanted: Collection[str] = ()) -> PollResult:
         """
         Return how batches are now.
 
         :param due: Ids of those to look at; `wanted` are of interest where they are seen anyway.
         """
-        sighting = Sighting()
+        poll_result = PollResult()
         try:
-            async with asyncio.timeout(LOOK_TIMEOUT):
-                await self._looker.look(await self._connected(), due, sighting, wanted=wanted)
+            async with asyncio.timeout(POLL_TIMEOUT):
+                await self._reader.poll(await self._connected(), due, poll_result, wanted=wanted)
         except OpenAIBatchError as error:
-            sighting.halt = sighting.halt or error
+            poll_result.halt = poll_result.halt or error
         except TimeoutError:
-            if not sighting.batches:
-                sighting.halt = ApiUnavailableError(f"No answer within {LOOK_TIMEOUT:,.0f} seconds.")
+            if not poll_result.batches:
+                poll_result.halt = ApiUnavailableError(f"No answer within {POLL_TIMEOUT:,.0f} seconds.")
         except Exception as error:  # a defect here must not fail every task that waits
             problem = ApiUnavailableError(f"The look failed ({type(error).__name__}: {error}).")
-            sighting.halt = sighting.halt or problem
-        if self._is_worth_reading_again(sighting):
+            poll_result.halt = poll_result.halt or problem
+        if self._is_worth_reading_again(poll_result):
             await self.close()
-        return sighting
+        return poll_result
 
     async def cancel(self, batch_ids: Sequence[str]) -> dict[str, OpenAIBatchError | None]:
         """Ask that batches be cancelled; return by id None, or why it could not be asked."""
@@ -88,12 +88,12 @@ class Lookout:
         return dict(zip(batch_ids, await asyncio.gather(*map(cancel, batch_ids)), strict=True))
 
     @staticmethod
-    def _is_worth_reading_again(sighting: Sighting) -> bool:
-        problem = sighting.problem
+    def _is_worth_reading_again(poll_result: PollResult) -> bool:
+        problem = poll_result.problem
         if isinstance(problem, AuthenticationError) and problem.status_code != 403:  # a 403 may concern one batch
             return True
         limited = getattr(problem, "status_code", None) == 429
-        return problem is not None and not limited and not sighting.batches and not sighting.gone
+        return problem is not None and not limited and not poll_result.batches and not poll_result.gone
 
     async def _connected(self) -> AsyncBatchClient:
         if self._client is None:

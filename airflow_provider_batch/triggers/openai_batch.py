@@ -26,15 +26,15 @@ from airflow.triggers.base import TriggerEvent
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.jobs.service_clock import ForwardClock
 from airflow_provider_batch.polling.schedule import Gone, Seen, Snapshot, Trouble
-from airflow_provider_batch.polling.wait_policy import Wake, Watch
-from airflow_provider_batch.triggers.connection_poller import Lookout
-from airflow_provider_batch.triggers.shared_poller import Waiting, shared, watch
+from airflow_provider_batch.polling.wait_policy import WaitState, Wake
+from airflow_provider_batch.triggers.connection_poller import ConnectionPoller
+from airflow_provider_batch.triggers.shared_poller import Waiting, poll, shared
 from airflow_provider_batch.triggers.task_log import Report
 from airflow_provider_batch.utils.task_state import FINISHED, task_state
 
 #: Seconds before the first look. A task that is woken while its worker still reports the deferral can be marked
 #: failed by Airflow 3.3 (apache/airflow#72716); no real batch ends sooner.
-FIRST_LOOK = 5.0
+FIRST_POLL = 5.0
 #: Seconds for cancelling after a kill: a little less than Airflow waits for `on_kill`.
 KILL_TIMEOUT = max(5.0, conf.getfloat("triggerer", "on_kill_timeout", fallback=30.0) - 5.0)
 #: Bytes of batch ids, as JSON, that a trigger's arguments may hold.
@@ -110,7 +110,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
         self.ledger = ledger
         self.version = version
         self.unknown = unknown
-        self._watch = self._watch_of(self.batch_ids)
+        self._wait_state = self._wait_state_of(self.batch_ids)
         self._now = ForwardClock(lambda: time.time())
         self._has_read_ledger = False
         self._fired = False
@@ -140,7 +140,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Snapshot]:
         """Yield what is new about all batches that are waited for through a connection."""
-        async with aclosing(watch(shared(kwargs["conn_id"]))) as snapshots:
+        async with aclosing(poll(shared(kwargs["conn_id"]))) as snapshots:
             async for snapshot in snapshots:
                 yield snapshot
 
@@ -176,7 +176,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
                 "task goes on with them: install that release in the triggerer too."
             )
         if self.task_instance is not None:  # it is None in `dag.test()`, where nobody reports anything
-            await asyncio.sleep(FIRST_LOOK)
+            await asyncio.sleep(FIRST_POLL)
         await self._read_ledger()
         if self.unknown:
             self.log.warning("Arguments of another release have no effect: %s", ", ".join(sorted(self.unknown)))
@@ -192,19 +192,19 @@ class OpenAIBatchTrigger(BaseEventTrigger):
             except Exception as error:  # the others' trouble is none of ours
                 self.log.warning("The shared watcher ended (%s: %s); watching on alone.", type(error).__name__, error)
                 waiting = Waiting(self.conn_id)
-        async with aclosing(watch(waiting)) as own:
+        async with aclosing(poll(waiting)) as own:
             return await self._follow(waiting, own)
 
     async def _follow(self, waiting: Waiting, snapshots: AsyncIterator[Snapshot]) -> Wake:
         """Take in what the watcher shows until the wait is over, or its moment has come."""
-        ids = frozenset(self._watch.active)
+        ids = frozenset(self._wait_state.active)
         report = Report(self.conn_id, self.progress, self.log)
         waiting.join(ids, self.poll_interval)
         try:
             async with asyncio.timeout(None) as limit:
                 self._keep_time(limit)
                 while True:
-                    if (wake := self._watch.wake(self._now())) is not None:
+                    if (wake := self._wait_state.wake(self._now())) is not None:
                         return wake
                     limit.reschedule(self._loop_moment())
                     snapshot = await anext(snapshots)
@@ -229,26 +229,28 @@ class OpenAIBatchTrigger(BaseEventTrigger):
 
     def _take_in(self, news: Snapshot, report: Report) -> None:
         now = self._now()
-        self._watch.troubled([batch_id for batch_id, sight in news.items() if isinstance(sight, Trouble)], now=now)
-        for batch_id, sight in news.items():
-            if isinstance(sight, Gone):
-                self._watch.lost(batch_id, now=now)
-        seen = {batch_id: sight.batch for batch_id, sight in news.items() if isinstance(sight, Seen)}
-        self._watch.observe(seen, now=now)
-        report.take_in(news, self._watch, now=now)
+        self._wait_state.troubled(
+            [batch_id for batch_id, outcome in news.items() if isinstance(outcome, Trouble)], now=now
+        )
+        for batch_id, outcome in news.items():
+            if isinstance(outcome, Gone):
+                self._wait_state.lost(batch_id, now=now)
+        seen = {batch_id: outcome.batch for batch_id, outcome in news.items() if isinstance(outcome, Seen)}
+        self._wait_state.update(seen, now=now)
+        report.take_in(news, self._wait_state, now=now)
 
     def _loop_moment(self) -> float | None:
-        moment = self._watch.moment
+        moment = self._wait_state.moment
         return None if moment is None else asyncio.get_running_loop().time() + moment - self._now()
 
     async def _wake_at_the_moment(self) -> Wake:
         """Return the wake that is due; an event loop may be a little early."""
-        while (wake := self._watch.wake(self._now())) is None:  # noqa: ASYNC110
-            await asyncio.sleep(min(CLOCK_CHECK, max(0.0, (self._watch.moment or 0.0) - self._now())))
+        while (wake := self._wait_state.wake(self._now())) is None:  # noqa: ASYNC110
+            await asyncio.sleep(min(CLOCK_CHECK, max(0.0, (self._wait_state.moment or 0.0) - self._now())))
         return wake
 
-    def _watch_of(self, batch_ids: Collection[str]) -> Watch:
-        return Watch(list(batch_ids), until=self.until, **({"share": 1.0} if self.wait_for_all else {}))
+    def _wait_state_of(self, batch_ids: Collection[str]) -> WaitState:
+        return WaitState(list(batch_ids), until=self.until, **({"share": 1.0} if self.wait_for_all else {}))
 
     async def _read_ledger(self) -> None:
         """Learn the ids that did not fit into the arguments; those that did are enough to go on with."""
@@ -258,18 +260,18 @@ class OpenAIBatchTrigger(BaseEventTrigger):
 
         try:
             async with asyncio.timeout(LEDGER_TIMEOUT):
-                known = await sync_to_async(_watched, thread_sensitive=False)(self.ledger)
+                known = await sync_to_async(_polled_ids, thread_sensitive=False)(self.ledger)
         except Exception as error:
             self.log.warning(
-                "The ledger %s cannot be read (%s: %s); %d batches are watched, the others when one of these ends.",
+                "The ledger %s cannot be read (%s: %s); %d batches are polled_ids, the others when one of these ends.",
                 self.ledger, type(error).__name__, error, len(self.batch_ids),
             )  # fmt: skip
             return
         self._has_read_ledger = True
-        self._watch = self._watch_of(dict.fromkeys([*self.batch_ids, *known]))
+        self._wait_state = self._wait_state_of(dict.fromkeys([*self.batch_ids, *known]))
 
     async def _cancel_if_killed(self) -> None:
-        active = self._watch.active
+        active = self._wait_state.active
         ids = ", ".join(active)
         try:
             async with asyncio.timeout(KILL_TIMEOUT):
@@ -278,7 +280,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
                     self.log.info("Not cancelled, since the task instance is %s: %s", state, ids)
                     return
                 await self._read_ledger()
-                active = self._watch.active
+                active = self._wait_state.active
                 await self._cancel(active)
         except Exception as error:  # time-outs included
             self.log.error(
@@ -297,9 +299,9 @@ class OpenAIBatchTrigger(BaseEventTrigger):
         )
 
     async def _cancel(self, batch_ids: Sequence[str]) -> None:
-        lookout = Lookout(self.conn_id)
+        poller = ConnectionPoller(self.conn_id)
         try:
-            for batch_id, problem in (await lookout.cancel(batch_ids)).items():
+            for batch_id, problem in (await poller.cancel(batch_ids)).items():
                 if problem is None:
                     self.log.info("Batch %s: asked to cancel, since the task was killed.", batch_id)
                 else:
@@ -307,14 +309,14 @@ class OpenAIBatchTrigger(BaseEventTrigger):
                         "Batch %s could not be cancelled, and is billed if it goes on: %s", batch_id, problem
                     )
         finally:
-            await lookout.close()
+            await poller.close()
 
 
-def _watched(folder: str) -> Sequence[str]:
+def _polled_ids(folder: str) -> Sequence[str]:
     """Return the ids that a job's ledger says to wait for; blocks."""
-    from airflow_provider_batch.jobs.decisions import watched
+    from airflow_provider_batch.jobs.decisions import polled_ids
     from airflow_provider_batch.jobs.ledger.store import LedgerStore
     from airflow_provider_batch.utils.object_storage import resolve_airflow
 
     ledger = LedgerStore(resolve_airflow(folder)).load()
-    return () if ledger is None else watched(ledger)
+    return () if ledger is None else polled_ids(ledger)

@@ -1,7 +1,7 @@
 """
-One watcher for all batches of a connection in a triggerer process.
+One poller for all batches of a connection in a triggerer process.
 
-Triggers enter what they wait for in a roster that the event loop holds for their connection; one task looks at whatever
+Triggers enter what they wait for in a schedule that the event loop holds for their connection; one task polls whatever
 is due and hands out what is new. Rules:
 
 - It never raises and never ends by itself: either would fail every task that waits.
@@ -20,9 +20,9 @@ from weakref import WeakKeyDictionary
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_batch.exceptions import ApiUnavailableError
-from airflow_provider_batch.polling.schedule import Roster, Sight, Snapshot
-from airflow_provider_batch.polling.status_reader import Sighting
-from airflow_provider_batch.triggers.connection_poller import Lookout
+from airflow_provider_batch.polling.schedule import PollOutcome, PollSchedule, Snapshot
+from airflow_provider_batch.polling.status_reader import PollResult
+from airflow_provider_batch.triggers.connection_poller import ConnectionPoller
 from airflow_provider_batch.utils import metrics
 
 #: Seconds between two rounds, at the least: triggers come in waves, and one round serves a wave.
@@ -41,7 +41,7 @@ class Waiting:
 
     def __init__(self, conn_id: str, *, is_shared: bool = False) -> None:
         self.conn_id, self.is_shared = conn_id, is_shared
-        self.roster = Roster(
+        self.schedule = PollSchedule(
             stalled_after=conf.getfloat("openai_batch", "stalled_after", fallback=3600.0),
         )
         #: Set when somebody has come.
@@ -51,17 +51,17 @@ class Waiting:
 
     def join(self, batch_ids: Collection[str], poll_interval: float) -> None:
         """Begin to wait for batches."""
-        self.roster.add(batch_ids, poll_interval, now=time.time(), tick=time.monotonic())
+        self.schedule.add(batch_ids, poll_interval, now=time.time(), tick=time.monotonic())
         self.changed.set()
 
     def leave(self, batch_ids: Collection[str], poll_interval: float) -> None:
         """Wait no longer."""
-        self.roster.remove(batch_ids, poll_interval)
+        self.schedule.remove(batch_ids, poll_interval)
 
     def tell_metrics(self) -> None:
         """Tell how many batches are waited for."""
         if self.is_shared:
-            metrics.batches_active(self.conn_id, len(self.roster))
+            metrics.batches_active(self.conn_id, len(self.schedule))
 
 
 _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Waiting]] = WeakKeyDictionary()
@@ -75,43 +75,43 @@ def shared(conn_id: str) -> Waiting:
     return waits[conn_id]
 
 
-async def watch(waiting: Waiting) -> AsyncGenerator[Snapshot, None]:
+async def poll(waiting: Waiting) -> AsyncGenerator[Snapshot, None]:
     """Yield what is new about the batches that are waited for, for ever."""
-    lookout = Lookout(waiting.conn_id)
-    roster, begun = waiting.roster, float("-inf")
+    poller = ConnectionPoller(waiting.conn_id)
+    schedule, begun = waiting.schedule, float("-inf")
     try:
         await asyncio.to_thread(waiting.tell_metrics)  # the first metric reads files
         while True:
-            if told := roster.standing_trouble():
+            if told := schedule.standing_trouble():
                 yield told
-            await _until_due(waiting, begun + min(SHORTEST_PAUSE, roster.shortest_interval))
+            await _until_due(waiting, begun + min(SHORTEST_PAUSE, schedule.shortest_interval))
             begun = time.monotonic()
-            if (due := roster.due(begun)) and (news := await _round(waiting, lookout, due)):
+            if (due := schedule.due(begun)) and (news := await _round(waiting, poller, due)):
                 yield news
     finally:
         waiting.tell_metrics()
-        await lookout.close()
+        await poller.close()
 
 
-async def _round(waiting: Waiting, lookout: Lookout, due: Sequence[str]) -> Snapshot:
+async def _round(waiting: Waiting, poller: ConnectionPoller, due: Sequence[str]) -> Snapshot:
     """Look at what is due, and return what is new."""
-    sighting = await lookout.look(due, wanted=waiting.roster.open_ids)
+    poll_result = await poller.poll(due, wanted=waiting.schedule.open_ids)
     waiting.tell_metrics()
     try:
-        return await _take_in(waiting.roster, due, sighting)
+        return await _take_in(waiting.schedule, due, poll_result)
     except Exception as error:  # an answer that nobody thought of must not fail every task that waits
         problem = ApiUnavailableError(f"The answers were not understood ({type(error).__name__}: {error}).")
-        return await _take_in(waiting.roster, due, Sighting(halt=problem))
+        return await _take_in(waiting.schedule, due, PollResult(halt=problem))
 
 
-async def _take_in(roster: Roster, due: Sequence[str], sighting: Sighting) -> Snapshot:
+async def _take_in(schedule: PollSchedule, due: Sequence[str], poll_result: PollResult) -> Snapshot:
     """Take in a round, some batches at a time: thousands at once would hold up the loop."""
-    roster.hold(sighting, tick=time.monotonic())
-    ids = list(dict.fromkeys([*due, *sighting.batches]))
-    news: dict[str, Sight] = {}
+    schedule.hold(poll_result, tick=time.monotonic())
+    ids = list(dict.fromkeys([*due, *poll_result.batches]))
+    news: dict[str, PollOutcome] = {}
     for begin in range(0, len(ids), AT_ONCE):
         asked = ids[begin : begin + AT_ONCE]
-        news.update(roster.take_in(asked, sighting, now=time.time(), tick=time.monotonic()))
+        news.update(schedule.take_in(asked, poll_result, now=time.time(), tick=time.monotonic()))
         await asyncio.sleep(0)
     return news
 
@@ -119,7 +119,7 @@ async def _take_in(roster: Roster, due: Sequence[str], sighting: Sighting) -> Sn
 async def _until_due(waiting: Waiting, not_before: float) -> None:
     """Sleep until something is due, or somebody has come; in any case until `not_before`."""
     waiting.changed.clear()
-    moment = waiting.roster.next_moment()
+    moment = waiting.schedule.next_moment()
     now = time.monotonic()
     if moment is None or moment > now:
         with suppress(TimeoutError):

@@ -8,7 +8,7 @@ from typing import Any
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.polling.schedule import Gone, Seen, Snapshot, Trouble
-from airflow_provider_batch.polling.wait_policy import Watch, progress_line
+from airflow_provider_batch.polling.wait_policy import WaitState, progress_line
 from airflow_provider_batch.utils import metrics
 
 #: Batches that one line of the log names.
@@ -33,10 +33,10 @@ class Report:
         self._gone: set[str] = set()
         self._kinds: set[str] = set()
 
-    def take_in(self, news: Snapshot, watch: Watch, *, now: float) -> None:
+    def take_in(self, news: Snapshot, wait_state: WaitState, *, now: float) -> None:
         """Say what is new; `watch` knows it already."""
-        for sight in news.values():
-            match sight:
+        for outcome in news.values():
+            match outcome:
                 case Seen(batch=batch, is_stalled=is_stalled):
                     self._say_odd_status(batch)
                     self._time(batch, now)
@@ -44,9 +44,9 @@ class Report:
                         self._say_stalled(batch, now)
                 case Gone() | Trouble():
                     pass
-        self._say_gone([batch_id for batch_id, sight in news.items() if isinstance(sight, Gone)])
-        self._say_progress(watch)
-        self._say_trouble([sight for sight in news.values() if isinstance(sight, Trouble)], watch)
+        self._say_gone([batch_id for batch_id, outcome in news.items() if isinstance(outcome, Gone)])
+        self._say_progress(wait_state)
+        self._say_trouble([outcome for outcome in news.values() if isinstance(outcome, Trouble)], wait_state)
 
     def _say_odd_status(self, batch: Batch) -> None:
         if batch.status in statuses.TERMINAL | statuses.RUNNING or batch.status in self._odd_statuses:
@@ -75,19 +75,19 @@ class Report:
             batch.id, batch.status, length,
         )  # fmt: skip
 
-    def _say_progress(self, watch: Watch) -> None:
-        line = progress_line(self._progress, watch.latest) if watch.latest else ""
+    def _say_progress(self, wait_state: WaitState) -> None:
+        line = progress_line(self._progress, wait_state.latest) if wait_state.latest else ""
         if line != self._line:
             self._log.info("%s", line)
             self._line = line
 
-    def _say_trouble(self, troubles: Iterable[Trouble], watch: Watch) -> None:
+    def _say_trouble(self, troubles: Iterable[Trouble], wait_state: WaitState) -> None:
         """Each kind of problem once while it lasts, and that it is over."""
         for trouble in troubles:
             if trouble.kind not in self._kinds:
                 self._kinds.add(trouble.kind)
                 self._log.warning("The batches cannot be looked at, trying on: %s", trouble.text)
-        if self._kinds and watch.troubled_since is None:
+        if self._kinds and wait_state.troubled_since is None:
             self._kinds.clear()
             self._log.info("The batches can be looked at again.")
 

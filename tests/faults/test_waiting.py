@@ -12,7 +12,7 @@ from tests.faults import waiting
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule, "LONGEST_DELAY", schedule.LONGEST_DELAY)
-    monkeypatch.setattr(connection_poller, "LOOK_TIMEOUT", connection_poller.LOOK_TIMEOUT)
+    monkeypatch.setattr(connection_poller, "POLL_TIMEOUT", connection_poller.POLL_TIMEOUT)
     monkeypatch.setattr(openai_batch, "task_state", openai_batch.task_state)
     monkeypatch.setattr(openai_batch.OpenAIBatchTrigger, "log", None)
     monkeypatch.setenv("AIRFLOW_CONN_OPENAI_DEFAULT", "")

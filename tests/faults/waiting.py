@@ -40,7 +40,7 @@ ONE = "batch_one"
 ENDS_AFTER = 8
 #: Calls of an undisturbed wait at which something goes wrong.
 MOMENTS = range(1, 21)
-INTERVAL, LONGEST_DELAY, LOOK_TIMEOUT = 0.02, 0.1, 0.5
+INTERVAL, LONGEST_DELAY, POLL_TIMEOUT = 0.02, 0.1, 0.5
 #: Seconds after which a trigger fires without an end: a last resort, which a slow machine does not reach either.
 UNTIL = 600.0
 #: Seconds for which a server is away, which takes many rounds.
@@ -216,7 +216,7 @@ class Course:
         for held in list(self.held):
             if not held.task.done():
                 await self.stop(held)
-        if left := len(shared("openai_default").roster):
+        if left := len(shared("openai_default").schedule):
             self.wrong.append(f"{left} batches are still on the roster")
         for manager in self.managers:
             if manager._groups:
@@ -360,7 +360,7 @@ ANSWERS: dict[str, tuple[Callable[[str], Reply], float]] = {
     "a list that is ahead": (_wrong_list, 2),
     "connection dropped": (lambda _: Reply(drop=True), 3),
     "answer cut": (lambda _: Reply(body=batch(ONE), cut=20), 3),
-    "no answer in time": (lambda _: Reply(body={}, delay=LOOK_TIMEOUT + 0.2), 1),
+    "no answer in time": (lambda _: Reply(body={}, delay=POLL_TIMEOUT + 0.2), 1),
     "away for long": (lambda _: Reply(drop=True), OUTAGE),
     "503 for long": (lambda _: error(503, "overloaded"), OUTAGE),
 }
@@ -420,7 +420,7 @@ def hurry() -> None:
     from airflow_provider_batch.polling import schedule
     from airflow_provider_batch.triggers import connection_poller, openai_batch
 
-    schedule.LONGEST_DELAY, connection_poller.LOOK_TIMEOUT = LONGEST_DELAY, LOOK_TIMEOUT
+    schedule.LONGEST_DELAY, connection_poller.POLL_TIMEOUT = LONGEST_DELAY, POLL_TIMEOUT
     openai_batch.task_state = lambda **_: "deferred"
     logging.getLogger("waiting").setLevel(logging.INFO)
     logging.getLogger("waiting").propagate = False

@@ -17,7 +17,7 @@ from airflow_provider_batch.jobs.identity import Fingerprint, Identity
 from airflow_provider_batch.jobs.ledger import events
 from airflow_provider_batch.jobs.ledger.ledger import Closing, Lease, Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import Ending, Landing, ShardRecord
-from airflow_provider_batch.jobs.ledger.transitions import IllegalEntryError, apply
+from airflow_provider_batch.jobs.ledger.transitions import IllegalEventError, apply
 from airflow_provider_batch.results.landing import RowOutcome
 
 NOW = 1_000_000.0
@@ -49,7 +49,7 @@ def a_ledger(*shards: ShardRecord, **changes: object) -> Ledger:
     return msgspec.structs.replace(ledger, **changes)
 
 
-def after(ledger: Ledger, *recorded: events.Entry) -> Ledger:
+def after(ledger: Ledger, *recorded: events.Event) -> Ledger:
     for entry in recorded:
         ledger = apply(ledger, entry)
     return ledger
@@ -92,7 +92,7 @@ class TestAnUnknownOutcome:
 
     def test_is_never_submitted_again_while_it_is_unknown(self) -> None:
         ledger = after(a_ledger(a_shard(1)), events.Intended(K1, NOW))
-        with pytest.raises(IllegalEntryError):
+        with pytest.raises(IllegalEventError):
             apply(ledger, events.Intended(K1, NOW + 1))
 
     def test_that_made_nothing_may_be_submitted(self) -> None:
@@ -357,7 +357,7 @@ class World:
         self.hidden: dict[str, str] = {}
         self.landed_rows = 0
 
-    def record(self, entry: events.Entry) -> None:
+    def record(self, entry: events.Event) -> None:
         self.ledger = apply(self.ledger, entry)
 
     def make(self, key: str) -> str:
@@ -381,13 +381,13 @@ class World:
         batch_id = self.hidden.pop(key, None)
         self.record(events.Absent(key) if batch_id is None else events.Accepted(key, batch_id, self.now))
 
-    def progress(self, watched: tuple[str, ...], until: float) -> None:
+    def progress(self, polled_ids: tuple[str, ...], until: float) -> None:
         """Time passes: one batch ends, or the moment comes."""
-        if not watched or self.draw.draw(st.integers(0, 5)) == 0:
+        if not polled_ids or self.draw.draw(st.integers(0, 5)) == 0:
             self.now = max(self.now, until)
             return
         self.now += self.draw.draw(st.sampled_from([1.0, 100.0]))
-        batch_id = self.draw.draw(st.sampled_from(watched))
+        batch_id = self.draw.draw(st.sampled_from(polled_ids))
         status = self.draw.draw(st.sampled_from(["completed", "expired", "failed", "queue", "cancelled", "late"]))
         error: tuple[FileError, ...] = ()
         if status == "queue":
@@ -419,10 +419,10 @@ class World:
             case a.GiveUpOnFiles(shard=key):  # the files come at last
                 batch = self.batches[self.ledger.shard(key).batch_id or ""]
                 self.batches[batch.id] = dataclasses.replace(batch, output_file_id="f")
-            case a.Wait(until=until, batch_ids=watched):
-                assert until > self.now or watched, "a wait without a waker"
-                assert all(not self.batches[b].has_ended for b in watched), "waits for what has ended"
-                self.progress(watched, until)
+            case a.Wait(until=until, batch_ids=polled_ids):
+                assert until > self.now or polled_ids, "a wait without a waker"
+                assert all(not self.batches[b].has_ended for b in polled_ids), "waits for what has ended"
+                self.progress(polled_ids, until)
             case a.Submit(shard=key):
                 self.submit(key)
             case a.Resolve(shard=key):

@@ -150,14 +150,14 @@ class TestPartitions:
     ) -> None:
         """Invariant 9: the attempt is held right before it puts its part, and another one finishes meanwhile."""
         request = a_request(tmp_path, rows_with(6, day=["a", "b"]), partition_by=before)
-        put, other = staging.Placing.put, [changed(request, partition_by=after)]
+        put, other = staging.Staging.put, [changed(request, partition_by=after)]
 
-        def held(self: staging.Placing, landed: Any) -> Any:
+        def held(self: staging.Staging, landed: Any) -> Any:
             if other:
                 run(other.pop(), tools_for(emulator))
             return put(self, landed)
 
-        monkeypatch.setattr(staging.Placing, "put", held)
+        monkeypatch.setattr(staging.Staging, "put", held)
         with pytest.raises(JobTakenError):
             run(request, tools_for(emulator))
         assert [number for (number,) in table(tmp_path, "row_number")] == list(range(6))
@@ -170,7 +170,7 @@ class TestPartitions:
         run(first, tools)
         with pytest.raises(ConfigurationError, match="another job"):
             run(second, tools)
-        run(dataclasses.replace(second, if_exists="append"), tools)
+        run(changed(second, if_exists="append"), tools)
         assert len(table(tmp_path, "row_number")) == 12
         mine = tmp_path / "table" / "day=a" / "mine.parquet.txt"
         mine.write_text("mine")

@@ -136,7 +136,7 @@ class TestQueries:
         assert task.sql == "SELECT * FROM tickets WHERE day = '2026-11-01'"
         assert (task.sql_conn_id, task.sql_parameters) == ("warehouse", {"most": "2026-11-01"})
         assert [list(condition) for condition in task.filters or ()] == [["day", "=", "2026-11-01"]]
-        assert task._spec().sample == 0.5
+        assert task.sample == "0.5"
         assert task.template_fields_renderers["sql"] == "sql"
 
 

@@ -20,7 +20,7 @@ from airflow_provider_batch.exceptions import (
     OpenAIBatchError,
 )
 from airflow_provider_batch.polling import status_reader
-from airflow_provider_batch.polling.status_reader import DISTRUST, FEW, Looker, Sighting
+from airflow_provider_batch.polling.status_reader import DISTRUST, FEW, PollResult, StatusReader
 
 
 class Api:
@@ -70,11 +70,11 @@ class Api:
         return Page(page, page[-1].id if has_more and page else None)
 
 
-def look(api: Api, due: list[str], looker: Looker | None = None, wanted: Iterable[str] = ()) -> Sighting:
+def poll(api: Api, due: list[str], reader: StatusReader | None = None, wanted: Iterable[str] = ()) -> PollResult:
     api.pages, api.retrieved = [], []
-    sighting = Sighting()
-    asyncio.run((looker or Looker()).look(api, due, sighting, wanted=set(wanted)))
-    return sighting
+    poll_result = PollResult()
+    asyncio.run((reader or StatusReader()).poll(api, due, poll_result, wanted=set(wanted)))
+    return poll_result
 
 
 def names(count: int, prefix: str = "b") -> list[str]:
@@ -84,46 +84,46 @@ def names(count: int, prefix: str = "b") -> list[str]:
 class TestCost:
     def test_a_few_are_retrieved(self) -> None:
         api = Api(names(500))
-        assert set(look(api, names(FEW)).batches) == set(names(FEW))
+        assert set(poll(api, names(FEW)).batches) == set(names(FEW))
         assert (len(api.pages), len(api.retrieved)) == (0, FEW)
 
     def test_a_thousand_take_ten_pages_and_a_few_checks(self) -> None:
-        api, looker = Api(names(1000)), Looker()
+        api, reader = Api(names(1000)), StatusReader()
         for _ in range(5):
-            assert len(look(api, names(1000), looker).batches) == 1000
+            assert len(poll(api, names(1000), reader).batches) == 1000
             assert (len(api.pages), len(api.retrieved)) == (10, 10)
 
     def test_what_a_page_shows_anyway_is_taken(self) -> None:
         api = Api(names(100))
-        seen = look(api, names(50), wanted=names(100))
+        seen = poll(api, names(50), wanted=names(100))
         assert len(seen.batches) == 100
         assert len(api.pages) == 1
 
     def test_other_peoples_batches_on_top_cost_two_calls(self) -> None:
-        api, looker = Api([*names(5_000, "foreign"), *names(300)]), Looker()
-        assert len(look(api, names(300), looker).batches) == 300
+        api, reader = Api([*names(5_000, "foreign"), *names(300)]), StatusReader()
+        assert len(poll(api, names(300), reader).batches) == 300
         assert api.calls < 15
-        look(api, names(300), looker)
+        poll(api, names(300), reader)
         assert "foreign99" not in api.pages  # they are not waded through
 
     def test_ours_in_clusters_far_apart_are_jumped_to(self) -> None:
         ids = [*names(100, "a"), *names(2_000, "x"), *names(100, "b"), *names(2_000, "y"), *names(100, "c")]
         api, ours = Api(ids), [*names(100, "a"), *names(100, "b"), *names(100, "c")]
-        assert len(look(api, ours).batches) == 300
+        assert len(poll(api, ours).batches) == 300
         assert api.calls < 30
 
     def test_ours_that_are_rare_among_others_are_retrieved(self) -> None:
         ids = [name for number in range(200) for name in [f"b{number}", *names(120, f"x{number}-")]]
         api = Api(ids)
-        assert len(look(api, names(200)).batches) == 200
+        assert len(poll(api, names(200)).batches) == 200
         assert api.calls < 230
 
     def test_new_batches_on_top_do_not_hide_the_old_ones(self) -> None:
-        api, looker = Api(names(400)), Looker()
-        look(api, names(400), looker)
+        api, reader = Api(names(400)), StatusReader()
+        poll(api, names(400), reader)
         newer = names(250, "new")
         api.batches = {**{i: Batch(id=i, status="in_progress") for i in newer}, **api.batches}
-        assert len(look(api, [*newer, *names(400)], looker).batches) == 650
+        assert len(poll(api, [*newer, *names(400)], reader).batches) == 650
         assert api.calls < 25
 
     @settings(max_examples=60, deadline=None)
@@ -133,9 +133,9 @@ class TestCost:
         api = Api(ids)
         due = [batch_id for batch_id in ids if batch_id.startswith("b")]
         api.hidden = set(due[:hidden])
-        looker = Looker()
+        reader = StatusReader()
         for _ in range(3):
-            assert set(look(api, due, looker).batches) == set(due)
+            assert set(poll(api, due, reader).batches) == set(due)
             assert api.calls <= 1.1 * len(due) + 2 * status_reader.POOR_PAGES + status_reader.CHECKED_LEAST + 8
 
 
@@ -145,63 +145,63 @@ class TestTruth:
         api = Api(names(20))
         api.listed["b3"] = replace(api.batches["b3"], status="completed")
         api.end("b3")
-        assert look(api, names(20)).batches["b3"].output_file_id == "file-1"
+        assert poll(api, names(20)).batches["b3"].output_file_id == "file-1"
         assert "b3" in api.retrieved
 
     def test_an_end_that_only_the_list_shows_is_none(self) -> None:
         api = Api(names(20))
         api.listed["b3"] = replace(api.batches["b3"], status="completed")
-        assert not look(api, names(20)).batches["b3"].has_ended
+        assert not poll(api, names(20)).batches["b3"].has_ended
 
     def test_a_list_that_never_shows_ends_is_found_out(self) -> None:
-        api, looker, due = Api(names(60)), Looker(clock=lambda: 0.0), names(60)
+        api, reader, due = Api(names(60)), StatusReader(clock=lambda: 0.0), names(60)
         api.listed = dict(api.batches)
         api.end(*names(60))
         rounds = 0
         while due and rounds < 40:
             rounds += 1
-            ended = {i for i, batch in look(api, due, looker).batches.items() if batch.has_ended}
+            ended = {i for i, batch in poll(api, due, reader).batches.items() if batch.has_ended}
             due = [batch_id for batch_id in due if batch_id not in ended]
         assert due == []
         assert rounds < 5  # two looks at the list, then each by itself
 
     def test_a_single_end_behind_a_stale_list_is_seen_in_the_end(self) -> None:
-        api, looker, due = Api(names(60)), Looker(), names(60)
+        api, reader, due = Api(names(60)), StatusReader(), names(60)
         api.listed = dict(api.batches)
         api.end("b37")
-        assert any(look(api, due, looker).batches["b37"].has_ended for _ in range(31))
+        assert any(poll(api, due, reader).batches["b37"].has_ended for _ in range(31))
 
     def test_a_list_that_catches_up_is_trusted(self) -> None:
-        api, looker = Api(names(60)), Looker()
+        api, reader = Api(names(60)), StatusReader()
         api.listed["b0"] = api.batches["b0"]
         api.end("b0")
-        look(api, names(60), looker)
+        poll(api, names(60), reader)
         api.listed.clear()
         for _ in range(3):
-            look(api, names(60)[1:], looker)
+            poll(api, names(60)[1:], reader)
             assert len(api.pages) == 1
 
     def test_a_list_that_was_wrong_is_read_again_after_a_while(self) -> None:
         now = 0.0
-        api, looker = Api(names(60)), Looker(clock=lambda: now)
-        looker.distrust()
-        look(api, names(60), looker)
+        api, reader = Api(names(60)), StatusReader(clock=lambda: now)
+        reader.distrust()
+        poll(api, names(60), reader)
         assert (len(api.pages), len(api.retrieved)) == (0, 60)
         now = DISTRUST
-        look(api, names(60), looker)
+        poll(api, names(60), reader)
         assert len(api.pages) == 1
 
     def test_what_the_list_does_not_show_is_retrieved_and_not_looked_for_each_time(self) -> None:
-        api, looker = Api(names(60)), Looker()
+        api, reader = Api(names(60)), StatusReader()
         api.hidden = set(names(60))
         for number in range(4):
-            assert len(look(api, names(60), looker).batches) == 60
+            assert len(poll(api, names(60), reader).batches) == 60
             assert len(api.pages) <= (3 if number == 0 else 0)
 
     def test_a_batch_that_is_gone_is_told_apart_from_trouble(self) -> None:
         api = Api(names(20))
         del api.batches["b3"]
-        seen = look(api, names(20))
+        seen = poll(api, names(20))
         assert seen.gone == {"b3"}
         assert len(seen.batches) == 19
         assert seen.problem is None
@@ -210,37 +210,37 @@ class TestTruth:
 class TestServers:
     @pytest.mark.parametrize("status", [404, 403, 400, 405])
     def test_without_a_list_each_is_retrieved_and_the_list_is_left_alone(self, status: int) -> None:
-        api, looker = Api(names(60)), Looker()
+        api, reader = Api(names(60)), StatusReader()
         error = AuthenticationError if status == 403 else NotFoundError if status == 404 else ApiRefusedError
         api.list_error = error("no list", status_code=status)
         for number in range(3):
-            assert len(look(api, names(60), looker).batches) == 60
+            assert len(poll(api, names(60), reader).batches) == 60
             assert len(api.pages) == (1 if number == 0 else 0)
 
     def test_a_list_in_trouble_is_passed_over_this_once(self) -> None:
-        api, looker = Api(names(60)), Looker()
+        api, reader = Api(names(60)), StatusReader()
         api.list_error = ApiUnavailableError("503", status_code=503)
-        assert len(look(api, names(60), looker).batches) == 60
+        assert len(poll(api, names(60), reader).batches) == 60
         api.list_error = None
-        look(api, names(60), looker)
+        poll(api, names(60), reader)
         assert len(api.pages) == 1
 
     def test_a_server_that_ignores_after_is_found_out(self) -> None:
         api = Api(names(300))
         api.takes_after = False
-        assert len(look(api, names(300)).batches) == 300
+        assert len(poll(api, names(300)).batches) == 300
         assert len(api.pages) == 2
 
     def test_a_server_that_knows_only_one_page(self) -> None:
         api = Api(names(300))
         api.has_pages = False
-        assert len(look(api, names(300)).batches) == 300
+        assert len(poll(api, names(300)).batches) == 300
 
     def test_a_place_that_is_gone_costs_a_call(self) -> None:
-        api, looker = Api(names(300)), Looker()
-        look(api, names(300), looker)
+        api, reader = Api(names(300)), StatusReader()
+        poll(api, names(300), reader)
         del api.batches["b99"]
-        seen = look(api, [i for i in names(300) if i != "b99"], looker)
+        seen = poll(api, [i for i in names(300) if i != "b99"], reader)
         assert len(seen.batches) == 299
         assert api.calls < 20
 
@@ -249,7 +249,7 @@ class TestTrouble:
     def test_a_dropped_connection_is_tried_once_more(self) -> None:
         api = Api(names(3))
         api.errors["b1"] = [ApiUnavailableError("dropped")]
-        assert look(api, names(3)).problem is None
+        assert poll(api, names(3)).problem is None
         assert api.retrieved.count("b1") == 2
 
     def test_a_limit_ends_the_round_for_all(self) -> None:
@@ -257,51 +257,51 @@ class TestTrouble:
         limited = ApiUnavailableError("slow down", status_code=429)
         limited.retry_after = 30.0
         api.list_error = limited
-        seen = look(api, names(300))
+        seen = poll(api, names(300))
         assert (api.calls, seen.retry_after, seen.halt) == (1, 30.0, limited)
 
     def test_a_refused_key_ends_the_round_for_all(self) -> None:
         api = Api(names(300))
         api.list_error = AuthenticationError("wrong key", status_code=401)
-        assert isinstance(look(api, names(300)).halt, AuthenticationError)
+        assert isinstance(poll(api, names(300)).halt, AuthenticationError)
         assert api.calls == 1
 
     def test_a_server_that_is_down_is_not_asked_for_each_batch(self) -> None:
         api = Api(names(300))
         api.list_error = ApiUnavailableError("503", status_code=503)
         api.errors = {i: [ApiUnavailableError("503", status_code=503)] for i in names(300)}
-        assert look(api, names(300)).halt is not None
+        assert poll(api, names(300)).halt is not None
         assert api.calls < 20
 
     def test_one_batch_in_trouble_does_not_keep_the_others(self) -> None:
         api = Api(names(6))
         api.errors["b5"] = [ApiUnavailableError("500", status_code=500)]
-        seen = look(api, names(6))
+        seen = poll(api, names(6))
         assert (set(seen.batches), set(seen.problems), seen.halt) == (set(names(5)), {"b5"}, None)
 
     def test_a_batch_that_the_key_may_not_see_does_not_keep_the_others(self) -> None:
         api = Api(names(6))
         api.errors["b1"] = [AuthenticationError("403", status_code=403)]
-        seen = look(api, names(6))
+        seen = poll(api, names(6))
         assert (set(seen.batches), set(seen.problems), seen.halt) == (set(names(6)) - {"b1"}, {"b1"}, None)
 
     def test_a_key_that_may_see_nothing_ends_the_round_for_all(self) -> None:
         api = Api(names(300))
         api.list_error = AuthenticationError("403", status_code=403)
         api.errors = {i: [AuthenticationError("403", status_code=403)] for i in names(300)}
-        assert isinstance(look(api, names(300)).halt, AuthenticationError)
+        assert isinstance(poll(api, names(300)).halt, AuthenticationError)
         assert api.calls < 20
 
     def test_an_answer_that_nobody_thought_of_concerns_its_batch_alone(self) -> None:
         api = Api(names(6))
         api.errors["b1"] = [ValueError("Expected a non-empty value")]  # type: ignore[list-item]
-        seen = look(api, names(6))
+        seen = poll(api, names(6))
         assert set(seen.batches) == set(names(6)) - {"b1"}
         assert "ValueError" in str(seen.problems["b1"])
 
     def test_a_list_that_hangs_does_not_hide_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(status_reader, "PAGES_TIMEOUT", 0.05)
-        api, looker = Api(names(60)), Looker()
+        api, reader = Api(names(60)), StatusReader()
         api.end("b3")
 
         async def hang(*, after: str | None = None, limit: int = 100) -> Page:
@@ -310,16 +310,16 @@ class TestTrouble:
             raise AssertionError
 
         api.list_page = hang  # type: ignore[method-assign]
-        seen = look(api, names(60), looker)
+        seen = poll(api, names(60), reader)
         assert len(seen.batches) == 60
         assert seen.batches["b3"].has_ended
-        look(api, names(60), looker)
+        poll(api, names(60), reader)
         assert api.pages == []  # it is left alone for a while
 
     def test_a_list_that_nobody_thought_of_is_left_alone(self) -> None:
         api = Api(names(60))
         api.list_error = ValueError("odd")  # type: ignore[assignment]
-        seen = look(api, names(60))
+        seen = poll(api, names(60))
         assert (len(seen.batches), seen.problem) == (60, None)
 
     def test_a_call_that_took_long_is_not_made_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,11 +345,11 @@ class TestTrouble:
 
         api.retrieve = hang  # type: ignore[method-assign]
 
-        async def run() -> Sighting:
-            sighting = Sighting()
+        async def run() -> PollResult:
+            poll_result = PollResult()
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2):
-                    await Looker().look(api, names(200), sighting)
-            return sighting
+                    await StatusReader().poll(api, names(200), poll_result)
+            return poll_result
 
         assert len(asyncio.run(run()).batches) == 200

@@ -14,8 +14,8 @@ from airflow_provider_batch.polling.wait_policy import (
     LONGEST_DELAY,
     TROUBLE_PATIENCE,
     WAKE_PATIENCE,
+    WaitState,
     Wake,
-    Watch,
     poll_delay,
     progress_line,
 )
@@ -65,83 +65,83 @@ class TestPollDelay:
 
 class TestWake:
     def test_nobody_is_woken_while_all_run(self) -> None:
-        watch = Watch(names(3), until=NOW + 100)
-        assert watch.observe({"b0": running("b0")}, now=NOW) is None
+        wait_state = WaitState(names(3), until=NOW + 100)
+        assert wait_state.update({"b0": running("b0")}, now=NOW) is None
 
     @pytest.mark.parametrize(("count", "enough"), [(1, 1), (2, 1), (10, 1), (11, 2), (20, 2), (50, 5)])
     def test_a_tenth_of_the_batches_wakes(self, count: int, enough: int) -> None:
-        watch = Watch(names(count))
+        wait_state = WaitState(names(count))
         if enough > 1:
-            assert watch.observe(ended(*names(enough - 1)), now=NOW) is None
-        assert watch.observe(ended(*names(enough)), now=NOW) == Wake("ended", tuple(names(enough)), count - enough)
+            assert wait_state.update(ended(*names(enough - 1)), now=NOW) is None
+        assert wait_state.update(ended(*names(enough)), now=NOW) == Wake("ended", tuple(names(enough)), count - enough)
 
     def test_ten_minutes_after_the_first_end_somebody_is_woken(self) -> None:
-        watch = Watch(names(50))
-        assert watch.observe(ended("b7"), now=NOW) is None
-        assert watch.wake(NOW + WAKE_PATIENCE - 1) is None
-        assert watch.wake(NOW + WAKE_PATIENCE) == Wake("ended", ("b7",), 49)
+        wait_state = WaitState(names(50))
+        assert wait_state.update(ended("b7"), now=NOW) is None
+        assert wait_state.wake(NOW + WAKE_PATIENCE - 1) is None
+        assert wait_state.wake(NOW + WAKE_PATIENCE) == Wake("ended", ("b7",), 49)
 
     def test_an_end_that_is_seen_again_does_not_begin_the_ten_minutes_anew(self) -> None:
-        watch = Watch(names(50))
-        watch.observe(ended("b7"), now=NOW)
-        assert watch.observe(ended("b7"), now=NOW + WAKE_PATIENCE) is not None
+        wait_state = WaitState(names(50))
+        wait_state.update(ended("b7"), now=NOW)
+        assert wait_state.update(ended("b7"), now=NOW + WAKE_PATIENCE) is not None
 
     def test_the_moment_wakes_whatever_happened(self) -> None:
-        watch = Watch(names(50), until=NOW + 5)
-        watch.observe(ended("b1"), now=NOW)
-        assert watch.wake(NOW + 5) == Wake("due", ("b1",), 49)
+        wait_state = WaitState(names(50), until=NOW + 5)
+        wait_state.update(ended("b1"), now=NOW)
+        assert wait_state.wake(NOW + 5) == Wake("due", ("b1",), 49)
 
     def test_a_wait_for_all_is_over_when_all_have_ended(self) -> None:
-        watch = Watch(names(3), share=1.0)
-        assert watch.observe(ended("b0", "b1"), now=NOW) is None
-        assert watch.wake(NOW + 2 * WAKE_PATIENCE) is None
-        assert watch.observe(ended("b2", status="failed"), now=NOW) == Wake("ended", ("b0", "b1", "b2"), 0)
+        wait_state = WaitState(names(3), share=1.0)
+        assert wait_state.update(ended("b0", "b1"), now=NOW) is None
+        assert wait_state.wake(NOW + 2 * WAKE_PATIENCE) is None
+        assert wait_state.update(ended("b2", status="failed"), now=NOW) == Wake("ended", ("b0", "b1", "b2"), 0)
 
     @pytest.mark.parametrize("status", ["completed", "failed", "expired", "cancelled"])
     def test_every_terminal_status_is_an_end(self, status: str) -> None:
-        assert Watch(["b0"]).observe(ended("b0", status=status), now=NOW) is not None
+        assert WaitState(["b0"]).update(ended("b0", status=status), now=NOW) is not None
 
     @pytest.mark.parametrize("status", ["validating", "cancelling", "scheduling", ""])
     def test_a_status_that_nobody_knows_is_still_running(self, status: str) -> None:
         """Invariant 10."""
-        assert Watch(["b0"]).observe(ended("b0", status=status), now=NOW) is None
+        assert WaitState(["b0"]).update(ended("b0", status=status), now=NOW) is None
 
     def test_a_batch_that_is_gone_counts_as_ended(self) -> None:
-        watch = Watch(["b0"])
-        watch.lost("b0", now=NOW)
-        assert watch.wake(NOW) == Wake("ended", ("b0",), 0)
+        wait_state = WaitState(["b0"])
+        wait_state.lost("b0", now=NOW)
+        assert wait_state.wake(NOW) == Wake("ended", ("b0",), 0)
 
     def test_thousands_that_are_gone_at_once_do_not_hold_up_a_loop(self) -> None:
         def cost(count: int) -> float:
-            watch, begun = Watch([f"b{number}" for number in range(count)]), time.process_time()
-            for batch_id in watch.batch_ids:
-                watch.lost(batch_id, now=1.0)
+            wait_state, begun = WaitState([f"b{number}" for number in range(count)]), time.process_time()
+            for batch_id in wait_state.batch_ids:
+                wait_state.lost(batch_id, now=1.0)
             return time.process_time() - begun
 
         # Ten times as many cost about ten times as much: work over all of them for each would cost a hundred times.
         assert min(cost(20_000) for _ in range(3)) < 40 * min(cost(2_000) for _ in range(3))
 
     def test_without_batches_the_wait_is_for_the_moment(self) -> None:
-        watch = Watch([], until=NOW + 5)
-        assert watch.observe({}, now=NOW) is None
-        assert watch.delay(NOW, 10) == 5
-        assert watch.wake(NOW + 5) == Wake("due", (), 0)
+        wait_state = WaitState([], until=NOW + 5)
+        assert wait_state.update({}, now=NOW) is None
+        assert wait_state.delay(NOW, 10) == 5
+        assert wait_state.wake(NOW + 5) == Wake("due", (), 0)
 
     def test_without_batches_and_without_a_moment_there_is_nothing_to_wait_for(self) -> None:
-        assert Watch([]).wake(NOW) == Wake("due", (), 0)
+        assert WaitState([]).wake(NOW) == Wake("due", (), 0)
 
     @given(st.lists(st.lists(st.integers(0, 29), max_size=5), max_size=20), st.floats(1, 5_000))
     def test_whatever_ends_when_a_wait_is_over_by_its_moment_and_counts_add_up(
         self, looks: list[list[int]], length: float
     ) -> None:
-        watch = Watch(names(30), until=NOW + length)
+        wait_state = WaitState(names(30), until=NOW + length)
         now, wake = NOW, None
         for look in looks:
-            wake = watch.observe(ended(*(f"b{n}" for n in look)), now=now)
+            wake = wait_state.update(ended(*(f"b{n}" for n in look)), now=now)
             if wake:
                 break
-            now += watch.delay(now, 10)
-        wake = wake or watch.wake(NOW + length)
+            now += wait_state.delay(now, 10)
+        wake = wake or wait_state.wake(NOW + length)
         assert wake is not None
         assert len(wake.ended) + wake.active == 30
         assert now <= NOW + length
@@ -149,84 +149,86 @@ class TestWake:
 
 class TestTrouble:
     def test_without_end_ends_a_wait_that_has_no_moment(self) -> None:
-        watch = Watch(names(3), share=1.0)
-        watch.observe(ended("b0"), now=NOW)
-        watch.troubled(["b1", "b2"], now=NOW)
-        watch.troubled(["b1"], now=NOW + 60)
-        assert watch.wake(NOW + TROUBLE_PATIENCE - 1) is None
-        assert watch.moment == NOW + TROUBLE_PATIENCE
-        assert watch.wake(NOW + TROUBLE_PATIENCE) == Wake("due", ("b0",), 2)
+        wait_state = WaitState(names(3), share=1.0)
+        wait_state.update(ended("b0"), now=NOW)
+        wait_state.troubled(["b1", "b2"], now=NOW)
+        wait_state.troubled(["b1"], now=NOW + 60)
+        assert wait_state.wake(NOW + TROUBLE_PATIENCE - 1) is None
+        assert wait_state.moment == NOW + TROUBLE_PATIENCE
+        assert wait_state.wake(NOW + TROUBLE_PATIENCE) == Wake("due", ("b0",), 2)
 
     def test_that_is_over_is_forgotten(self) -> None:
-        watch = Watch(names(3), share=1.0)
-        watch.troubled(["b1", "b2"], now=NOW)
-        watch.observe({"b1": running("b1")}, now=NOW + 1)
-        assert watch.troubled_since == NOW
-        watch.lost("b2", now=NOW + 2)
-        assert watch.moment is None
-        assert watch.wake(NOW + 2 * TROUBLE_PATIENCE) is None
+        wait_state = WaitState(names(3), share=1.0)
+        wait_state.troubled(["b1", "b2"], now=NOW)
+        wait_state.update({"b1": running("b1")}, now=NOW + 1)
+        assert wait_state.troubled_since == NOW
+        wait_state.lost("b2", now=NOW + 2)
+        assert wait_state.moment is None
+        assert wait_state.wake(NOW + 2 * TROUBLE_PATIENCE) is None
 
     def test_with_the_batches_of_others_is_none(self) -> None:
-        watch = Watch(names(3))
-        watch.troubled(["c0"], now=NOW)
-        assert watch.moment is None
+        wait_state = WaitState(names(3))
+        wait_state.troubled(["c0"], now=NOW)
+        assert wait_state.moment is None
 
     @given(st.lists(st.tuples(st.sets(st.integers(0, 4)), st.booleans()), max_size=20), st.floats(0, 2 * 3600))
     def test_never_ends_a_wait_before_its_moment(self, looks: list[tuple[set[int], bool]], length: float) -> None:
-        watch = Watch(names(5), until=NOW + length)
+        wait_state = WaitState(names(5), until=NOW + length)
         for number, (which, is_seen) in enumerate(looks):
             ids = [f"b{n}" for n in which]
             if is_seen:
-                watch.observe({batch_id: running(batch_id) for batch_id in ids}, now=NOW + number)
+                wait_state.update({batch_id: running(batch_id) for batch_id in ids}, now=NOW + number)
             else:
-                watch.troubled(ids, now=NOW + number)
-        assert watch.moment == NOW + length
-        assert watch.wake(NOW + length) == Wake("due", (), 5)
-        assert length < 1 or watch.wake(NOW + length - 1) is None
+                wait_state.troubled(ids, now=NOW + number)
+        assert wait_state.moment == NOW + length
+        assert wait_state.wake(NOW + length) == Wake("due", (), 5)
+        assert length < 1 or wait_state.wake(NOW + length - 1) is None
 
     @given(st.lists(st.tuples(st.sets(st.integers(0, 4)), st.booleans()), max_size=20))
     def test_lasts_from_its_first_look_until_all_are_seen_again(self, looks: list[tuple[set[int], bool]]) -> None:
-        watch, out_of_sight, since = Watch(names(5)), set[int](), None
+        wait_state, out_of_sight, since = WaitState(names(5)), set[int](), None
         for number, (which, is_seen) in enumerate(looks):
             ids = [f"b{n}" for n in which]
             if is_seen:
-                watch.observe({batch_id: running(batch_id) for batch_id in ids}, now=NOW + number)
+                wait_state.update({batch_id: running(batch_id) for batch_id in ids}, now=NOW + number)
                 out_of_sight -= which
             else:
-                watch.troubled(ids, now=NOW + number)
+                wait_state.troubled(ids, now=NOW + number)
                 out_of_sight |= which
             since = None if not out_of_sight else NOW + number if since is None else since
-            assert watch.moment == (None if since is None else since + TROUBLE_PATIENCE)
+            assert wait_state.moment == (None if since is None else since + TROUBLE_PATIENCE)
 
 
 class TestDelay:
     def test_it_goes_by_the_youngest_active_batch(self) -> None:
-        watch = Watch(names(2))
-        watch.observe({"b0": running("b0", created_at=NOW - 7200), "b1": running("b1", created_at=NOW - 3600)}, now=NOW)
-        assert watch.delay(NOW, 10) == 60
+        wait_state = WaitState(names(2))
+        wait_state.update(
+            {"b0": running("b0", created_at=NOW - 7200), "b1": running("b1", created_at=NOW - 3600)}, now=NOW
+        )
+        assert wait_state.delay(NOW, 10) == 60
 
     def test_without_a_time_of_creation_it_goes_by_the_wait(self) -> None:
-        watch = Watch(["b0"])
-        watch.observe({"b0": running("b0")}, now=NOW)
-        assert watch.delay(NOW + 3600, 10) == 60
+        wait_state = WaitState(["b0"])
+        wait_state.update({"b0": running("b0")}, now=NOW)
+        assert wait_state.delay(NOW + 3600, 10) == 60
 
     def test_clocks_that_differ_do_not_matter(self) -> None:
-        watch = Watch(["b0"])
-        watch.observe({"b0": running("b0", created_at=NOW + 999)}, now=NOW)
-        assert watch.delay(NOW, 10) == 10
+        wait_state = WaitState(["b0"])
+        wait_state.update({"b0": running("b0", created_at=NOW + 999)}, now=NOW)
+        assert wait_state.delay(NOW, 10) == 10
 
     def test_it_never_goes_past_a_moment_of_the_wait(self) -> None:
-        watch = Watch(names(50), until=NOW + 4)
-        assert watch.delay(NOW, 10) == 4
-        watch = Watch(names(50))
-        watch.observe(ended("b0"), now=NOW)
-        assert watch.delay(NOW + WAKE_PATIENCE - 3, 10) == 3
+        wait_state = WaitState(names(50), until=NOW + 4)
+        assert wait_state.delay(NOW, 10) == 4
+        wait_state = WaitState(names(50))
+        wait_state.update(ended("b0"), now=NOW)
+        assert wait_state.delay(NOW + WAKE_PATIENCE - 3, 10) == 3
 
     def test_a_batch_near_its_end_is_looked_at_more_often(self) -> None:
-        watch = Watch(["b0"])
+        wait_state = WaitState(["b0"])
         almost = running("b0", created_at=NOW - 36_000, in_progress_at=NOW - 36_000, total=1000, completed=999)
-        watch.observe({"b0": almost}, now=NOW)
-        assert watch.delay(NOW, 10) == pytest.approx(18, abs=0.1)
+        wait_state.update({"b0": almost}, now=NOW)
+        assert wait_state.delay(NOW, 10) == pytest.approx(18, abs=0.1)
 
 
 class TestProgressLine:

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_batch.api.endpoints import Endpoint
-from airflow_provider_batch.results.chunk_reader import PieceReader
-from airflow_provider_batch.results.fast_path import UsualReader
+from airflow_provider_batch.results.chunk_reader import ChunkReader
+from airflow_provider_batch.results.fast_path import FastPathReader
 from airflow_provider_batch.results.line_reader import Columns, LineReader, columns_of
 from airflow_provider_batch.structured.column_type import ParsedColumn
 from airflow_provider_batch.structured.response_model import ResponseModel
@@ -62,7 +62,7 @@ ENDPOINTS = pytest.mark.parametrize("endpoint", USUAL, ids=lambda endpoint: endp
 
 
 def together(raws: list[bytes], spec: TableSpec) -> tuple[Columns, list[int]]:
-    reader = UsualReader.for_table(spec)
+    reader = FastPathReader.for_table(spec)
     assert reader is not None
     return reader.read(raws)
 
@@ -209,7 +209,7 @@ def test_what_is_read_together_is_what_is_read_apart(endpoint: Endpoint, data: s
 @pytest.mark.parametrize("case", LINES, ids=lambda case: case.name)
 def test_recorded_lines_are_read_alike(case: Any) -> None:
     spec = TableSpec(case.endpoint, embedding_size=3)
-    reader = UsualReader.for_table(spec)
+    reader = FastPathReader.for_table(spec)
     if reader is not None:
         columns, others = reader.read([case.line])
         assert_same(columns, {} if others else apart([case.line], spec), 1 - len(others))
@@ -245,7 +245,7 @@ def test_a_shard_of_unusual_lines_is_not_tried_again_and_again() -> None:
         def read(self, start: int, count: int) -> list[bytes]:
             return [encoded(http_error(str(start + at))) for at in range(count)]
 
-    reader = PieceReader(TableSpec(Endpoint.CHAT_COMPLETIONS), Index(), lambda *_: None)  # type: ignore[arg-type]
+    reader = ChunkReader(TableSpec(Endpoint.CHAT_COMPLETIONS), Index(), lambda *_: None)  # type: ignore[arg-type]
     reader._usual = Usual()  # type: ignore[assignment]
     for start in (0, 3):
         assert reader.read(start, [None] * 3)["status"] == ["failed"] * 3

@@ -31,20 +31,20 @@ def test_a_recorded_line_lands_as_its_row(case: Recorded, tmp_path: Path) -> Non
 def test_both_readers_make_the_same_row_of_a_recorded_line(case: Recorded) -> None:
     reader = LineReader(TableSpec(case.endpoint, embedding_size=SIZE))
     row = reader.read(case.line)
-    assert row == reader.read_tolerantly(case.line)
+    assert row == reader.read_leniently(case.line)
     assert row.own_failure == case.own_failure
 
 
 @pytest.mark.parametrize("case", LINES, ids=lambda case: f"{case.endpoint.value}: {case.name}")
 def test_the_typed_decoder_reads_what_it_is_said_to_read(case: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     tolerant: list[bytes] = []
-    read_tolerantly = LineReader.read_tolerantly
+    read_leniently = LineReader.read_leniently
 
     def spy(self: LineReader, raw: bytes) -> Row:
         tolerant.append(raw)
-        return read_tolerantly(self, raw)
+        return read_leniently(self, raw)
 
-    monkeypatch.setattr(LineReader, "read_tolerantly", spy)
+    monkeypatch.setattr(LineReader, "read_leniently", spy)
     LineReader(TableSpec(case.endpoint, embedding_size=SIZE)).read(case.line)
     assert (not tolerant) == case.typed
 

@@ -165,11 +165,11 @@ class TestOtherStores:
             pytest.skip("an object store shows an upload at its end")
         put_file, seen = target.fs.put_file, []
 
-        def looked_at(*args: Any, **kwargs: Any) -> None:
+        def polled_at(*args: Any, **kwargs: Any) -> None:
             put_file(*args, **kwargs)
             seen.append(target.read_or_none())
 
-        monkeypatch.setattr(target.fs, "put_file", looked_at)
+        monkeypatch.setattr(target.fs, "put_file", polled_at)
         target.write(b"1")
         assert seen == [None]
         assert target.read_or_none() == b"1"

@@ -340,7 +340,7 @@ class TestKill:
 
     @pytest.fixture(autouse=True)
     def _server(self, stub: StubApi, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(openai_batch, "FIRST_LOOK", 0.01)
+        monkeypatch.setattr(openai_batch, "FIRST_POLL", 0.01)
         for batch_id in ("b1", "b2"):
             stub.on("POST", f"/batches/{batch_id}/cancel", batch(batch_id, "cancelling"))
 

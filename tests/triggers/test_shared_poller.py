@@ -134,7 +134,7 @@ class TestSharing:
         assert [event["ended"] for event in events] == [[i] for i in server.ids]
         assert before < 30
         assert server.calls - before <= 2 * 2 + 150 + 10  # two pages, and each end confirmed
-        assert len(shared_poller.shared(conn_id).roster) == 0
+        assert len(shared_poller.shared(conn_id).schedule) == 0
         assert triggerer.manager._groups == {}
 
     async def test_each_is_told_of_its_own_batches_alone(self, stub: StubApi, conn_id: str) -> None:
@@ -250,7 +250,7 @@ class TestSharing:
         await until(lambda: server.calls > 2)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert len(shared_poller.shared(conn_id).roster) == 0
+        assert len(shared_poller.shared(conn_id).schedule) == 0
         before = server.calls
         await asyncio.sleep(0.1)  # the point is that nothing happens
         assert server.calls == before
@@ -387,7 +387,7 @@ class TestManyBatches:
         self, stub: StubApi, conn_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(openai_batch, "LEDGER_TIMEOUT", 0.1)
-        monkeypatch.setattr(openai_batch, "_watched", lambda _: time.sleep(0.5))
+        monkeypatch.setattr(openai_batch, "_polled_ids", lambda _: time.sleep(0.5))
         Server(stub, list(self.IDS)).ended.update(self.IDS[:50])
         assert await fired(Triggerer().start(self.trigger(conn_id, str(tmp_path))))
 

@@ -125,14 +125,14 @@ class Engine:
             return
         if (error := step.exception()) is not None:
             self._note(f"{batch_id}: {error!r}", error)
-        next_look = time.time() + _AFTER_ERROR if error is not None else step.result()
+        next_check = time.time() + _AFTER_ERROR if error is not None else step.result()
         with self._change:
             self._busy.discard(batch_id)
             if batch_id in self._woken:
                 self._woken.discard(batch_id)
-                next_look = 0.0
-            if next_look is not None:
-                self._appointments[batch_id] = next_look
+                next_check = 0.0
+            if next_check is not None:
+                self._appointments[batch_id] = next_check
             self._change.notify_all()
 
     def _note(self, text: str, error: BaseException) -> None:

@@ -101,7 +101,7 @@ def _in_progress(batch: BatchRecord, settings: Settings, now: float) -> Action:
         return Run(allowed)
     if batch.done == batch.total and _lines_allowed(batch, settings.pace, now) >= batch.total:
         return Move("finalizing")
-    return Wait(_next_look(batch, settings.pace, now))
+    return Wait(_next_check(batch, settings.pace, now))
 
 
 def _lines_before_expiry(batch: BatchRecord) -> int:
@@ -121,7 +121,7 @@ def _lines_allowed(batch: BatchRecord, pace: Progress, now: float) -> int:
     return batch.total if share >= 1 else int(batch.total * share)
 
 
-def _next_look(batch: BatchRecord, pace: Progress, now: float) -> float:
+def _next_check(batch: BatchRecord, pace: Progress, now: float) -> float:
     if pace.mode != "seconds":
         return batch.expires_at
     begun = batch.in_progress_at or now

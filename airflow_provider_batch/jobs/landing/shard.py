@@ -14,7 +14,7 @@ from airflow_provider_batch.exceptions import JobError, NotFoundError, ResultsMi
 from airflow_provider_batch.jobs.decisions import FILES_PATIENCE, Limits, row_is_final
 from airflow_provider_batch.jobs.job_request import JobRequest, Tools
 from airflow_provider_batch.jobs.landing.next_round import restore_round
-from airflow_provider_batch.jobs.landing.staging import NEEDS, Place, Placed, Placing
+from airflow_provider_batch.jobs.landing.staging import NEEDS, Place, StagedPart, Staging
 from airflow_provider_batch.jobs.landing.unclear_results import ERROR, OUTPUT, check_understood
 from airflow_provider_batch.jobs.ledger.events import Landed, Trimmed
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
@@ -60,29 +60,29 @@ def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledge
         scratch(f"landing shard {shard.key}", NEEDS) as local,
         rows_of(folder, shard) as rows,
     ):
-        placing = Placing(place, spec, tools.client, local)
+        staging = Staging(place, spec, tools.client, local)
         results = fetch_results(tools.client, shard, rows, local)
         store.check_lease(ledger)  # images and videos are put from here on
-        landed = placing.land(results, is_final)
+        landed = staging.land(results, is_final)
         if not shard.given_up:
             check_understood(place, shard, landed, local)
-        checksum = _check_rows(shard, landed, placing)
-        retry_sha256 = keep_retry_rows(folder, shard.key, placing.retry) if landed.retry_rows else ""
+        checksum = _check_rows(shard, landed, staging)
+        retry_sha256 = keep_retry_rows(folder, shard.key, staging.retry) if landed.retry_rows else ""
         store.check_lease(ledger)
-        placed = placing.put(landed)
-    landing = _landing(landed, placed, tools.clock(), closed=closed, limits=limits)
+        staged = staging.put(landed)
+    landing = _landing(landed, staged, tools.clock(), closed=closed, limits=limits)
     landing = msgspec.structs.replace(landing, row_checksum=checksum, retry_sha256=retry_sha256)
     return Landed(shard.key, landing, embedding_size=landed.embedding_size)
 
 
-def _check_rows(shard: ShardRecord, landed: LandedShard, placing: Placing) -> str:
+def _check_rows(shard: ShardRecord, landed: LandedShard, staging: Staging) -> str:
     """
     Check that each row of a shard stands once, in its part or among those left over; return the part's checksum.
 
     :raises JobError: Rows were lost, or stand there twice; nothing was put.
     """
-    part = row_checksum.of_parquet(placing.part) if landed.rows else row_checksum.NO_ROWS
-    left = row_checksum.of_sidecar(placing.retry) if landed.retry_rows else row_checksum.NO_ROWS
+    part = row_checksum.of_parquet(staging.part) if landed.rows else row_checksum.NO_ROWS
+    left = row_checksum.of_sidecar(staging.retry) if landed.retry_rows else row_checksum.NO_ROWS
     both = row_checksum.total([part, left])
     if landed.rows + landed.retry_rows != shard.rows or shard.row_checksum not in (None, both):
         raise JobError(
@@ -223,16 +223,16 @@ def _policy(limits: Limits, ledger: Ledger, shard: ShardRecord) -> tuple[bool, L
     return before.closed, replace(limits, max_attempts=before.max_attempts, max_rounds=before.max_rounds)
 
 
-def _landing(landed: LandedShard, placed: Placed, at: float, *, closed: bool, limits: Limits) -> Landing:
+def _landing(landed: LandedShard, staged: StagedPart, at: float, *, closed: bool, limits: Limits) -> Landing:
     return Landing(
         rows=landed.rows,
         statuses=landed.statuses,
-        part=placed.part,
-        folders=placed.folders,
-        files_folder=placed.files_folder,
-        files=placed.files,
-        unfetched=placed.unfetched,
-        unreadable_file=placed.unreadable_file,
+        part=staged.part,
+        folders=staged.folders,
+        files_folder=staged.files_folder,
+        files=staged.files,
+        unfetched=staged.unfetched,
+        unreadable_file=staged.unreadable_file,
         retry_rows=landed.retry_rows,
         usage=landed.usage,
         cost_usd=None if landed.cost_usd is None else str(landed.cost_usd),

@@ -39,7 +39,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Placed:
+class StagedPart:
     """
     What stands in the table's folder.
 
@@ -58,7 +58,7 @@ class Placed:
     unreadable_file: str | None = None
 
 
-class Placing:
+class Staging:
     """
     One landing.
 
@@ -82,7 +82,7 @@ class Placing:
             results, self._spec, is_final, self.part, self.retry, self._unreadable, media=self._media, origin=origin
         )
 
-    def put(self, landed: LandedShard) -> Placed:
+    def put(self, landed: LandedShard) -> StagedPart:
         """Put the rest in its place, the part last."""
         place, number, round_ = self._place, self._place.key.number, self._place.key.round
         unreadable = unreadable_name(place.job, number, round_, place.attempt) if landed.unreadable else None
@@ -93,7 +93,7 @@ class Placing:
         files = unfetched = 0
         if self._media is not None:
             files, unfetched = self._media.count, self._media.failed
-        return Placed(part, folders, self._files_folder if files else None, files, unfetched, unreadable)
+        return StagedPart(part, folders, self._files_folder if files else None, files, unfetched, unreadable)
 
     def _put_part(self, name: str) -> dict[str, int]:
         place = self._place

@@ -194,7 +194,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid
     at: float
 
 
-Entry = (
+Event = (
     Begun
     | Leased
     | Uploaded

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from airflow_provider_batch.exceptions import StorageError
-from airflow_provider_batch.jobs.ledger.events import Entry
+from airflow_provider_batch.jobs.ledger.events import Event
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
 from airflow_provider_batch.jobs.ledger.shard_list import Places, Resting, Segment, ShardKeys, ShardList
 from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
@@ -187,14 +187,14 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def encode_event(entry: Entry) -> bytes:
+def encode_event(event: Event) -> bytes:
     """Return the line of an event."""
-    return _json(entry) + b"\n"
+    return _json(event) + b"\n"
 
 
-def decode_event(line: bytes, where: object) -> Entry:
+def decode_event(line: bytes, where: object) -> Event:
     """Return the event of a line; raise StorageError."""
-    event: Entry = _decode(line, Entry, where)  # type: ignore[arg-type]
+    event: Event = _decode(line, Event, where)  # type: ignore[arg-type]
     return event
 
 
@@ -203,7 +203,7 @@ def event_file_start(birth: str, number: int) -> bytes:
     return _json(_EventFile(VERSION, birth, number)) + b"\n"
 
 
-def decode_events(data: bytes, birth: str, number: int, where: object) -> Iterator[Entry]:
+def decode_events(data: bytes, birth: str, number: int, where: object) -> Iterator[Event]:
     """Yield the events of a file; raise StorageError where it is another file, or was cut off."""
     first, *lines = data.split(b"\n")
     _form(first, where)

@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 
 from airflow_provider_batch.exceptions import JobTakenError, OpenAIBatchError, StorageError
 from airflow_provider_batch.jobs.identity import Identity
-from airflow_provider_batch.jobs.ledger.events import Begun, Entry, Finished
+from airflow_provider_batch.jobs.ledger.events import Begun, Event, Finished
 from airflow_provider_batch.jobs.ledger.files import (
     BASE_EVERY_BYTES,
     BASE_EVERY_SHARE,
@@ -52,7 +52,7 @@ from airflow_provider_batch.jobs.ledger.files import (
 )
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
 from airflow_provider_batch.jobs.ledger.segments import lay_out, segments_of
-from airflow_provider_batch.jobs.ledger.transitions import IllegalEntryError, apply
+from airflow_provider_batch.jobs.ledger.transitions import IllegalEventError, apply
 from airflow_provider_batch.storage import Location
 
 __all__ = ["LEDGER", "VERSION", "LedgerStore", "job_folder"]
@@ -128,7 +128,7 @@ class LedgerStore:
             raise self._begun()
         return begun
 
-    def record(self, ledger: Ledger, entry: Entry) -> Ledger:
+    def record(self, ledger: Ledger, event: Event) -> Ledger:
         """
         Apply an event and write it.
 
@@ -144,9 +144,9 @@ class LedgerStore:
             tail = self._tail
         if tail is None or (tail.birth, tail.sequence) != _place(ledger):
             raise self._taken()
-        line = encode_event(entry)
+        line = encode_event(event)
         after = _applied(ledger, decode_event(line, self.location))
-        is_end = isinstance(entry, Finished)
+        is_end = isinstance(event, Finished)
         if is_end:  # after it nobody may come who would remove what a killed writer left
             self.folder.remove_left_overs(is_ledger_file)
         written = self._append(tail, line)
@@ -206,8 +206,8 @@ class LedgerStore:
             events = location.read_or_none()
             if events is None:
                 break
-            for entry in decode_events(events, head.birth, tail.number + 1, location):
-                ledger = _replayed(ledger, entry, location)
+            for event in decode_events(events, head.birth, tail.number + 1, location):
+                ledger = _replayed(ledger, event, location)
             tail = replace(tail, number=tail.number + 1, data=events, event_bytes=tail.event_bytes + len(events))
         self._tail = replace(tail, sequence=ledger.sequence)
         return ledger
@@ -320,12 +320,12 @@ def _place(ledger: Ledger) -> tuple[str, int]:
     return ledger.birth, ledger.sequence
 
 
-def _applied(ledger: Ledger, entry: Entry) -> Ledger:
-    return apply(ledger, entry).changed(version=VERSION, birth=ledger.birth, sequence=ledger.sequence + 1)
+def _applied(ledger: Ledger, event: Event) -> Ledger:
+    return apply(ledger, event).changed(version=VERSION, birth=ledger.birth, sequence=ledger.sequence + 1)
 
 
-def _replayed(ledger: Ledger, entry: Entry, where: Location) -> Ledger:
+def _replayed(ledger: Ledger, event: Event, where: Location) -> Ledger:
     try:
-        return _applied(ledger, entry)
-    except (IllegalEntryError, KeyError) as error:
+        return _applied(ledger, event)
+    except (IllegalEventError, KeyError) as error:
         raise StorageError(f"{where}: these events do not follow from the ledger before them ({error}).") from error

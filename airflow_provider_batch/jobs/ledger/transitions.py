@@ -1,5 +1,5 @@
 """
-What each entry makes of a ledger.
+What each event makes of a ledger.
 
 `apply` is pure, and refuses what the table below does not allow, so a stale writer cannot move a shard backwards.
 """
@@ -17,7 +17,7 @@ from airflow_provider_batch.jobs.ledger.events import (
     CancelAsked,
     Closed,
     Ended,
-    Entry,
+    Event,
     Finished,
     Intended,
     Landed,
@@ -38,7 +38,7 @@ from airflow_provider_batch.jobs.ledger.ledger import Lease, Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import Intent, Landing, ShardRecord, State
 from airflow_provider_batch.requests.row_checksum import NO_ROWS
 
-#: Entry → the states of its shard in which it may be recorded.
+#: Event → the states of its shard in which it may be recorded.
 LEGAL: dict[type, frozenset[State]] = {
     Uploaded: frozenset({"planned"}),
     Intended: frozenset({"planned"}),
@@ -55,21 +55,21 @@ LEGAL: dict[type, frozenset[State]] = {
 }
 
 
-class IllegalEntryError(RuntimeError):
-    """An entry that the table does not allow in the shard's state: a defect of ours, never of the API."""
+class IllegalEventError(RuntimeError):
+    """An event that the table does not allow in the shard's state: a defect of ours, never of the API."""
 
 
-def apply(ledger: Ledger, entry: Entry) -> Ledger:
+def apply(ledger: Ledger, event: Event) -> Ledger:
     """
-    Return the ledger after one entry; the given one is unchanged.
+    Return the ledger after one event; the given one is unchanged.
 
-    :raises IllegalEntryError: The shard is not in a state that allows the entry.
+    :raises IllegalEventError: The shard is not in a state that allows the event.
     """
-    match entry:
+    match event:
         case Begun(ledger=begun):
             return begun
         case Leased():
-            return _leased(ledger, entry)
+            return _leased(ledger, event)
         case RoundPlanned(shards=shards):
             return ledger.with_more(shards)
         case CancelAsked(at=at):
@@ -85,18 +85,18 @@ def apply(ledger: Ledger, entry: Entry) -> Ledger:
             after = ledger.with_each(lambda shard: _to_land_again(ledger, shard))
             return after.changed(finished_at=None, lands_again=again, **where)
         case RerunPlanned():
-            return _rerun(ledger, entry)
+            return _rerun(ledger, event)
         case Finished(at=at):
             return ledger.changed(finished_at=at, lands_again=False)
-    return _apply_to_shard(ledger, entry)
+    return _apply_to_shard(ledger, event)
 
 
-def _leased(ledger: Ledger, entry: Leased) -> Ledger:
-    era = ledger.era if entry.era is None else entry.era
-    if entry.given_up or era != ledger.era:
-        ledger = _with_given_up(ledger, frozenset(entry.given_up))
-    lease = Lease(owner=entry.owner, epoch=ledger.lease.epoch + 1, at=entry.at)
-    return ledger.changed(lease=lease, era=era, claim=ledger.claim if entry.claim is None else entry.claim)
+def _leased(ledger: Ledger, event: Leased) -> Ledger:
+    era = ledger.era if event.era is None else event.era
+    if event.given_up or era != ledger.era:
+        ledger = _with_given_up(ledger, frozenset(event.given_up))
+    lease = Lease(owner=event.owner, epoch=ledger.lease.epoch + 1, at=event.at)
+    return ledger.changed(lease=lease, era=era, claim=ledger.claim if event.claim is None else event.claim)
 
 
 def _with_given_up(ledger: Ledger, keys: frozenset[str]) -> Ledger:
@@ -125,16 +125,16 @@ def _to_land_again(ledger: Ledger, shard: ShardRecord) -> ShardRecord:
     return replace(shard, landing=None, landed_before=shard.landing or shard.landed_before, untrimmed=is_over)
 
 
-def _rerun(ledger: Ledger, entry: RerunPlanned) -> Ledger:
+def _rerun(ledger: Ledger, event: RerunPlanned) -> Ledger:
     after = ledger.with_each(_to_be_trimmed, lambda segment: segment.totals is None or not segment.totals.unsuccessful)
-    return after.with_more(entry.shards).changed(
+    return after.with_more(event.shards).changed(
         finished_at=None,
         lands_again=False,
         closing=None,
         cancel_asked_at=None,
         first_submitted_at=None,
         first_round=ledger.round + 1,
-        era=entry.era,
+        era=event.era,
     )
 
 
@@ -143,20 +143,20 @@ def _to_be_trimmed(shard: ShardRecord) -> ShardRecord:
     return msgspec.structs.replace(shard, untrimmed=is_untrimmed)
 
 
-def _apply_to_shard(ledger: Ledger, entry: Entry) -> Ledger:
-    key = str(getattr(entry, "shard"))  # noqa: B009
+def _apply_to_shard(ledger: Ledger, event: Event) -> Ledger:
+    key = str(getattr(event, "shard"))  # noqa: B009
     before = ledger.shard(key)
-    if before.state not in LEGAL[type(entry)]:
-        raise IllegalEntryError(f"shard {key} is {before.state}: {type(entry).__name__} cannot be recorded")
+    if before.state not in LEGAL[type(event)]:
+        raise IllegalEventError(f"shard {key} is {before.state}: {type(event).__name__} cannot be recorded")
     # What a person was told, and gave up by a clear, is about the shard as it was.
-    after = msgspec.structs.replace(shard_after(before, entry), given_up=False, unclear=isinstance(entry, Unclear))
+    after = msgspec.structs.replace(shard_after(before, event), given_up=False, unclear=isinstance(event, Unclear))
     ledger = ledger.with_shard(after)
-    if isinstance(entry, Ended):
+    if isinstance(event, Ended):
         ledger = _with_room_for_one(ledger, before.model)
-    if isinstance(entry, Intended) and ledger.first_submitted_at is None:
-        ledger = ledger.changed(first_submitted_at=entry.at)
-    if isinstance(entry, Landed) and entry.embedding_size is not None and ledger.embedding_size is None:
-        ledger = ledger.changed(embedding_size=entry.embedding_size)
+    if isinstance(event, Intended) and ledger.first_submitted_at is None:
+        ledger = ledger.changed(first_submitted_at=event.at)
+    if isinstance(event, Landed) and event.embedding_size is not None and ledger.embedding_size is None:
+        ledger = ledger.changed(embedding_size=event.embedding_size)
     return ledger
 
 
@@ -166,10 +166,10 @@ def _with_room_for_one(ledger: Ledger, model: str | None) -> Ledger:
     return ledger if waiting is None else ledger.with_shard(msgspec.structs.replace(waiting, retry_at=None))
 
 
-def shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901 - one flat table of entries
-    """Return a shard after an entry that concerns it."""
+def shard_after(shard: ShardRecord, event: Event) -> ShardRecord:  # noqa: C901 - one flat table of entries
+    """Return a shard after an event that concerns it."""
     replace = msgspec.structs.replace
-    match entry:
+    match event:
         case Uploaded(file_id=file_id):
             return replace(shard, file_id=file_id)
         case Intended(at=at):
@@ -177,14 +177,14 @@ def shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901 
         case Accepted(batch_id=batch_id):
             return replace(_settled(shard, "accepted", batch_id=batch_id), batch_id=batch_id)
         case Refused(error=error):
-            return _refused(_settled(shard, "refused", error=error), entry)
+            return _refused(_settled(shard, "refused", error=error), event)
         case Unanswered(at=at):
             return replace(shard, intents=(*shard.intents[:-1], replace(shard.intents[-1], unanswered_at=at)))
         case Absent():
             return _settled(shard, "absent")
         case Requeued(error=error):
             settled = _settled(shard, "refused", batch_id=shard.batch_id, error=error)
-            return _refused(replace(settled, batch_id=None), entry)
+            return _refused(replace(settled, batch_id=None), event)
         case Ended(ending=ending):
             return replace(shard, ending=ending)
         case Late(at=at):
@@ -194,29 +194,29 @@ def shard_after(shard: ShardRecord, entry: Entry) -> ShardRecord:  # noqa: C901 
         case Landed(landing=landing):
             return replace(shard, landing=landing, landed_before=None)
         case Trimmed() if shard.landing is not None:
-            return replace(shard, landing=_trimmed(shard.landing, entry), untrimmed=False)
-    raise IllegalEntryError(f"{type(entry).__name__} concerns no shard")
+            return replace(shard, landing=_trimmed(shard.landing, event), untrimmed=False)
+    raise IllegalEventError(f"{type(event).__name__} concerns no shard")
 
 
-def _trimmed(landing: Landing, entry: Trimmed) -> Landing:
+def _trimmed(landing: Landing, event: Trimmed) -> Landing:
     return msgspec.structs.replace(
         landing,
-        rows=entry.rows,
-        statuses={"succeeded": entry.rows} if entry.rows else {},
-        part=(entry.part or landing.part) if entry.rows else None,
-        folders=entry.folders,
+        rows=event.rows,
+        statuses={"succeeded": event.rows} if event.rows else {},
+        part=(event.part or landing.part) if event.rows else None,
+        folders=event.folders,
         unfetched=0,
-        row_checksum=entry.row_checksum,
+        row_checksum=event.row_checksum,
     )
 
 
-def _refused(shard: ShardRecord, entry: Refused | Requeued) -> ShardRecord:
+def _refused(shard: ShardRecord, event: Refused | Requeued) -> ShardRecord:
     return msgspec.structs.replace(
         shard,
-        file_id=None if entry.upload_again else shard.file_id,
-        retry_at=entry.retry_at,
+        file_id=None if event.upload_again else shard.file_id,
+        retry_at=event.retry_at,
         refusals=shard.refusals + 1,
-        passing_refusals=shard.passing_refusals + 1 if entry.passes else 0,
+        passing_refusals=shard.passing_refusals + 1 if event.passes else 0,
     )
 
 

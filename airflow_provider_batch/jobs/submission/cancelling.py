@@ -14,7 +14,7 @@ from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, NotCancelledError, UnknownOutcomeError
 from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs.job_request import Tools
-from airflow_provider_batch.polling.blocking_reader import look_at
+from airflow_provider_batch.polling.blocking_reader import poll_batches
 
 #: Seconds between two looks at batches whose cancellation is waited for.
 LONGEST_PAUSE = 15.0
@@ -76,7 +76,7 @@ def see_cancelled(
         if asked:
             tools.log.warning("Asked to cancel: %s.", ", ".join(cancel(tools, asked)) or "nothing")
         try:
-            seen = look_at(tools.client, left)
+            seen = poll_batches(tools.client, left)
         except ApiUnavailableError as error:
             tools.log.warning("Looking at the batches failed; trying again: %s", error)
         for batch in [seen[batch_id] for batch_id in left if batch_id in seen and seen[batch_id].has_ended]:

@@ -31,7 +31,7 @@ _HEAD_BYTES = 256
 _TOGETHER = 8192
 
 
-class Heads(NamedTuple):
+class ScannedLines(NamedTuple):
     """Lines in order: their file, their offset in it and their end, and their ids, null where one is not usual."""
 
     files: array[int]
@@ -65,10 +65,10 @@ class HeadReader:
                 if sum(map(len, self._heads)) >= _TOGETHER:
                     self._read_ids()
 
-    def heads(self) -> Heads:
+    def heads(self) -> ScannedLines:
         """Return what was read, files in the order in which they were."""
         self._read_ids()
-        return Heads(self._files, self._starts, self._ends, pa.concat_arrays(self._ids))
+        return ScannedLines(self._files, self._starts, self._ends, pa.concat_arrays(self._ids))
 
     def _read_ids(self) -> None:
         if self._heads:

@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import JobTakenError, StorageError
 from airflow_provider_batch.jobs.landing.shard import withdraw_late
-from airflow_provider_batch.jobs.landing.staging import Placing
+from airflow_provider_batch.jobs.landing.staging import Staging
 from airflow_provider_batch.jobs.ledger.events import Landed
 from airflow_provider_batch.jobs.opening.attempt import open_job
 from airflow_provider_batch.storage import Location, moves
@@ -131,7 +131,7 @@ def collecting_end(job: Any, key: str) -> Any:
 
 #: Where an attempt of the first generation is held: the owner of the function, and its name.
 HELD = {
-    "its landing": (Placing, "put"),
+    "its landing": (Staging, "put"),
     "its parts are moved": (publication, "_put_in_place"),
     "its manifest is written": (publication, "_replace_manifest"),
     "what is old is removed": (publication, "_remove_obsolete"),
@@ -173,7 +173,7 @@ def test_parts_of_an_attempt_that_was_killed_before_it_noticed_go_with_the_next_
     rows, tools = some_rows(15), tools_for(emulator)
     request = a_request(tmp_path, rows)
     with monkeypatch.context() as patch:
-        patch.setattr(Placing, "put", _killed(Placing.put))
+        patch.setattr(Staging, "put", _killed(Staging.put))
         with pytest.raises(KeyboardInterrupt):
             run(request, tools)
     assert list((tmp_path / "table").rglob("*.landing"))

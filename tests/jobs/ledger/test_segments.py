@@ -203,9 +203,9 @@ class TestALedgerWithShardsAtRest:
             attempt = LedgerStore(kept.folder)
             ledger = attempt.load()
             assert ledger is not None
-            for entry in (e.Leased(f"{turn}", 1.0), *[None] * 3):
-                entry = entry or _due(ledger)
-                ledger, plain = attempt.record(ledger, entry), apply(plain, entry)
+            for event in (e.Leased(f"{turn}", 1.0), *[None] * 3):
+                event = event or _due(ledger)
+                ledger, plain = attempt.record(ledger, event), apply(plain, event)
             assert list(ledger.shards) == list(plain.shards)
         assert len(late) > 3
         for attempt, tail, ledger in late:
@@ -238,15 +238,15 @@ class TestALedgerWithShardsAtRest:
         assert [shard["key"] for shard in base["shards"]] == [shard.key for shard in ledger.shards[40:]]
 
 
-def _due(ledger: Ledger) -> e.Entry:
-    """The next entry of the first shard that has not landed."""
+def _due(ledger: Ledger) -> e.Event:
+    """The next event of the first shard that has not landed."""
     shard = next((shard for shard in ledger.shards if shard.landing is None), None)
     if shard is None:
         return e.CancelAsked(1.0)
     return _next(shard, "succeeded")
 
 
-def _next(shard: ShardRecord, status: str) -> e.Entry:
+def _next(shard: ShardRecord, status: str) -> e.Event:
     match shard.state:
         case "planned":
             return e.Intended(shard.key, 1.0)
@@ -272,7 +272,7 @@ def what_happens() -> st.SearchStrategy[list[Any]]:
     return st.lists(steps, min_size=10, max_size=30)
 
 
-def _entries(step: Any, ledger: Ledger) -> list[e.Entry]:
+def _entries(step: Any, ledger: Ledger) -> list[e.Event]:
     """What is recorded at a step that is no base."""
     if isinstance(step, tuple):
         return _moved(ledger.shards[step[0] % len(ledger.shards)], step[1])
@@ -293,10 +293,10 @@ def _entries(step: Any, ledger: Ledger) -> list[e.Entry]:
             return [e.Begun(of_two_models(8).changed(generation=ledger.generation + 1))]
 
 
-def _moved(shard: ShardRecord, move: str) -> list[e.Entry]:
+def _moved(shard: ShardRecord, move: str) -> list[e.Event]:
     """The entries of one shard; those of `lands` bring it to its landing, over a lost answer where it is open."""
     if move in ("absent", "refused"):
-        begin: list[e.Entry] = [e.Intended(shard.key, 1.0)] if shard.state == "planned" else []
+        begin: list[e.Event] = [e.Intended(shard.key, 1.0)] if shard.state == "planned" else []
         if shard.state not in ("planned", "intended"):
             return []
         return [*begin, e.Absent(shard.key) if move == "absent" else e.Refused(shard.key, "full", 50.0)]
@@ -351,8 +351,8 @@ def test_a_ledger_says_the_same_whatever_rests_in_files(steps: list[Any]) -> Non
             files |= new
             data = encode_ledger(after, segments_of(after.shard_list))
             at_rest = decode_ledger(data, "base", files.__getitem__).changed(birth="", version=plain.version)
-        for entry in [] if step == "base" else _entries(step, plain):
-            plain, at_rest = apply(plain, entry), apply(at_rest, entry)
+        for event in [] if step == "base" else _entries(step, plain):
+            plain, at_rest = apply(plain, event), apply(at_rest, event)
         assert at_rest.totals() == plain.totals()
         assert at_rest.batch_count == len(plain.batch_ids)
         for name in GROUPS:

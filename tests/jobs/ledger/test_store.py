@@ -1,4 +1,4 @@
-"""The ledger on storage: of several attempts one goes on, and no entry is ever lost."""
+"""The ledger on storage: of several attempts one goes on, and no event is ever lost."""
 
 from __future__ import annotations
 

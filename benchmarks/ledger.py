@@ -25,7 +25,7 @@ from airflow_provider_batch.jobs import actions
 from airflow_provider_batch.jobs.decisions import Limits, next_action
 from airflow_provider_batch.jobs.identity import Fingerprint, Identity
 from airflow_provider_batch.jobs.ledger import events
-from airflow_provider_batch.jobs.ledger.events import Entry
+from airflow_provider_batch.jobs.ledger.events import Event
 from airflow_provider_batch.jobs.ledger.ledger import Lease, Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import Ending, Landing, ShardRecord
 from airflow_provider_batch.jobs.ledger.store import LedgerStore
@@ -151,7 +151,7 @@ def _shard(number: int) -> ShardRecord:
     )
 
 
-def _entries(action: actions.Action, store: LedgerStore, ledger: Ledger, now: float) -> Sequence[Entry]:
+def _entries(action: actions.Action, store: LedgerStore, ledger: Ledger, now: float) -> Sequence[Event]:
     match action:
         case actions.Submit(shard=key):
             store.check_lease(ledger)

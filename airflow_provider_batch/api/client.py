@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.bounds import MAX_PAGES, MAX_REDIRECTS
-from airflow_provider_batch.api.endpoints import COMPLETION_WINDOW
 from airflow_provider_batch.api.errors import Answer, chain, from_answer, translate
 from airflow_provider_batch.api.models import TIMEOUT, ModelEnd, read_end, read_refusal
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.outcomes import Accepted, CreateOutcome, Unknown, outcome_of
 from airflow_provider_batch.api.response_reader import MAX_PAGE, Page, Reader, creation, expiry
+from airflow_provider_batch.api.services import COMPLETION_WINDOW
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.api.transport.guard import HEADERS, Guard
 from airflow_provider_batch.api.transport.http_client import (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -33,15 +35,42 @@ def endpoint_in(url: str) -> Endpoint | None:
     return None
 
 
-#: Requests in one input file.
-MAX_REQUESTS = 50_000
-#: Bytes of one input file. The API counts 200 MB; which megabyte it means is not said, so the smaller one.
-MAX_FILE_BYTES = 200_000_000
-#: Inputs over all lines of one ``/v1/embeddings`` file; the elements of an array count.
-MAX_EMBEDDING_INPUTS = 50_000
+@dataclass(frozen=True)
+class EndpointFacts:
+    """
+    What this package needs to know of an endpoint before an answer is there; its columns are in `table/schema.py`.
+
+    :param required: Groups of members of a body; one of each group has to be there. Without ``model`` the API has a
+        default where no group names it.
+    :param answer_object: The member ``object`` of its answers, None where others have the same.
+    :param takes_response_model: Whether it gives structured outputs.
+    :param has_files: Whether its answers hold images or videos, which land as files.
+    :param counts_inputs: Whether the API counts the elements of ``input`` over all lines of a file.
+    """
+
+    required: tuple[tuple[str, ...], ...]
+    answer_object: str | None = None
+    takes_response_model: bool = False
+    has_files: bool = False
+    counts_inputs: bool = False
+
+
+_MODEL = ("model",)
+#: The endpoints, a row for each.
+FACTS: Mapping[Endpoint, EndpointFacts] = {
+    Endpoint.RESPONSES: EndpointFacts(
+        (_MODEL, ("input", "prompt", "conversation", "previous_response_id")), "response", True, has_files=True
+    ),
+    Endpoint.CHAT_COMPLETIONS: EndpointFacts((_MODEL, ("messages",)), "chat.completion", True),
+    Endpoint.EMBEDDINGS: EndpointFacts((_MODEL, ("input",)), "list", counts_inputs=True),
+    Endpoint.COMPLETIONS: EndpointFacts((_MODEL, ("prompt",)), "text_completion"),
+    Endpoint.MODERATIONS: EndpointFacts((("input",),)),
+    Endpoint.IMAGES_GENERATIONS: EndpointFacts((("prompt",),), has_files=True),
+    Endpoint.IMAGES_EDITS: EndpointFacts((("prompt",), ("images", "image")), has_files=True),
+    Endpoint.VIDEOS: EndpointFacts((("prompt",),), "video", has_files=True),
+}
+
 #: Characters. No maximum is published; 64 is what other vendors take.
 MAX_CUSTOM_ID_LENGTH = 64
 #: Pairs, and characters of key and value, in a batch's metadata.
 MAX_METADATA_PAIRS, MAX_METADATA_KEY, MAX_METADATA_VALUE = 16, 64, 512
-#: The only window that the API takes.
-COMPLETION_WINDOW = "24h"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from airflow_provider_batch.api.services import Service, service_of
 from airflow_provider_batch.exceptions import ConfigurationError
 
 #: Where the SDK goes by itself. Named here so that `OPENAI_BASE_URL` on one worker cannot move a job elsewhere.
@@ -79,10 +80,9 @@ class ClientSettings:
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
     @property
-    def is_other_service(self) -> bool:
-        """Whether the address is that of a service which is neither OpenAI's nor Azure's."""
-        host = urlsplit(self.address).hostname or ""
-        return not f".{host}".endswith((".openai.com", ".azure.com", ".azure.us", ".azure.cn"))
+    def service(self) -> Service:
+        """The service at the address, with its limits."""
+        return service_of(urlsplit(self.address).hostname or "")
 
     @property
     def account(self) -> str:

@@ -21,7 +21,7 @@ import msgspec
 import pyarrow as pa
 
 from airflow_provider_batch.api.client import BatchClient
-from airflow_provider_batch.api.endpoints import Endpoint, endpoint_in
+from airflow_provider_batch.api.endpoints import FACTS, Endpoint, endpoint_in
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import ConfigurationError, NotFoundError, SourceError
 from airflow_provider_batch.jobs.landing.shard import fetch_results
@@ -39,13 +39,7 @@ MAX_LINE_BYTES = 256 << 20
 MAX_LIBERAL_BYTES = 64 << 20
 
 #: `object` of an answer, and whose answer it is.
-_OBJECTS: Mapping[str, Endpoint] = {
-    "chat.completion": Endpoint.CHAT_COMPLETIONS,
-    "response": Endpoint.RESPONSES,
-    "text_completion": Endpoint.COMPLETIONS,
-    "list": Endpoint.EMBEDDINGS,
-    "video": Endpoint.VIDEOS,
-}
+_OBJECTS = {facts.answer_object: endpoint for endpoint, facts in FACTS.items() if facts.answer_object is not None}
 
 
 class _Request(msgspec.Struct):

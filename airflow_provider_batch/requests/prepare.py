@@ -19,7 +19,8 @@ from typing import Any
 import pyarrow as pa
 
 from airflow_provider_batch import storage
-from airflow_provider_batch.api.endpoints import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS, Endpoint
+from airflow_provider_batch.api.endpoints import FACTS, Endpoint
+from airflow_provider_batch.api.services import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS
 from airflow_provider_batch.arrow.values import unstorable_type
 from airflow_provider_batch.exceptions import ConfigurationError, RequestError, SourceError, TemplateError
 from airflow_provider_batch.requests.duplicate_ids import IdentifierCheck
@@ -243,7 +244,7 @@ def _rows_at_once(renderer: Renderer, batch: SourceBatch) -> int:
 
 def _check_sizes(rendered: Rendered, batch: SourceBatch, spec: RequestSpec) -> None:
     """Raise RequestError for a row that fits no file of its own."""
-    max_inputs = MAX_EMBEDDING_INPUTS if spec.endpoint is Endpoint.EMBEDDINGS else 1
+    max_inputs = MAX_EMBEDDING_INPUTS if FACTS[spec.endpoint].counts_inputs else 1
     if rendered.lines.byte_count <= spec.max_shard_bytes and max(rendered.inputs, default=0) <= max_inputs:
         return
     for index, (size, inputs) in enumerate(zip(rendered.lines.sizes, rendered.inputs, strict=True)):

@@ -24,7 +24,8 @@ from typing import Self
 
 import pyarrow as pa
 
-from airflow_provider_batch.api.endpoints import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS, Endpoint
+from airflow_provider_batch.api.endpoints import FACTS, Endpoint
+from airflow_provider_batch.api.services import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS
 from airflow_provider_batch.arrow.arrays import int64_array
 from airflow_provider_batch.exceptions import RequestError
 from airflow_provider_batch.requests.background_writer import BackgroundWriter
@@ -219,7 +220,7 @@ class ShardWriter:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._round, self._on_shard = folder, round, on_shard
-        inputs = MAX_EMBEDDING_INPUTS if endpoint is Endpoint.EMBEDDINGS else _UNLIMITED
+        inputs = MAX_EMBEDDING_INPUTS if FACTS[endpoint].counts_inputs else _UNLIMITED
         self._limits = (max_rows, max_bytes, inputs if max_inputs is None else max_inputs)
         self._cuts: dict[str | None, deque[Cut]] = {}
         for cut in sorted(cuts, key=lambda cut: cut.key):

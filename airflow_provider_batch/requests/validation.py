@@ -1,6 +1,5 @@
 """
-What the API would refuse, found before anything is sent: one table of members an endpoint needs, and one of what they
-may be.
+What the API would refuse, found before anything is sent: members that an endpoint needs, and what they may be.
 
 Only what makes the API refuse a *file*, or surely every row, is checked here; what a model does with a body is its
 own business.
@@ -13,20 +12,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.api.endpoints import FACTS, Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError
-
-#: For each endpoint: groups of members of which one must be there. Where ``model`` is missing the API has a default.
-REQUIRED: Mapping[Endpoint, tuple[tuple[str, ...], ...]] = {
-    Endpoint.RESPONSES: (("model",), ("input", "prompt", "conversation", "previous_response_id")),
-    Endpoint.CHAT_COMPLETIONS: (("model",), ("messages",)),
-    Endpoint.EMBEDDINGS: (("model",), ("input",)),
-    Endpoint.COMPLETIONS: (("model",), ("prompt",)),
-    Endpoint.MODERATIONS: (("input",),),
-    Endpoint.IMAGES_GENERATIONS: (("prompt",),),
-    Endpoint.IMAGES_EDITS: (("prompt",), ("images", "image")),
-    Endpoint.VIDEOS: (("prompt",),),
-}
 
 
 def endpoint_of(text: str) -> Endpoint:
@@ -44,7 +31,7 @@ def endpoint_of(text: str) -> Endpoint:
 
 def body_problem(endpoint: Endpoint, body: Mapping[str, Any]) -> str | None:
     """Return the first thing that is wrong with a body, or None."""
-    for group in REQUIRED[endpoint]:
+    for group in FACTS[endpoint].required:
         if not any(body.get(name) is not None for name in group):
             return f"{endpoint.value} needs {_either(group)} in the body, found {_found(group, body)}."
     for name in CHECKED:
@@ -74,13 +61,13 @@ def member_problem(name: str, value: Any) -> str | None:
 
 def needed_members(endpoint: Endpoint, body: Mapping[str, Any]) -> frozenset[str]:
     """Return the members of a body that may not be null, as nothing else in it could stand for them."""
-    present = ([name for name in group if name in body] for group in REQUIRED[endpoint])
+    present = ([name for name in group if name in body] for group in FACTS[endpoint].required)
     return frozenset(names[0] for names in present if len(names) == 1)
 
 
 def count_inputs(endpoint: Endpoint, value: Any) -> int:
     """Return how many inputs ``input`` is: the elements of an array, but one for an array of token numbers."""
-    if endpoint is not Endpoint.EMBEDDINGS or not isinstance(value, list | tuple) or not value:
+    if not FACTS[endpoint].counts_inputs or not isinstance(value, list | tuple) or not value:
         return 1
     return 1 if all(type(item) is int for item in value) else len(value)
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.api.endpoints import FACTS, Endpoint
 from airflow_provider_batch.exceptions import ApiError
 from airflow_provider_batch.results.extractors import FAILED
 from airflow_provider_batch.results.line_reader import Row
@@ -33,7 +33,7 @@ from airflow_provider_batch.table.schema import ENDPOINT_COLUMNS
 FetchVideo = Callable[[str, Path], object]
 
 #: Endpoints whose answers are files, or may hold some.
-MEDIA = frozenset({Endpoint.IMAGES_GENERATIONS, Endpoint.IMAGES_EDITS, Endpoint.VIDEOS, Endpoint.RESPONSES})
+MEDIA = frozenset(endpoint for endpoint, facts in FACTS.items() if facts.has_files)
 #: The error code of a video that is made and paid for, and could not be fetched.
 NOT_FETCHED = "file_not_fetched"
 #: Files that are put, or fetched and put, at a time.

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.api.endpoints import FACTS, Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.structured.response_model import ResponseModel
 
 #: Endpoints that answer by a schema.
-STRUCTURED = frozenset({Endpoint.CHAT_COMPLETIONS, Endpoint.RESPONSES})
 
 
 def directive(endpoint: Endpoint, model: ResponseModel | None, body: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -42,8 +41,8 @@ def directive(endpoint: Endpoint, model: ResponseModel | None, body: Mapping[str
 
 def check_endpoint(endpoint: Endpoint) -> None:
     """Raise ConfigurationError for an endpoint that gives no structured outputs."""
-    if endpoint not in STRUCTURED:
-        names = " and ".join(sorted(one.value for one in STRUCTURED))
+    if not FACTS[endpoint].takes_response_model:
+        names = " and ".join(sorted(one.value for one, facts in FACTS.items() if facts.takes_response_model))
         raise ConfigurationError(
             f"response_model: {names} answer by a schema, {endpoint.value} does not. Leave response_model out."
         )

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.api.endpoints import FACTS, Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError
-from airflow_provider_batch.requests.validation import REQUIRED, body_problem, count_inputs, endpoint_of
+from airflow_provider_batch.requests.validation import body_problem, count_inputs, endpoint_of
 
 GOOD: dict[Endpoint, dict[str, Any]] = {
     Endpoint.RESPONSES: {"model": "m", "input": "x"},
@@ -28,7 +28,7 @@ def test_a_body_with_all_it_needs_has_no_problem(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "name"), [(endpoint, group[0]) for endpoint in Endpoint for group in REQUIRED[endpoint]]
+    ("endpoint", "name"), [(endpoint, group[0]) for endpoint in Endpoint for group in FACTS[endpoint].required]
 )
 def test_a_body_without_a_member_it_needs_names_it(endpoint: Endpoint, name: str) -> None:
     missing = {key: value for key, value in GOOD[endpoint].items() if key != name}

@@ -54,6 +54,7 @@ from airflow_provider_batch.jobs.opening.preparing import (
     discard,
     prepare_shards,
     vector_size,
+    within_limits,
 )
 from airflow_provider_batch.jobs.runner import Job
 from airflow_provider_batch.jobs.shard_files import publish_shard
@@ -73,6 +74,7 @@ def open_job(request: JobRequest, tools: Tools) -> Job:
     :raises InputError: The input is wrong; nothing was sent.
     :raises ChangedInputError: Unfinished batches belong to another input.
     """
+    request = within_limits(request, tools)
     with _saying_what_runs(request):
         check_arguments(request)
         opened = open_source(request.input.source, resolve=tools.resolve, form=request.input.form)
@@ -146,7 +148,7 @@ def resume_job(request: JobRequest, tools: Tools, key: str | None = None) -> Job
     # A DAG that was edited meanwhile counts from the next attempt on.
     limits = replace(request.limits, lands=ledger.destination is not None)
     begun = replace(request, table=replace(request.table, destination=ledger.destination), limits=limits)
-    return Job(begun, tools, store, _leased(request, store, ledger, tools))
+    return Job(within_limits(begun, tools), tools, store, _leased(request, store, ledger, tools))
 
 
 def _find(

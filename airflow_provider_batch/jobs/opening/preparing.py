@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from airflow_provider_batch.api.endpoints import MAX_FILE_BYTES, MAX_METADATA_KEY, MAX_METADATA_VALUE, Endpoint
+from airflow_provider_batch.api.endpoints import MAX_METADATA_KEY, MAX_METADATA_VALUE, Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.jobs.identity import Fingerprint, digest, fingerprint
 from airflow_provider_batch.jobs.job_request import JobRequest, Tools
@@ -28,6 +28,7 @@ from airflow_provider_batch.table.schema import TableSpec, embedding_size
 
 def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
     """Read and check the whole input as a job would, send and keep nothing, and say what would be sent."""
+    request = within_limits(request, tools)
     check_arguments(request)
     check_overlap(request, tools)
     with open_source(request.input.source, resolve=tools.resolve, form=request.input.form) as source:
@@ -43,6 +44,18 @@ def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
         "carried": list(prepared.carried.names),
         **parsed,
     }
+
+
+def within_limits(request: JobRequest, tools: Tools) -> JobRequest:
+    """Return the request with shards within the limits of the service, and bodies checked as the service takes them."""
+    service, spec = tools.client.settings.service, request.spec
+    limited = replace(
+        spec,
+        by_any=not service.has_openai_bodies,
+        max_shard_rows=min(spec.max_shard_rows, service.max_requests),
+        max_shard_bytes=min(spec.max_shard_bytes, service.max_file_bytes),
+    )
+    return replace(request, spec=limited)
 
 
 def check_arguments(request: JobRequest) -> None:
@@ -106,9 +119,9 @@ def prepare_shards(
     :param cuts: Shards of a ledger: the same rows are cut there again, whatever the limits of a shard are by now.
     :raises InputError: A row, a file or a partition column is wrong.
     """
-    spec, asked = _asked_spec(request), replace(request.spec, by_any=tools.client.settings.is_other_service)
+    spec, asked = _asked_spec(request), request.spec
     if cuts:
-        asked = replace(asked, max_shard_bytes=MAX_FILE_BYTES)
+        asked = replace(asked, max_shard_bytes=tools.client.settings.service.max_file_bytes)
 
     def checked(shard: Shard) -> None:
         check_values(shard.rows, request.table.partition_by, spec)

@@ -1,6 +1,5 @@
 """
-Work files on the local disk, and the disk that has no room for them: an error that names the folder, says what it needs
-and how much is free.
+Work files on the local disk, and errors for a full disk: they name the folder, what it needs and how much is free.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ from pathlib import Path
 
 from airflow_provider_batch.exceptions import StorageError
 
-#: What a local disk says that has no room left: it is full, a quota is used up, a file is as large as it may be.
+#: Error numbers of a local disk without room: the disk is full, the quota is used up, the file has its largest size.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
 def scratch(purpose: str, needs: str) -> Iterator[Path]:
     """
-    Give a local folder for work files; it goes when the block ends.
+    Yield a local folder for work files and remove it when the block ends.
 
-    :param purpose: What the files are for, as "landing shard r01-s00001".
-    :param needs: What there has to be room for.
-    :raises StorageError: The local disk has no room for them.
+    :param purpose: What the files are for, such as "landing shard r01-s00001"; for the error.
+    :param needs: What has to fit into the folder; for the error.
+    :raises StorageError: The local disk has no room for the files.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="openai-batch-") as folder:
@@ -40,7 +39,12 @@ def scratch(purpose: str, needs: str) -> Iterator[Path]:
 
 
 def not_written(path: Path, error: OSError) -> StorageError:
-    """Return the error for a local file that could not be written."""
+    """
+    Return the error for a local file that could not be written.
+
+    :param path: The file.
+    :param error: What the operating system reports.
+    """
     room = f"; {free(path.parent)}: make room, or set TMPDIR to a folder on a larger disk" if is_full(error) else ""
     return StorageError(f"{path}: cannot be written ({_reason(error)}){room}.")
 
@@ -50,13 +54,21 @@ def _reason(error: OSError) -> str:
 
 
 def is_full(error: BaseException) -> bool:
-    """Return whether an error says that a disk has no room left."""
+    """
+    Return whether an error means that a disk has no room left.
+
+    :param error: Any error.
+    """
     return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 def free(folder: str | Path) -> str:
-    """Return how many bytes are free where a folder is, as a phrase."""
+    """
+    Return how many bytes the disk of a folder has free, as a phrase for messages.
+
+    :param folder: Local folder.
+    """
     try:
         return f"{shutil.disk_usage(folder).free:,} bytes are free"
     except OSError:
-        return "how much is free is not known"
+        return "the free space is not known"

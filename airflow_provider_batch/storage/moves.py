@@ -1,29 +1,30 @@
 """
-Files that change their place within one file system: a rename where there is one, else a copy made by the store.
+Move files within one file system: by a rename where the file system has one, else by a copy that the store makes.
 
-On an object store the copy is checked by its size before the old file goes. Stopped anywhere, the same move again ends
-the same way: a file that is gone from its old place and stands at its new one has been moved.
+On an object store the copy's size is checked before the old file is deleted. A move that was interrupted can be
+repeated: a file that is absent from its old place and exists at its new one counts as moved.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from airflow_provider_batch.exceptions import StorageError
 from airflow_provider_batch.storage import Location, object_stores
+from airflow_provider_batch.storage.local_files import rename
 
-#: Files that a store is asked to copy at a time.
+#: Files that are moved at the same time on a remote file system.
 AT_ONCE = 8
 
 
 def move_files(moves: Sequence[tuple[Location, Location]]) -> None:
     """
-    Move files, each from the first place to the second, which no other file may have.
+    Move files.
 
-    :raises StorageError: One stands at neither place, or cannot be moved; others may have been.
+    :param moves: For each file its old and its new place; no file may exist at the new place.
+    :raises StorageError: A file exists at neither place, or cannot be moved; other files may have been moved.
     """
     if not moves or moves[0][0].is_local:
         for source, to in moves:
@@ -40,12 +41,18 @@ def move_files(moves: Sequence[tuple[Location, Location]]) -> None:
 
 
 def move_file(source: Location, to: Location) -> None:
-    """Move one file; see `move_files`."""
+    """
+    Move one file; see `move_files`.
+
+    :param source: Old place.
+    :param to: New place, on the same file system.
+    :raises StorageError: The file exists at neither place, or cannot be moved.
+    """
     try:
-        _way(source)(source, to)
+        _mover(source)(source, to)
     except FileNotFoundError as error:
         if not to.exists():
-            raise StorageError(f"{source}: expected a file to move to {to.name}, found nothing.") from error
+            raise StorageError(f"{source}: expected a file to move to {to.name}, found none.") from error
     except StorageError:
         raise
     except Exception as error:
@@ -54,7 +61,7 @@ def move_file(source: Location, to: Location) -> None:
         to.fs.invalidate_cache()
 
 
-def _way(source: Location) -> Callable[[Location, Location], None]:
+def _mover(source: Location) -> Callable[[Location, Location], None]:
     if source.is_local:
         return _rename
     has_folders = not object_stores.is_object_store(source.fs) and "memory" not in source.fs.protocol
@@ -62,18 +69,12 @@ def _way(source: Location) -> Callable[[Location, Location], None]:
 
 
 def _rename(source: Location, to: Location) -> None:
-    folder = Path(to.path).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    os.replace(source.path, to.path)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)  # without it a power failure can undo the rename
-    finally:
-        os.close(handle)
+    Path(to.path).parent.mkdir(parents=True, exist_ok=True)
+    rename(source.path, to.path)
 
 
 def _rename_remotely(source: Location, to: Location) -> None:
-    source.fs.info(source.path)  # not every file system says it of a rename
+    source.fs.info(source.path)  # not every file system raises FileNotFoundError for a rename
     source.fs.makedirs(to.path.rpartition("/")[0], exist_ok=True)
     source.fs.mv(source.path, to.path)
 

@@ -1,7 +1,7 @@
 """
-What object stores do differently from file systems, seen through fsspec: S3's versions, conditions and errors.
+Where object stores differ from file systems, seen through fsspec: versions, conditions and errors of S3.
 
-Nothing here imports a store's own package: what s3fs raises is told apart by the codes of S3's answers.
+No store's own package is imported here: errors of s3fs are told apart by the codes of S3's responses.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from fsspec.spec import AbstractFileSystem
 
 #: Bytes of one part of a transfer to or from S3, and how many are in memory at a time.
 PART_BYTES, PARTS_AT_ONCE = 8 << 20, 4
-#: Where folders are but a part of names; to "make" one there would make a bucket whose name was misspelled.
+#: Stores without folders. Creating a "folder" there would create a bucket whose name was misspelled.
 _SCHEMES = {"s3", "s3a", "s3n", "gs", "gcs", "az", "abfs", "abfss", "wasb", "wasbs", "oss", "oci"}
-#: S3's codes: another write came first; another one is under way; conditions are unknown.
+#: Codes of S3: another write was first; another write is in progress; the store knows no conditions.
 _LOST = {"PreconditionFailed", "412", "NoSuchKey", "404"}
 _CONFLICT = {"ConditionalRequestConflict", "OperationAborted", "409"}
 _NO_CONDITIONS = {"NotImplemented", "501"}
 
 
 class Put(Enum):
-    """What came of a conditional write."""
+    """The result of a conditional write."""
 
     WRITTEN = "written"
     LOST = "lost"
@@ -31,22 +31,41 @@ class Put(Enum):
 
 
 def is_object_store(fs: AbstractFileSystem) -> bool:
-    """Return whether the store has no folders that need to be made."""
+    """
+    Return whether a store has no folders that need to be created.
+
+    :param fs: fsspec file system.
+    """
     return bool(_SCHEMES & _protocols(fs))
 
 
 def is_s3(fs: AbstractFileSystem) -> bool:
-    """Return whether this is s3fs, and with it whether the functions below apply."""
+    """
+    Return whether a file system is s3fs, which the functions below need.
+
+    :param fs: fsspec file system.
+    """
     return "s3" in _protocols(fs) and hasattr(fs, "_call_s3")
 
 
 def transfer_options(fs: AbstractFileSystem) -> dict[str, int]:
-    """Return how to move a whole file, in bounded memory: left alone, s3fs may hold 500 MB of parts."""
+    """
+    Return options to move a whole file in bounded memory: by default s3fs may hold 500 MB of parts.
+
+    :param fs: fsspec file system.
+    :return: Arguments of `put_file` and `get_file`; empty for stores other than S3.
+    """
     return {"chunksize": PART_BYTES, "max_concurrency": PARTS_AT_ONCE} if is_s3(fs) else {}
 
 
 def get(fs: AbstractFileSystem, path: str) -> tuple[bytes, str]:
-    """Return an S3 object's bytes and ETag, by one request so that they belong together."""
+    """
+    Return an S3 object's bytes and its ETag, from one request so that they belong together.
+
+    :param fs: s3fs file system.
+    :param path: Bucket and key.
+    :raises FileNotFoundError: The object or the bucket does not exist.
+    """
     bucket, key, _ = fs.split_path(path)
 
     async def get_object() -> tuple[bytes, str]:
@@ -60,9 +79,15 @@ def get(fs: AbstractFileSystem, path: str) -> tuple[bytes, str]:
 
 def put_if(fs: AbstractFileSystem, path: str, data: bytes, etag: str | None) -> Put:
     """
-    Write an S3 object if its ETag is still this one, or if there is none where `etag` is None.
+    Write an S3 object on the condition that it has not changed.
 
-    "Lost" may be said of a write that was made: its answer was lost, and the client library repeated it.
+    `Put.LOST` can also be the result of a write that was made: its response was lost, and the client library repeated
+    it.
+
+    :param fs: s3fs file system.
+    :param path: Bucket and key.
+    :param data: Content of the object.
+    :param etag: ETag that the object must have; None means that no object may exist.
     """
     condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
     try:
@@ -80,7 +105,12 @@ def put_if(fs: AbstractFileSystem, path: str, data: bytes, etag: str | None) -> 
 
 
 def lacks_bucket(fs: AbstractFileSystem, path: str) -> bool:
-    """Return whether the store says that a path's bucket does not exist; s3fs itself says only "no such file"."""
+    """
+    Return whether the store reports that a path's bucket does not exist; s3fs itself reports only "no such file".
+
+    :param fs: fsspec file system; False for any other than s3fs.
+    :param path: Bucket and key.
+    """
     if not is_s3(fs):
         return False
     bucket, *_ = fs.split_path(path)
@@ -92,7 +122,11 @@ def lacks_bucket(fs: AbstractFileSystem, path: str) -> bool:
 
 
 def s3_code(error: BaseException) -> str | None:
-    """Return the code of S3's answer behind an error of s3fs, None where it has no answer."""
+    """
+    Return the code of the S3 response behind an error of s3fs, None where it has no response.
+
+    :param error: Any error.
+    """
     for link in (error, error.__cause__):
         answer = getattr(link, "response", None)
         if isinstance(answer, dict):

@@ -12,7 +12,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_batch import storage
 from airflow_provider_batch.exceptions import StorageError
-from airflow_provider_batch.storage import Location, location
+from airflow_provider_batch.storage import Location, local_files
 from tests.writers import at_once
 
 WRITERS = 8
@@ -178,7 +178,7 @@ class TestOtherStores:
 def test_a_process_that_is_frozen_with_the_lock_does_not_freeze_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(location, "LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr(local_files, "LOCK_PATIENCE", 0.1)
     target = storage.resolve(f"{tmp_path}/a.json")
     with target._locked(), pytest.raises(StorageError, match=r"a\.json: cannot lock it .* for too long"):
         target.write_if(b"1", None)

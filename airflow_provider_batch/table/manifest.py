@@ -1,11 +1,12 @@
 """
-The manifest of the dataset that a job leaves in its destination, and who may write there. `names.py` has the names,
-`publication.py` the one step that changes what readers see.
+The manifest of the table that a job writes to its destination.
 
-- The manifest lists the parts, the folders of images and videos and the files of unreadable lines, and is true at every
-  moment: a folder without this job's manifest has no finished table of it.
-- Only this job's own files are ever removed unasked. `if_exists="replace"` also removes what *other jobs' manifests
-  list*, and those manifests; files that no manifest lists are left alone, whatever their names.
+- The manifest lists the parts, the folders of images and videos, and the files of unreadable lines. It is correct at
+  every moment: a folder without this job's manifest contains no finished table of this job.
+- A job removes only its own files. With `if_exists="replace"` it also removes the manifests of other jobs and the
+  files that these manifests list. Files that no manifest lists are never removed.
+
+See `file_names.py` for the names and `publication.py` for the step that replaces the manifest.
 """
 
 from __future__ import annotations
@@ -23,16 +24,22 @@ from airflow_provider_batch.table.file_names import manifest_job
 
 IfExists = Literal["error", "append", "replace"]
 
-#: Batch ids that a summary names; past that the manifest has them.
+#: The largest number of batch ids that a summary contains; a longer list is only in the manifest.
 SUMMARY_BATCHES = 200
-
-
-#: The newest form of a manifest that this release can read; release 0.1 wrote form 1 without a number.
+#: The newest version of the manifest format that this release reads; release 0.1 wrote version 1 without the number.
 VERSION = 1
 
 
 class Part(Struct, frozen=True):
-    """One part of the table; `name` is its path below the table's folder."""
+    """
+    One part of the table.
+
+    :param name: Path of the file, relative to the table's folder.
+    :param rows: Number of rows in the file.
+    :param shard: Number of the shard, from 1.
+    :param round: Round of submissions in which the rows became final, from 1.
+    :param batch_id: The batch of the shard; None where none was created.
+    """
 
     name: str
     rows: int
@@ -43,19 +50,25 @@ class Part(Struct, frozen=True):
 
 class Manifest(Struct, frozen=True, kw_only=True):
     """
-    What a job landed.
+    The description of one job's table.
 
-    :param rows: Rows of the table, over all parts.
-    :param statuses: Rows by status; they sum to ``rows``.
-    :param usage: Tokens by usage column.
-    :param cost_usd: Sum of the known prices as a decimal number, None where none is known.
-    :param unpriced: Answers whose price is unknown.
-    :param created_at: Epoch seconds.
-    :param ledger: URI of the job's ledger, where it has one.
-    :param partition_by: Columns whose values stand in the folders' names.
-    :param files: Folder of images and videos → how many are in it.
-    :param unreadable: File of result lines that nobody could read → how many are in it.
-    :param version: Form of the manifest.
+    :param job: The 12 hex digits of the job.
+    :param endpoint: Endpoint path, such as ``/v1/responses``.
+    :param rows: Number of rows in all parts.
+    :param statuses: Number of rows by status; the sum is ``rows``.
+    :param usage: Number of tokens by usage column.
+    :param cost_usd: Sum of the known prices in US dollars, as decimal text; None where no price is known.
+    :param unpriced: Number of answers without a known price.
+    :param parts: The parts of the table.
+    :param batch_ids: The batches of the table.
+    :param generation: Generation of the job, from 1.
+    :param created_at: Time of creation in seconds since the epoch.
+    :param package_version: Release of this package that wrote the manifest.
+    :param ledger: URI of the job's ledger; None where the job has none.
+    :param partition_by: The partition columns, whose values are in the folder names and not in the files.
+    :param files: Number of files by folder of images and videos, relative to the table's folder.
+    :param unreadable: Number of lines by file of unreadable result lines, relative to the table's folder.
+    :param version: Version of the manifest format.
     """
 
     job: str
@@ -82,15 +95,20 @@ class _Version(Struct, frozen=True):
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Return a manifest as the JSON that stands in the destination."""
+    """
+    Encode a manifest as indented JSON.
+
+    :param manifest: The manifest of a job.
+    """
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
 
 
 def read_manifest(location: Location) -> Manifest | None:
     """
-    Return a manifest, None where there is none.
+    Read a manifest from storage; return None where the file does not exist.
 
-    :raises StorageError: It cannot be read, or is no manifest.
+    :param location: The manifest file.
+    :raises StorageError: The file cannot be read, or is not a manifest that this release knows.
     """
     data = location.read_or_none()
     return None if data is None else decode_manifest(data, location)
@@ -98,32 +116,37 @@ def read_manifest(location: Location) -> Manifest | None:
 
 def decode_manifest(data: bytes, location: Location) -> Manifest:
     """
-    Return a manifest.
+    Decode a manifest.
 
-    :param location: Where it stands, for the error.
-    :raises StorageError: The bytes are no manifest, or one of a newer release.
+    :param data: Content of the file.
+    :param location: The manifest file, named in the error.
+    :raises StorageError: The content is not a manifest, or a newer release wrote it.
     """
     try:
-        form = msgspec.json.decode(data, type=_Version).version
-        if form <= VERSION:
+        version = msgspec.json.decode(data, type=_Version).version
+        if version <= VERSION:
             return msgspec.json.decode(data, type=Manifest)
     except msgspec.MsgspecError as error:
         raise StorageError(
-            f"{location}: expected a manifest of this package, found something else ({error}). "
-            "Move the file away if nothing needs it."
+            f"{location}: expected a manifest of this package, found another content ({error}). Nothing was changed. "
+            "Move the file to another folder if you do not need it here."
         ) from error
     raise StorageError(
-        f"{location}: this manifest has form {form}, and this release of airflow-provider-batch knows no form after "
-        f"{VERSION}: a newer release wrote it. Install that release here too; nothing was changed."
+        f"{location}: a newer release of airflow-provider-batch wrote this manifest: it has version {version}, and "
+        f"this release reads versions up to {VERSION}. Nothing was changed. Install the newer release here too."
     )
 
 
 def check_destination(destination: Location, job: str, if_exists: IfExists, beside: Collection[str] = ()) -> None:
     """
-    Check, before anything is sent, that the table can be written.
+    Check that the table can be written; call it before any request is sent.
 
-    :param beside: Other jobs whose tables may stand there whatever ``if_exists`` says.
-    :raises ConfigurationError: The folder is not writable, or holds another job's table and ``if_exists`` is "error".
+    :param destination: Folder of the table.
+    :param job: The 12 hex digits of the job.
+    :param if_exists: What to do where the folder contains the table of another job.
+    :param beside: Other jobs whose tables are allowed in the folder, whatever ``if_exists`` is.
+    :raises ConfigurationError: The folder is not writable, or ``if_exists`` is "error" and the folder contains the
+        table of another job.
     """
     try:
         others = [name for name in destination.list() if manifest_job(name) not in (None, job, *beside)]
@@ -132,8 +155,9 @@ def check_destination(destination: Location, job: str, if_exists: IfExists, besi
     if others and if_exists == "error":
         raise ConfigurationError(
             f"{destination}: expected no table of another job, found {others[0]}"
-            f"{f' and {len(others) - 1} more' if len(others) > 1 else ''}. Choose another folder, or say "
-            "if_exists='append' to write beside it or if_exists='replace' to remove it when the new table stands."
+            f"{f' and {len(others) - 1} more' if len(others) > 1 else ''}. Choose another folder, or set "
+            "if_exists='append' to keep both tables, or if_exists='replace' to remove the other table when the new "
+            "table is published."
         )
     probe = destination / probe_name(job)
     try:
@@ -144,12 +168,20 @@ def check_destination(destination: Location, job: str, if_exists: IfExists, besi
 
 
 def probe_name(job: str) -> str:
-    """Return one name a job: what a killed attempt leaves is removed by the next one."""
+    """
+    Return the name of the file that tests write access; one per job, so the next attempt removes a leftover.
+
+    :param job: The 12 hex digits of the job.
+    """
     return f"_probe-{job}"
 
 
 def summary(manifest: Manifest) -> dict[str, Any]:
-    """Return what a task returns: small, and nothing but JSON's own types."""
+    """
+    Return the summary of a manifest that a task returns as XCom: a small dictionary of JSON types.
+
+    :param manifest: The published manifest.
+    """
     batch_ids = manifest.batch_ids if len(manifest.batch_ids) <= SUMMARY_BATCHES else []
     return {
         "job": manifest.job,
@@ -169,7 +201,11 @@ def summary(manifest: Manifest) -> dict[str, Any]:
 
 
 def manifests(destination: Location) -> Iterator[Manifest]:
-    """Yield the manifests that stand in a destination, in the order of their names."""
+    """
+    Yield the manifests in a destination, in the order of their file names.
+
+    :param destination: Folder of the tables.
+    """
     for name in destination.list():
         if manifest_job(name) is not None and (manifest := read_manifest(destination / name)) is not None:
             yield manifest

@@ -1,7 +1,7 @@
 """
-Rows of a part that did not succeed: which they are, and the part without them.
+Filter the rows of a part by success.
 
-Where the table is partitioned by its status, the folder's name has it, and the file has no such column.
+Where the table is partitioned by `status`, the status is in the folder name and the file has no column `status`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ SUCCEEDED = "succeeded"
 
 def rows_without_success(part: Path, name: str = "") -> Iterator[int]:
     """
-    Yield the row numbers of a part's rows that did not succeed.
+    Yield the row numbers of the rows of a part that did not succeed.
 
-    :param name: The part's path below the table's folder.
+    :param part: Local copy of the part.
+    :param name: Path of the part, relative to the table's folder; empty where the table is not partitioned.
     """
     status = _folder_status(name)
     with pq.ParquetFile(part) as file:
@@ -37,7 +38,14 @@ def rows_without_success(part: Path, name: str = "") -> Iterator[int]:
 
 
 def keep_succeeded(part: Path, to: Path, name: str = "") -> int:
-    """Write a part's succeeded rows to another file, with the same schema and footer; return how many there are."""
+    """
+    Write the succeeded rows of a part to a new file with the same schema and footer.
+
+    :param part: Local copy of the part.
+    :param to: Local path of the new file.
+    :param name: Path of the part, relative to the table's folder; empty where the table is not partitioned.
+    :return: Number of rows in the new file.
+    """
     kept = 0
     status = _folder_status(name)
     with pq.ParquetFile(part) as file, open_part(to, file.schema_arrow) as writer:
@@ -52,7 +60,7 @@ def keep_succeeded(part: Path, to: Path, name: str = "") -> int:
 
 
 def _folder_status(name: str) -> str | None:
-    """Return the status of all rows of a part, where the folders that it stands in say it."""
+    """Return the value of a folder ``status=…`` in the path of a part, or None where there is none."""
     return next((folder[7:] for folder in name.split("/")[:-1] if folder.startswith("status=")), None)
 
 

@@ -1,9 +1,10 @@
 """
-Where a part comes from, in its own footer: job, batch, endpoint, models, round, generation, versions, and what each
-column means. So a file that was moved away from its manifest still says what it is.
+Provenance of a part, stored in the footer of its Parquet file: job, batch, endpoint, models, round, generation,
+versions, and a description of each column. A file that was copied away from its manifest still has these facts.
 
-The keys start with ``openai_batch.``; every value is text. Readers: ``pyarrow.parquet.read_metadata(path).metadata``,
-DuckDB's ``parquet_kv_metadata(path)``, ``polars.read_parquet_metadata(path)``.
+The keys start with ``openai_batch.``; every value is text. Read them with
+``pyarrow.parquet.read_metadata(path).metadata``, DuckDB's ``parquet_kv_metadata(path)`` or
+``polars.read_parquet_metadata(path)``.
 """
 
 from __future__ import annotations
@@ -18,13 +19,18 @@ from airflow_provider_batch import __version__
 from airflow_provider_batch.table.column_descriptions import describe
 from airflow_provider_batch.table.schema import TableSpec
 
-#: Models that are named; a batch has one, and what answers it one snapshot of it.
+#: The largest number of models that the footer names.
 MAX_MODELS = 20
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a part's results are of."""
+    """
+    The job of a part.
+
+    :param job: The 12 hex digits of the job; empty where there is none.
+    :param generation: Generation of the job, from 1.
+    """
 
     job: str = ""
     generation: int = 1
@@ -35,13 +41,16 @@ def footer(
     origin: Origin,
     batch_id: str | None,
     models: Iterable[str | None],
-    round: int,  # noqa: A002 - the API's and the table's word for it
+    round: int,  # noqa: A002 - also the name of the column
 ) -> dict[str, str]:
     """
     Return the key-value pairs of a part's footer.
 
-    :param batch_id: The batch that the part's shard was; None where none was made.
-    :param models: Those that answered; None among them is none.
+    :param spec: Endpoint and options of the table.
+    :param origin: Job and generation of the part.
+    :param batch_id: The batch of the part's shard; None where none was created.
+    :param models: The models that answered; None for answers without a model is skipped.
+    :param round: Round of submissions in which the rows became final, from 1.
     """
     return {
         "openai_batch.job": origin.job,

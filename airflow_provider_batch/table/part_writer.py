@@ -1,12 +1,11 @@
 """
-Write one Parquet part: Arrow batches are gathered to row groups, and a thread of its own encodes them.
+Write one Parquet part: record batches are collected into row groups, and a separate thread encodes them.
 
-Encoding is half the work of landing and runs without the interpreter's lock, so it goes on beside the decoding of the
-next rows. A row group is handed over when the one before it is written: memory is bounded by two, whatever the shard's
-size.
+Encoding is half of the work of landing and releases the GIL, so it runs in parallel with the decoding of the next rows.
+The next row group is submitted only when the previous one is written: at most two row groups are in memory.
 
-Parquet knows lists of any size alone; that vectors have one size is a note for Arrow. Releases of pyarrow before 26
-cannot write, or cannot read, such a column with a null, which a failed row has: there vectors are plain lists.
+Embeddings have a fixed-size list type in Arrow, which Parquet stores as a plain list. pyarrow before 26 cannot write or
+cannot read a fixed-size list column with a null, and failed rows have nulls: there embeddings are plain lists.
 """
 
 from __future__ import annotations
@@ -24,26 +23,27 @@ import pyarrow.parquet as pq
 
 from airflow_provider_batch.table.schema import DICTIONARY_COLUMNS, KEY_COLUMNS, STATISTICS_COLUMNS
 
-#: Bytes of Arrow data in a row group. Readers skip and parallelise by row group; smaller ones compress worse.
+#: Bytes of Arrow data in a row group. Readers skip and parallelise by row group; smaller row groups compress worse.
 ROW_GROUP_BYTES = 8 << 20
-#: Level 1 is within a tenth of level 3 in size and a fifth faster; encoding is what limits the landing.
+#: Level 1 is a fifth faster than level 3 and less than a tenth larger; encoding limits the speed of landing.
 ZSTD_LEVEL = 1
-#: Whether a column of vectors of one size may hold nulls.
+#: Whether a column of fixed-size lists can contain nulls.
 _TAKES_NULL_VECTORS = int(pa.__version__.partition(".")[0]) >= 26
-#: Written by the writer itself.
+#: A footer key that pyarrow writes.
 _ARROW_SCHEMA = b"ARROW:schema"
 
 
 class PartWriter:
     """
-    A Parquet file in the making; a context manager that leaves no file behind when its block fails.
+    Write a Parquet file; as a context manager it removes the file when its block fails.
 
-    :param path: Where the part is written; it is created with the first row.
-    :param schema: The part's columns.
-    :param metadata: Provenance, kept in the file's footer.
+    :param path: Local path of the part; the file is created with the first row group, and not at all without rows.
+    :param schema: Columns of the part.
+    :param metadata: Key-value pairs for the footer; read when the block ends.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
+        #: Number of rows so far.
         self.rows = 0
         self._path, self._metadata = path, metadata
         self._schema = schema if _TAKES_NULL_VECTORS else _with_plain_lists(schema)
@@ -58,7 +58,7 @@ class PartWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            with self._encoder:  # waits for what is being encoded
+            with self._encoder:  # waits for the row group that is being encoded
                 if kind is None:
                     self._flush()
             if kind is None:
@@ -70,7 +70,11 @@ class PartWriter:
             self._discard()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Add rows; raise what the encoding of earlier ones raised."""
+        """
+        Add rows; an error in the encoding of earlier rows is raised here.
+
+        :param batch: The next rows, with the columns of the part.
+        """
         self.rows += batch.num_rows
         if batch.schema != self._schema:
             batch = _as_plain_lists(batch, self._schema)
@@ -80,7 +84,7 @@ class PartWriter:
             self._flush()
 
     def _flush(self) -> None:
-        """Hand the gathered rows over, after the row group before them is written and its memory free."""
+        """Submit the collected rows as a row group, after the previous one is written and its memory is free."""
         if self._encoding is not None:
             self._encoding.result()
         if not self._pending:
@@ -106,27 +110,28 @@ class PartWriter:
 
 def open_part(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """
-    Open a part for writing, laid out for readers.
+    Open a Parquet file for the rows of a part, with compression, dictionaries and statistics for its columns.
 
-    :param schema: The columns, as `schema.result_schema` gives them.
+    :param path: Local path of the new file.
+    :param schema: The columns, as `schema.result_schema` returns them.
     """
-    first = schema.names.index(next(iter(KEY_COLUMNS)))  # what stands before is carried, and may hold anything
+    first = schema.names.index(next(iter(KEY_COLUMNS)))  # the columns before it are carried, with types of the source
     carried = [field for field in list(schema)[:first] if not pa.types.is_nested(field.type)]
     own = set(schema.names[first:])
-    words: Any = [field.name for field in carried if not _is_number(field.type)]
+    texts: Any = [field.name for field in carried if not _is_number(field.type)]
     return pq.ParquetWriter(
         path,
         schema,
         compression="zstd",
         compression_level=ZSTD_LEVEL,
-        use_dictionary=words + sorted(own & DICTIONARY_COLUMNS),
+        use_dictionary=texts + sorted(own & DICTIONARY_COLUMNS),
         write_statistics=[field.name for field in carried] + sorted(own & STATISTICS_COLUMNS),
         store_decimal_as_integer=True,
     )
 
 
 def _with_plain_lists(schema: pa.Schema) -> pa.Schema:
-    """Return the schema with vectors as lists of any size."""
+    """Return the schema with plain lists in place of fixed-size lists."""
     return pa.schema(
         [
             field.with_type(pa.list_(field.type.value_field)) if pa.types.is_fixed_size_list(field.type) else field
@@ -136,7 +141,7 @@ def _with_plain_lists(schema: pa.Schema) -> pa.Schema:
 
 
 def _as_plain_lists(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Return rows with their vectors as `_with_plain_lists` has them; a null has no numbers then."""
+    """Return the rows with plain lists in place of fixed-size lists, as `_with_plain_lists` types them."""
     columns = [
         column if column.type == field.type else _plain_lists(column, field.type)
         for column, field in zip(batch.columns, schema, strict=True)
@@ -146,13 +151,17 @@ def _as_plain_lists(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 def _plain_lists(vectors: pa.Array[Any], kind: pa.DataType) -> pa.Array[Any]:
     size = vectors.type.list_size
-    ends = accumulate((size * there for there in vectors.is_valid().to_pylist()), initial=0)
+    ends = accumulate((size * is_valid for is_valid in vectors.is_valid().to_pylist()), initial=0)
     offsets = pa.Array.from_buffers(pa.int32(), len(vectors) + 1, [None, pa.py_buffer(array("i", ends))])
     return pa.ListArray.from_arrays(offsets, vectors.flatten(), type=kind, mask=vectors.is_null())
 
 
 def footer_of(file: pq.ParquetFile) -> dict[str, str]:
-    """Return a part's own key-value pairs: those that the writer does not write by itself."""
+    """
+    Return the key-value pairs of a part's footer, without those that pyarrow writes.
+
+    :param file: The open part.
+    """
     pairs = file.metadata.metadata or {}
     return {key.decode(): value.decode() for key, value in pairs.items() if key != _ARROW_SCHEMA}
 

@@ -1,12 +1,11 @@
 """
-Partition columns: a part is cut into one file for each set of their values, in folders ``column=value`` as Hive has
-them.
+Hive partitions: split a part into one file for each combination of partition values, in folders ``column=value``.
 
-Theory. A part is landed whole on the local disk and then cut, so that nothing but this module knows of partitions. The
-columns are left out of the files, as Spark, DuckDB, Polars and pyarrow write them too: readers take them from the
-folders' names, and some refuse a column that stands in both. So a reader types them by what they look like: ``01`` may
-come back as a number, and an empty text as null. Each row stands in exactly one file, in input order. One pass reads
-the values of all rows; then row group after row group is dealt out to at most `OPEN_FILES` files at a time.
+A part is first written whole to the local disk and then split, so only this module handles partitions. The files do not
+contain the partition columns, as with Spark, DuckDB, Polars and pyarrow: readers take the values from the folder names,
+and some readers reject a column that is in both. Readers also infer the type from the text: ``01`` may become a number,
+and an empty text becomes null. Each row is in exactly one file, and each file keeps the input order. The first pass
+reads the partition values of all rows. Then each pass over the row groups writes at most `OPEN_FILES` files.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ from airflow_provider_batch.table.file_names import PARTITION_DEPTH
 from airflow_provider_batch.table.part_writer import ROW_GROUP_BYTES, footer_of, open_part
 from airflow_provider_batch.table.schema import TableSpec, carried_names, result_columns
 
-#: What stands for null, and for the empty text, in a folder's name.
+#: Folder value for null and for the empty text.
 NULL = "__HIVE_DEFAULT_PARTITION__"
-#: Result columns with few distinct values; by any other a table would be cut to dust.
+#: Result columns that are allowed as partition columns: they have few distinct values.
 RESULT_COLUMNS = (
     "status",
     "error_code",
@@ -44,21 +43,32 @@ RESULT_COLUMNS = (
     "flagged",
     "video_status",
 )
-#: Sets of carried values in one shard, checked before anything is sent; and files of one part, which result columns
-#: multiply.
-MAX_CARRIED, MAX_FILES = 500, 4_000
-#: Bytes of a folder's name that file systems take, and folders within each other that a job looks into.
-MAX_NAME, MAX_COLUMNS = 255, PARTITION_DEPTH
-#: Files that are written at a time, and the bytes of rows that they hold together before the largest writes its own.
-OPEN_FILES, HELD_BYTES = 32, 16 << 20
-#: What Hive escapes in names.
+#: The largest number of combinations of carried values in one shard, checked before any request is sent.
+MAX_CARRIED = 500
+#: The largest number of files of one part; result columns multiply the combinations of carried values.
+MAX_FILES = 4_000
+#: The largest number of bytes in a folder name on common file systems.
+MAX_NAME = 255
+#: The largest number of partition columns: the levels of folders that a job lists.
+MAX_COLUMNS = PARTITION_DEPTH
+#: Number of files that are open at the same time.
+OPEN_FILES = 32
+#: Bytes of unwritten rows over all open files; above it the file with the most unwritten rows writes a row group.
+BUFFERED_BYTES = 16 << 20
+#: Characters that Hive escapes in folder names.
 _ESCAPED = re.compile(r"[\x00-\x1f\x7f\"#%'*/:=?\\{\[\]^]")
-_LIGHTER = "Partition by a column with fewer values; landing again is free."
+_USE_FEWER_VALUES = "Partition by a column with fewer distinct values and land the table again, which is free."
 
 
 @dataclass(frozen=True)
 class PartitionFile:
-    """The rows of a part that share their partition values: the folders, as ``a=1/b=2``, and the local file."""
+    """
+    One file of a split part: the rows with the same partition values.
+
+    :param folder: The folders of the file, as ``a=1/b=2``.
+    :param path: Local path of the file.
+    :param rows: Number of rows in the file.
+    """
 
     folder: str
     path: Path
@@ -66,7 +76,13 @@ class PartitionFile:
 
 
 def folder_name(name: str, value: Any) -> str:
-    """Return ``name=value`` as Hive writes it."""
+    """
+    Return the folder name ``name=value`` with the escapes of Hive.
+
+    :param name: Partition column.
+    :param value: Text, integer, decimal, date, bool or None.
+    :raises TypeError: The value has another type.
+    """
     if value is None or value == "":
         text = NULL
     elif isinstance(value, bool):
@@ -74,7 +90,7 @@ def folder_name(name: str, value: Any) -> str:
     elif isinstance(value, date | Decimal | int | str):
         text = _escaped(str(value))
     else:
-        raise TypeError(f"No folder for a {type(value).__name__}.")
+        raise TypeError(f"A partition value cannot have the type {type(value).__name__}.")
     return f"{_escaped(name)}={text}"
 
 
@@ -84,10 +100,12 @@ def _escaped(text: str) -> str:
 
 def check_columns(partition_by: Sequence[str], spec: TableSpec, carried: pa.Schema) -> None:
     """
-    Check before anything is sent that a table can be partitioned so.
+    Check that a table can be partitioned by the given columns; call it before any request is sent.
 
-    :param carried: The carried columns under their own names.
-    :raises ConfigurationError: A column is not there, comes twice, or has values that make no folders.
+    :param partition_by: The partition columns, in the order of the folders.
+    :param spec: Endpoint and options of the table.
+    :param carried: Schema of the carried columns, under their names in the source.
+    :raises ConfigurationError: A column does not exist, is given twice, or has a type without folder names.
     """
     kinds = dict(zip(carried_names(carried.names, spec), carried.types, strict=True))
     allowed = [name for name in RESULT_COLUMNS if name in result_columns(spec)]
@@ -98,18 +116,18 @@ def check_columns(partition_by: Sequence[str], spec: TableSpec, carried: pa.Sche
             raise ConfigurationError(f"partition_by: expected each column once, found {name!r} twice.")
         if name not in kinds and name not in allowed:
             raise ConfigurationError(
-                f"partition_by: expected a carried column ({', '.join(map(repr, kinds)) or 'there is none'}) or one of "
-                f"{', '.join(allowed)}, found {name!r}."
+                f"partition_by: expected a carried column ({', '.join(map(repr, kinds)) or 'none is carried'}) or one "
+                f"of {', '.join(allowed)}, found {name!r}."
             )
         if name.startswith(("_", ".")):
             raise ConfigurationError(
-                f"partition_by: readers pass by folders whose names begin as that of column {name!r} does. Rename the "
-                "column in the source."
+                f"partition_by: the name of column {name!r} starts with {name[0]!r}, and readers ignore folders with "
+                "such names. Rename the column in the source."
             )
         if name in kinds and not _makes_folders(kinds[name]):
             raise ConfigurationError(
-                f"partition_by: column {name!r} is of type {kinds[name]}; expected text, whole numbers, decimals, "
-                "dates or true and false. Carry it as text, or as a date."
+                f"partition_by: column {name!r} has the type {kinds[name]}; expected text, an integer, a decimal, a "
+                "date or a bool. Convert it in the source to text or to a date."
             )
 
 
@@ -123,9 +141,12 @@ def _makes_folders(kind: Any) -> bool:
 
 def check_values(sidecar: Path, partition_by: Sequence[str], spec: TableSpec) -> None:
     """
-    Check before anything is sent that a shard's columns make folders, few enough and with names that are possible.
+    Check the partition values of a shard: their types, number and length; call it before any request is sent.
 
-    :raises ConfigurationError: They do not; the message names the columns.
+    :param sidecar: Local sidecar of the shard, an Arrow file with the carried columns.
+    :param partition_by: The partition columns, in the order of the folders.
+    :param spec: Endpoint and options of the table.
+    :raises ConfigurationError: The shard cannot be partitioned by the columns; the message names them.
     """
     with pa.OSFile(str(sidecar), "rb") as file:
         reader = pa.ipc.open_file(file)
@@ -141,8 +162,8 @@ def check_values(sidecar: Path, partition_by: Sequence[str], spec: TableSpec) ->
             seen.update(zip(*columns, strict=True))
     if len(seen) > MAX_CARRIED:
         raise ConfigurationError(
-            f"partition_by: {', '.join(places)} have {len(seen):,} different sets of values in one batch, and "
-            f"{MAX_CARRIED} are the most. Partition by a column with fewer values."
+            f"partition_by: {', '.join(places)} have {len(seen):,} combinations of values in one batch; at most "
+            f"{MAX_CARRIED} are allowed. Partition by a column with fewer distinct values."
         )
     for values in seen:
         if (problem := _too_long(tuple(places), values)) is not None:
@@ -154,40 +175,42 @@ def _values(array: Any, name: str) -> list[Any]:
         values: list[Any] = array.to_pylist()
     except (ValueError, OverflowError) as error:
         raise ConfigurationError(
-            f"partition_by: column {name!r} has a value that makes no folder ({error}). Carry it as text."
+            f"partition_by: column {name!r} has a value without a folder name ({error}). Convert the column to text "
+            "in the source."
         ) from error
     return values
 
 
 def _too_long(names: Sequence[str], values: Sequence[Any]) -> str | None:
-    """Return what is wrong with values that make no folder's name, None for those that do."""
+    """Return the problem with values that are too long for a folder name, or None."""
     for name, value in zip(names, values, strict=True):
         if len(folder_name(name, value).encode()) > MAX_NAME:
             return (
                 f"partition_by: column {name!r} has a value of {len(str(value)):,} characters ({str(value)[:40]!r}…); "
-                f"a folder's name has at most {MAX_NAME} bytes"
+                f"a folder name has at most {MAX_NAME} bytes"
             )
     return None
 
 
 def split_part(part: Path, partition_by: Sequence[str], to: Path) -> list[PartitionFile]:
     """
-    Cut a part into one file for each set of partition values, in the order in which they first come.
+    Split a part into one file for each combination of partition values, in the order of their first rows.
 
-    :param part: A part as it was landed.
-    :param to: A local folder for the files.
-    :raises JobError: There are too many of them, or a value is too long for a folder's name.
+    :param part: Local path of the whole part.
+    :param partition_by: The partition columns, in the order of the folders.
+    :param to: Local folder for the new files.
+    :raises JobError: There are too many combinations, or a value is too long for a folder name.
     """
     with pq.ParquetFile(part, pre_buffer=False, buffer_size=1 << 20) as file:
         folders, places = _places(file, partition_by)
         files = [PartitionFile(name, to / f"{at}.parquet", count) for at, (name, count) in enumerate(folders.items())]
         for first in range(0, len(files), OPEN_FILES):
-            _deal(file, partition_by, places, range(first, min(first + OPEN_FILES, len(files))), files)
+            _write_files(file, partition_by, places, range(first, min(first + OPEN_FILES, len(files))), files)
         return files
 
 
 def _places(file: pq.ParquetFile, partition_by: Sequence[str]) -> tuple[dict[str, int], array[int]]:
-    """Return each folder with its number of rows, and for each row the place of its folder among them."""
+    """Return the number of rows by folder, and for each row the index of its folder."""
     counts: dict[str, int] = {}
     numbers: dict[str, int] = {}
     known: dict[tuple[Any, ...], int] = {}
@@ -197,13 +220,13 @@ def _places(file: pq.ParquetFile, partition_by: Sequence[str]) -> tuple[dict[str
             place = known.get(values)
             if place is None:
                 if (problem := _too_long(partition_by, values)) is not None:
-                    raise JobError(f"{problem}. {_LIGHTER}")
+                    raise JobError(f"{problem}. {_USE_FEWER_VALUES}")
                 folder = "/".join(map(folder_name, partition_by, values))
                 place = known[values] = numbers.setdefault(folder, len(numbers))
                 if len(numbers) > MAX_FILES:
                     raise JobError(
-                        f"partition_by: {', '.join(partition_by)} have more than {MAX_FILES:,} different sets of "
-                        f"values in one part. {_LIGHTER}"
+                        f"partition_by: {', '.join(partition_by)} have more than {MAX_FILES:,} combinations "
+                        f"of values in one part. {_USE_FEWER_VALUES}"
                     )
             places.append(place)
     for folder, place in numbers.items():
@@ -211,26 +234,27 @@ def _places(file: pq.ParquetFile, partition_by: Sequence[str]) -> tuple[dict[str
     return counts, places
 
 
-def _deal(
+def _write_files(
     file: pq.ParquetFile, partition_by: Sequence[str], places: array[int], wanted: range, files: list[PartitionFile]
 ) -> None:
     schema = pa.schema([field for field in file.schema_arrow if field.name not in partition_by])
     footer = footer_of(file)
     with ExitStack() as stack:
-        heaps = [_Heap(files[place].path, schema, footer, stack) for place in wanted]
+        writers = [_PartitionWriter(files[place].path, schema, footer, stack) for place in wanted]
         start = 0
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, columns=schema.names, use_threads=False)
             for place, rows in _rows_of(places, start, table.num_rows, wanted).items():
-                heaps[place - wanted.start].add(table.take(column(rows, pa.int64())))
+                writers[place - wanted.start].add(table.take(column(rows, pa.int64())))
             start += table.num_rows
-            while sum(heap.size for heap in heaps) > HELD_BYTES:
-                max(heaps, key=lambda heap: heap.size).write()
-        for heap in heaps:
-            heap.write()
+            while sum(writer.size for writer in writers) > BUFFERED_BYTES:
+                max(writers, key=lambda writer: writer.size).write()
+        for writer in writers:
+            writer.write()
 
 
 def _rows_of(places: array[int], start: int, count: int, wanted: range) -> Mapping[int, list[int]]:
+    """Return the rows of a row group by the index of their folder, for the wanted folders."""
     rows: dict[int, list[int]] = {}
     for row, place in enumerate(places[start : start + count]):
         if place in wanted:
@@ -238,8 +262,8 @@ def _rows_of(places: array[int], start: int, count: int, wanted: range) -> Mappi
     return rows
 
 
-class _Heap:
-    """The rows of one file that wait to be a row group."""
+class _PartitionWriter:
+    """Write one file; rows are buffered until they fill a row group."""
 
     def __init__(self, path: Path, schema: pa.Schema, footer: Mapping[str, str], stack: ExitStack) -> None:
         self.size = 0

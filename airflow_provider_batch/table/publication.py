@@ -1,17 +1,17 @@
 """
-Publishing a table: the one step that changes what readers see.
+Publish a table: the only step that changes what readers see.
 
-Parts wait in ``_landing-<job>/`` (`names.py`), so that until then the table that stood there stands, for those who
-follow the manifest and for those who read ``*.parquet``. Then, in this order:
+Before publication, parts are staged in ``_landing-<job>/`` (see `file_names.py`), so readers of the manifest and of
+``*.parquet`` still see the previous table. Publication has three steps:
 
-1. the new parts are moved to their places, under names that no file ever had;
-2. the manifest is replaced, on condition that it is the one that was read before: of several attempts one goes on;
-3. what no manifest lists any more is removed: parts of the manifest that was replaced, and what this attempt and those
-   before it have left. What a later attempt has written is never removed, whenever this one was held up.
+1. Move the new parts to their final paths. Their names are new: no file is overwritten.
+2. Replace the manifest, on condition that it did not change since it was read. Of several attempts only one succeeds.
+3. Remove the files that no manifest lists any more: the parts of the replaced manifest, and the leftovers of this
+   attempt and of earlier ones. Files of a later attempt are never removed, even where this attempt was delayed.
 
-A reader that follows the manifest sees one whole table at every moment. One that reads a pattern sees the old table,
-for the moment between 1 and 3 (renames on a disk; copies within the store, a second or so, on an object store) the old
-and the new one, then the new one. Stopped at any point, the same call again ends the same way.
+A reader of the manifest sees one complete table at every moment. A reader of ``*.parquet`` sees the previous table,
+then both tables between steps 1 and 3 (renames on a local disk, about a second of copies on an object store), then the
+new table. A publication that was interrupted at any point is completed by the next call.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from airflow_provider_batch.table.file_names import (
     landed_part,
     landing_folder,
     landing_name,
+    list_files,
     manifest_job,
     manifest_name,
     parse_part_name,
     remove_part,
     replaced_job,
     replaced_name,
-    standing_files,
     unreadable_job,
 )
 from airflow_provider_batch.table.manifest import (
@@ -51,18 +51,18 @@ from airflow_provider_batch.table.manifest import (
     read_manifest,
 )
 
-#: How often a manifest that others change at the same moment is read again.
+#: Number of attempts to replace a manifest that other processes change at the same time.
 TRIES = 3
 
 
 @dataclass(frozen=True)
 class Publisher:
     """
-    Who publishes.
+    The attempt that publishes a table.
 
-    :param attempt: This attempt; files of later ones are left alone.
-    :param check: Raises where a later attempt has taken the job over.
-    :param landed: Return the parts that the job's ledger has by now: a later attempt may be about to list them.
+    :param attempt: Generation and number of the attempt; it never removes files of later attempts.
+    :param check: Raises an error where a later attempt has taken the job over.
+    :param landed: Returns the parts that the job's ledger lists now, because a later attempt may publish them.
     """
 
     attempt: Attempt
@@ -78,69 +78,92 @@ def publish(
     beside: Collection[str] = (),
 ) -> Manifest:
     """
-    Make the listed parts the job's table, and return the manifest that stands.
+    Publish the parts that a manifest lists as the table of its job.
 
-    :param beside: Other jobs whose tables "replace" leaves alone.
-    :raises StorageError: A listed part is not there, or something cannot be moved, removed or written.
+    :param destination: Folder of the table.
+    :param manifest: The new manifest.
+    :param if_exists: What to do with tables of other jobs; "replace" removes them after the manifest is replaced.
+    :param publisher: The attempt that publishes.
+    :param beside: Other jobs whose tables "replace" does not remove.
+    :return: The manifest in the destination; the previous one where both have the same content.
+    :raises StorageError: A listed part does not exist, or a file cannot be moved, removed or written.
     """
     for _ in range(TRIES):
         stored = (destination / manifest_name(manifest.job)).read_stored()
         before = None if stored is None else decode_manifest(stored.data, destination / manifest_name(manifest.job))
-        standing, waiting = standing_files(destination), _waiting(destination, manifest.job)
-        others = _others(destination, {manifest.job, *beside}, standing) if if_exists == "replace" else {}
+        present, staged = list_files(destination), _staged(destination, manifest.job)
+        others = _others(destination, {manifest.job, *beside}, present) if if_exists == "replace" else {}
         publisher.check()
-        moved = _put_in_place(destination, manifest, standing, waiting)
+        moved = _move_staged(destination, manifest, present, staged)
         if before is not None and _is_same(before, manifest):
             manifest = before
         elif not _replace_manifest(destination, manifest, None if stored is None else stored.version):
             _check_or_take_back(destination, manifest.job, moved, publisher)
             continue
-        _remove_obsolete(destination, manifest, before, publisher.attempt, standing, waiting)
+        _remove_obsolete(destination, manifest, before, publisher.attempt, present, staged)
         for job in others:
             _remove_other(destination, job, others[job])
-        for name in standing if others else ():
-            if replaced_job(finished_name(name) or "") in others:  # its writer was killed
+        for name in present if others else ():
+            if replaced_job(finished_name(name) or "") in others:  # the temporary file of a killed process
                 (destination / name).delete()
         return manifest
     raise StorageError(
-        f"{destination / manifest_name(manifest.job)}: others have changed it again and again while it was to be "
-        "replaced; nothing of the table that stands was touched."
+        f"{destination / manifest_name(manifest.job)}: other processes changed this manifest {TRIES} times while this "
+        "one replaced it. The table in the folder was not changed. Make sure that no other process publishes the same "
+        "job, and retry the task."
     )
 
 
 def part_location(destination: Location, job: str, name: str) -> Location:
-    """Return where a part of a job stands: in its place, or where it waits for it."""
-    waits = destination / landing_name(job, name)
-    return waits if waits.exists() else destination / name
+    """
+    Return the location of a part: the staged file where it exists, otherwise the path after publication.
+
+    :param destination: Folder of the table.
+    :param job: The 12 hex digits of the job.
+    :param name: Path of the part after publication, relative to the table's folder.
+    """
+    staged = destination / landing_name(job, name)
+    return staged if staged.exists() else destination / name
 
 
 def withdraw(destination: Location, job: str, parts: Collection[str], unreadable: str | None) -> None:
-    """Remove what an attempt has landed and nobody lists, since a later attempt had taken the job over."""
+    """
+    Remove the staged files of an attempt that did not get into the ledger because a later attempt took the job over.
+
+    :param destination: Folder of the table.
+    :param job: The 12 hex digits of the job.
+    :param parts: Paths of the parts after publication, relative to the table's folder.
+    :param unreadable: Name of the file of unreadable lines; None where there is none.
+    """
     for name in parts:
         remove_part(destination, landing_name(job, name))
     if unreadable is not None:
         (destination / unreadable).delete()
 
 
-def _waiting(destination: Location, job: str) -> set[str]:
+def _staged(destination: Location, job: str) -> set[str]:
     """Return the files of the landing folder, relative to it."""
-    return standing_files(destination / landing_folder(job))
+    return list_files(destination / landing_folder(job))
 
 
-def _put_in_place(destination: Location, manifest: Manifest, standing: set[str], waiting: set[str]) -> list[str]:
+def _move_staged(destination: Location, manifest: Manifest, present: set[str], staged: set[str]) -> list[str]:
+    """Move the staged parts that the manifest lists to their final paths; return these paths."""
     job, listed = manifest.job, {part.name for part in manifest.parts}
-    ready = {part for name in waiting if (part := landed_part(name)) is not None}
-    if missing := sorted(listed - standing - ready):
-        raise StorageError(f"{destination / missing[0]}: expected a part of the table, found nothing; land it again.")
+    ready = {part for name in staged if (part := landed_part(name)) is not None}
+    if missing := sorted(listed - present - ready):
+        raise StorageError(
+            f"{destination / missing[0]}: expected a part of the table, found no file. The table was not published. "
+            "Land the results again, which is free while the API keeps them."
+        )
     due = sorted(listed & ready)
     move_files([(destination / landing_name(job, name), destination / name) for name in due])
     return due
 
 
 def _is_same(before: Manifest, manifest: Manifest) -> bool:
-    """Return whether a manifest says what the one before it says; the moment is not what it is about."""
-    alike = {"created_at": before.created_at, "package_version": before.package_version}
-    return msgspec.structs.replace(manifest, **alike) == before
+    """Return whether two manifests differ at most in time of creation and release."""
+    ignored = {"created_at": before.created_at, "package_version": before.package_version}
+    return msgspec.structs.replace(manifest, **ignored) == before
 
 
 def _replace_manifest(destination: Location, manifest: Manifest, version: str | None) -> bool:
@@ -148,7 +171,7 @@ def _replace_manifest(destination: Location, manifest: Manifest, version: str | 
 
 
 def _check_or_take_back(destination: Location, job: str, moved: Collection[str], publisher: Publisher) -> None:
-    """Take parts back where a later attempt has taken the job over; an attempt that goes on needs them in place."""
+    """Remove the moved parts where a later attempt has taken the job over; an attempt that retries keeps them."""
     try:
         publisher.check()
     except BaseException:
@@ -157,7 +180,7 @@ def _check_or_take_back(destination: Location, job: str, moved: Collection[str],
 
 
 def _take_back(destination: Location, job: str, moved: Collection[str], publisher: Publisher) -> None:
-    """Remove parts that were moved to their places, but for those that others list: the manifest, or the ledger."""
+    """Remove the moved parts, except those that the current manifest or the ledger lists."""
     location = destination / manifest_name(job)
     kept = set(publisher.landed()) if moved else set()
     stored = location.read_stored()
@@ -172,17 +195,21 @@ def _remove_obsolete(
     manifest: Manifest,
     before: Manifest | None,
     attempt: Attempt,
-    standing: set[str],
-    waiting: set[str],
+    present: set[str],
+    staged: set[str],
 ) -> None:
-    """Remove what is no part of the table any more, by the names that stood there before the manifest was replaced."""
+    """
+    Remove the files that do not belong to the table any more.
+
+    :param present: Files in the folder before the manifest was replaced; newer files are not touched.
+    """
     job = manifest.job
     kept = {part.name for part in manifest.parts} | set(manifest.unreadable)
     replaced = {*(part.name for part in before.parts), *before.unreadable} if before is not None else set()
-    for name in sorted(standing - kept):
+    for name in sorted(present - kept):
         if _is_own(name, job) and (name in replaced or attempt_of(finished_name(name) or name) <= attempt):
             remove_part(destination, name)
-    for name in sorted(waiting):
+    for name in sorted(staged):
         part = landed_part(_finished(name))
         if part is None or attempt_of(part) <= attempt:
             remove_part(destination, f"{landing_folder(job)}/{name}")
@@ -193,7 +220,7 @@ def _remove_obsolete(
 
 
 def _is_own(name: str, job: str) -> bool:
-    """Whether a file is a part of the job, lines that it kept, or what a killed writer of it left."""
+    """Return whether a file is a part or a file of unreadable lines of the job, or a temporary file of one."""
     finished = _finished(name)
     part = parse_part_name(finished)
     if part is not None:
@@ -203,7 +230,7 @@ def _is_own(name: str, job: str) -> bool:
 
 
 def _finished(name: str) -> str:
-    """Return the name that a file would have got had its writer not been killed."""
+    """Return the final name of a temporary file that a killed process left; other names are unchanged."""
     folder, _, last = name.rpartition("/")
     return f"{folder}/{finished_name(last) or last}".lstrip("/")
 
@@ -212,10 +239,11 @@ def _remove_files(
     destination: Location, job: str, kept: Collection[str], replaced: Collection[str], generation: int
 ) -> None:
     """
-    Remove a job's folders of images and videos that are not listed.
+    Remove a job's folders of images and videos that the manifest does not list.
 
-    :param replaced: Names of folders that were listed before.
-    :param generation: That of the attempt: folders of later ones are left alone unless they were listed before.
+    :param kept: Folders that the manifest lists.
+    :param replaced: Names of folders that the replaced manifest listed; these are always removed.
+    :param generation: Generation of the attempt; other folders of later generations are kept.
     """
     root = files_root(job)
     if root not in destination.list_folders():
@@ -236,14 +264,14 @@ def _remove_temporary(folder: Location) -> None:
             (folder / name).delete()
 
 
-def _others(destination: Location, kept: Collection[str], standing: set[str]) -> dict[str, bytes | None]:
+def _others(destination: Location, kept: Collection[str], present: set[str]) -> dict[str, bytes | None]:
     """
-    Return the manifests of the tables that are to be removed, by job; None for one whose removal has begun before.
+    Return the manifests of the tables to remove, by job; None where an earlier call began the removal.
 
-    :raises StorageError: One cannot be read, or is no manifest.
+    :raises StorageError: A manifest cannot be read, or is not a manifest.
     """
-    found: dict[str, bytes | None] = {job: None for name in standing if (job := replaced_job(name)) is not None}
-    for name in standing:
+    found: dict[str, bytes | None] = {job: None for name in present if (job := replaced_job(name)) is not None}
+    for name in present:
         job = manifest_job(name)
         if job is not None and job not in kept and (data := (destination / name).read_or_none()) is not None:
             decode_manifest(data, destination / name)
@@ -253,10 +281,10 @@ def _others(destination: Location, kept: Collection[str], standing: set[str]) ->
 
 def _remove_other(destination: Location, job: str, manifest: bytes | None) -> None:
     """
-    Remove another job's table: its manifest before the parts that it lists, so that none says what is not true.
+    Remove another job's table: first its manifest, then the parts, so a manifest never lists missing parts.
 
-    Its copy under another name, written before, tells a second call what is left to remove. A manifest that its job has
-    published since is another table than the one that was to be replaced: it stands, and so do the parts that it lists.
+    A copy of the manifest is written first, so that a second call knows which files are left to remove. If the other
+    job has published a new manifest in the meantime, that manifest and its parts are kept.
     """
     if manifest is not None:
         (destination / replaced_name(job)).write(manifest)
@@ -266,14 +294,14 @@ def _remove_other(destination: Location, job: str, manifest: bytes | None) -> No
 
 
 def _remove_replaced(destination: Location, other: str) -> None:
-    """Remove what a replaced manifest lists, but for what its job may have published anew since."""
+    """Remove the files that a replaced manifest lists, except those that a new manifest of its job lists."""
     location = destination / replaced_name(other)
     manifest, now = read_manifest(location), read_manifest(destination / manifest_name(other))
     if manifest is None:
         return
     listed = {part.name for part in now.parts} | set(now.unreadable) if now is not None else set()
     for part in manifest.parts:
-        # A manifest is a file that anyone can write: it is not believed about files of any other kind.
+        # Anyone can write a manifest: only files with the name of a part of its own job are removed.
         parsed = parse_part_name(part.name)
         if parsed is not None and parsed.job == other and part.name not in listed:
             remove_part(destination, part.name)

@@ -179,7 +179,7 @@ class TestWhatALaterReleaseWrote:
         location.write(msgspec.json.encode(content))
         assert read_manifest(location) is not None
         location.write(msgspec.json.encode({**content, "rows": "in another form", "version": VERSION + 1}))
-        with pytest.raises(StorageError, match=r"this manifest has form 2, .* a newer release wrote it"):
+        with pytest.raises(StorageError, match=r"a newer release .* wrote this manifest: it has version 2, "):
             read_manifest(location)
 
     def test_in_a_sidecar_is_refused(self, tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ class TestPartitions:
         assert not (tmp_path / "table" / "day=b").exists()
 
     def test_that_are_impossible_are_refused_before_anything_is_sent(self, emulator: Emulator, tmp_path: Path) -> None:
-        for partition_by, message in ((("nope",), "found 'nope'"), (("key",), "key have 501 different sets of values")):
+        for partition_by, message in ((("nope",), "found 'nope'"), (("key",), "key have 501 combinations of values")):
             request = a_request(tmp_path, some_rows(501), partition_by=partition_by, spec={"max_shard_rows": 600})
             with pytest.raises(ConfigurationError, match=f"partition_by: .*{message}"):
                 run(request, tools_for(emulator))
@@ -430,7 +430,7 @@ class TestTheLoader:
     def test_knows_the_columns_before_it_downloads(self, emulator: Emulator, tmp_path: Path) -> None:
         limits = dataclasses.replace(a_request(tmp_path, []).limits, lands=False)
         ids = run(a_request(tmp_path, some_rows(2), destination=None, limits=limits), tools_for(emulator))["batch_ids"]
-        with pytest.raises(ConfigurationError, match=r"there is none.*found 'key'"):
+        with pytest.raises(ConfigurationError, match=r"none is carried.*found 'key'"):
             load_batches(changed(LoadRequest(ids, str(tmp_path / "table")), partition_by=("key",)), tools_for(emulator))
 
 
@@ -458,7 +458,7 @@ class TestVectors:
     ) -> None:
         body = {"model": MODELS[0], "input": "{text}", "dimensions": "{size}"}
         request = a_request(tmp_path, rows_with(4, size=[8, 9]), body=body, spec={"endpoint": Endpoint.EMBEDDINGS})
-        with pytest.raises(ConfigurationError, match="Make a job for each size"):
+        with pytest.raises(ConfigurationError, match="Run a job for each size"):
             run(request, tools_for(emulator))
         assert emulator.state()["batches_created"] == 0
 

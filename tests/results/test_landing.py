@@ -402,7 +402,7 @@ class TestEmbeddings:
             embedding_size({}, [SMALL, "other", LARGE])
 
     def test_a_size_for_each_row_is_refused(self) -> None:
-        with pytest.raises(ConfigurationError, match=r"body.dimensions: expected one whole number .* '{size}'"):
+        with pytest.raises(ConfigurationError, match=r"body.dimensions: expected one integer .* '{size}'"):
             embedding_size({"dimensions": "{size}"}, [SMALL])
 
 

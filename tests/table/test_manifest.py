@@ -1,4 +1,4 @@
-"""The dataset in its destination: names, the manifest, and whose files may be removed."""
+"""The table in its destination: names, the manifest, and which files a job removes."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class TestCheck:
 
 
 class TestPublish:
-    def test_the_jobs_own_leftovers_go_and_the_manifest_stands(self, destination: Location) -> None:
+    def test_the_jobs_own_leftovers_are_removed_and_the_manifest_is_written(self, destination: Location) -> None:
         """Invariant 9."""
         kept, left = part_name(OURS, 1, 1), part_name(OURS, 2, 1)
         put(destination, kept, left, part_name(THEIRS, 1, 1), "notes.txt", manifest_name(THEIRS))
@@ -158,7 +158,7 @@ class TestPublish:
     def test_replace_removes_what_other_manifests_list_and_nothing_else(self, destination: Location) -> None:
         listed, unlisted = part_name(THEIRS, 1, 1), part_name(THEIRS, 2, 1)
         put(destination, listed, unlisted, part_name(OURS, 1, 1), "notes.txt")
-        # A manifest that lists files which are no parts of its job is not believed about them.
+        # Files in a manifest that are not parts of its own job are not removed.
         theirs = manifest(THEIRS, listed, "notes.txt", part_name(OURS, 1, 1))
         (destination / manifest_name(THEIRS)).write(encode_manifest(theirs))
         publish(destination, manifest(OURS, part_name(OURS, 1, 1)), "replace")
@@ -185,7 +185,7 @@ class TestPublish:
         publish(destination, manifest(OURS, part_name(OURS, 1, 1)), "replace")
         assert destination.list() == sorted([part_name(OURS, 1, 1), manifest_name(OURS)])
 
-    def test_parts_wait_where_no_reader_looks_until_the_table_is_published(self, destination: Location) -> None:
+    def test_parts_are_staged_outside_of_the_table_until_it_is_published(self, destination: Location) -> None:
         old, new = f"part-{OURS}-00001-01.parquet", part_name(OURS, 1, 1)
         put(destination, old, f"day=1/{old}", landing_name(OURS, new), landing_name(OURS, f"day=1/{new}"))
         assert destination.list() == [old]
@@ -195,13 +195,13 @@ class TestPublish:
         assert list((destination / f"_landing-{OURS}").list()) == []
 
     def test_what_a_later_attempt_has_written_is_never_removed(self, destination: Location) -> None:
-        """An attempt that was held up for hours publishes what it has, and leaves alone what came since."""
+        """An attempt that was delayed for hours publishes its parts, and does not remove the later ones."""
         mine, later = part_name(OURS, 1, 1), part_name(OURS, 1, 1, SECOND)
-        waits = landing_name(OURS, part_name(OURS, 2, 1, SECOND))
-        put(destination, landing_name(OURS, mine), later, waits)
+        staged = landing_name(OURS, part_name(OURS, 2, 1, SECOND))
+        put(destination, landing_name(OURS, mine), later, staged)
         publish(destination, manifest(OURS, mine), "error", FIRST)
         assert {mine, later} <= set(destination.list())
-        assert (destination / waits).exists()
+        assert (destination / staged).exists()
 
     @pytest.mark.parametrize("held_before", ["its parts are moved", "its manifest is written"])
     def test_a_late_attempt_never_replaces_a_newer_table_and_leaves_nothing(
@@ -234,10 +234,10 @@ class TestPublish:
         assert read_manifest(destination / manifest_name(OURS)) == newer
         assert destination.list() == sorted([manifest_name(OURS), theirs])
 
-    def test_a_late_attempt_leaves_the_parts_that_the_ledger_has_by_now(
+    def test_a_late_attempt_keeps_the_parts_that_the_ledger_lists_now(
         self, destination: Location, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A later attempt has seen them in their places, and is about to list them."""
+        """A later attempt has found them at their final paths, and will list them."""
         landed, other = part_name(OURS, 1, 1), part_name(OURS, 2, 1)
         put(destination, landing_name(OURS, landed), landing_name(OURS, other))
         monkeypatch.setattr(Location, "write_if", lambda *_, **__: False)
@@ -271,7 +271,7 @@ class TestPublish:
 
     def test_a_part_that_is_not_there_is_an_error_and_nothing_is_removed(self, destination: Location) -> None:
         put(destination, part_name(OURS, 2, 1))
-        with pytest.raises(StorageError, match="expected a part of the table, found nothing"):
+        with pytest.raises(StorageError, match="expected a part of the table, found no file"):
             publish(destination, manifest(OURS, part_name(OURS, 1, 1)), "replace")
         assert destination.list() == [part_name(OURS, 2, 1)]
 

@@ -1,4 +1,4 @@
-"""A part without the rows that are asked again."""
+"""A part without the rows that are sent again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A part cut into folders `column=value`: each row in one file, and read back by the engines that people use."""
+"""A part split into folders `column=value`: each row is in one file, and common engines read the table back."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ CARRIED = pa.schema(
 )
 
 
-def cut(folder: Path, partition_by: list[str], **given: Any) -> tuple[list[dict[str, Any]], Path]:
-    """Land rows, cut the part into a table's folder, and return its rows as they were before."""
+def split(folder: Path, partition_by: list[str], **given: Any) -> tuple[list[dict[str, Any]], Path]:
+    """Land rows, split the part into a table's folder, and return the rows and the folder."""
     landed = land(folder, **given)
     work = folder / "cut"
     work.mkdir(exist_ok=True)
@@ -93,11 +93,11 @@ class TestChecks:
             (["text"], "found 'text'"),
             (["row_number"], "found 'row_number'"),
             (["cost_usd"], "found 'cost_usd'"),
-            (["score"], "column 'score' is of type double"),
-            (["tags"], "column 'tags' is of type list"),
+            (["score"], "column 'score' has the type double"),
+            (["tags"], "column 'tags' has the type list"),
             (["day", "day"], "found 'day' twice"),
             (["video_status"], "found 'video_status'"),
-            (["_hidden"], "readers pass by folders whose names begin as that of column '_hidden'"),
+            (["_hidden"], "column '_hidden' starts with '_', and readers ignore folders"),
             ([".dotted"], "column '.dotted'"),
             ([f"c{number}" for number in range(9)], "at most 8 columns, found 9"),
         ],
@@ -114,7 +114,7 @@ class TestChecks:
         ids = [str(number) for number in range(501)]
         rows = write_sidecar(tmp_path / "a", ids, carried=[{"k": n, "h": n // 2} for n in range(501)])
         check_values(rows, ["h", "status"], CHAT)
-        with pytest.raises(ConfigurationError, match="k have 501 different sets of values in one batch, and 500"):
+        with pytest.raises(ConfigurationError, match="k have 501 combinations of values in one batch; at most 500"):
             check_values(rows, ["k", "status"], CHAT)
 
     def test_a_value_that_is_too_long_for_a_name_is_shown(self, tmp_path: Path) -> None:
@@ -122,18 +122,18 @@ class TestChecks:
         with pytest.raises(ConfigurationError, match="column 'k' has a value of 130 characters"):
             check_values(rows, ["k"], CHAT)
 
-    def test_columns_are_looked_at_before_their_values(self, tmp_path: Path) -> None:
+    def test_columns_are_checked_before_their_values(self, tmp_path: Path) -> None:
         at = pa.array([1], pa.timestamp("ns"))
         rows = write_sidecar(tmp_path / "a", ["0"], carried=[{"at": at[0], "time": datetime.time(1)}])
         for name in ("at", "time"):
-            with pytest.raises(ConfigurationError, match=f"column '{name}' is of type"):
+            with pytest.raises(ConfigurationError, match=f"column '{name}' has the type"):
                 check_values(rows, [name], CHAT)
 
     def test_a_date_that_python_cannot_hold_is_named(self, tmp_path: Path) -> None:
         rows = write_sidecar(
             tmp_path / "a", ["0"], carried=[{"day": pa.array([2**30], pa.int32()).view(pa.date32())[0]}]
         )
-        with pytest.raises(ConfigurationError, match="column 'day' has a value that makes no folder"):
+        with pytest.raises(ConfigurationError, match="column 'day' has a value without a folder name"):
             check_values(rows, ["day"], CHAT)
 
     def test_a_shard_without_carried_columns_is_fine(self, tmp_path: Path) -> None:
@@ -141,10 +141,10 @@ class TestChecks:
 
 
 class TestSplitting:
-    def test_each_row_stands_in_the_folder_of_its_values(self, tmp_path: Path) -> None:
+    def test_each_row_is_in_the_folder_of_its_values(self, tmp_path: Path) -> None:
         carried = [{"day": "2026-11-20"}, {"day": "2026-11-21"}, {"day": None}, {"day": "2026-11-20"}]
         given = [success("0"), http_error("1"), success("2"), success("3")]
-        rows, table = cut(tmp_path, ["day", "status"], custom_ids=list("0123"), output=given, carried=carried)
+        rows, table = split(tmp_path, ["day", "status"], custom_ids=list("0123"), output=given, carried=carried)
         found = {
             str(path.parent.relative_to(table)): pq.ParquetFile(path).read().column("row_number").to_pylist()
             for path in table.rglob("*.parquet")
@@ -163,7 +163,7 @@ class TestSplitting:
         regions = ["eu", "a/b", None, "größe", "x=1", "50%"]
         given = [success(str(at), chat_body(f"t{at}")) for at in range(5)] + [http_error("5")]
         carried = [{"region": region, "n": at} for at, region in enumerate(regions)]
-        rows, table = cut(
+        rows, table = split(
             tmp_path, ["status", "region"], custom_ids=[str(at) for at in range(6)], output=given, carried=carried
         )
         names = ["row_number", "n", "status", "region", "text"]
@@ -180,7 +180,7 @@ class TestSplitting:
         given = lines(endpoint)
         ids = [line["custom_id"] for line in given]
         spec = TableSpec(endpoint, embedding_size=3 if endpoint is Endpoint.EMBEDDINGS else None)
-        rows, table = cut(tmp_path, ["status"], custom_ids=ids, output=given, spec=spec)
+        rows, table = split(tmp_path, ["status"], custom_ids=ids, output=given, spec=spec)
         found = []
         for path in table.rglob("*.parquet"):
             status = path.parent.name.partition("=")[2]
@@ -202,8 +202,8 @@ class TestSplitting:
             patch.setattr(part_writer, "ROW_GROUP_BYTES", 1)
             patch.setattr(line_index, "PIECE_BYTES", data.draw(st.sampled_from([500, 5_000])))
             patch.setattr(partitions, "OPEN_FILES", data.draw(st.integers(1, 3)))
-            patch.setattr(partitions, "HELD_BYTES", data.draw(st.sampled_from([1, 1 << 20])))
-            _, table = cut(
+            patch.setattr(partitions, "BUFFERED_BYTES", data.draw(st.sampled_from([1, 1 << 20])))
+            _, table = split(
                 folder,
                 ["k"],
                 custom_ids=ids,
@@ -224,23 +224,23 @@ class TestSplitting:
     ) -> None:
         monkeypatch.setattr(partitions, "MAX_FILES", 3)
         landed = land(tmp_path, list("01234"), [], carried=[{"k": n} for n in range(5)])
-        with pytest.raises(JobError, match="k have more than 3 different sets of values in one part"):
+        with pytest.raises(JobError, match="k have more than 3 combinations of values in one part"):
             split_part(landed.part, ["k"], tmp_path)
 
     def test_a_value_of_the_answer_that_is_too_long_is_an_error_that_says_what_to_do(self, tmp_path: Path) -> None:
         landed = land(tmp_path, ["0"], [http_error("0", 400, "x" * 300)])
-        with pytest.raises(JobError, match=r"'error_code' has a value of 300 .*; landing again is free"):
+        with pytest.raises(JobError, match=r"'error_code' has a value of 300 .* land the table again, which is free"):
             split_part(landed.part, ["status", "error_code"], tmp_path)
 
 
-class TestTrimming:
-    """A rerun takes the rows without success out of a part; where it is partitioned by status, the folder has it."""
+class TestPartFilter:
+    """A rerun removes the rows without success from a part; the status may be in the folder name only."""
 
     @pytest.mark.parametrize("partition_by", [["status"], ["k"], ["k", "status"]])
-    def test_takes_the_rows_without_success(self, partition_by: list[str], tmp_path: Path) -> None:
+    def test_removes_the_rows_without_success(self, partition_by: list[str], tmp_path: Path) -> None:
         given = [success("0"), http_error("1"), success("2"), http_error("3")]
         carried = [{"k": n % 2} for n in (0, 0, 1, 1)]
-        _, table = cut(tmp_path, partition_by, custom_ids=list("0123"), output=given, carried=carried)
+        _, table = split(tmp_path, partition_by, custom_ids=list("0123"), output=given, carried=carried)
         without, kept = [], []
         for path in table.rglob("*.parquet"):
             name = str(path.relative_to(table))

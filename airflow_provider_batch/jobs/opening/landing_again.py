@@ -21,7 +21,7 @@ from airflow_provider_batch.jobs.table_claims import claim_table
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.sources.source import Source
 from airflow_provider_batch.storage import Location
-from airflow_provider_batch.table.file_names import landed_part, landing_folder, manifest_name, standing_files
+from airflow_provider_batch.table.file_names import landed_part, landing_folder, list_files, manifest_name
 from airflow_provider_batch.table.manifest import check_destination
 
 
@@ -31,7 +31,7 @@ def lands_anew(store: LedgerStore, ledger: Ledger, request: JobRequest, destinat
     is_whole = not (request.recovery.delete_files and ledger.first_round > 1) and _can_land_again(store, ledger)
     if request.era != ledger.era and ledger.unfetched and is_whole:
         return True
-    there = standing_files(destination)
+    there = list_files(destination)
     parts = {name for landing in landings for name in landing.part_files}
     is_standing = manifest_name(ledger.job) in there and parts <= there
     return not is_standing or request.table.partition_by != ledger.partition_by
@@ -90,8 +90,8 @@ def lacks_shards(store: LedgerStore, ledger: Ledger) -> bool:
 def lacks_parts(store: LedgerStore, ledger: Ledger, destination: Location) -> bool:
     """Whether a part of a job at work is gone and can be landed again: parts may wait for a day to be published."""
     names = {name for shard in ledger.shards if shard.landing is not None for name in shard.landing.part_files}
-    missing = names - standing_files(destination) if names else names
-    waiting = standing_files(destination / landing_folder(ledger.job)) if missing else set()
+    missing = names - list_files(destination) if names else names
+    waiting = list_files(destination / landing_folder(ledger.job)) if missing else set()
     return not missing <= {landed_part(name) for name in waiting} and _can_land_again(store, ledger)
 
 

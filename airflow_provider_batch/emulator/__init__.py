@@ -1,16 +1,17 @@
 """
-The Batch API on your own machine, for tests, demonstrations and the first steps.
+The Batch API on your own machine, for tests, demonstrations and first steps.
 
 | module | holds |
 |---|---|
 | `testing` | `running_emulator`: the emulator in a process of its own, for tests |
 | `__main__`, `server` | the command, and its web server |
-| `app`, `create`, `uploads`, `synchronous`, `control`, `middleware`, `errors` | `create_app`, and everything HTTP |
-| `settings`, `faults` | what it can be told, each with its table |
-| `lifecycle` | what happens to a batch next: pure |
-| `engine`, `validation`, `execution`, `result_lines`, `upstream` | the work on batches |
-| `store`, `records` | what survives a restart |
-| `answers/`, `tokens`, `prices` | what is said, and what it costs |
+| `app`, `uploads`, `synchronous`, `control` | `create_app`, and the HTTP routes |
+| `middleware`, `errors` | what all routes share: keys, latency, call faults, the journal; error answers |
+| `emulator`, `records` | one emulator; its records of files and batches |
+| `settings`, `faults` | all settings, and all faults with their table |
+| `service_differences`, `result_forms` | lists and result files of services that differ from OpenAI's |
+| `batches/` | creation, validation, life cycle, execution and storage of batches |
+| `answers/` | answers to requests, made here or by an upstream |
 
-Nothing is imported here: `testing` has to stay light.
+Nothing is imported here: the import of `testing` has to be quick.
 """

@@ -1,4 +1,4 @@
-"""`python -m airflow_provider_batch.emulator`: the Batch API on this machine."""
+"""Run the Batch API on this machine: `python -m airflow_provider_batch.emulator`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Point a client at it with base_url=http://127.0.0.1:8080/v1 and any API key.
 def _serve(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    folder: Annotated[Path, typer.Option(help="Where files and batches are kept; they survive a restart.")] = Path(
+    folder: Annotated[Path, typer.Option(help="Folder of files and batches; a restart keeps them.")] = Path(
         "openai-batch-emulator"
     ),
     progress: Annotated[
-        str | None, typer.Option(help="How batches get on: immediate, seconds:N, reads:N or hold.")
+        str | None, typer.Option(help="How batches progress: immediate, seconds:N, reads:N or hold.")
     ] = None,
     clock_speed: Annotated[
         float | None, typer.Option(help="Divides the 24 h window: 8640 makes 24 hours 10 seconds.")
@@ -36,22 +36,25 @@ def _serve(
         str | None, typer.Option(help="Base URL of an OpenAI-compatible server (with /v1) that answers the requests.")
     ] = None,
     upstream_api_key: Annotated[
-        str | None, typer.Option(help="Key for the upstream.", envvar="EMULATOR_UPSTREAM_API_KEY")
+        str | None, typer.Option(help="API key of the upstream.", envvar="EMULATOR_UPSTREAM_API_KEY")
     ] = None,
-    enqueued_token_limit: Annotated[int | None, typer.Option(help="Cap on enqueued input tokens of a model.")] = None,
+    enqueued_token_limit: Annotated[
+        int | None, typer.Option(help="Limit on enqueued input tokens of one model.")
+    ] = None,
     result_style: Annotated[
-        str | None, typer.Option(help="ascii (as the real service writes) or compact (UTF-8).")
+        str | None,
+        typer.Option(help="Form of result lines: ascii (as the real service) or compact (UTF-8)."),
     ] = None,
-    settings: Annotated[str, typer.Option(help="Any settings, as JSON; see --show-settings.")] = "{}",
+    settings: Annotated[str, typer.Option(help="Settings as a JSON object; --show-settings lists them.")] = "{}",
     fault: Annotated[list[str] | None, typer.Option(help="A fault rule as JSON; may be repeated.")] = None,
     show_settings: Annotated[bool, typer.Option(help="List all settings and faults, and exit.")] = False,
-    exit_with_stdin: Annotated[bool, typer.Option(help="End when standard input does; for test runners.")] = False,
-    log_level: Annotated[str, typer.Option(help="Of the web server.")] = "warning",
+    exit_with_stdin: Annotated[bool, typer.Option(help="Stop when standard input closes; for test runners.")] = False,
+    log_level: Annotated[str, typer.Option(help="Log level of the web server.")] = "warning",
 ) -> None:
     """
-    Serve the OpenAI Batch API on this machine: files, batches and results, with no account and no cost.
+    Serve the OpenAI Batch API on this machine: files, batches and results, without account and cost.
 
-    Everything can also be changed while it runs, under /_emulator/: settings, faults, state, calls, reset.
+    Routes under /_emulator/ change it while it runs: settings, faults, state, calls, reset.
     """
     if show_settings:
         _show()
@@ -76,10 +79,10 @@ def _serve(
     store = running.config.app.emulator.store  # type: ignore[union-attr]
     for rule in rules:
         store.set_fault(rule)
-    shown = host if ":" not in host else f"[{host}]"
+    shown_host = host if ":" not in host else f"[{host}]"
     if exit_with_stdin:
         threading.Thread(target=_end_with_stdin, args=(running,), daemon=True).start()
-    typer.echo(f"Batch API emulator on http://{shown}:{port}/v1, state in {folder}", err=True)
+    typer.echo(f"Batch API emulator on http://{shown_host}:{port}/v1, state in {folder}", err=True)
     running.run()
 
 

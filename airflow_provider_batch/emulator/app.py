@@ -1,7 +1,8 @@
 """
-The application: one object that holds everything, and the routes of the files and batches API.
+Build the web application, with the routes of files and batches.
 
-`create_app` is the entry. State hangs on the application object, so that two in one process have nothing in common.
+`create_app` builds it. Its state is an attribute of the application, so that two applications in one process share
+nothing.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from airflow_provider_batch.emulator import control, synchronous, uploads
 from airflow_provider_batch.emulator.batches import create, lifecycle
 from airflow_provider_batch.emulator.emulator import Emulator
 from airflow_provider_batch.emulator.errors import CallError, cannot_find_file, envelope, no_such_batch, no_such_file
-from airflow_provider_batch.emulator.list_manners import has_list_manners, page_of, told
 from airflow_provider_batch.emulator.middleware import ApiMiddleware
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
 from airflow_provider_batch.emulator.result_forms import in_form
+from airflow_provider_batch.emulator.service_differences import list_differs, page_of, shown_by_service
 from airflow_provider_batch.emulator.settings import FILE_LIFETIME, Settings
 
-#: Seconds that a read waits for what it makes due, in the mode that counts reads.
+#: Seconds that a read waits until the actions are done that it makes due (`progress` "reads:N").
 _SETTLE_SECONDS = 30.0
 _CHUNK = 1 << 18
-#: More batches than an emulator ever holds.
+#: More batches than an emulator can hold: the limit of a list that has to be whole.
 MANY = 1 << 30
 
 router = APIRouter(prefix="/v1")
@@ -39,8 +40,8 @@ def create_app(folder: Path, settings: Settings | None = None) -> FastAPI:
     """
     Return the emulator as an ASGI application.
 
-    :param folder: Holds its state, and is made where it does not exist; one application a folder.
-    :param settings: What it starts with, and goes back to at a reset.
+    :param folder: Folder of its state, created where it does not exist. Each application needs a folder of its own.
+    :param settings: Settings at the start and after a reset; None takes the defaults.
     """
     emulator = Emulator(folder, settings or Settings())
 
@@ -83,7 +84,12 @@ def _emulator(request: Request) -> Emulator:
 
 @router.post("/files")
 async def upload_file(request: Request) -> dict[str, Any]:
-    """Store a file."""
+    """
+    Store an uploaded file.
+
+    :param request: Multipart form with `file`, `purpose`, and optionally `expires_after[anchor]` and `[seconds]`.
+    :raises CallError: The form is refused.
+    """
     emulator = _emulator(request)
     file_id = emulator.store.new_file_id()
     target = emulator.store.path_of(file_id)
@@ -95,7 +101,7 @@ async def upload_file(request: Request) -> dict[str, Any]:
         target.unlink(missing_ok=True)
         raise
     emulator.store.add_file(record)
-    return told(emulator.settings, record.to_api())
+    return shown_by_service(emulator.settings, record.to_api())
 
 
 def _file_record(file_id: str, upload: uploads.Upload, settings: Settings) -> FileRecord:
@@ -121,7 +127,11 @@ def _file_record(file_id: str, upload: uploads.Upload, settings: Settings) -> Fi
 
 @router.get("/files")
 async def list_files(request: Request) -> dict[str, Any]:
-    """List files, newest first unless asked otherwise."""
+    """
+    List files, newest first unless `order` is "asc".
+
+    :param request: Its query may have `limit`, `after`, `order` and `purpose`.
+    """
     emulator, query = _emulator(request), request.query_params
     limit = create.page_limit(query.get("limit"), default=10_000, highest=10_000)
     found = emulator.store.files(
@@ -131,20 +141,32 @@ async def list_files(request: Request) -> dict[str, Any]:
         limit=limit + 1,
         descending=query.get("order", "desc") != "asc",
     )
-    shown = [told(emulator.settings, record.to_api()) for record in found[:limit]]
+    shown = [shown_by_service(emulator.settings, record.to_api()) for record in found[:limit]]
     return _page(shown, has_more=len(found) > limit)
 
 
 @router.get("/files/{file_id}")
 async def retrieve_file(request: Request, file_id: str) -> dict[str, Any]:
-    """Return a File object."""
+    """
+    Return a File object.
+
+    :param request: HTTP request.
+    :param file_id: Id of the file.
+    :raises CallError: The file does not exist or has expired.
+    """
     emulator, record = _emulator(request), _existing_file(request, file_id)
-    return told(emulator.settings, {**record.to_api(), "status": emulator.file_status(record)})
+    return shown_by_service(emulator.settings, {**record.to_api(), "status": emulator.file_status(record)})
 
 
 @router.delete("/files/{file_id}")
 async def delete_file(request: Request, file_id: str) -> dict[str, Any]:
-    """Delete a file."""
+    """
+    Delete a file.
+
+    :param request: HTTP request.
+    :param file_id: Id of the file.
+    :raises CallError: The file does not exist or has expired.
+    """
     _existing_file(request, file_id)
     _emulator(request).store.remove_file(file_id)
     return {"object": "file", "id": file_id, "deleted": True}
@@ -152,7 +174,13 @@ async def delete_file(request: Request, file_id: str) -> dict[str, Any]:
 
 @router.get("/files/{file_id}/content")
 async def file_content(request: Request, file_id: str) -> Response:
-    """Stream a file's bytes."""
+    """
+    Stream the bytes of a file.
+
+    :param request: HTTP request.
+    :param file_id: Id of the file.
+    :raises CallError: The file does not exist or has expired.
+    """
     record = _existing_file(request, file_id)
     path = _emulator(request).store.path_of(file_id)
     headers = {"content-disposition": f'attachment; filename="{record.filename}"'}
@@ -164,7 +192,7 @@ async def file_content(request: Request, file_id: str) -> Response:
 
 
 async def _stream(path: Path, size: int) -> AsyncIterator[bytes]:
-    # Read in the loop: a quarter of a megabyte from the page cache is quicker than a hand-over to a thread.
+    # Read on the event loop: 256 KB from the page cache are read faster than a thread is started.
     with path.open("rb") as file:
         while size > 0 and (chunk := file.read(min(_CHUNK, size))):
             size -= len(chunk)
@@ -183,7 +211,12 @@ def _existing_file(request: Request, file_id: str) -> FileRecord:
 
 @router.post("/batches")
 async def create_batch(request: Request) -> dict[str, Any]:
-    """Create a batch."""
+    """
+    Create a batch.
+
+    :param request: JSON body of the create call.
+    :raises CallError: The call is refused: a wrong parameter, a missing file, or a limit.
+    """
     emulator = _emulator(request)
     settings, store = emulator.settings, emulator.store
     batch = create.batch_from(await json_body(request), window=settings.window)
@@ -203,41 +236,58 @@ async def create_batch(request: Request) -> dict[str, Any]:
     emulator.choose_faults(batch)
     store.add_batch(batch)
     emulator.engine.wake(batch.id)
-    return told(emulator.settings, batch.to_api(time.time()))
+    return shown_by_service(emulator.settings, batch.to_api(time.time()))
 
 
 @router.get("/batches")
 async def list_batches(request: Request) -> dict[str, Any]:
-    """List batches, newest first unless the settings say otherwise."""
+    """
+    List batches, newest first unless the settings say otherwise.
+
+    :param request: Its query may have `limit` and `after`.
+    :raises CallError: `limit` is out of range, or there is no batch with the id `after`.
+    """
     emulator, query = _emulator(request), request.query_params
     limit = create.page_limit(query.get("limit"), default=20, highest=100)
     after = query.get("after") or None
     if after is not None and emulator.store.batch(after) is None:
         raise no_such_batch(after)
-    if has_list_manners(emulator.settings):
+    if list_differs(emulator.settings):
         page, has_more = page_of(emulator.settings, emulator.listed(None, MANY), after, limit)
     else:
         found = emulator.listed(after, limit + 1)
         page, has_more = found[:limit], len(found) > limit
     read = [await _after_read(emulator, batch) for batch in page]
     now = time.time()
-    return _page([told(emulator.settings, batch.to_api(now)) for batch in read], has_more=has_more)
+    return _page([shown_by_service(emulator.settings, batch.to_api(now)) for batch in read], has_more=has_more)
 
 
 @router.get("/batches/{batch_id}")
 async def retrieve_batch(request: Request, batch_id: str) -> dict[str, Any]:
-    """Return a Batch object."""
+    """
+    Return a Batch object.
+
+    :param request: HTTP request.
+    :param batch_id: Id of the batch.
+    :raises CallError: The batch does not exist, or a fault hides it.
+    """
     emulator = _emulator(request)
     batch = await _after_read(emulator, _existing_batch(emulator, batch_id))
     rule = batch.fault("batch_not_found")
     if rule is not None and ("reads" not in rule or batch.reads <= rule["reads"]):
         raise no_such_batch(batch_id)
-    return told(emulator.settings, batch.to_api(time.time()))
+    return shown_by_service(emulator.settings, batch.to_api(time.time()))
 
 
 @router.post("/batches/{batch_id}/cancel")
 async def cancel_batch(request: Request, batch_id: str) -> dict[str, Any]:
-    """Cancel a batch: nothing more is run once it leaves `cancelling`."""
+    """
+    Cancel a batch: after `cancelling`, no more lines are run.
+
+    :param request: HTTP request.
+    :param batch_id: Id of the batch.
+    :raises CallError: The batch does not exist, or it has ended.
+    """
     emulator = _emulator(request)
     batch = _existing_batch(emulator, batch_id)
     if batch.fault("batch_not_found"):
@@ -252,7 +302,7 @@ async def cancel_batch(request: Request, batch_id: str) -> dict[str, Any]:
     if lifecycle.blocks_cancel(changed.status):
         raise CallError(409, f"Cannot cancel a batch with status '{changed.status}'.")
     emulator.engine.wake(batch_id)
-    return told(emulator.settings, changed.to_api(time.time()))
+    return shown_by_service(emulator.settings, changed.to_api(time.time()))
 
 
 def _existing_batch(emulator: Emulator, batch_id: str) -> BatchRecord:
@@ -263,7 +313,7 @@ def _existing_batch(emulator: Emulator, batch_id: str) -> BatchRecord:
 
 
 async def _after_read(emulator: Emulator, batch: BatchRecord) -> BatchRecord:
-    """Count a read of a batch where reads matter, and return the batch as this read finds it."""
+    """Count a read of the batch where progress or a fault counts reads, and return the batch after this read."""
     counts = emulator.settings.pace.mode == "reads"
     if not counts and not batch.faults:
         return batch
@@ -290,7 +340,12 @@ def _page(shown: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
 
 
 async def json_body(request: Request) -> Any:
-    """Return the JSON that a request carries; raises `CallError` where there is none."""
+    """
+    Return the decoded JSON body of a request.
+
+    :param request: HTTP request.
+    :raises CallError: The body is no JSON.
+    """
     try:
         return await request.json()
     except ValueError as error:

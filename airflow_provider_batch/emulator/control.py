@@ -1,14 +1,14 @@
 """
-The control routes, under `/_emulator/`: they are never subject to faults, keys or latency.
+Serve the control routes under `/_emulator/`; faults, keys and latency do not apply to them.
 
 | route | does |
 |---|---|
 | `GET ready` | 200 when the emulator answers |
-| `GET settings`, `PATCH settings` | the settings; a PATCH changes those it names |
+| `GET settings`, `PATCH settings` | the settings; a PATCH changes the settings that it names |
 | `GET faults`, `POST faults`, `DELETE faults`, `DELETE faults/{id}` | the fault rules; a POST takes a rule or a list |
 | `GET state` | batches, what was executed and billed, what was executed more than once |
 | `GET calls` | the journal: time, method, path, status, seconds, fault |
-| `POST reset` | forgets everything and goes back to the first settings, or to those in the body |
+| `POST reset` | removes everything, and sets the first settings, or those in the body |
 """
 
 from __future__ import annotations
@@ -43,19 +43,31 @@ def _refused(error: ValidationError) -> Response:
 
 @router.get("/ready")
 async def ready(request: Request) -> dict[str, Any]:
-    """Answer when the emulator is there."""
+    """
+    Say that the emulator answers, with its process id and folder.
+
+    :param request: HTTP request.
+    """
     return {"ready": True, "pid": os.getpid(), "folder": str(_emulator(request).store.folder)}
 
 
 @router.get("/settings")
 async def get_settings(request: Request) -> dict[str, Any]:
-    """Return the settings."""
+    """
+    Return the settings.
+
+    :param request: HTTP request.
+    """
     return _emulator(request).settings.model_dump(mode="json")
 
 
 @router.patch("/settings")
 async def change_settings(request: Request) -> Any:
-    """Change some settings."""
+    """
+    Change some settings and return all; 422 for settings that do not exist or have a wrong value.
+
+    :param request: JSON object of settings.
+    """
     try:
         changes = _Changes.validate_json(await request.body())
         return _emulator(request).configure(changes).model_dump(mode="json")
@@ -65,13 +77,21 @@ async def change_settings(request: Request) -> Any:
 
 @router.get("/faults")
 async def get_faults(request: Request) -> list[dict[str, Any]]:
-    """Return the rules, each with the number of its matches."""
+    """
+    Return the fault rules, each with the number of its matches.
+
+    :param request: HTTP request.
+    """
     return _emulator(request).faults_state()
 
 
 @router.post("/faults")
 async def set_faults(request: Request) -> Any:
-    """Set one rule or several; a rule with the id of another takes its place."""
+    """
+    Set one fault rule or several; a rule replaces the one with the same id. 422 for a wrong rule.
+
+    :param request: JSON of a rule, or of a list of rules.
+    """
     try:
         given = _Rules.validate_json(await request.body())
     except ValidationError as error:
@@ -82,33 +102,54 @@ async def set_faults(request: Request) -> Any:
 
 @router.delete("/faults")
 async def remove_faults(request: Request) -> dict[str, Any]:
-    """Remove all rules. A batch keeps those that were chosen for it when it was created."""
+    """
+    Remove all fault rules. A batch keeps the rules that were chosen for it when it was created.
+
+    :param request: HTTP request.
+    """
     _emulator(request).store.remove_faults()
     return {"removed": True}
 
 
 @router.delete("/faults/{rule_id}")
 async def remove_fault(request: Request, rule_id: str) -> dict[str, Any]:
-    """Remove one rule."""
+    """
+    Remove one fault rule.
+
+    :param request: HTTP request.
+    :param rule_id: Id of the rule; an unknown one changes nothing.
+    """
     _emulator(request).store.remove_faults(rule_id)
     return {"removed": True}
 
 
 @router.get("/state")
 async def get_state(request: Request) -> dict[str, Any]:
-    """Return the state; computed off the loop, since prices may have to be loaded first."""
+    """
+    Return the state. A thread computes it, because prices may have to be loaded first.
+
+    :param request: HTTP request.
+    """
     return await asyncio.to_thread(_emulator(request).state)
 
 
 @router.get("/calls")
 async def get_calls(request: Request) -> list[dict[str, Any]]:
-    """Return the journal of API calls."""
+    """
+    Return the journal of API calls, oldest first.
+
+    :param request: HTTP request.
+    """
     return _emulator(request).store.calls()
 
 
 @router.post("/reset")
 async def reset(request: Request) -> Any:
-    """Forget everything; the body may hold the settings to go on with, those not named at their defaults."""
+    """
+    Remove batches, files, faults and calls, and set settings anew; 422 for wrong settings.
+
+    :param request: Empty body for the first settings, or a JSON object of settings; others take their defaults.
+    """
     try:
         settings = Settings.model_validate_json(body) if (body := await request.body()) else None
     except ValidationError as error:

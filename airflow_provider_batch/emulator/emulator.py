@@ -1,4 +1,4 @@
-"""What one emulator is made of: settings, store and engine, and the questions that need more than one of them."""
+"""Join the parts of one emulator: its settings, store and engine."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ FILE_KINDS = frozenset({"file_not_ready"})
 
 class Emulator:
     """
-    One emulator; its application and its server hang on it.
+    One emulator; the web application calls it.
 
-    :param folder: Holds its state.
-    :param settings: What it starts with, and goes back to at a reset.
+    :param folder: Folder of its state.
+    :param settings: Settings at the start and after a reset.
     """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
@@ -36,18 +36,27 @@ class Emulator:
         self.engine = Engine(self.store, lambda: self.settings)
 
     def close(self) -> None:
-        """Stop working and close the store."""
+        """Stop the engine and close the store."""
         self.engine.stop()
         self.store.close()
 
     def configure(self, changes: dict[str, Any]) -> Settings:
-        """Change some settings and let every batch feel it; raises `ValueError` for a setting that does not exist."""
+        """
+        Change some settings, apply them to all batches, and return all settings.
+
+        :param changes: New values by the name of the setting.
+        :raises ValueError: A setting does not exist, or a value is wrong.
+        """
         self.settings = Settings.model_validate(self.settings.model_dump() | changes)
         self.engine.wake_all()
         return self.settings
 
     def reset(self, settings: Settings | None = None) -> None:
-        """Forget batches, files, faults and calls; go on with `settings`, or with the first ones."""
+        """
+        Remove batches, files, faults and calls.
+
+        :param settings: Settings from now on; None takes the first ones.
+        """
         with self.engine.paused(_RESET_PATIENCE):
             self.store.reset()
             self.engine.errors.clear()
@@ -56,7 +65,12 @@ class Emulator:
     # Create
 
     async def check_token_limit(self, batch: BatchRecord) -> None:
-        """Raise `CallError` where the create call itself tells the limit on enqueued tokens."""
+        """
+        Check the limit on enqueued tokens, where the settings let the create call check it.
+
+        :param batch: Batch that is being created.
+        :raises CallError: The batch would exceed the limit.
+        """
         settings = self.settings
         if settings.token_limit_answer == "failed_batch" or settings.enqueued_token_limit is None:
             return
@@ -71,7 +85,11 @@ class Emulator:
         raise CallError(status, text, error_type=kind, code="token_limit_exceeded")
 
     def choose_faults(self, batch: BatchRecord) -> None:
-        """Give a new batch the rules that are for it."""
+        """
+        Store in a new batch the fault rules that apply to it.
+
+        :param batch: Batch that is being created; its `faults` are set.
+        """
         rules = self.store.faults_of(BATCH_KINDS)
         if not rules:
             return
@@ -83,7 +101,11 @@ class Emulator:
         ]
 
     def refusal_of_file(self, file: FileRecord) -> CallError | None:
-        """Count a create that names a file, and return what a fault answers while the file is not ready."""
+        """
+        Count a create call that names a file; return the error of a fault while the file is not ready, else None.
+
+        :param file: Input file of the create call.
+        """
         rules = self.store.faults_of(FILE_KINDS)
         if not rules:
             return None
@@ -95,12 +117,21 @@ class Emulator:
         return None
 
     def file_status(self, file: FileRecord) -> str:
-        """Return the status that a File object shows."""
+        """
+        Return the status of a File object: "processed", or the one of a fault while the file is not ready.
+
+        :param file: Record of the file.
+        """
         pending = (rule for rule in self.store.faults_of(FILE_KINDS) if rule.seconds and _is_pending(file, rule))
         return next((rule.status_text or "pending" for rule in pending), "processed")
 
     def listed(self, after: str | None, limit: int) -> list[BatchRecord]:
-        """Return the batches that the list shows behind `after`, newest first."""
+        """
+        Return the batches that the list shows, newest first; a fault or `list_lag` can hide new ones.
+
+        :param after: Start behind the batch with this id; None starts at the newest.
+        :param limit: Maximum number of batches.
+        """
         shown: list[BatchRecord] = []
         while len(shown) < limit and (page := self.store.batches(after=after, limit=limit)):
             after = page[-1].id
@@ -120,7 +151,7 @@ class Emulator:
     # State
 
     def state(self) -> dict[str, Any]:
-        """Return what a test needs to say that nothing was paid twice."""
+        """Return batches, executions and costs: enough to check that nothing was paid twice."""
         batches = [self._batch_state(batch) for batch in reversed(self.store.batches())]
         costs = [batch["cost_usd"] for batch in batches]
         return {
@@ -135,7 +166,7 @@ class Emulator:
         }
 
     def faults_state(self) -> list[dict[str, Any]]:
-        """Return the rules that are set, each with the number of its matches."""
+        """Return the fault rules, each with the number of its matches."""
         rules = self.store.faults()
         return [
             {**rule.model_dump(mode="json", exclude_defaults=True), "id": rule.id, "matches": n} for rule, n in rules

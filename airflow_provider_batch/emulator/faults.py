@@ -1,22 +1,22 @@
 """
-Faults on demand: each is one rule, data and nothing else, set with `POST /_emulator/faults`.
+Faults on demand: each is one rule, set with `POST /_emulator/faults`.
 
-A rule says what goes wrong (`kind`), where (selectors, all of which must match; none matches everything) and how (its
-own fields).
+A rule says what goes wrong (`kind`), where (selectors: all that are set must match; without selectors the rule matches
+everything) and how (its other fields).
 
 | kind | scope | what happens | fields |
 |---|---|---|---|
 | `http_error` | line | an HTTP error; `file="output"`: in the wrong file | `status` 500, `code`, `message`, `file` |
 | `not_run` | line | `response` is null; `error` says why | `code` "request_timeout", `message` |
 | `silent_line` | line | not run; `status_code` 0, an empty body, no error | `file` "error" |
-| `content_filter` | line | the answer was stopped by the filter | |
+| `content_filter` | line | the content filter stops the answer | |
 | `refusal` | line | the model refuses | `message` |
-| `no_content` | line | the answer holds nothing: `"content": null`, or no part, or `"text": null` | |
+| `no_content` | line | the answer is empty: `"content": null`, no content part, or `"text": null` | |
 | `truncated` | line | the answer is cut: `finish_reason` length, or status `incomplete` | |
-| `answer` | line | the answer is this text, whatever schema was asked for | `message` |
-| `several_messages` | line | a response holds its message cut off, whole, and whole again | |
-| `raw_separators` | line | the answer holds U+2028, U+2029 and U+0085, written raw | |
-| `lone_surrogate` | line | the answer ends in half an emoji, as an escape | |
+| `answer` | line | the answer is this text, also where the request has a schema | `message` |
+| `several_messages` | line | a response holds its message three times: cut off, whole, whole | |
+| `raw_separators` | line | the answer holds U+2028, U+2029 and U+0085, not escaped | |
+| `lone_surrogate` | line | the answer ends in half of an emoji, escaped | |
 | `body_as_string` | line | `response.body` is JSON in a string | |
 | `duplicate_line` | line | the result line is written again | `count` 1 |
 | `foreign_line` | line | a result line with an unknown `custom_id` follows | |
@@ -24,47 +24,49 @@ own fields).
 | `blank_line` | line | an empty line follows | |
 | `broken_line` | line | the result line stops in the middle, a line break follows; billed | |
 | `refuse_file` | batch | validation fails | `code` "invalid_request", `message`, `param`, `line` |
-| `expire` | batch | expires when this share of its lines is done | `after` 0.5 |
-| `stuck` | batch | stays in a status for some seconds | `status_text` "validating", `seconds` |
-| `missing_output` | batch | ended, but a file id never appears | `file` "output", "error" or "both" |
-| `late_output` | batch | ended, but a file id appears late | `file`, `reads` or `seconds` |
-| `empty_string_file_ids` | batch | `""` stands for null | |
-| `empty_error_file` | batch | an error file of 0 bytes where there is none | |
-| `result_form` | batch | its result files come in another form, or with other ids | `form` "html", `file` "output" |
-| `loose_object` | batch | ISO times, counts as text, no zeros, `errors` a bare list with lines as text | |
+| `expire` | batch | the batch expires when this share of its lines is done | `after` 0.5 |
+| `stuck` | batch | the batch stays in a status for some seconds | `status_text` "validating", `seconds` |
+| `missing_output` | batch | the batch has ended, but a file id never appears | `file` "output", "error" or "both" |
+| `late_output` | batch | the batch has ended, but a file id appears late | `file`, `reads` or `seconds` |
+| `empty_string_file_ids` | batch | file ids that are null are `""` | |
+| `empty_error_file` | batch | an error file of 0 bytes where no line failed | |
+| `result_form` | batch | its result files have another form, or other ids | `form` "html", `file` "output" |
+| `loose_object` | batch | ISO times, counts as text without zeros, `errors` a list with line numbers as text | |
 | `miscount` | batch | requests that failed are counted as completed | |
 | `upper_case_status` | batch | `COMPLETED` for `completed` | |
 | `null_endpoint` | batch | `endpoint` is null, as Azure's may be | |
 | `short_endpoint` | batch | `/chat/completions` for `/v1/chat/completions` | |
-| `unknown_status` | batch | another word until it has ended | `status_text` "scheduling", `reads`: only so many reads |
-| `batch_not_found` | batch | retrieve and cancel answer 404 | `reads`: only so many reads |
-| `late_in_list` | batch | the list does not show it at first | `reads` (of the list) or `seconds` |
-| `cancel_loses_race` | batch | a cancel is accepted and the batch completes | |
-| `file_not_ready` | create | the first creates with a file, or those in its first seconds, are refused | see below |
+| `unknown_status` | batch | an unknown status until the batch has ended | `status_text` "scheduling", `reads` |
+| `batch_not_found` | batch | retrieve and cancel answer 404 | `reads` |
+| `late_in_list` | batch | the list does not show the batch at first | `reads` (of the list), `seconds` |
+| `cancel_loses_race` | batch | a cancel is accepted, but the batch completes | |
+| `file_not_ready` | create | the first create calls with a file, or those in its first seconds, are refused | below |
 | `route_error` | call | this status instead of an answer | `status` 500, `code`, `message`, `retry_after` |
 | `slow_route` | call | the answer is late | `seconds` |
-| `drop_connection` | call | the connection is cut and nothing was done | |
-| `lose_answer` | call | all is done, then the connection is cut | |
-| `cut_body` | call | the connection is cut inside the answer | `after_bytes`, or `after` (share, 0.5) |
+| `drop_connection` | call | the connection is cut, and the call has no effect | |
+| `lose_answer` | call | the call has its effect, then the connection is cut | |
+| `cut_body` | call | the connection is cut in the middle of the answer | `after_bytes`, or `after` (share, 0.5) |
 
 Selectors.
     For lines: `custom_id` (a pattern as in a shell), `line` (number in the input file, from 1), `fraction` with `seed`
-    (the same lines each time), `text` (stands in the request line), `executions` (only the first so many executions of
-    the same `custom_id` and body).
-    For batches, and for the lines in them: `model`, `endpoint`, `metadata` (these pairs are among the
-    batch's; values are patterns as in a shell).
+    (the same lines each time), `text` (part of the request line), `executions` (only the first N executions of the
+    same `custom_id` and body).
+    For batches, and for the lines in them: `model`, `endpoint`, `metadata` (the batch has these pairs; values are
+    patterns as in a shell).
     For calls: `method` and `path` (a pattern: `/v1/files/*/content`).
-    For all: `nth` (from the nth match since the rule was set, counted from 1) and `times` (so many matches; one where
-    only `nth` is given).
+    For all: `nth` (act from the nth match since the rule was set, from 1) and `times` (act on so many matches; on one
+    where only `nth` is given).
 
 Forms of `result_form`: `html`, `json_array`, `pretty` (printed over several lines), `gzip`, `utf-16`,
 `byte_order_mark`, `empty`, `cut` (half of the lines), `ids_trimmed` (without spaces around them), `ids_lower_case`,
 `ids_elsewhere` (the ids are under `key`).
 
+Field `reads`: the fault ends after so many reads of the batch.
+
 Fields of `file_not_ready`: `count` 1, or `seconds` in which the file itself has the status `status_text` "pending";
 `status` 400 (also where it is 500), `message` "Cannot find file {file}.", `code` "invalid_request", `param` "file_id".
 
-Rules stay over a restart. A batch is given its rules when it is created and keeps them.
+A restart keeps the rules. The rules of a batch are chosen when it is created, and do not change.
 """
 
 from __future__ import annotations
@@ -125,7 +127,7 @@ CALL_KINDS: frozenset[str] = frozenset(get_args(CallKind))
 
 
 class FaultRule(BaseModel):
-    """One rule; see the table above."""
+    """One fault rule; the table of this module says what each field means."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -161,7 +163,13 @@ class FaultRule(BaseModel):
     after_bytes: Annotated[int | None, Field(ge=0)] = None
 
     def fits_batch(self, *, model: str | None, endpoint: str, metadata: dict[str, str] | None) -> bool:
-        """Say whether the batch selectors match."""
+        """
+        Say whether the selectors for batches match.
+
+        :param model: Model of the batch; None where it names none.
+        :param endpoint: Endpoint of the batch.
+        :param metadata: Metadata of the batch.
+        """
         if self.endpoint is not None and self.endpoint != endpoint:
             return False
         if self.model is not None and self.model != model:
@@ -170,7 +178,13 @@ class FaultRule(BaseModel):
         return all(key in given and fnmatchcase(given[key], value) for key, value in (self.metadata or {}).items())
 
     def fits_line(self, *, custom_id: str, number: int, raw: bytes) -> bool:
-        """Say whether the line selectors match, `executions` apart: that takes a look at what has been done."""
+        """
+        Say whether the selectors for lines match, without `executions`, which needs the store.
+
+        :param custom_id: Id of the request.
+        :param number: Number of the line in the input file, from 1.
+        :param raw: Bytes of the request line.
+        """
         if self.line is not None and self.line != number:
             return False
         if self.custom_id is not None and not fnmatchcase(custom_id, self.custom_id):
@@ -180,29 +194,44 @@ class FaultRule(BaseModel):
         return self.fraction is None or chance(f"{self.seed}/{custom_id}") < self.fraction
 
     def fits_call(self, *, method: str, path: str) -> bool:
-        """Say whether the call selectors match. A `cut_body` without a path is about downloads."""
+        """
+        Say whether the selectors for calls match. A `cut_body` without a path matches downloads.
+
+        :param method: HTTP method in capitals.
+        :param path: Path of the URL.
+        """
         if self.method is not None and self.method.upper() != method:
             return False
         pattern = self.path or ("/v1/files/*/content" if self.kind == "cut_body" else None)
         return pattern is None or fnmatchcase(path, pattern)
 
     def fires(self, match: int) -> bool:
-        """Say whether the rule acts on its `match`th match, from 1."""
+        """
+        Say whether the rule acts on a match, by its `nth` and `times`.
+
+        :param match: Number of the match, from 1.
+        """
         if self.nth is not None:
             return self.nth <= match < self.nth + (self.times or 1)
         return self.times is None or match <= self.times
 
 
 def chance(key: str) -> float:
-    """Return a number in [0, 1) that is the same for the same key, today and in another process."""
+    """
+    Return a number from 0 to below 1; the same key gives the same number in every process.
+
+    :param key: Any text.
+    """
     return random.Random(key).random()
 
 
 class FaultBook:
     """
-    The rules that are set, and how often each has matched.
+    The fault rules that are set, with the number of their matches.
 
-    Not safe for threads by itself: the store that holds it has the lock.
+    It has no lock: the store that holds it has one.
+
+    :param rules: Rules of an earlier process, each with the number of its matches.
     """
 
     def __init__(self, rules: Iterable[tuple[FaultRule, int]] = ()) -> None:
@@ -213,7 +242,11 @@ class FaultBook:
             self.matches[rule.id] = matches
 
     def add(self, rule: FaultRule) -> FaultRule:
-        """Add a rule, or put it in the place of the one with the same id."""
+        """
+        Add a rule, or replace the one with the same id; return it with its id.
+
+        :param rule: Rule; one without an id gets one.
+        """
         named = rule if rule.id else rule.model_copy(update={"id": self._free_id()})
         self.remove(named.id)
         self.rules.append(named)
@@ -221,16 +254,28 @@ class FaultBook:
         return named
 
     def remove(self, rule_id: str | None) -> None:
-        """Remove one rule, or all."""
+        """
+        Remove one rule, or all.
+
+        :param rule_id: Id of the rule; None for all.
+        """
         self.rules = [rule for rule in self.rules if rule_id is not None and rule.id != rule_id]
         self.matches = {rule.id: self.matches[rule.id] for rule in self.rules}
 
     def of(self, kinds: frozenset[str]) -> Sequence[FaultRule]:
-        """Return the rules of some kinds, oldest first."""
+        """
+        Return the rules of some kinds, oldest first.
+
+        :param kinds: Kinds of rules.
+        """
         return [rule for rule in self.rules if rule.kind in kinds]
 
     def hit(self, rule: FaultRule) -> bool:
-        """Count a match and say whether the rule acts on it."""
+        """
+        Count a match, and say whether the rule acts on it.
+
+        :param rule: Rule whose selectors match.
+        """
         if rule.id not in self.matches:
             return False
         self.matches[rule.id] += 1

@@ -1,7 +1,7 @@
 """
-What is around every API call: the key, latency, faults of routes, and the journal.
+Do what all API calls share: check the key, add latency, apply call faults, and write the journal.
 
-An ASGI middleware, because a fault may cut the connection at any byte, and only here are the bytes seen as they go.
+An ASGI middleware, because a fault may cut the connection at any byte, and only a middleware sees the bytes sent.
 """
 
 from __future__ import annotations
@@ -21,12 +21,17 @@ from airflow_provider_batch.emulator.errors import CallError, error_type_of
 from airflow_provider_batch.emulator.faults import CALL_KINDS, FaultRule
 from airflow_provider_batch.emulator.settings import Settings
 
-#: Where the server leaves a function that cuts the connection of a request.
+#: Extension of the ASGI scope: a function that cuts the connection of the request.
 CUT = "airflow_provider_batch.cut"
 
 
 class ApiMiddleware:
-    """Wraps the application; control routes pass through untouched."""
+    """
+    Wraps the application; control routes pass unchanged.
+
+    :param app: The application.
+    :param emulator: Its settings and store.
+    """
 
     def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
         self._app, self._emulator = app, emulator
@@ -81,7 +86,13 @@ def _route_error(rule: FaultRule) -> CallError:
 
 
 def check_key(header: str, settings: Settings) -> None:
-    """Raise the 401 that the API gives for a missing or unknown key."""
+    """
+    Check the API key of a call.
+
+    :param header: Header `Authorization`; empty where it is missing.
+    :param settings: `api_keys` says which keys are accepted.
+    :raises CallError: 401, because the key is missing or unknown.
+    """
     scheme, _, key = header.partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
         text = (
@@ -96,7 +107,7 @@ def check_key(header: str, settings: Settings) -> None:
 
 
 class _Call:
-    """One API call: what came, and how it is answered."""
+    """One API call and its answer."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
         self.scope, self.receive, self._send = scope, receive, send
@@ -124,7 +135,7 @@ class _Call:
             self.status = message["status"]
 
     async def cut(self) -> None:
-        """Cut the connection, and come back when the server has seen it."""
+        """Cut the connection, and return when the server has noticed."""
         cut: Callable[[], Any] | None = self.scope.get("extensions", {}).get(CUT)
         if cut is None:
             raise ConnectionAbortedError("this server cannot cut connections; start the emulator with its own command")
@@ -134,7 +145,7 @@ class _Call:
 
 
 class _Cutter:
-    """Sends an answer up to a point in its body."""
+    """Sends an answer up to a byte of its body, then cuts the connection."""
 
     def __init__(self, call: _Call, rule: FaultRule) -> None:
         self._call, self._rule = call, rule
@@ -156,6 +167,6 @@ class _Cutter:
             await self._call.send({"type": "http.response.body", "body": body, "more_body": True})
         if self._left <= 0:
             self._is_cut = True
-            # What was sent has to leave the buffers first: an abort throws them away.
+            # An abort discards the buffers: let them be sent first.
             await asyncio.sleep(0.05)
             await self._call.cut()

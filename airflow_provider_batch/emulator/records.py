@@ -1,4 +1,4 @@
-"""What the emulator remembers of a file and of a batch, and how the API shows it."""
+"""Define the records of files and batches, and show them as the API does."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from typing import Any
 
 import msgspec
 
-#: Statuses after which nothing happens to a batch.
+#: Statuses that are final.
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
 class FileRecord(msgspec.Struct):
-    """A file that was uploaded, or that a batch wrote. Times are epoch seconds."""
+    """
+    A file that was uploaded, or that a batch wrote.
+
+    :param id: Id of the file.
+    :param filename: Name of the file.
+    :param purpose: Purpose of the file.
+    :param bytes: Size.
+    :param created_at: Epoch seconds.
+    :param expires_at: Epoch seconds; None for a file that does not expire.
+    :param form: Form in which a download changes the file (see `result_forms.py`); None for the stored one.
+    """
 
     id: str
     filename: str
@@ -20,7 +30,6 @@ class FileRecord(msgspec.Struct):
     bytes: int
     created_at: float
     expires_at: float | None = None
-    #: Another form than it is stored in, in which it is downloaded; see `result_forms.py`.
     form: str | None = None
 
     def to_api(self) -> dict[str, Any]:
@@ -39,7 +48,14 @@ class FileRecord(msgspec.Struct):
 
 
 class Tokens(msgspec.Struct):
-    """Tokens of one answer, or of many."""
+    """
+    Tokens of one answer, or of many.
+
+    :param input: Input tokens.
+    :param cached: Input tokens that were read from the cache; part of `input`.
+    :param output: Output tokens.
+    :param reasoning: Reasoning tokens; part of `output`.
+    """
 
     input: int = 0
     cached: int = 0
@@ -47,7 +63,11 @@ class Tokens(msgspec.Struct):
     reasoning: int = 0
 
     def add(self, other: Tokens) -> None:
-        """Add another's counts to these."""
+        """
+        Add other tokens to these.
+
+        :param other: Tokens to add.
+        """
         self.input += other.input
         self.cached += other.cached
         self.output += other.output
@@ -65,7 +85,46 @@ class Tokens(msgspec.Struct):
 
 
 class BatchRecord(msgspec.Struct, kw_only=True):
-    """A batch: what the API shows of it, and how far its execution has come."""
+    """
+    A batch: what the API shows of it, and the progress of its execution. Times are epoch seconds.
+
+    :param id: Id of the batch.
+    :param endpoint: Endpoint of all requests.
+    :param input_file_id: Id of the input file.
+    :param completion_window: "24h".
+    :param created_at: Time of the create call.
+    :param expires_at: Time at which lines that are not done expire.
+    :param metadata: Metadata of the create call.
+    :param output_lifetime: Seconds that the result files are kept; None takes the default.
+    :param model: Model of all requests; None before validation.
+    :param status: Status as the API names it.
+    :param errors: Entries of `errors.data[]`; None before a failed validation.
+    :param output_file_id: Id of the output file; None until it is published.
+    :param error_file_id: Id of the error file; None until it is published.
+    :param in_progress_at: Time at which validation succeeded.
+    :param finalizing_at: Time at which all lines were done.
+    :param completed_at: Time of completion.
+    :param failed_at: Time at which validation failed.
+    :param expired_at: Time at which the batch ended as expired.
+    :param cancelling_at: Time of the cancel call.
+    :param cancelled_at: Time at which the batch ended as cancelled.
+    :param total: Number of requests.
+    :param completed: Number of requests with status 2xx.
+    :param failed: Number of other requests.
+    :param tokens: Tokens of all answered lines.
+    :param reads: Number of retrieve and list calls that showed the batch.
+    :param reads_at_cancel: `reads` at the cancel call.
+    :param reads_at_end: `reads` at the end of the batch.
+    :param done: Number of lines that were run, in the order of execution; the result files hold no more lines.
+    :param output_bytes: Bytes of the output file that belong to `done`; a killed process may have written more.
+    :param error_bytes: Bytes of the error file that belong to `done`.
+    :param billed: Number of lines with status 2xx, which cost money.
+    :param enqueued_tokens: Input tokens of all lines.
+    :param ending: "expired" or "cancelled" where the remaining lines are not run any more; else None.
+    :param output_name: Id of the output file, chosen before the first line is written.
+    :param error_name: Id of the error file, chosen before the first line is written.
+    :param faults: Fault rules that were chosen for this batch when it was created.
+    """
 
     id: str
     endpoint: str
@@ -91,51 +150,55 @@ class BatchRecord(msgspec.Struct, kw_only=True):
     completed: int = 0
     failed: int = 0
     tokens: Tokens = msgspec.field(default_factory=Tokens)
-
-    #: How often the batch was read (retrieve, list), in all, before its cancel, and before its end.
     reads: int = 0
     reads_at_cancel: int = 0
     reads_at_end: int = 0
-    #: Lines that are through, in the order of execution; the results of no more lines than these are in the files.
     done: int = 0
-    #: Bytes of the two result files that belong to `done`; what lies beyond was written by a process that died.
     output_bytes: int = 0
     error_bytes: int = 0
-    #: Answered with 2xx, and so paid for.
     billed: int = 0
     enqueued_tokens: int = 0
-    #: "expired" or "cancelled" once the remaining lines are not run any more.
     ending: str | None = None
-    #: Ids of the result files, fixed before the first line is written.
     output_name: str = ""
     error_name: str = ""
-    #: Fault rules that were chosen for this batch when it was created.
     faults: list[dict[str, Any]] = []
 
     @property
     def has_ended(self) -> bool:
-        """Whether its status is final."""
+        """Whether the status is final."""
         return self.status in ENDED
 
     @property
     def ended_at(self) -> float | None:
-        """When it ended."""
+        """Time of the end in epoch seconds, or None."""
         return self.completed_at or self.failed_at or self.expired_at or self.cancelled_at
 
     def fault(self, kind: str) -> dict[str, Any] | None:
-        """Return the rule of that kind that was chosen for this batch."""
+        """
+        Return the fault rule of a kind that was chosen for this batch, or None.
+
+        :param kind: Kind of the rule.
+        """
         return next((rule for rule in self.faults if rule["kind"] == kind), None)
 
     def form_of(self, which: str) -> str | None:
-        """Return the form in which one of its result files is downloaded; `which` is "output" or "error"."""
+        """
+        Return the form in which a result file is downloaded; None for the stored one.
+
+        :param which: "output" or "error".
+        """
         rule = self.fault("result_form")
         fits = rule is not None and (rule.get("file") or "output") in (which, "both")
         return str(rule["form"]) if rule is not None and fits else None
 
     def to_api(self, now: float) -> dict[str, Any]:
-        """Return the Batch object as it is at `now`."""
+        """
+        Return the Batch object.
+
+        :param now: Epoch seconds.
+        """
         shown = self._whole(now)
-        return loosened(shown) if self.fault("loose_object") else shown
+        return in_loose_form(shown) if self.fault("loose_object") else shown
 
     def _whole(self, now: float) -> dict[str, Any]:
         return {
@@ -192,12 +255,20 @@ class BatchRecord(msgspec.Struct, kw_only=True):
 
 
 def whole(time: float | None) -> int | None:
-    """Return whole seconds; the API has no others."""
+    """
+    Return whole seconds, as the API shows times; None stays None.
+
+    :param time: Epoch seconds.
+    """
     return None if time is None else int(time)
 
 
-def loosened(batch: dict[str, Any]) -> dict[str, Any]:
-    """Return a Batch object in the forms that compatible servers give its members."""
+def in_loose_form(batch: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return a Batch object with the types that compatible servers use: ISO times, counts as text.
+
+    :param batch: Batch object in the API's form.
+    """
     loose = {name: _iso(value) if name.endswith("_at") else value for name, value in batch.items()}
     counts = {name: str(count) if count else None for name, count in batch["request_counts"].items()}
     errors = (batch["errors"] or {}).get("data", [])

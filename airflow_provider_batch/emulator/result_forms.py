@@ -1,7 +1,7 @@
 """
-Result files in forms that the API does not write and other servers, gateways and proxies do.
+Change downloaded result files into forms that other servers, gateways and proxies send.
 
-A form is chosen for a batch when its files are published and applied whenever one is downloaded; what is stored stays.
+A batch's form is set when its files are published, and applied at each download; the stored file does not change.
 """
 
 from __future__ import annotations
@@ -30,7 +30,12 @@ _PAGE = b"<!DOCTYPE html>\n<html><body><h1>Please sign in</h1></body></html>\n"
 
 
 def in_form(content: bytes, form: str) -> bytes:
-    """Return a result file's bytes in a form of `ResultForm`."""
+    """
+    Return the bytes of a result file in another form.
+
+    :param content: Bytes of the file.
+    :param form: One of `ResultForm`.
+    """
     return _FORMS[form](content)
 
 
@@ -47,7 +52,7 @@ def _pretty(content: bytes) -> bytes:
 
 
 def _cut(content: bytes) -> bytes:
-    """Leave the first half of the lines: a file that its server had not finished, with a length that is right."""
+    """Return the first half of the lines: a file that its server has not finished, with a correct length."""
     lines = content.splitlines(keepends=True)
     return b"".join(lines[: len(lines) // 2])
 

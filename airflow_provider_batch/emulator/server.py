@@ -1,4 +1,4 @@
-"""The emulator's web server: uvicorn, with a way to cut a connection in the middle of a call."""
+"""Run the web server: uvicorn, with a way to cut a connection in the middle of a call."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from airflow_provider_batch.emulator.app import create_app
 from airflow_provider_batch.emulator.middleware import CUT
 from airflow_provider_batch.emulator.settings import Settings
 
-#: Seconds for which a thread may keep the interpreter: short, so that a batch being run does not slow the routes.
+#: Seconds after which a thread lets others run: short, so that running batches do not slow the routes.
 _SWITCH_INTERVAL = 0.001
-#: Seconds that open connections get at a stop.
+#: Seconds that open connections have at a stop.
 _GRACE = 2
 
 
@@ -26,7 +26,11 @@ def server(folder: Path, settings: Settings, *, host: str, port: int, log_level:
     """
     Return a server that is ready to run.
 
-    :param port: 0 takes a free one.
+    :param folder: Folder of the emulator's state.
+    :param settings: Settings at the start and after a reset.
+    :param host: Address to listen on.
+    :param port: Port to listen on; 0 takes a free one.
+    :param log_level: Log level of uvicorn.
     """
     transports: dict[Any, asyncio.Transport] = {}
     sys.setswitchinterval(_SWITCH_INTERVAL)
@@ -37,7 +41,7 @@ def server(folder: Path, settings: Settings, *, host: str, port: int, log_level:
         http=_protocol(transports),
         log_level=log_level,
         access_log=False,
-        date_header=False,  # the application tells the time: it may be a setting
+        date_header=False,  # the application sets the date: `clock_skew` may change it
         timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=75,
     )
@@ -48,7 +52,7 @@ def _protocol(transports: dict[Any, asyncio.Transport]) -> Any:
     base: Any = AutoHTTPProtocol
 
     class CuttableProtocol(base):  # type: ignore[misc]
-        """Remembers the transport of each connection, by the address of its client."""
+        """Keeps the transport of each connection, by the address of its client."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:
             transports[_client(transport)] = transport
@@ -62,12 +66,12 @@ def _protocol(transports: dict[Any, asyncio.Transport]) -> Any:
 
 
 def _client(transport: asyncio.Transport) -> tuple[Any, ...]:
-    """Return the address as the scope of a request gives it."""
+    """Return the client's address in the form of a request's scope."""
     return tuple((transport.get_extra_info("peername") or ())[:2])
 
 
 class _WithCut:
-    """Puts the function that cuts a connection where the middleware finds it."""
+    """Adds the function that cuts the connection to the scope of each request."""
 
     def __init__(self, app: FastAPI, transports: dict[Any, asyncio.Transport]) -> None:
         self._app, self._transports = app, transports

@@ -1,8 +1,8 @@
 """
-What the emulator can be told: at the start (command line) or while it runs (`/_emulator/settings`).
+Define the settings of the emulator: given at the start, changed through `/_emulator/settings`.
 
-Settings are values of one server process. They are not kept in its folder: whoever starts it again says them again.
-Faults, batches and files do stay.
+Settings belong to one server process. They are not stored: each start has to give them again. Faults, batches and
+files are stored.
 """
 
 from __future__ import annotations
@@ -14,22 +14,32 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-#: Seconds that the API gives a batch; divided by `clock_speed`.
+#: Seconds from a batch's creation to its expiry; divided by `clock_speed`.
 COMPLETION_WINDOW = 86_400.0
-#: Seconds after which the files of a batch go, where the client does not say; divided by `clock_speed`.
+#: Seconds that the files of a batch are kept by default; divided by `clock_speed`.
 FILE_LIFETIME = 30 * 86_400.0
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How a batch gets on: at once, over so many seconds, over so many reads of it, or not at all."""
+    """
+    How a batch progresses: at once, over some seconds, over some reads, or not at all.
+
+    :param mode: "immediate", "seconds", "reads" or "hold".
+    :param amount: Seconds or number of reads until the batch ends.
+    """
 
     mode: Literal["immediate", "seconds", "reads", "hold"]
     amount: float = 0.0
 
     @classmethod
     def parse(cls, text: str) -> Progress:
-        """Read `immediate`, `hold`, `seconds:5` or `reads:3`; raises `ValueError` for anything else."""
+        """
+        Read `immediate`, `hold`, `seconds:5` or `reads:3`.
+
+        :param text: Value of the setting `progress`.
+        :raises ValueError: The text has another form.
+        """
         mode, _, amount = text.partition(":")
         match mode:
             case "immediate" | "hold" if not amount:
@@ -54,7 +64,7 @@ def _valid_url(text: str | None) -> str | None:
 
 
 class Settings(BaseModel):
-    """Everything that can be set; each has its sentence in `description`."""
+    """All settings of an emulator; each has its meaning in `description`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,54 +75,58 @@ class Settings(BaseModel):
     finalizing_seconds: float = Field(default=0.0, ge=0, description="Seconds that a batch stays in finalizing.")
     cancelling_seconds: float = Field(default=0.0, ge=0, description="Seconds that a batch stays in cancelling.")
     clock_speed: float = Field(
-        default=1.0, gt=0, description="Divides the 24 h window and the lives of files: 8640 makes 24 hours 10 seconds."
+        default=1.0,
+        gt=0,
+        description="Divides the 24 h window and file lifetimes: 8640 makes 24 hours 10 seconds.",
     )
-    max_requests: int = Field(default=50_000, ge=1, description="Requests in one batch.")
-    max_file_bytes: int = Field(default=209_715_200, ge=1, description="Bytes of one batch input file.")
+    max_requests: int = Field(default=50_000, ge=1, description="Maximum of requests in one batch.")
+    max_file_bytes: int = Field(default=209_715_200, ge=1, description="Maximum of bytes in one batch input file.")
     max_upload_bytes: int = Field(
-        default=536_870_912, ge=1, description="Bytes of any upload; more is answered with 413."
+        default=536_870_912, ge=1, description="Maximum of bytes in any upload; above it the answer is 413."
     )
-    max_embedding_inputs: int = Field(default=50_000, ge=1, description="Embedding inputs over all lines of a file.")
+    max_embedding_inputs: int = Field(default=50_000, ge=1, description="Maximum of embedding inputs in one file.")
     max_batches_per_hour: int | None = Field(
-        default=2_000, description="Creates in one hour before 429; null for no limit."
+        default=2_000, description="Maximum of create calls in one hour; above it the answer is 429. null for no limit."
     )
     enqueued_token_limit: int | dict[str, int] | None = Field(
-        default=None, description="Input tokens of unfinished batches of one model: one number, or one a model."
+        default=None,
+        description="Limit on input tokens in unfinished batches of one model: a number, or one by model.",
     )
     token_limit_answer: Literal["failed_batch", "400", "429"] = Field(
         default="failed_batch",
-        description="How the token limit is told: by a failed batch, or by the create call itself.",
+        description="How the token limit is reported: by a failed batch, or by the create call with this status.",
     )
     models: list[str] | None = Field(default=None, description="Model names that are accepted; null accepts any.")
     shutdown_dates: dict[str, datetime.date] = Field(
-        default={}, description="Last days of models, by name: shown by the models route; after it, the model is gone."
+        default={},
+        description="Last day of a model, by name: shown by the models route; later the model is missing.",
     )
     dated_models: bool = Field(
-        default=True, description="Answers name the dated snapshot of well-known models, as the API does."
+        default=True, description="Answers name the dated snapshot of a well-known model, as the API does."
     )
     api_keys: list[str] | None = Field(
-        default=None, description="Keys that are accepted; null accepts any that is not empty."
+        default=None, description="API keys that are accepted; null accepts any that is not empty."
     )
-    organization: str = Field(default="org-emulator", description="Named in messages about limits.")
+    organization: str = Field(default="org-emulator", description="Name of the organization in messages about limits.")
     result_style: Literal["ascii", "compact"] = Field(
         default="ascii", description="Result lines as Python's json.dumps writes them, or compact UTF-8."
     )
-    shuffle: bool = Field(default=True, description="Results come in another order than the requests.")
+    shuffle: bool = Field(default=True, description="Results have another order than the requests.")
     always_error_file: bool = Field(
-        default=False, description="An ended batch has an error file of 0 bytes where it has no errors."
+        default=False, description="An ended batch without errors has an error file of 0 bytes."
     )
     list_order: Literal["newest_first", "oldest_first", "shuffled"] = Field(
-        default="newest_first", description="Order of the list of batches; shuffled is another one for each call."
+        default="newest_first", description="Order of the list of batches; shuffled is a new order at each call."
     )
     list_paging: Literal["honest", "ignores_after", "ends_early", "empty_page"] = Field(
         default="honest",
         description="The list ignores `after`, says of each page that it is the last, or has empty pages in between.",
     )
-    list_shows: int | None = Field(default=None, ge=1, description="The list shows so many batches and no more.")
+    list_shows: int | None = Field(default=None, ge=1, description="The list shows at most so many batches; null: all.")
     list_lag: float = Field(default=0.0, ge=0, description="Seconds until the list shows a new batch.")
-    keeps_metadata: bool = Field(default=True, description="Batches come back with their metadata, or with null.")
+    keeps_metadata: bool = Field(default=True, description="Batches are shown with their metadata; else with null.")
     clock_skew: float = Field(
-        default=0.0, description="Seconds by which the API's clock is ahead: in `created_at` and the like, and `Date`."
+        default=0.0, description="Seconds by which the API's clock is ahead, in `created_at`, other times and `Date`."
     )
     tells_time: bool = Field(default=True, description="Answers have a `Date` header.")
     latency: float = Field(default=0.0, ge=0, description="Seconds added to each answer of the API.")
@@ -120,19 +134,23 @@ class Settings(BaseModel):
     upstream: Annotated[str | None, AfterValidator(_valid_url)] = Field(
         default=None, description="Base URL of an OpenAI-compatible server (with its /v1) that answers each request."
     )
-    upstream_api_key: str = Field(default="emulator", description="Key sent to the upstream.", repr=False)
+    upstream_api_key: str = Field(default="emulator", description="API key that is sent to the upstream.", repr=False)
     upstream_concurrency: int = Field(
-        default=8, ge=1, le=256, description="Requests at the upstream at one time, a batch."
+        default=8, ge=1, le=256, description="Requests that one batch sends to the upstream at one time."
     )
     upstream_timeout: float = Field(default=120.0, gt=0, description="Seconds to wait for one answer of the upstream.")
 
     @property
     def pace(self) -> Progress:
-        """`progress`, read."""
+        """The setting `progress`, parsed."""
         return Progress.parse(self.progress)
 
     def has_model(self, model: str) -> bool:
-        """Say whether a model is served: it is among those that are set, and its last day is not over."""
+        """
+        Say whether a model is available: `models` allows it, and its last day is not over.
+
+        :param model: Name of the model.
+        """
         last = self.shutdown_dates.get(model)
         is_over = last is not None and last < datetime.datetime.now(datetime.UTC).date()
         return not is_over and (self.models is None or model in self.models)
@@ -143,7 +161,11 @@ class Settings(BaseModel):
         return COMPLETION_WINDOW / self.clock_speed
 
     def token_limit(self, model: str | None) -> int | None:
-        """Return the cap on enqueued tokens of `model`, or None."""
+        """
+        Return the maximum of enqueued input tokens; None for no maximum.
+
+        :param model: Name of the model; None where a batch names none.
+        """
         if isinstance(self.enqueued_token_limit, dict):
             return self.enqueued_token_limit.get(model or "")
         return self.enqueued_token_limit

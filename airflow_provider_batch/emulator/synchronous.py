@@ -1,7 +1,7 @@
 """
-The synchronous endpoints, with the emulator's own answers even where an upstream is set.
+Serve the synchronous endpoints; the emulator answers them itself, even with an upstream.
 
-So an emulator can be the upstream of another, or of itself.
+An emulator can therefore be the upstream of another one, or of itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ _MODELS = (
 
 @router.get("/models")
 async def list_models(request: Request) -> dict[str, Any]:
-    """List the models that are set, or some well-known ones."""
+    """
+    List the models of the settings, or well-known ones where the settings have none.
+
+    :param request: HTTP request.
+    """
     settings = request.app.state.emulator.settings
     names = dict.fromkeys([*(settings.models or _MODELS), *settings.shutdown_dates])
     return {"object": "list", "data": [_model(name, settings) for name in names if settings.has_model(name)]}
@@ -42,7 +46,13 @@ async def list_models(request: Request) -> dict[str, Any]:
 
 @router.get("/models/{name:path}")
 async def retrieve_model(request: Request, name: str) -> dict[str, Any]:
-    """Return a model; any, where none are set."""
+    """
+    Return a model; any name is a model where the settings have none.
+
+    :param request: HTTP request.
+    :param name: Name of the model.
+    :raises CallError: The model is not available.
+    """
     settings = request.app.state.emulator.settings
     if not settings.has_model(name):
         raise _no_model(name, settings)
@@ -64,7 +74,12 @@ def _model(name: str, settings: Settings) -> dict[str, Any]:
 
 @router.get("/videos/{video_id}/content")
 async def video_content(video_id: str) -> Response:
-    """Return a video's file; any that the emulator could have made."""
+    """
+    Return the file of a video, also where the emulator has not made it before.
+
+    :param video_id: Id of the video job.
+    :raises CallError: The id has another form than the emulator's ids.
+    """
     content = videos.content(video_id)
     if content is None:
         raise CallError(404, f"Video with id '{video_id}' not found.", param="video_id", code="video_not_found")

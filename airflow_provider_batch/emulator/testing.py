@@ -1,5 +1,7 @@
 """
-The emulator for tests, in a process of its own::
+Run the emulator for tests, in a process of its own.
+
+.. code-block:: python
 
     from airflow_provider_batch.emulator.testing import running_emulator
 
@@ -9,7 +11,7 @@ The emulator for tests, in a process of its own::
         ...
         assert emulator.state()["repeated_executions"] == []
 
-Nothing of a web framework is imported here; the process that runs the tests stays as it is.
+This module imports no web framework: the test process needs only the standard library.
 """
 
 from __future__ import annotations
@@ -31,9 +33,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-#: Seconds that a start may take as long as the process is alive: a slow machine takes a minute to import the server.
+#: Seconds that a start may take while the process is alive: a slow machine takes a minute to import the server.
 _START_SECONDS = 1800.0
-#: Ports that a first start tries.
+#: Ports that the first start tries.
 _PORT_TRIES = 5
 #: Seconds to wait for a stop before the process is killed.
 _STOP_SECONDS = 30.0
@@ -41,10 +43,18 @@ _STOP_SECONDS = 30.0
 
 class Emulator:
     """
-    One emulator process and its control routes.
+    One emulator process and its control routes; `running_emulator` makes it.
 
-    :param folder: Holds its state over restarts.
-    :param settings: See `airflow_provider_batch.emulator.settings.Settings`.
+    .. code-block:: python
+
+        emulator = Emulator(folder, {"progress": "hold"})
+        emulator.start()
+        emulator.kill()  # a crash
+        emulator.start()  # with the same batches, files and faults
+        emulator.stop()
+
+    :param folder: Folder of its state, which must exist; a restart uses the same.
+    :param settings: Settings by name; see `airflow_provider_batch.emulator.settings.Settings`.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -57,25 +67,34 @@ class Emulator:
 
     @property
     def root_url(self) -> str:
-        """The server's address."""
+        """Address of the server, without a path."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def base_url(self) -> str:
-        """What a client takes as its base URL."""
+        """Base URL for a client, with `/v1`."""
         return f"{self.root_url}/v1"
 
     @property
     def pid(self) -> int:
-        """The process; raises `RuntimeError` where none runs."""
+        """
+        Id of the process.
+
+        :raises RuntimeError: The emulator does not run.
+        """
         if self._process is None:
             raise RuntimeError("the emulator is not running")
         return self._process.pid
 
-    # The process
+    # Process
 
     def start(self) -> None:
-        """Start on the same folder and port, with the settings as they last were; return when it answers."""
+        """
+        Start the process on the same folder and port, with the latest settings, and wait until it answers.
+
+        :raises RuntimeError: The emulator runs already, or its process ends before it answers.
+        :raises TimeoutError: The process does not answer.
+        """
         if self._process is not None:
             raise RuntimeError("the emulator is running already")
         for tries_left in reversed(range(_PORT_TRIES)):
@@ -83,8 +102,8 @@ class Emulator:
                 self._process = self._launch()
                 self._wait_until_ready(self._process)
             except RuntimeError:
-                # Between the choice of a free port and its use another process can take it. Once clients know the
-                # port it stays.
+                # Another process can take the free port before it is used. After the first start clients know the
+                # port, and it must not change.
                 if self._has_started or not tries_left or "address already in use" not in self.log()[-4000:]:
                     raise
                 self.port = _free_port()
@@ -95,14 +114,14 @@ class Emulator:
     def _launch(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "airflow_provider_batch.emulator", "--port", str(self.port)]
         command += ["--folder", str(self.folder), "--settings", json.dumps(self._settings)]
-        # A temporary file, not a pipe: nobody reads while tests run, and a full pipe would stop the process.
+        # A file, not a pipe: a full pipe that is not read would stop the process.
         with (self.folder / "emulator.log").open("ab") as log:
-            # The process ends when this pipe does: also where the process that runs the tests is killed.
+            # The process ends when this pipe closes, also where the test process is killed.
             command.append("--exit-with-stdin")
             return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
 
     def stop(self) -> None:
-        """End the process as an operator would; kill it where that takes too long."""
+        """Stop the process with SIGTERM; kill it after 30 seconds."""
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -115,7 +134,7 @@ class Emulator:
             process.wait()
 
     def kill(self) -> None:
-        """End the process with SIGKILL: it gets no chance to tidy up."""
+        """Kill the process with SIGKILL, without a chance to clean up."""
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -124,7 +143,7 @@ class Emulator:
         _close_pipe(process)
 
     def log(self) -> str:
-        """Return what the process has written to its standard streams."""
+        """Return what the process has written to standard output and standard error."""
         path = self.folder / "emulator.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
@@ -141,52 +160,67 @@ class Emulator:
         raise TimeoutError(f"the emulator did not answer within {_START_SECONDS} s:\n{self.log()[-4000:]}")
 
     def _is_answered_by(self, process: subprocess.Popen[bytes]) -> bool:
-        """Whether the process answers at the port; another server there may say anything."""
+        """Say whether the process answers at the port; another server at the port may send anything."""
         try:
             answer = self._call("GET", "ready")
         except (OSError, ValueError, http.client.HTTPException):
             return False
         return isinstance(answer, dict) and answer.get("pid") == process.pid
 
-    # The control routes
+    # Control routes
 
     def configure(self, **settings: Any) -> dict[str, Any]:
-        """Change settings; return all of them. They hold over a restart of this object's process."""
+        """
+        Change settings, and return all; a restart through `start` keeps them.
+
+        :param settings: Settings by name.
+        :raises ValueError: A setting does not exist, or a value is wrong.
+        """
         changed: dict[str, Any] = self._call("PATCH", "settings", settings)
         self._settings |= settings
         return changed
 
     def fault(self, **rule: Any) -> str:
-        """Set a fault rule (see `airflow_provider_batch.emulator.faults`); return its id."""
+        """
+        Set a fault rule, and return its id.
+
+        :param rule: Fields of the rule; see `airflow_provider_batch.emulator.faults`.
+        :raises ValueError: The rule is wrong.
+        """
         return str(self._call("POST", "faults", rule)["ids"][0])
 
     def faults(self) -> list[dict[str, Any]]:
-        """Return the rules that are set, each with its `matches`."""
+        """Return the fault rules, each with the number of its `matches`."""
         rules: list[dict[str, Any]] = self._call("GET", "faults")
         return rules
 
     def clear_faults(self) -> None:
-        """Remove all fault rules. A batch keeps those that were chosen for it when it was created."""
+        """Remove all fault rules. A batch keeps the rules that were chosen for it when it was created."""
         self._call("DELETE", "faults")
 
     def reset(self) -> None:
-        """Forget batches, files, faults and calls; go back to the settings that this object was made with."""
+        """Remove batches, files, faults and calls, and set the settings that this object was made with."""
         self._call("POST", "reset", self._first)
         self._settings = dict(self._first)
 
     def state(self) -> dict[str, Any]:
         """
-        Return what there is and what it cost.
+        Return what the emulator holds and what it cost.
 
-        `batches_created`, `uploads`, `batches` (oldest first: id, status, lines, executed, billed, usage, cost_usd,
-        metadata …), `executions` (distinct_lines, executed, billed, billed_again), `repeated_executions` (custom_id,
-        body, attempts, billed), `cost_usd`, `faults`, `errors`.
+        :return: `batches_created`, `uploads`, `batches` (oldest first: id, status, lines, executed, billed, usage,
+            cost_usd, metadata …), `executions` (distinct_lines, executed, billed, billed_again), `repeated_executions`
+            (custom_id, body, attempts, billed), `cost_usd`, `faults`, `errors`.
         """
         state: dict[str, Any] = self._call("GET", "state")
         return state
 
     def calls(self, method: str | None = None, path: str | None = None) -> list[dict[str, Any]]:
-        """Return the journal of API calls (time, method, path, status, seconds, fault), those of one method or path."""
+        """
+        Return the journal of API calls: time, method, path, status, seconds, fault.
+
+        :param method: Only calls with this HTTP method; None for all.
+        :param path: Only calls with this path, such as `/v1/batches`; None for all.
+        """
         calls: list[dict[str, Any]] = self._call("GET", "calls")
         return [one for one in calls if method in (None, one["method"]) and path in (None, one["path"])]
 
@@ -202,7 +236,7 @@ class Emulator:
             raise ValueError(f"{method} /_emulator/{route}: {error.code} {message}") from error
 
 
-#: Without the proxies of the environment: the emulator is on this machine.
+#: Ignores the proxies of the environment: the emulator runs on this machine.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -220,10 +254,16 @@ def _free_port() -> int:
 @contextmanager
 def running_emulator(folder: str | os.PathLike[str] | None = None, **settings: Any) -> Iterator[Emulator]:
     """
-    Run an emulator for the time of a `with` block.
+    Run an emulator during a `with` block.
 
-    :param folder: Where its state is; None takes a temporary one that is removed at the end.
-    :param settings: See `airflow_provider_batch.emulator.settings.Settings`.
+    .. code-block:: python
+
+        with running_emulator(progress="immediate") as emulator:
+            client = openai.OpenAI(base_url=emulator.base_url, api_key="any")
+
+    :param folder: Folder of its state; None takes a temporary one that is removed at the end.
+    :param settings: Settings by name; see `airflow_provider_batch.emulator.settings.Settings`.
+    :return: The running `Emulator`.
     """
     place = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="batch-emulator-"))
     place.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """
-A multipart upload, written to disk as it arrives.
+Write a multipart upload to disk while it arrives.
 
-The framework's own form parser writes each file to a temporary place first; a batch file of 200 MB would be written
-twice. Here its bytes go to their place at once and memory holds one network chunk.
+The framework's own form parser first writes each file to a temporary file; a batch file of 200 MB would be written
+twice. Here the bytes are written to their final file at once, and memory holds one network chunk.
 """
 
 from __future__ import annotations
@@ -18,13 +18,19 @@ from python_multipart.multipart import parse_options_header
 
 from airflow_provider_batch.emulator.errors import CallError
 
-#: Bytes of a form field that is not the file.
+#: Maximum of bytes in a form field that is not the file.
 _MAX_FIELD = 65_536
 
 
 @dataclass
 class Upload:
-    """The form of an upload: its fields, and the file's name and size; its bytes are at the path that was given."""
+    """
+    The form of an upload; the bytes of its file are stored in the target file.
+
+    :param fields: Values of the other form fields, by name.
+    :param filename: Name of the file; None before it was found.
+    :param size: Bytes of the file.
+    """
 
     fields: dict[str, str] = field(default_factory=dict)
     filename: str | None = None
@@ -32,7 +38,7 @@ class Upload:
 
 
 class _Writer:
-    """Callbacks of the parser: one part at a time."""
+    """Callbacks of the parser; it handles one part at a time."""
 
     def __init__(self, target: BinaryIO, max_bytes: int) -> None:
         self.upload = Upload()
@@ -77,17 +83,23 @@ class _Writer:
 
 
 def remove(target: Path) -> None:
-    """Remove what was written of an upload that failed."""
+    """
+    Remove the file of an upload that failed.
+
+    :param target: Path of the file.
+    """
     target.unlink(missing_ok=True)
 
 
 async def receive(content_type: str, chunks: AsyncIterator[bytes], target: Path, max_bytes: int) -> Upload:
     """
-    Read a form from `chunks`; write its part `file` to `target`.
+    Read a multipart form, and write its part `file` to disk.
 
-    :param content_type: The header that names the boundary.
-    :param max_bytes: Size of the file past which the upload is refused.
-    :raises CallError: No form, no file, or one that is too large; `target` is gone then.
+    :param content_type: Header `Content-Type`, which names the boundary.
+    :param chunks: Bytes of the body.
+    :param target: Path to write to; removed where the upload fails.
+    :param max_bytes: Maximum size of the file.
+    :raises CallError: The body is no form, has no file, or its file is too large.
     """
     kind, options = parse_options_header(content_type)
     if kind != b"multipart/form-data" or b"boundary" not in options:

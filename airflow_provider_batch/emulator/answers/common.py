@@ -1,4 +1,4 @@
-"""What the answers of all endpoints share: the question, the answer's parts, names of models, ids."""
+"""Types that the answers of all endpoints share: the request, the answer, the fault, the names of models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 
 from airflow_provider_batch.emulator.records import Tokens
 
-#: Snapshots that the API names in its answers when asked for the short name.
+#: Dated snapshot that the API names in its answers, by the short name in the request.
 SNAPSHOTS = {
     "gpt-4o": "gpt-4o-2024-08-06",
     "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
@@ -30,8 +30,13 @@ _REASONING = ("o1", "o3", "o4", "gpt-5")
 
 
 @dataclass(frozen=True)
-class Twist:
-    """How a fault changes an answer; `text` goes with `answer` and `refusal`."""
+class AnswerFault:
+    """
+    Change that a fault rule makes to an answer.
+
+    :param kind: Kind of the fault rule; see `faults.py`.
+    :param text: Text of the answer or of the refusal, for the kinds `answer` and `refusal`; None takes the usual text.
+    """
 
     kind: Literal["content_filter", "refusal", "no_content", "truncated", "answer", "raw_separators", "lone_surrogate"]
     text: str | None = None
@@ -40,10 +45,11 @@ class Twist:
 @dataclass
 class Answer:
     """
-    The body of a response and what it costs.
+    Body of a response and its tokens.
 
-    :param raw: Values that are JSON already, by the text that stands for them in `body`: long vectors are encoded
-    once, and fast.
+    :param body: Response body. It holds the keys of `raw` in place of the values.
+    :param tokens: Tokens that the response bills.
+    :param raw: Encoded JSON by the text that replaces it in `body`: long vectors are encoded once, and fast.
     """
 
     body: dict[str, Any]
@@ -52,38 +58,54 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request, as an answering function gets it."""
+class ModelRequest:
+    """
+    One request to an endpoint, with what its answer depends on.
+
+    :param endpoint: Path of the endpoint, such as `/v1/embeddings`.
+    :param body: Request body.
+    :param now: Epoch seconds, for the members of the answer that name a time.
+    :param dated_models: Name the dated snapshot of a well-known model, as the API does.
+    :param fault: Fault that changes the answer; None for a plain answer.
+    """
 
     endpoint: str
     body: Mapping[str, Any]
     now: float
     dated_models: bool = True
-    twist: Twist | None = None
+    fault: AnswerFault | None = None
 
     @cached_property
     def digest(self) -> str:
-        """64 hex digits that are the same for the same body."""
+        """Hash of the body as 64 hex digits; equal bodies have equal hashes."""
         return hashlib.blake2b(msgspec.json.encode(self.body), digest_size=32).hexdigest()
 
     @property
     def model(self) -> str:
-        """The model's name as the answer gives it."""
+        """Name of the model in the answer."""
         name = str(self.body["model"])
         return SNAPSHOTS.get(name, name) if self.dated_models else name
 
     @property
-    def reasons(self) -> bool:
-        """Whether the model is one that thinks before it answers."""
+    def is_reasoning_model(self) -> bool:
+        """Whether the model bills reasoning tokens."""
         return str(self.body["model"]).startswith(_REASONING)
 
-    def is_twisted(self, kind: str) -> bool:
-        """Whether a fault of that kind is on this request."""
-        return self.twist is not None and self.twist.kind == kind
+    def has_fault(self, kind: str) -> bool:
+        """
+        Say whether a fault of this kind changes the answer.
+
+        :param kind: Kind of the fault rule.
+        """
+        return self.fault is not None and self.fault.kind == kind
 
 
 def text_of(content: Any) -> str:
-    """Return the text of a message's content: a text, or parts of which some are text."""
+    """
+    Return the text of a message's content; parts that are no text are left out.
+
+    :param content: A string, or a list of content parts.
+    """
     if isinstance(content, str):
         return content
     if not isinstance(content, list):

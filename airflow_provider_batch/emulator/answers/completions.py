@@ -1,4 +1,4 @@
-"""`POST /v1/completions`."""
+"""Answer `POST /v1/completions`."""
 
 from __future__ import annotations
 
@@ -8,35 +8,39 @@ from typing import Any
 
 from airflow_provider_batch.emulator.answers import prose, tokens
 from airflow_provider_batch.emulator.answers.chat import log_probabilities
-from airflow_provider_batch.emulator.answers.common import Answer, Asked
+from airflow_provider_batch.emulator.answers.common import Answer, ModelRequest
 from airflow_provider_batch.emulator.records import Tokens
 
-#: What the endpoint takes where the request does not say.
+#: `max_tokens` of the endpoint where the request has none.
 _DEFAULT_MAX_TOKENS = 16
 
 
-def answer(asked: Asked) -> Answer:
-    """Return `n` completions for each prompt."""
-    body = asked.body
+def answer(request: ModelRequest) -> Answer:
+    """
+    Return `n` completions for each prompt.
+
+    :param request: Request to `/v1/completions`.
+    """
+    body = request.body
     prompts = body["prompt"] if isinstance(body["prompt"], list) else [body["prompt"]]
     if prompts and isinstance(prompts[0], int):
         prompts = [prompts]
     copies = int(body.get("n") or 1)
     choices = [
-        _choice(asked, prompt, at * copies + copy) for at, prompt in enumerate(prompts) for copy in range(copies)
+        _choice(request, prompt, at * copies + copy) for at, prompt in enumerate(prompts) for copy in range(copies)
     ]
     used = Tokens(
-        input=tokens.of_request(asked.endpoint, body),
+        input=tokens.of_request(request.endpoint, body),
         output=sum(tokens.count(choice["text"] or "") for choice in choices),
     )
     total = used.input + used.output
     usage = {"prompt_tokens": used.input, "completion_tokens": used.output, "total_tokens": total}
     return Answer(
         body={
-            "id": f"cmpl-{asked.digest[:29]}",
+            "id": f"cmpl-{request.digest[:29]}",
             "object": "text_completion",
-            "created": int(asked.now),
-            "model": asked.model,
+            "created": int(request.now),
+            "model": request.model,
             "choices": choices,
             "usage": usage,
         },
@@ -44,19 +48,19 @@ def answer(asked: Asked) -> Answer:
     )
 
 
-def _choice(asked: Asked, prompt: Any, index: int) -> dict[str, Any]:
+def _choice(request: ModelRequest, prompt: Any, index: int) -> dict[str, Any]:
     text = prompt if isinstance(prompt, str) else " ".join(map(str, prompt))
-    said, cut = prose.fit(prose.summary(text), asked.body.get("max_tokens", _DEFAULT_MAX_TOKENS))
-    said = prose.twisted(said, asked)
-    finish = "length" if cut or asked.is_twisted("truncated") else "stop"
-    if asked.is_twisted("content_filter"):
-        said, finish = "", "content_filter"
-    if asked.is_twisted("no_content"):
+    answered, cut = prose.fit(prose.summary(text), request.body.get("max_tokens", _DEFAULT_MAX_TOKENS))
+    answered = prose.with_fault(answered, request)
+    finish = "length" if cut or request.has_fault("truncated") else "stop"
+    if request.has_fault("content_filter"):
+        answered, finish = "", "content_filter"
+    if request.has_fault("no_content"):
         return {"text": None, "index": index, "logprobs": None, "finish_reason": "stop"}
-    told = (text if asked.body.get("echo") else "") + said
-    asked_for = asked.body.get("logprobs")
-    logprobs = None if asked_for is None else _parallel(log_probabilities(told, {"top_logprobs": asked_for})["content"])
-    return {"text": told, "index": index, "logprobs": logprobs, "finish_reason": finish}
+    shown = (text if request.body.get("echo") else "") + answered
+    top = request.body.get("logprobs")
+    logprobs = None if top is None else _parallel(log_probabilities(shown, {"top_logprobs": top})["content"])
+    return {"text": shown, "index": index, "logprobs": logprobs, "finish_reason": finish}
 
 
 def _parallel(tokens: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

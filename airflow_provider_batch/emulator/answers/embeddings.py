@@ -1,9 +1,10 @@
 """
-`POST /v1/embeddings`: vectors of length 1 in which texts that share words and word parts are near each other.
+Answer `POST /v1/embeddings`: vectors of length 1; texts that share words or parts of words have near vectors.
 
-A text's words and character trigrams are hashed to places of the vector; a little noise that depends on the whole
-text fills the rest, so that no two texts have the same vector and no number is 0. The noise comes from one table,
-whose squares are summed once, so that a vector is brought to length 1 by the few hashed places alone.
+Each word and each trigram of characters is hashed to one position of the vector. Noise that depends on the whole text
+fills the other positions, so that no two texts have the same vector and no number is 0. The noise is part of one
+table. The sums of the table's squares are computed once, so that only the hashed positions are scaled to give the
+vector length 1.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from typing import Any
 import msgspec
 
 from airflow_provider_batch.emulator.answers import tokens
-from airflow_provider_batch.emulator.answers.common import Answer, Asked
+from airflow_provider_batch.emulator.answers.common import Answer, ModelRequest
 from airflow_provider_batch.emulator.records import Tokens
 
 _SIZES = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536}
 _DEFAULT_SIZE, _LARGEST_SIZE = 1536, 8192
 _WORD = re.compile(r"\w+")
-#: Characters of a text that are looked at.
-_LOOKED_AT = 4_000
-#: A word weighs as much as so many trigrams.
+#: Characters of a text whose words are used.
+_MAX_CHARACTERS = 4_000
+#: Weight of a word; a trigram has weight 1.
 _WORD_WEIGHT = 2.0
 #: Length of the noise in a vector of length 1.
 _NOISE = 0.05
@@ -60,12 +61,13 @@ def _place(part: str) -> tuple[int, float]:
 
 def vector(text: str, size: int) -> list[float]:
     """
-    Return the vector of a text.
+    Return the embedding of a text.
 
-    :param size: How many numbers, at most 8,192.
+    :param text: Input text; characters after the first 4,000 change only the noise.
+    :param size: Numbers in the vector, 1 to 8,192.
     """
     features: dict[int, float] = {}
-    for word in _WORD.findall(text[:_LOOKED_AT].lower()):
+    for word in _WORD.findall(text[:_MAX_CHARACTERS].lower()):
         at, sign = _place(word)
         features[at % size] = features.get(at % size, 0.0) + sign * _WORD_WEIGHT
         padded = f"#{word}#"
@@ -92,9 +94,15 @@ def _to_length_one(numbers: list[float], features: dict[int, float], start: int)
     return numbers
 
 
-def answer(asked: Asked) -> Answer:
-    """Return one vector for each input, as numbers or as base64 of little-endian 32-bit floats."""
-    body = asked.body
+def answer(request: ModelRequest) -> Answer:
+    """
+    Return one vector for each input, as numbers or as base64 of little-endian 32-bit floats.
+
+    :param request: Request to `/v1/embeddings`.
+    :raises ValueError: `dimensions` is out of range.
+    :raises TypeError: `input` is neither a string nor an array.
+    """
+    body = request.body
     size = int(body.get("dimensions") or _SIZES.get(str(body["model"]), _DEFAULT_SIZE))
     if not 1 <= size <= _LARGEST_SIZE:
         raise ValueError(f"'dimensions' has to be between 1 and {_LARGEST_SIZE}, found {size}")
@@ -106,7 +114,7 @@ def answer(asked: Asked) -> Answer:
         if as_base64:
             embedding = base64.b64encode(array("f", numbers).tobytes()).decode()
         else:
-            embedding = f"\x00{asked.digest[:32]}/{index}\x00"
+            embedding = f"\x00{request.digest[:32]}/{index}\x00"
             reply.raw[embedding] = _encode(numbers)
         data.append({"object": "embedding", "index": index, "embedding": embedding})
     reply.tokens = Tokens(input=tokens.of_inputs(body["input"]))

@@ -1,4 +1,4 @@
-"""`POST /v1/images/generations` and `/v1/images/edits`: a small PNG of one colour that depends on the prompt."""
+"""Answer `POST /v1/images/generations` and `/v1/images/edits`: a small PNG whose one colour depends on the request."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ import zlib
 from typing import Any
 
 from airflow_provider_batch.emulator.answers import tokens
-from airflow_provider_batch.emulator.answers.common import Answer, Asked
+from airflow_provider_batch.emulator.answers.common import Answer, ModelRequest
 from airflow_provider_batch.emulator.records import Tokens
 
-#: Pixels a side. Small on purpose: a batch of images should cost nothing.
+#: Pixels of each side: small, so that a batch of many images is quick.
 _SIDE = 8
-#: Tokens that an image counts as.
+#: Output tokens of one image.
 _IMAGE_TOKENS = 272
 
 
 def png(red: int, green: int, blue: int) -> bytes:
-    """Return a valid PNG of one colour."""
+    """
+    Return a PNG of one colour, 8 by 8 pixels.
+
+    :param red: 0 to 255.
+    :param green: 0 to 255.
+    :param blue: 0 to 255.
+    """
     row = b"\x00" + bytes((red, green, blue)) * _SIDE
     header = struct.pack(">IIBBBBB", _SIDE, _SIDE, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(row * _SIDE)), (b"IEND", b""))
@@ -29,21 +35,25 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def answer(asked: Asked) -> Answer:
-    """Return `n` images; `response_format="url"` gives addresses that lead nowhere."""
-    body = asked.body
+def answer(request: ModelRequest) -> Answer:
+    """
+    Return `n` images; with `response_format="url"`, addresses under which there is no image.
+
+    :param request: Request to one of the image endpoints.
+    """
+    body = request.body
     count = int(body.get("n") or 1)
-    data = [_image(asked, number) for number in range(count)]
-    used = Tokens(input=tokens.of_request(asked.endpoint, body), output=_IMAGE_TOKENS * count)
+    data = [_image(request, number) for number in range(count)]
+    used = Tokens(input=tokens.of_request(request.endpoint, body), output=_IMAGE_TOKENS * count)
     usage = used.to_api() | {"input_tokens_details": {"text_tokens": used.input, "image_tokens": 0}}
-    reply = {"created": int(asked.now), "background": "opaque", "data": data, "output_format": "png"}
+    reply = {"created": int(request.now), "background": "opaque", "data": data, "output_format": "png"}
     return Answer(body=reply | {"quality": "low", "size": body.get("size") or "1024x1024", "usage": usage}, tokens=used)
 
 
-def _image(asked: Asked, number: int) -> dict[str, Any]:
-    digest = bytes.fromhex(asked.digest)
-    revised = str(asked.body["prompt"])
-    if asked.body.get("response_format") == "url":
-        return {"url": f"https://images.example.com/{asked.digest[:24]}-{number}.png", "revised_prompt": revised}
+def _image(request: ModelRequest, number: int) -> dict[str, Any]:
+    digest = bytes.fromhex(request.digest)
+    revised = str(request.body["prompt"])
+    if request.body.get("response_format") == "url":
+        return {"url": f"https://images.example.com/{request.digest[:24]}-{number}.png", "revised_prompt": revised}
     picture = png(*digest[number % 29 : number % 29 + 3])
     return {"b64_json": base64.b64encode(picture).decode(), "revised_prompt": revised}

@@ -1,4 +1,4 @@
-"""`POST /v1/moderations`: flags by keywords."""
+"""Answer `POST /v1/moderations`: categories are flagged by keywords."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_batch.emulator.answers import tokens
-from airflow_provider_batch.emulator.answers.common import Answer, Asked, text_of
+from airflow_provider_batch.emulator.answers.common import Answer, ModelRequest, text_of
 from airflow_provider_batch.emulator.faults import chance
 from airflow_provider_batch.emulator.records import Tokens
 
@@ -29,13 +29,17 @@ _CATEGORIES: Mapping[str, str] = {
 _PATTERNS = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _CATEGORIES.items()}
 
 
-def answer(asked: Asked) -> Answer:
-    """Return one result for each input; parts of one multi-modal input are one."""
-    value = asked.body["input"]
+def answer(request: ModelRequest) -> Answer:
+    """
+    Return one result for each input; the parts of one multi-modal input have one result together.
+
+    :param request: Request to `/v1/moderations`.
+    """
+    value = request.body["input"]
     inputs = value if isinstance(value, list) and value and isinstance(value[0], str) else [value]
     used = Tokens(input=tokens.of_inputs(value))
     results = [_result(text_of(one)) for one in inputs]
-    return Answer(body={"id": f"modr-{asked.digest[:32]}", "model": asked.model, "results": results}, tokens=used)
+    return Answer(body={"id": f"modr-{request.digest[:32]}", "model": request.model, "results": results}, tokens=used)
 
 
 def _result(text: str) -> dict[str, Any]:

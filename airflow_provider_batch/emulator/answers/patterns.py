@@ -1,4 +1,4 @@
-"""A text that matches a regular expression, for the `pattern` of a JSON Schema."""
+"""Make a text that matches a regular expression, for the `pattern` of a JSON Schema."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import re
 import string
 from typing import Any
 
-#: Repeats above a pattern's least number.
+#: Repeats above the minimum of a repeated part.
 _MORE = 3
 _CLASSES = {"CATEGORY_DIGIT": string.digits, "CATEGORY_WORD": string.ascii_lowercase, "CATEGORY_SPACE": " "}
 
 
 def matching(pattern: str, choice: random.Random) -> str:
     """
-    Return a text that matches `pattern`; look-around is not served.
+    Return a text that matches a regular expression.
 
-    :raises ValueError: The pattern cannot be read, or needs what is not served.
+    :param pattern: Regular expression; look-around is not supported.
+    :param choice: Random generator; the same seed gives the same text.
+    :raises ValueError: The pattern cannot be read, or uses something that is not supported.
     """
     try:
         parser: Any = re._parser  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """
-A sentence that depends on a prompt: the one of its sentences that says most, and the words it turns on.
+Make a sentence that depends on the prompt: its most typical sentence and its most frequent words.
 
-Instructions ("Summarize …", "Classify …") are passed over where there is anything else.
+Instructions ("Summarize …", "Classify …") are used only where the prompt has no other sentence.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from itertools import chain
 
 from airflow_provider_batch.emulator.answers import tokens
-from airflow_provider_batch.emulator.answers.common import Asked
+from airflow_provider_batch.emulator.answers.common import ModelRequest
 
 _WORD = re.compile(r"[^\W\d_][\w'-]*")
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
@@ -28,14 +28,18 @@ _STOP = frozenset(
         "we were what when which who will with you your"
     )
 )
-#: Characters of a prompt that are looked at; the rest would only cost time.
-_LOOKED_AT = 2_000
+#: Characters of a prompt that are used; more would only take time.
+_MAX_CHARACTERS = 2_000
 _LONGEST_SENTENCE = 240
 
 
 def summary(prompt: str) -> str:
-    """Return one sentence about `prompt`, the same each time."""
-    sentences = [(text, _WORD.findall(text.lower())) for text in _SENTENCE.split(prompt[:_LOOKED_AT])]
+    """
+    Return one sentence about a prompt; the same prompt gives the same sentence.
+
+    :param prompt: Text of the prompt; only its first 2,000 characters are used.
+    """
+    sentences = [(text, _WORD.findall(text.lower())) for text in _SENTENCE.split(prompt[:_MAX_CHARACTERS])]
     weights = Counter(chain.from_iterable(words for _, words in sentences))
     total = weights.total()
     if not total:
@@ -63,23 +67,34 @@ def _best_sentence(sentences: Iterable[tuple[str, list[str]]], weights: Counter[
 
 
 def fit(text: str, limit: object) -> tuple[str, bool]:
-    """Return `text` cut to a number of tokens, and whether anything was cut."""
+    """
+    Cut a text to a number of tokens, and say whether anything was cut.
+
+    :param text: Text of the answer.
+    :param limit: Maximum in tokens; anything that is no whole number means no limit.
+    :return: `(text, whether it was cut)`.
+    """
     if not isinstance(limit, int) or tokens.count(text) <= limit:
         return text, False
     return text[: max(1, limit * 4)] if text.isascii() else text[: max(1, limit)], True
 
 
-def twisted(text: str, asked: Asked) -> str:
-    """Return the text as a fault wants it."""
-    twist = asked.twist
-    if twist is None:
+def with_fault(text: str, request: ModelRequest) -> str:
+    """
+    Return the text of an answer with the request's fault applied.
+
+    :param text: Text of the plain answer.
+    :param request: Request that is answered; its `fault` says what to change.
+    """
+    fault = request.fault
+    if fault is None:
         return text
-    if twist.kind == "answer":
-        return twist.text if twist.text is not None else text
-    if twist.kind == "raw_separators":
+    if fault.kind == "answer":
+        return fault.text if fault.text is not None else text
+    if fault.kind == "raw_separators":
         return f"{text}\u2028after a line separator\u2029after a paragraph separator\u0085after a next line"
-    if twist.kind == "lone_surrogate":
+    if fault.kind == "lone_surrogate":
         return text + " \ud83d"
-    if twist.kind == "truncated":
+    if fault.kind == "truncated":
         return text[: max(1, len(text) // 2)]
     return text

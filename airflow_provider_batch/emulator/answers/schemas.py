@@ -1,7 +1,7 @@
 """
-A value that satisfies a JSON Schema, chosen by the prompt: the subset that structured outputs allow, and some more.
+Make a value that matches a JSON Schema: all that structured outputs support, and some more.
 
-An enum value that the prompt names wins over the others, so that a "classification" has something to do with its text.
+The prompt chooses: an enum value that the prompt contains is preferred, so that a "classification" fits its text.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 from airflow_provider_batch.emulator.answers import patterns
 
-#: Levels below which recursion is avoided where the schema permits it.
+#: Depth below which recursive branches are avoided where the schema permits it.
 _DEEP = 5
-#: Levels at which a schema that cannot end is given up.
+#: Depth at which a schema counts as recursive without an end.
 _TOO_DEEP = 40
 
 _FORMATS = {
@@ -34,10 +34,13 @@ _FORMATS = {
 
 def value_for(schema: Mapping[str, Any] | bool, *, prompt: str, answer: str, seed: str) -> Any:
     """
-    Return a value that satisfies `schema`.
+    Return a value that matches a JSON Schema.
 
-    :param answer: What free text says.
-    :raises ValueError: A `$ref` leads nowhere, or the schema never ends.
+    :param schema: JSON Schema; `$ref` points into the same schema.
+    :param prompt: Prompt that chooses among the values of an enum.
+    :param answer: Value of strings that nothing restricts.
+    :param seed: Makes the random choices repeatable.
+    :raises ValueError: A `$ref` leads to nothing, or the schema is recursive without an end.
     """
     return _Maker(schema, prompt, answer, seed).make(schema, 0, "value")
 
@@ -90,7 +93,7 @@ class _Maker:
 
     def _from_enum(self, values: list[Any]) -> Any:
         named = [value for value in values if isinstance(value, str) and value and value.lower() in self.prompt]
-        # An instruction often names them all: then it says nothing, and the text has to decide.
+        # An instruction often lists all values: then it prefers none of them.
         return self.choice.choice(named if 0 < len(named) < len(values) else values)
 
     def _branch(self, branches: list[Mapping[str, Any]], depth: int) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """
-Token counts that are plausible and need no vocabulary: four bytes of UTF-8 are one token.
+Count tokens without a vocabulary: four bytes of UTF-8 are one token.
 
-They are not exact. They are the same every time, grow with the text, and are what the emulator bills and caps by.
+The counts are not exact, but plausible and repeatable. The emulator uses them for usage, prices and token limits.
 """
 
 from __future__ import annotations
@@ -9,20 +9,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-#: What the format of a chat message adds to its text.
+#: Tokens that the format adds to each chat message and to each prompt.
 _PER_MESSAGE, _PER_PROMPT = 4, 3
-#: What an image counts as.
+#: Tokens of an image in a request.
 _IMAGE = 85
 
 
 def count(text: str) -> int:
-    """Return the tokens of a text; 0 for an empty one."""
+    """
+    Return the number of tokens of a text; 0 for an empty one.
+
+    :param text: Any text.
+    """
     size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     return (size + 3) // 4
 
 
 def of_content(content: Any) -> int:
-    """Return the tokens of a message's content: a text, or parts of which some are text."""
+    """
+    Return the number of tokens of a message's content.
+
+    :param content: A string, or a list of content parts; an image counts 85 tokens.
+    """
     if isinstance(content, str):
         return count(content)
     if isinstance(content, list):
@@ -40,7 +48,12 @@ def _of_part(part: Any) -> int:
 
 
 def of_request(endpoint: str, body: Mapping[str, Any]) -> int:
-    """Return the input tokens of a request body of any endpoint."""
+    """
+    Return the number of input tokens of a request.
+
+    :param endpoint: Path of the endpoint.
+    :param body: Request body.
+    """
     if endpoint == "/v1/chat/completions":
         messages = body.get("messages")
         listed = messages if isinstance(messages, list) else []
@@ -54,7 +67,11 @@ def of_request(endpoint: str, body: Mapping[str, Any]) -> int:
 
 
 def of_inputs(value: Any) -> int:
-    """Return the tokens of one input or of a list: texts, or token numbers."""
+    """
+    Return the number of tokens of the `input` or `prompt` of a request.
+
+    :param value: A string, a list of strings, a list of token numbers, or a list of such lists.
+    """
     if isinstance(value, list):
         if value and isinstance(value[0], list):
             return sum(len(inner) for inner in value if isinstance(inner, list))

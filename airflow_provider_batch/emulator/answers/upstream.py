@@ -1,4 +1,8 @@
-"""Answers from another OpenAI-compatible server: each body is sent on as it is; its HTTP status becomes the line's."""
+"""
+Take answers from another OpenAI-compatible server.
+
+Each request body is sent unchanged. The HTTP status of the upstream becomes the status of the result line.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +22,19 @@ from airflow_provider_batch.emulator.settings import Settings
 
 @dataclass(frozen=True)
 class UpstreamAnswer:
-    """What came back: a JSON body, or the text that came in its place."""
+    """
+    Answer of the upstream.
+
+    :param status: HTTP status.
+    :param body: Decoded JSON, or the text where the answer is no JSON.
+    """
 
     status: int
     body: Any
 
     @property
     def tokens(self) -> Tokens:
-        """The usage that the body tells, under either spelling; zeros where it tells none."""
+        """Usage in the body, in the members of responses or of chat completions; zeros where the body has none."""
         usage = self.body.get("usage") if isinstance(self.body, Mapping) else None
         if not isinstance(usage, Mapping):
             return Tokens()
@@ -37,9 +46,9 @@ class UpstreamAnswer:
 
 class Upstream:
     """
-    A client that keeps one connection a thread.
+    Client of the upstream; it keeps one connection for each thread.
 
-    :param settings: Address, key, concurrency and time-out.
+    :param settings: Base URL, key, number of threads and time-out of the upstream.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -49,7 +58,12 @@ class Upstream:
         self._pool = ThreadPoolExecutor(settings.upstream_concurrency, thread_name_prefix="upstream")
 
     def ask(self, endpoint: str, bodies: Sequence[Mapping[str, Any]]) -> list[UpstreamAnswer]:
-        """Send requests, several at one time, and return their answers in the same order."""
+        """
+        Send requests in parallel and return their answers in the same order.
+
+        :param endpoint: Path of the endpoint, with `/v1`.
+        :param bodies: Request bodies.
+        """
         return list(self._pool.map(lambda body: self._ask_one(endpoint, body), bodies))
 
     def _ask_one(self, endpoint: str, body: Mapping[str, Any]) -> UpstreamAnswer:
@@ -64,7 +78,7 @@ class Upstream:
             return _failure(502, f"The upstream cannot be reached: {error}")
 
     def close(self) -> None:
-        """Send nothing more."""
+        """Send no more requests."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _exchange(self, endpoint: str, content: bytes) -> UpstreamAnswer:
@@ -78,7 +92,7 @@ class Upstream:
             connection.request("POST", path, content, headers)
             response = connection.getresponse()
         except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-            # A kept connection that the server has closed meanwhile: once more on a new one.
+            # The server has closed a kept connection: send the request once more on a new one.
             self._drop()
             connection = self._connection()
             connection.request("POST", path, content, headers)

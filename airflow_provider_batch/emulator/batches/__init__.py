@@ -1,1 +1,1 @@
-"""Batches in the emulator: creation, validation, life cycle, execution, and what is stored of them."""
+"""Batches in the emulator: creation, validation, life cycle, execution and storage."""

@@ -1,4 +1,4 @@
-"""What a create call is checked for before there is a batch, in the order of the API."""
+"""Check the body of a create call, in the order of the API's own checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_batch.emulator.errors import CallError, missing_parameter
 from airflow_provider_batch.emulator.records import BatchRecord
 
 MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512
-#: Seconds that files may be kept.
+#: Allowed seconds of an expiry policy.
 MIN_LIFETIME, MAX_LIFETIME = 3_600, 2_592_000
 _JSON_NAMES = {
     bool: "a boolean",
@@ -26,9 +26,10 @@ _JSON_NAMES = {
 
 def batch_from(body: Any, *, window: float) -> BatchRecord:
     """
-    Return the batch that a create asks for.
+    Return the record of a new batch.
 
-    :param window: Seconds until it expires.
+    :param body: Decoded JSON body of the create call.
+    :param window: Seconds from creation to expiry.
     :raises CallError: A parameter is missing or wrong.
     """
     if not isinstance(body, Mapping):
@@ -78,7 +79,14 @@ def _output_lifetime(value: Any) -> float | None:
 
 
 def lifetime(anchor: Any, seconds: Any, name: str) -> float:
-    """Return the seconds of an expiry policy; raises `CallError` for one that the API refuses."""
+    """
+    Return the seconds of an expiry policy.
+
+    :param anchor: `anchor` of the policy; only "created_at" is allowed.
+    :param seconds: `seconds` of the policy, 3,600 to 2,592,000.
+    :param name: Name of the parameter, for the message.
+    :raises CallError: The API refuses the policy.
+    """
     if anchor != "created_at":
         raise invalid_value(f"{name}.anchor", anchor, ("created_at",))
     try:
@@ -95,7 +103,14 @@ def lifetime(anchor: Any, seconds: Any, name: str) -> float:
 
 
 def page_limit(text: str | None, *, default: int, highest: int) -> int:
-    """Read the `limit` of a list."""
+    """
+    Return the `limit` of a list call.
+
+    :param text: Query parameter; None takes the default.
+    :param default: Entries in a page where the call has no limit.
+    :param highest: Largest allowed limit.
+    :raises CallError: The limit is no whole number or out of range.
+    """
     if text is None:
         return default
     try:
@@ -114,7 +129,13 @@ def page_limit(text: str | None, *, default: int, highest: int) -> int:
 
 
 def invalid_value(param: str, found: Any, allowed: tuple[str, ...]) -> CallError:
-    """Return the 400 for a value that is not one of the allowed."""
+    """
+    Return the error 400 for a value that is not allowed.
+
+    :param param: Name of the parameter.
+    :param found: Value in the call.
+    :param allowed: All allowed values.
+    """
     listed = ", ".join(f"'{one}'" for one in allowed)
     text = f"Invalid value: '{found}'. Supported values are: {listed}."
     return CallError(400, text, param=param, code="invalid_value")

@@ -1,9 +1,9 @@
 """
-The background work: which batch is looked at when, and by which thread.
+Run the batches in background threads.
 
-One thread keeps the appointments; a few others do one action of `lifecycle.due` for one batch at a time, so that
-batches take turns. A batch is never in two threads at once. Routes only change a record (a cancel, a read) and wake
-its batch.
+One thread knows when each batch is due next. Worker threads do one action of `lifecycle.due` for one batch at a time,
+so that batches take turns. A batch is never in two threads at once. Routes only change a record (a cancel, a read)
+and wake its batch.
 """
 
 from __future__ import annotations
@@ -25,36 +25,37 @@ from airflow_provider_batch.emulator.settings import FILE_LIFETIME, Settings
 
 log = logging.getLogger(__name__)
 
-#: Seconds until a batch is looked at again after an error of the emulator itself.
+#: Seconds until a batch is tried again after an error of the emulator itself.
 _AFTER_ERROR = 1.0
 
 
 class Engine:
     """
-    Drives every batch of a store.
+    Runs every batch of a store.
 
-    :param settings: Returns the settings as they are now.
+    :param store: Store with the batches.
+    :param settings: Returns the current settings.
     """
 
     def __init__(self, store: Store, settings: Callable[[], Settings]) -> None:
         self._store, self._settings = store, settings
         self.execution = Execution(store)
         self.errors: list[str] = []
-        self._appointments: dict[str, float] = {}
+        self._due_times: dict[str, float] = {}
         self._busy: set[str] = set()
         self._woken: set[str] = set()
         self._change = threading.Condition()
         self._is_stopped = self._is_paused = False
         self._pool = ThreadPoolExecutor(settings().workers, thread_name_prefix="batch")
-        self._thread = threading.Thread(target=self._keep_appointments, name="engine", daemon=True)
+        self._thread = threading.Thread(target=self._run_due_batches, name="engine", daemon=True)
 
     def start(self) -> None:
-        """Begin, with every batch that has not ended."""
+        """Start the threads; every batch that has not ended is due at once."""
         self.wake_all()
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the chunks that are being run, and nothing more."""
+        """Finish the chunks that are being run, and stop the threads."""
         with self._change:
             self._is_stopped = True
             self._change.notify_all()
@@ -64,25 +65,33 @@ class Engine:
         self.execution.close()
 
     def wake(self, *batch_ids: str) -> None:
-        """Look at batches now: something about them has changed."""
+        """
+        Make batches due now, because something about them has changed.
+
+        :param batch_ids: Ids of the batches.
+        """
         with self._change:
             for batch_id in batch_ids:
-                self._appointments[batch_id] = 0.0
+                self._due_times[batch_id] = 0.0
                 if batch_id in self._busy:
                     self._woken.add(batch_id)
             self._change.notify_all()
 
     def wake_all(self) -> None:
-        """Look at every batch now."""
+        """Make every batch due now."""
         self.wake(*(batch.id for batch in self._store.active_batches()))
 
     @contextmanager
     def paused(self, timeout: float) -> Iterator[None]:
-        """Drop all appointments and begin no work inside the block; wait for what was begun."""
+        """
+        Stop work inside the `with` block: wait for actions that are under way, and forget when batches are due.
+
+        :param timeout: Seconds to wait for actions that are under way.
+        """
         with self._change:
             self._is_paused = True
             self._change.wait_for(lambda: not self._busy, timeout)
-            self._appointments.clear()
+            self._due_times.clear()
         try:
             yield
         finally:
@@ -91,29 +100,34 @@ class Engine:
                 self._change.notify_all()
 
     def wait_until_settled(self, batch_id: str, timeout: float) -> bool:
-        """Wait until nothing is due for a batch."""
+        """
+        Wait until a batch has no action that is due, and say whether that was reached.
+
+        :param batch_id: Id of the batch.
+        :param timeout: Seconds to wait.
+        """
         with self._change:
             return self._change.wait_for(lambda: self._is_settled(batch_id), timeout)
 
     def _is_settled(self, batch_id: str) -> bool:
-        return batch_id not in self._busy and self._appointments.get(batch_id, float("inf")) > time.time()
+        return batch_id not in self._busy and self._due_times.get(batch_id, float("inf")) > time.time()
 
-    def _keep_appointments(self) -> None:
+    def _run_due_batches(self) -> None:
         while True:
             with self._change:
                 if self._is_stopped:
                     return
                 now = time.time()
-                ready = [one for one, at in self._appointments.items() if at <= now and one not in self._busy]
+                ready = [one for one, at in self._due_times.items() if at <= now and one not in self._busy]
                 if self._is_paused:
                     self._change.wait()
                     continue
                 if not ready:
-                    future = [at for one, at in self._appointments.items() if one not in self._busy]
+                    future = [at for one, at in self._due_times.items() if one not in self._busy]
                     self._change.wait(max(0.0, min(future) - now) if future else None)
                     continue
                 for batch_id in ready:
-                    del self._appointments[batch_id]
+                    del self._due_times[batch_id]
                     self._busy.add(batch_id)
             for batch_id in ready:
                 self._pool.submit(self._step, batch_id).add_done_callback(
@@ -124,7 +138,7 @@ class Engine:
         if step.cancelled():
             return
         if (error := step.exception()) is not None:
-            self._note(f"{batch_id}: {error!r}", error)
+            self._log_error(f"{batch_id}: {error!r}", error)
         next_check = time.time() + _AFTER_ERROR if error is not None else step.result()
         with self._change:
             self._busy.discard(batch_id)
@@ -132,17 +146,17 @@ class Engine:
                 self._woken.discard(batch_id)
                 next_check = 0.0
             if next_check is not None:
-                self._appointments[batch_id] = next_check
+                self._due_times[batch_id] = next_check
             self._change.notify_all()
 
-    def _note(self, text: str, error: BaseException) -> None:
-        # The same error comes back at each try: once is enough to find it by.
+    def _log_error(self, text: str, error: BaseException) -> None:
+        # The same error occurs at each try: log it once.
         if text not in self.errors:
             self.errors.append(text)
-            log.error("a batch cannot go on: %s", text, exc_info=error)
+            log.error("The emulator cannot continue a batch and tries again each second: %s", text, exc_info=error)
 
     def _step(self, batch_id: str) -> float | None:
-        """Do one action; return when the batch is to be looked at again."""
+        """Do one action of a batch; return when it is due next (epoch seconds), None where only a wake makes it due."""
         batch = self._store.batch(batch_id)
         if batch is None or batch.has_ended:
             return None
@@ -188,7 +202,11 @@ class Engine:
         return [file_error("token_limit_exceeded", text)]
 
     def enqueued_tokens(self, model: str | None) -> int:
-        """Return the input tokens of a model's batches that have not ended."""
+        """
+        Return the input tokens of a model's batches that have not ended.
+
+        :param model: Name of the model; None for batches without one.
+        """
         return sum(batch.enqueued_tokens for batch in self._store.active_batches() if batch.model == model)
 
     def _validated(self, record: BatchRecord, found: Validated, now: float) -> None:
@@ -200,7 +218,7 @@ class Engine:
         record.total, record.enqueued_tokens = found.total, found.tokens
         record.output_name, record.error_name = self._store.new_file_id(), self._store.new_file_id()
         record.in_progress_at = now
-        # A cancel that came first stays one.
+        # A cancel during validation keeps its status.
         if record.status == "validating":
             record.status = "in_progress"
 
@@ -215,7 +233,7 @@ class Engine:
             if record.status != batch.status:
                 return
             if settings.pace.mode == "reads":
-                # The read that brought the end about is the first that shows it.
+                # The read that ends the batch is the first one that shows the end.
                 record.reads -= 1
                 lifecycle.moved(record, move, now)
                 record.reads += 1
@@ -228,7 +246,7 @@ class Engine:
             self._clean_up(batch)
 
     def _publish(self, batch: BatchRecord, settings: Settings, now: float) -> tuple[str | None, str | None]:
-        """Show the result files that hold anything, and return their ids."""
+        """Publish the result files that are not empty, and return their ids: output file, error file."""
         lifetime = batch.output_lifetime or FILE_LIFETIME
         keep_empty = settings.always_error_file or batch.fault("empty_error_file") is not None
         shown: list[str | None] = []

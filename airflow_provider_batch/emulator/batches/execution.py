@@ -1,9 +1,9 @@
 """
-Lines of a batch are run here, a chunk at a time, and their results written.
+Run the lines of a batch, one chunk at a time, and write their results.
 
-What makes a kill harmless: a chunk's result lines go to the files first; then one transaction records how many lines
-are done, how long the files are, and what was executed. A process that starts again cuts the files to the recorded
-lengths and goes on behind them.
+A kill at any moment is harmless: the result lines of a chunk are written to the files first. Then one transaction
+records how many lines are done, how long the files are, and which lines were executed. After a restart the files are
+cut to the recorded lengths, and the next chunk is written behind them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from airflow_provider_batch.emulator import answers
-from airflow_provider_batch.emulator.answers import Twist
+from airflow_provider_batch.emulator.answers import AnswerFault
 from airflow_provider_batch.emulator.answers.upstream import Upstream
 from airflow_provider_batch.emulator.batches import result_lines
 from airflow_provider_batch.emulator.batches.store import Store, body_key
@@ -29,9 +29,9 @@ from airflow_provider_batch.emulator.faults import LINE_KINDS, FaultRule
 from airflow_provider_batch.emulator.records import BatchRecord, Tokens
 from airflow_provider_batch.emulator.settings import Settings
 
-#: A chunk ends with whichever comes first: a short turn keeps the routes quick and the batches even.
+#: A chunk ends at the first of both limits: short chunks keep the routes quick and let batches take turns.
 _CHUNK_LINES, _CHUNK_SECONDS = 512, 0.04
-_TWISTS = frozenset(
+_ANSWER_FAULTS = frozenset(
     {"content_filter", "refusal", "no_content", "truncated", "answer", "raw_separators", "lone_surrogate"}
 )
 
@@ -40,7 +40,7 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass
 class _Line:
-    """One request line on its way."""
+    """One request line, with the fault rules that were chosen for it."""
 
     number: int
     custom_id: str
@@ -55,7 +55,7 @@ class _Line:
 
 @dataclass
 class _Result:
-    """How one line ended: what is written, where, and what it counts as."""
+    """Result of one line: the result line, its file, and what it counts as."""
 
     line: dict[str, Any]
     status: int
@@ -70,7 +70,7 @@ class _Result:
 
 @dataclass
 class _Progress:
-    """What a chunk adds to its batch."""
+    """What a chunk adds to its batch's record."""
 
     lines: int = 0
     completed: int = 0
@@ -81,7 +81,12 @@ class _Progress:
 
 
 class ResultFiles:
-    """The two result files of a batch, open behind the lines that are recorded as done."""
+    """
+    The two result files of a batch, open for writing behind the recorded lines.
+
+    :param store: Store with the files.
+    :param batch: Batch whose files are opened; bytes behind its recorded lengths are cut off.
+    """
 
     def __init__(self, store: Store, batch: BatchRecord) -> None:
         self.output = _open_at(store.path_of(batch.output_name), batch.output_bytes)
@@ -95,7 +100,7 @@ class ResultFiles:
         self.error.close()
 
     def lengths(self) -> tuple[int, int]:
-        """Hand everything to the operating system and return the lengths of both files."""
+        """Flush both files and return their lengths in bytes: output file, error file."""
         self.output.flush()
         self.error.flush()
         return self.output.tell(), self.error.tell()
@@ -112,7 +117,7 @@ class Execution:
     """
     Runs chunks of batches; several threads may use it, each for another batch.
 
-    :param store: Where requests come from and progress goes to.
+    :param store: Store with the requests; progress is recorded in it.
     """
 
     def __init__(self, store: Store) -> None:
@@ -122,21 +127,35 @@ class Execution:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Ask no upstream any more."""
+        """Close the clients of all upstreams."""
         with self._lock:
             for upstream in self._upstreams.values():
                 upstream.close()
 
     def forget(self, batch_id: str) -> None:
-        """Drop what is kept in memory of a batch that has ended."""
+        """
+        Drop the line index of a batch from memory.
+
+        :param batch_id: Id of a batch that has ended.
+        """
         self._indexes.pop(batch_id, None)
 
     def index_path(self, batch_id: str) -> Path:
-        """Return where the index of a batch's lines is."""
+        """
+        Return the path of a batch's line index.
+
+        :param batch_id: Id of the batch.
+        """
         return self._store.files_folder / f"{batch_id}.index"
 
     def run(self, batch: BatchRecord, until: int, settings: Settings) -> None:
-        """Execute a chunk of lines, not past `until`, and record it."""
+        """
+        Execute one chunk of lines and record it.
+
+        :param batch: Batch in `in_progress` or `cancelling`.
+        :param until: Number of lines that may be done after this chunk.
+        :param settings: Current settings.
+        """
         rules = [
             rule
             for rule in self._store.faults_of(LINE_KINDS)
@@ -150,14 +169,19 @@ class Execution:
             self._commit(batch.id, progress, files)
 
     def write_rest(self, batch: BatchRecord, settings: Settings) -> None:
-        """Write a chunk of lines as not run, and record it."""
+        """
+        Write one chunk of the remaining lines as not run, and record it.
+
+        :param batch: Batch that is cancelled or has expired.
+        :param settings: Current settings.
+        """
         ending = "cancelled" if batch.status == "cancelling" else str(batch.ending)
         with ResultFiles(self._store, batch) as files, self._input(batch).open("rb") as source:
             progress = _Progress()
-            names = _ids(batch)
+            line_ids = _ids(batch)
             for position in range(batch.done, min(batch.total, batch.done + 8 * _CHUNK_LINES)):
                 line = self._read(batch, position, source)
-                left = result_lines.ended_early(next(names)[0], line.custom_id, ending)
+                left = result_lines.ended_early(next(line_ids)[0], line.custom_id, ending)
                 files.error.write(result_lines.encode(left, {}, settings.result_style) + b"\n")
                 progress.lines += 1
             self._commit(batch.id, progress, files)
@@ -165,12 +189,12 @@ class Execution:
     def _run_here(
         self, batch: BatchRecord, until: int, settings: Settings, rules: Sequence[FaultRule], files: ResultFiles
     ) -> _Progress:
-        progress, names, begun = _Progress(), _ids(batch), time.monotonic()
+        progress, line_ids, begun = _Progress(), _ids(batch), time.monotonic()
         with self._input(batch).open("rb") as source:
             for position in range(batch.done, min(until, batch.done + _CHUNK_LINES)):
                 line = self._read(batch, position, source)
                 self._choose_rules(line, rules)
-                ids = next(names)
+                ids = next(line_ids)
                 result = self._fault_result(line, ids) or self._answer(batch, line, ids, settings)
                 self._finish(line, result, settings, files, progress)
                 if time.monotonic() - begun > _CHUNK_SECONDS:
@@ -180,17 +204,17 @@ class Execution:
     def _run_upstream(
         self, batch: BatchRecord, until: int, settings: Settings, rules: Sequence[FaultRule], files: ResultFiles
     ) -> _Progress:
-        progress, names = _Progress(), _ids(batch)
+        progress, line_ids = _Progress(), _ids(batch)
         end = min(until, batch.done + 2 * settings.upstream_concurrency)
         with self._input(batch).open("rb") as source:
             lines = [self._read(batch, position, source) for position in range(batch.done, end)]
         for line in lines:
             self._choose_rules(line, rules)
-        ids = {line.custom_id: next(names) for line in lines}
+        ids = {line.custom_id: next(line_ids) for line in lines}
         results = {line.custom_id: self._fault_result(line, ids[line.custom_id]) for line in lines}
-        asked = [line for line in lines if results[line.custom_id] is None]
-        replies = self._upstream(settings).ask(batch.endpoint, [line.body for line in asked])
-        for line, reply in zip(asked, replies, strict=True):
+        unanswered = [line for line in lines if results[line.custom_id] is None]
+        replies = self._upstream(settings).ask(batch.endpoint, [line.body for line in unanswered])
+        for line, reply in zip(unanswered, replies, strict=True):
             line_id, request_id = ids[line.custom_id]
             written = result_lines.answered(line_id, line.custom_id, request_id, reply.status, reply.body)
             good = 200 <= reply.status < 300
@@ -250,15 +274,15 @@ class Execution:
 
     def _answer(self, batch: BatchRecord, line: _Line, ids: tuple[str, str], settings: Settings) -> _Result:
         line_id, request_id = ids
-        rule = line.rule(*_TWISTS)
-        twist = None if rule is None else Twist(kind=rule.kind, text=rule.message)  # type: ignore[arg-type]
+        rule = line.rule(*_ANSWER_FAULTS)
+        fault = None if rule is None else AnswerFault(kind=rule.kind, text=rule.message)  # type: ignore[arg-type]
         try:
             reply = answers.answer(
                 batch.endpoint,
                 line.body,
                 now=batch.in_progress_at or 0.0,
                 dated_models=settings.dated_models,
-                twist=twist,
+                fault=fault,
             )
         except CallError as problem:
             written = result_lines.answered(line_id, line.custom_id, request_id, problem.status, problem.body())
@@ -272,7 +296,7 @@ class Execution:
     def _finish(
         self, line: _Line, result: _Result, settings: Settings, files: ResultFiles, progress: _Progress
     ) -> None:
-        """Write a result and count it."""
+        """Write the result of a line to its file and count it."""
         progress.lines += 1
         progress.executed.append((line.custom_id, line.key, int(result.is_billed)))
         if not result.line:
@@ -287,7 +311,7 @@ class Execution:
             result.line["response"]["body"], result.raw = body.decode(), {}
         encoded = result_lines.encode(result.line, result.raw, settings.result_style, raw_separators=raw_separators)
         target = files.output if result.in_output else files.error
-        target.write(result_lines.spoiled(encoded, result.line["id"], line.rules) if line.rules else encoded + b"\n")
+        target.write(result_lines.with_faults(encoded, result.line["id"], line.rules))
 
     def _commit(self, batch_id: str, progress: _Progress, files: ResultFiles) -> None:
         output_bytes, error_bytes = files.lengths()
@@ -304,7 +328,7 @@ class Execution:
 
 
 def _ids(batch: BatchRecord) -> Iterator[tuple[str, str]]:
-    """Yield pairs of line id and request id, the same for the same batch and position."""
+    """Yield pairs of line id and request id; the same for the same batch and position."""
     choice = random.Random(f"{batch.id}/{batch.done}")
     while True:
         yield f"batch_req_{choice.getrandbits(128):032x}", f"{choice.getrandbits(128):032x}"

@@ -1,5 +1,5 @@
 """
-What happens to a batch next: pure, over a record, the settings and a moment.
+Decide what happens to a batch next: pure functions over a record, the settings and a time.
 
 ::
 
@@ -8,7 +8,7 @@ What happens to a batch next: pure, over a record, the settings and a moment.
         ▼              ▼
       failed       cancelling ──▶ (rest is written as cancelled) ──▶ cancelled
 
-The engine asks `due`, does the one thing that it says, and asks again. Nothing here reads a clock, a file or the
+The engine calls `due`, does the action that it returns, and calls it again. Nothing here reads a clock, a file or the
 database.
 """
 
@@ -19,18 +19,22 @@ from dataclasses import dataclass
 from airflow_provider_batch.emulator.records import BatchRecord
 from airflow_provider_batch.emulator.settings import Progress, Settings
 
-#: Seconds between two looks at a batch that gets on by the clock.
+#: Minimum of seconds between two actions of a batch whose progress is measured in seconds.
 _TICK = 0.05
 
 
 @dataclass(frozen=True)
 class Validate:
-    """Read the input file and refuse or accept it."""
+    """Read the input file, and accept or refuse it."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Execute lines until so many are done."""
+    """
+    Execute lines.
+
+    :param until: Number of lines of the batch that are done afterwards.
+    """
 
     until: int
 
@@ -42,7 +46,12 @@ class WriteRest:
 
 @dataclass(frozen=True)
 class Move:
-    """Give the batch this status; it may also set what the rest of its lines end as."""
+    """
+    Change the status of the batch.
+
+    :param status: New status.
+    :param ending: "expired" or "cancelled" where the remaining lines are not run any more; None changes nothing.
+    """
 
     status: str
     ending: str | None = None
@@ -50,7 +59,11 @@ class Move:
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing until this moment (epoch seconds); None until it is read or something is set."""
+    """
+    Do nothing.
+
+    :param until: Epoch seconds of the next action; None where only a read or a change of settings brings one.
+    """
 
     until: float | None = None
 
@@ -59,11 +72,17 @@ Action = Validate | Run | WriteRest | Move | Wait
 
 
 def due(batch: BatchRecord, settings: Settings, now: float) -> Action:
-    """Return the one thing that is to be done with a batch."""
+    """
+    Return the next action for a batch.
+
+    :param batch: Record of the batch.
+    :param settings: Current settings.
+    :param now: Epoch seconds.
+    """
     if batch.has_ended:
         return Wait()
-    if held := _stuck_until(batch, now):
-        return Wait(held)
+    if stuck_until := _stuck_until(batch, now):
+        return Wait(stuck_until)
     if batch.status == "validating":
         return _validating(batch, settings, now)
     if batch.status == "cancelling":
@@ -154,7 +173,13 @@ def _cancelling(batch: BatchRecord, settings: Settings, now: float) -> Action:
 
 
 def moved(batch: BatchRecord, move: Move, now: float) -> None:
-    """Give a batch the status of `move` and its moment."""
+    """
+    Change the status of a record, and set the time of the change.
+
+    :param batch: Record; it is changed in place.
+    :param move: New status.
+    :param now: Epoch seconds.
+    """
     batch.status = move.status
     batch.ending = move.ending or batch.ending
     if move.status in ("finalizing", "completed", "expired", "cancelled", "failed", "cancelling"):
@@ -166,5 +191,9 @@ def moved(batch: BatchRecord, move: Move, now: float) -> None:
 
 
 def blocks_cancel(status: str) -> bool:
-    """Say whether a cancel is answered with 409."""
+    """
+    Say whether a cancel call gets the error 409.
+
+    :param status: Status of the batch.
+    """
     return status in ("completed", "failed", "expired")

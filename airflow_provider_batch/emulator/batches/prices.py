@@ -1,4 +1,4 @@
-"""What a batch costs: list price of its model, halved. An unknown price is None, never 0."""
+"""Compute what a batch costs: half of the list price of its model. An unknown price is None, never 0."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from airflow_provider_batch.emulator.records import Tokens
 
-#: US dollars for a million tokens, in and out, where `genai-prices` is not installed.
+#: US dollars for a million input and output tokens; models that are missing here need `genai-prices`.
 _LIST = {
     "gpt-6-luna": ("0.10", "0.50"),
     "gpt-4o-mini": ("0.15", "0.60"),
@@ -19,12 +19,17 @@ _LIST = {
     "text-embedding-3-large": ("0.13", "0"),
 }
 _SHARE_OF_BATCH = Decimal("0.5")
-#: Tokens that a price is asked for: few enough for the lowest tier of a model with tiers.
+#: Tokens for which a price is computed: few enough for the lowest price tier of a model.
 _SAMPLE = 1_000
 
 
 def cost(model: str | None, tokens: Tokens) -> Decimal | None:
-    """Return what a batch's answered lines cost in US dollars."""
+    """
+    Return what the answered lines of a batch cost, in US dollars; None where the price is unknown.
+
+    :param model: Name of the model.
+    :param tokens: Tokens of all answered lines.
+    """
     rates = _rates(model or "")
     return None if rates is None else rates[0] * tokens.input + rates[1] * tokens.output
 

@@ -1,8 +1,9 @@
 """
-How result lines are written: as the API's own files are, by default, which means as Python's `json.dumps` does it.
+Make and encode result lines.
 
-ASCII only, `", "` and `": "` between items; or compact UTF-8, as compatible servers write. Faults that spoil a line
-do it here.
+The default style is the one of the API's own files, which is that of Python's `json.dumps`: ASCII only, `", "` and
+`": "` between items. The other style is compact UTF-8, as compatible servers write it. Faults that change the written
+line are applied here.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ _CANCELLED = "This request was not executed because the batch was cancelled."
 
 def encode(line: dict[str, Any], raw: dict[str, bytes], style: Style, *, raw_separators: bool = False) -> bytes:
     """
-    Return a line without its line break.
+    Return a result line as bytes, without its line break.
 
-    :param raw: JSON by the text that stands for it in `line`.
-    :param raw_separators: Write U+2028 and its like as they are.
+    :param line: Result line, or a response body.
+    :param raw: Encoded JSON by the text that replaces it in `line`.
+    :param style: "ascii" or "compact".
+    :param raw_separators: Write U+2028 and other separators as they are, not escaped.
     """
     if style == "compact":
         encoded = _compact(line)
@@ -48,29 +51,54 @@ def _compact(line: dict[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(line)
     except UnicodeEncodeError:
-        # Half an emoji has no UTF-8: only an escape can write it.
+        # A lone surrogate has no UTF-8 form: it is written as an escape.
         return json.dumps(line, separators=(",", ":")).encode()
 
 
 def answered(line_id: str, custom_id: str, request_id: str, status: int, body: Any) -> dict[str, Any]:
-    """Return the line of a request that got an HTTP answer, good or bad."""
+    """
+    Return the result line of a request that got an HTTP answer, with any status.
+
+    :param line_id: Id of the result line.
+    :param custom_id: Id of the request.
+    :param request_id: Id of the HTTP request.
+    :param status: HTTP status.
+    :param body: Response body.
+    """
     response = {"status_code": status, "request_id": request_id, "body": body}
     return {"id": line_id, "custom_id": custom_id, "response": response, "error": None}
 
 
 def not_run(line_id: str, custom_id: str, code: str, message: str) -> dict[str, Any]:
-    """Return the line of a request that was not run."""
+    """
+    Return the result line of a request that was not run.
+
+    :param line_id: Id of the result line.
+    :param custom_id: Id of the request.
+    :param code: Error code.
+    :param message: Error message.
+    """
     return {"id": line_id, "custom_id": custom_id, "response": None, "error": {"code": code, "message": message}}
 
 
 def ended_early(line_id: str, custom_id: str, ending: str) -> dict[str, Any]:
-    """Return the line of a request that its batch's end left over; `ending` is "expired" or "cancelled"."""
+    """
+    Return the result line of a request that was not run because its batch was cancelled or expired.
+
+    :param line_id: Id of the result line.
+    :param custom_id: Id of the request.
+    :param ending: "expired" or "cancelled".
+    """
     message = _EXPIRED if ending == "expired" else _CANCELLED
     return not_run(line_id, custom_id, f"batch_{ending}", message)
 
 
 def in_several_messages(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a response whose message comes three times: cut off, whole, and whole again."""
+    """
+    Return a response that holds its message three times: cut off, whole, and whole again.
+
+    :param body: Body of a response of `/v1/responses`.
+    """
     output: list[Any] = []
     for item in body.get("output") or ():
         if item["type"] == "message":
@@ -82,8 +110,14 @@ def in_several_messages(body: dict[str, Any]) -> dict[str, Any]:
     return {**body, "output": output}
 
 
-def spoiled(encoded: bytes, line_id: str, rules: Sequence[FaultRule]) -> bytes:
-    """Return what is written for a line, line breaks included, with the faults that are about writing."""
+def with_faults(encoded: bytes, line_id: str, rules: Sequence[FaultRule]) -> bytes:
+    """
+    Return what is written for a result line, line breaks included, with faults applied.
+
+    :param encoded: Encoded line, without a line break.
+    :param line_id: Id of the result line.
+    :param rules: Fault rules that were chosen for the line.
+    """
     kinds = {rule.kind: rule for rule in rules}
     written = encoded + b"\n"
     if "broken_line" in kinds:

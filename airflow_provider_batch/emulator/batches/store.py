@@ -1,9 +1,9 @@
 """
-What survives a restart: one SQLite file and a folder of files.
+Store what a restart must keep: one SQLite file and a folder of files.
 
-One connection behind one lock: every call is short, and a change of a batch is "read, change, write" under the lock,
-so that a route and the executing thread cannot overwrite each other. `synchronous=OFF` is enough: a killed process
-loses nothing that was committed, only a power cut could.
+One lock guards one connection. Every call is short. A change of a batch is read, changed and written under the lock,
+so that a route and a worker thread cannot overwrite each other. `synchronous=OFF` is enough: a killed process loses
+nothing that it has committed, only a power cut could.
 """
 
 from __future__ import annotations
@@ -44,7 +44,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def body_key(body: Any) -> bytes:
-    """Return what stands for a request body: the same for equal bodies, whatever the order of their keys."""
+    """
+    Return a hash of a request body; the order of keys does not change it.
+
+    :param body: Request body.
+    """
     return hashlib.blake2b(msgspec.json.encode(body, order="sorted"), digest_size=8).digest()
 
 
@@ -52,7 +56,7 @@ class Store:
     """
     Files, batches, executions, calls and faults of one emulator.
 
-    :param folder: Where they are; made where it does not exist.
+    :param folder: Folder of the database and the files; created where it does not exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -73,7 +77,7 @@ class Store:
             self._db.close()
 
     def reset(self) -> None:
-        """Forget everything and remove every file."""
+        """Remove all records and all files."""
         with self.lock:
             for name in _NAMES:
                 self._db.execute(f"DELETE FROM {name}")
@@ -84,15 +88,23 @@ class Store:
     # Files
 
     def path_of(self, file_id: str) -> Path:
-        """Return where the bytes of a file are."""
+        """
+        Return the path of a file's bytes.
+
+        :param file_id: Id of the file.
+        """
         return self.files_folder / file_id
 
     def new_file_id(self) -> str:
-        """Return an id like the API's."""
+        """Return a new file id in the form of the API's."""
         return f"file-{uuid.uuid4().hex[:24]}"
 
     def add_file(self, record: FileRecord) -> None:
-        """Show a file whose bytes are in their place, and let those go whose time is over."""
+        """
+        Add the record of a file whose bytes are already stored, and remove files that have expired.
+
+        :param record: Record of the file.
+        """
         with self.lock:
             self._db.execute(
                 "INSERT OR REPLACE INTO files (id, purpose, expires, record) VALUES (?, ?, ?, ?)",
@@ -103,7 +115,12 @@ class Store:
                 self.remove_file(expired)
 
     def file(self, file_id: str, now: float) -> FileRecord | None:
-        """Return a file that exists and has not expired."""
+        """
+        Return the record of a file; None where it does not exist or has expired.
+
+        :param file_id: Id of the file.
+        :param now: Epoch seconds.
+        """
         query = "SELECT record FROM files WHERE id = ? AND (expires IS NULL OR expires > ?)"
         with self.lock:
             row = self._db.execute(query, (file_id, now)).fetchone()
@@ -112,7 +129,15 @@ class Store:
     def files(
         self, *, now: float, purpose: str | None, after: str | None, limit: int, descending: bool
     ) -> list[FileRecord]:
-        """Return files that have not expired, in the order of their creation, from the one behind `after` on."""
+        """
+        Return records of files that have not expired, in the order of their creation.
+
+        :param now: Epoch seconds.
+        :param purpose: Only files with this purpose; None for all.
+        :param after: Start behind the file with this id; None starts at the first.
+        :param limit: Maximum number of records.
+        :param descending: Newest first.
+        """
         order, sign = ("DESC", "<") if descending else ("ASC", ">")
         where, values = ["(expires IS NULL OR expires > ?)"], [now]  # type: list[str], list[Any]
         if purpose:
@@ -127,7 +152,11 @@ class Store:
         return [_file_decoder.decode(row[0]) for row in rows]
 
     def remove_file(self, file_id: str) -> None:
-        """Remove a file; its bytes stay as long as a batch reads them."""
+        """
+        Remove a file; its bytes are kept as long as an unfinished batch reads them.
+
+        :param file_id: Id of the file.
+        """
         with self.lock:
             self._db.execute("DELETE FROM files WHERE id = ?", (file_id,))
             used = self._db.execute("SELECT 1 FROM batches WHERE active AND input = ?", (file_id,)).fetchone()
@@ -135,7 +164,11 @@ class Store:
                 self.path_of(file_id).unlink(missing_ok=True)
 
     def drop_unlisted_input(self, file_id: str) -> None:
-        """Remove the bytes of an input file that was deleted while a batch read it."""
+        """
+        Remove the bytes of an input file whose record was removed while a batch read it.
+
+        :param file_id: Id of the file.
+        """
         with self.lock:
             listed = self._db.execute("SELECT 1 FROM files WHERE id = ?", (file_id,)).fetchone()
             used = self._db.execute("SELECT 1 FROM batches WHERE active AND input = ?", (file_id,)).fetchone()
@@ -143,7 +176,11 @@ class Store:
                 self.path_of(file_id).unlink(missing_ok=True)
 
     def count_create(self, file_id: str) -> int:
-        """Count a create that names this file; return how many there were, this one included."""
+        """
+        Count a create call that names a file; return the number of such calls, this one included.
+
+        :param file_id: Id of the input file.
+        """
         with self.lock:
             self._db.execute("UPDATE files SET creates = creates + 1 WHERE id = ?", (file_id,))
             row = self._db.execute("SELECT creates FROM files WHERE id = ?", (file_id,)).fetchone()
@@ -152,7 +189,11 @@ class Store:
     # Batches
 
     def add_batch(self, record: BatchRecord) -> None:
-        """Show a batch that was just created."""
+        """
+        Add the record of a new batch.
+
+        :param record: Record of the batch.
+        """
         with self.lock:
             self._db.execute(
                 "INSERT INTO batches (id, active, input, created, record) VALUES (?, ?, ?, ?, ?)",
@@ -160,13 +201,22 @@ class Store:
             )
 
     def batch(self, batch_id: str) -> BatchRecord | None:
-        """Return a batch, or None."""
+        """
+        Return the record of a batch; None where it does not exist.
+
+        :param batch_id: Id of the batch.
+        """
         with self.lock:
             row = self._db.execute("SELECT record FROM batches WHERE id = ?", (batch_id,)).fetchone()
         return None if row is None else _batch_decoder.decode(row[0])
 
     def batches(self, *, after: str | None = None, limit: int = -1) -> list[BatchRecord]:
-        """Return batches, newest first, from the one behind `after` on; all without a limit."""
+        """
+        Return records of batches, newest first.
+
+        :param after: Start behind the batch with this id; None starts at the newest.
+        :param limit: Maximum number of records; -1 for all.
+        """
         where = "WHERE seq < (SELECT seq FROM batches WHERE id = ?)" if after else ""
         values: tuple[Any, ...] = (after, limit) if after else (limit,)
         with self.lock:
@@ -180,18 +230,31 @@ class Store:
         return [_batch_decoder.decode(row[0]) for row in rows]
 
     def created_since(self, time: float) -> int:
-        """Count the batches that were created after `time`."""
+        """
+        Count the batches that were created after a time.
+
+        :param time: Epoch seconds.
+        """
         with self.lock:
             return int(self._db.execute("SELECT count(*) FROM batches WHERE created > ?", (time,)).fetchone()[0])
 
     def count_list_read(self, batch_id: str) -> int:
-        """Count a list that could have shown this batch; return how many there were, this one included."""
+        """
+        Count a list call that could have shown a batch; return the number of such calls, this one included.
+
+        :param batch_id: Id of the batch.
+        """
         with self.lock:
             self._db.execute("UPDATE batches SET list_reads = list_reads + 1 WHERE id = ?", (batch_id,))
             return int(self._db.execute("SELECT list_reads FROM batches WHERE id = ?", (batch_id,)).fetchone()[0])
 
     def update(self, batch_id: str, change: Callable[[BatchRecord], None]) -> BatchRecord | None:
-        """Change a batch while nobody else can; None where it is gone."""
+        """
+        Change the record of a batch under the lock; return it, or None where the batch does not exist.
+
+        :param batch_id: Id of the batch.
+        :param change: Changes the record in place.
+        """
         with self.lock:
             record = self.batch(batch_id)
             if record is not None:
@@ -208,7 +271,11 @@ class Store:
     # Executions
 
     def attempts(self, keys: Sequence[tuple[str, bytes]]) -> dict[tuple[str, bytes], int]:
-        """Return how often each line was executed before; lines never executed are left out."""
+        """
+        Return how often lines were executed before; lines that were never executed are left out.
+
+        :param keys: `(custom_id, body key)` of each line.
+        """
         found: dict[tuple[str, bytes], int] = {}
         with self.lock:
             for key in keys:
@@ -224,9 +291,12 @@ class Store:
         change: Callable[[BatchRecord], None],
     ) -> BatchRecord | None:
         """
-        Record lines that were executed together with the batch's progress, both or neither.
+        Record executed lines and the progress of their batch in one transaction.
 
+        :param batch_id: Id of the batch.
         :param executed: `(custom_id, body key, 1 where it was billed)` for each line.
+        :param change: Changes the batch's record in place.
+        :return: The record, or None where the batch does not exist; nothing is recorded then.
         """
         with self.lock:
             self._db.execute("BEGIN")
@@ -244,14 +314,14 @@ class Store:
             return record
 
     def repeated_executions(self) -> list[dict[str, Any]]:
-        """Return the lines that were executed more than once."""
+        """Return the lines that were executed more than once: custom_id, body (hash), attempts, billed."""
         query = "SELECT custom_id, hex(body), attempts, billed FROM executions WHERE attempts > 1 ORDER BY custom_id"
         with self.lock:
             rows = self._db.execute(query).fetchall()
         return [{"custom_id": r[0], "body": r[1].lower(), "attempts": r[2], "billed": r[3]} for r in rows]
 
     def execution_totals(self) -> dict[str, int]:
-        """Return how many lines were executed and billed, and how many different ones."""
+        """Return the numbers of distinct lines, executions, billed executions, and lines billed again."""
         query = (
             "SELECT count(*), coalesce(sum(attempts), 0), coalesce(sum(billed), 0), "
             "coalesce(sum(max(billed - 1, 0)), 0) FROM executions"
@@ -261,7 +331,7 @@ class Store:
         return {"distinct_lines": row[0], "executed": row[1], "billed": row[2], "billed_again": row[3]}
 
     def uploads(self) -> int:
-        """Count the uploads that were answered with 200, or whose answer was lost."""
+        """Count the uploads that succeeded, those whose answer was lost included."""
         query = "SELECT count(*) FROM calls WHERE method = 'POST' AND path = '/v1/files' AND status = 200"
         with self.lock:
             return int(self._db.execute(query).fetchone()[0])
@@ -269,7 +339,16 @@ class Store:
     # Calls
 
     def add_call(self, time: float, method: str, path: str, status: int, seconds: float, fault: str | None) -> None:
-        """Add a call to the journal."""
+        """
+        Add a call to the journal.
+
+        :param time: Start, in epoch seconds.
+        :param method: HTTP method.
+        :param path: Path of the URL.
+        :param status: HTTP status; 0 where none was sent.
+        :param seconds: Duration.
+        :param fault: Kinds of the faults that changed the call, separated by commas; None without faults.
+        """
         with self.lock:
             self._db.execute(
                 "INSERT INTO calls (time, method, path, status, seconds, fault) VALUES (?, ?, ?, ?, ?, ?)",
@@ -277,7 +356,11 @@ class Store:
             )
 
     def calls(self, limit: int = -1) -> list[dict[str, Any]]:
-        """Return the journal, oldest first."""
+        """
+        Return the journal of calls, oldest first.
+
+        :param limit: Maximum number of calls; -1 for all.
+        """
         names = ("time", "method", "path", "status", "seconds", "fault")
         with self.lock:
             rows = self._db.execute(f"SELECT {', '.join(names)} FROM calls ORDER BY seq LIMIT ?", (limit,)).fetchall()
@@ -286,7 +369,11 @@ class Store:
     # Faults
 
     def set_fault(self, rule: FaultRule) -> FaultRule:
-        """Add a rule, or replace the one with the same id."""
+        """
+        Add a fault rule, or replace the one with the same id; return it with its id.
+
+        :param rule: Rule; one without an id gets one.
+        """
         with self.lock:
             named = self.book.add(rule)
             self._db.execute(
@@ -296,7 +383,11 @@ class Store:
         return named
 
     def remove_faults(self, rule_id: str | None = None) -> None:
-        """Remove one rule, or all."""
+        """
+        Remove one fault rule, or all.
+
+        :param rule_id: Id of the rule; None for all.
+        """
         with self.lock:
             self.book.remove(rule_id)
             if rule_id is None:
@@ -305,17 +396,25 @@ class Store:
                 self._db.execute("DELETE FROM faults WHERE id = ?", (rule_id,))
 
     def faults(self) -> list[tuple[FaultRule, int]]:
-        """Return the rules and how often each has matched."""
+        """Return the fault rules, each with the number of its matches."""
         with self.lock:
             return [(rule, self.book.matches[rule.id]) for rule in self.book.rules]
 
     def faults_of(self, kinds: frozenset[str]) -> Sequence[FaultRule]:
-        """Return the rules of some kinds."""
+        """
+        Return the fault rules of some kinds, oldest first.
+
+        :param kinds: Kinds of rules.
+        """
         with self.lock:
             return self.book.of(kinds)
 
     def hit(self, rule: FaultRule) -> bool:
-        """Count a match of a rule and say whether it acts."""
+        """
+        Count a match of a fault rule, and say whether the rule acts on it.
+
+        :param rule: Rule whose selectors match.
+        """
         with self.lock:
             acts = self.book.hit(rule)
             self._db.execute("UPDATE faults SET matches = ? WHERE id = ?", (self.book.matches.get(rule.id, 0), rule.id))
@@ -323,5 +422,9 @@ class Store:
 
 
 def as_stored(rule: FaultRule) -> Mapping[str, Any]:
-    """Return a rule as a batch keeps it."""
+    """
+    Return a fault rule in the form in which a batch's record keeps it.
+
+    :param rule: Rule that was chosen for the batch.
+    """
     return rule.model_dump(mode="json", exclude_none=True)

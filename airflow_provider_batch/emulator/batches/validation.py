@@ -1,9 +1,8 @@
 """
-The refusals of an input file: what the API finds in `validating`, with its codes and texts.
+Validate an input file as the API does in `validating`, with the API's codes and messages.
 
-One pass over the file, a line at a time; kept are the ids, the offsets of the lines and the errors. Where the API's
-own text is not known (too many requests or inputs, too large a file, a wrong method) the text is ours and says what
-was found.
+The file is read once, line by line. Memory holds the ids, the offsets of the lines and the errors. Where the API's own
+message is not known (too many requests or inputs, too large a file, a wrong method), the message is the emulator's.
 """
 
 from __future__ import annotations
@@ -27,7 +26,14 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass
 class Validated:
-    """What a pass over an input file found."""
+    """
+    Result of validating an input file.
+
+    :param errors: Entries of `errors.data[]`; empty for a valid file.
+    :param offsets: Byte offset of each line.
+    :param model: Model that the lines name; None where no line names one.
+    :param tokens: Input tokens of all lines.
+    """
 
     errors: list[dict[str, Any]] = field(default_factory=list)
     offsets: array[int] = field(default_factory=lambda: array("Q"))
@@ -36,20 +42,29 @@ class Validated:
 
     @property
     def total(self) -> int:
-        """How many lines there are."""
+        """Number of lines."""
         return len(self.offsets)
 
 
 def file_error(code: str, message: str, param: str | None = None, line: int | None = None) -> dict[str, Any]:
-    """Return one entry of `errors.data[]`."""
+    """
+    Return one entry of `errors.data[]`.
+
+    :param code: Error code.
+    :param message: Error message.
+    :param param: Name of the parameter, or None.
+    :param line: Number of the line in the input file, from 1; None where the error concerns the file.
+    """
     return {"code": code, "message": message, "param": param, "line": line}
 
 
 def validate_file(path: Path, endpoint: str, settings: Settings) -> Validated:
     """
-    Read an input file as the API does before it runs it.
+    Validate an input file.
 
-    :param endpoint: The batch's endpoint; each line has to name the same.
+    :param path: Path of the file.
+    :param endpoint: Endpoint of the batch; each line has to name the same.
+    :param settings: Limits and models.
     """
     if (size := path.stat().st_size) > settings.max_file_bytes:
         text = f"The input file is too large: {size} bytes. The maximum is {settings.max_file_bytes} bytes."
@@ -83,7 +98,7 @@ class _Check:
         self.inputs = 0
 
     def line(self, raw: bytes, offset: int) -> None:
-        """Look at one line."""
+        """Validate one line."""
         self.found.offsets.append(offset)
         try:
             request = _decode(raw)
@@ -97,7 +112,7 @@ class _Check:
             self.found.errors.append(file_error(*error, line=self.found.total))
 
     def finish(self) -> Validated:
-        """Return what was found, with the errors that concern the file as a whole."""
+        """Return the result, with the errors that concern the whole file."""
         found, limit = self.found, self.settings.max_embedding_inputs
         if not found.total:
             text = "The input file is empty. Please ensure that the batch contains at least one request."
@@ -156,9 +171,10 @@ def _input_count(value: Any) -> int:
 
 class LineIndex:
     """
-    Where the lines of an input file begin, and the order in which they are run.
+    Byte offsets of the lines of an input file, and the order in which they are run.
 
-    :param seed: Gives the order; None keeps the file's.
+    :param offsets: Byte offset of each line.
+    :param seed: Shuffles the order; None keeps the order of the file.
     """
 
     def __init__(self, offsets: array[int], seed: str | None) -> None:
@@ -168,7 +184,11 @@ class LineIndex:
             random.Random(seed).shuffle(self.order)
 
     def save(self, path: Path) -> None:
-        """Write the index, whole or not at all."""
+        """
+        Write the index to a file; a reader never sees a partial one.
+
+        :param path: Path of the index.
+        """
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
             file.write(len(self.offsets).to_bytes(8, "little"))
@@ -178,7 +198,11 @@ class LineIndex:
 
     @classmethod
     def load(cls, path: Path) -> LineIndex:
-        """Read an index that `save` wrote."""
+        """
+        Read an index that `save` has written.
+
+        :param path: Path of the index.
+        """
         index = cls(array("Q"), None)
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
@@ -188,7 +212,11 @@ class LineIndex:
 
 
 def first_model(path: Path) -> str | None:
-    """Return the model that the first line of an input file names, or None."""
+    """
+    Return the model that the first line of an input file names, or None.
+
+    :param path: Path of the file.
+    """
     with path.open("rb") as lines:
         try:
             return str(_decode(lines.readline())["body"]["model"])

@@ -1,4 +1,4 @@
-"""The manners of services whose list, clock or metadata is not OpenAI's, as the settings say."""
+"""Apply settings for services whose list, clock or metadata differ from OpenAI's."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from airflow_provider_batch.emulator.records import BatchRecord
 from airflow_provider_batch.emulator.settings import Settings
 
 
-def has_list_manners(settings: Settings) -> bool:
-    """Say whether the list is other than OpenAI's."""
+def list_differs(settings: Settings) -> bool:
+    """
+    Say whether the settings make the list of batches differ from OpenAI's.
+
+    :param settings: Current settings.
+    """
     return (settings.list_order, settings.list_paging, settings.list_shows) != ("newest_first", "honest", None)
 
 
@@ -19,9 +23,12 @@ def page_of(
     settings: Settings, batches: Sequence[BatchRecord], after: str | None, limit: int
 ) -> tuple[list[BatchRecord], bool]:
     """
-    Return one page of the list, and whether it says that more follow.
+    Return one page of the list, and whether the page says that more follow.
 
-    :param batches: All that there are, newest first.
+    :param settings: Current settings.
+    :param batches: All batches, newest first.
+    :param after: Id behind which the page starts; None for the first page.
+    :param limit: Maximum number of batches in the page.
     """
     shown = list(batches)
     if settings.list_order == "oldest_first":
@@ -38,8 +45,13 @@ def page_of(
     return page, start + len(page) < len(shown) and settings.list_paging != "ends_early"
 
 
-def told(settings: Settings, shown: dict[str, Any]) -> dict[str, Any]:
-    """Return a Batch or File object as a service with these settings tells it."""
+def shown_by_service(settings: Settings, shown: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return a Batch or File object as a service with these settings shows it.
+
+    :param settings: Current settings.
+    :param shown: Object in the API's form.
+    """
     if not settings.keeps_metadata and "metadata" in shown:
         shown = {**shown, "metadata": None}
     if not settings.clock_skew:

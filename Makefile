@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer and nothing else; uv, or else pip, installs everything into .venv, with pip's own settings.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo tables test thorough coverage lint format docs bench faults soak independent dist clean
+.PHONY: help demo tables test thorough coverage lint format docs imports bench faults soak independent dist clean
 
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
@@ -48,6 +48,12 @@ lint: $(VENV)/.dev ## Check style, formatting, types and layers
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+imports: $(VENV)/.dev ## Draw which folder imports from which (needs Graphviz): docs/drawings/imports.svg
+	$(BIN)/import-linter drawgraph airflow_provider_batch | tred \
+		| sed -e 's/node \[fontname=helvetica\]/node [fontname="helvetica", shape=box, style="rounded,filled", fillcolor="#eef4fb", color="#5b7fa6"]; edge [color="#5b7fa6"]; bgcolor="transparent"/' \
+			-e 's/label="\./label="/' -e 's/"\.exceptions"$$/".exceptions" [label="exceptions.py"]/' -e '/"\.get_provider_info"$$/d' \
+		| dot -Tsvg | sed '/<!--/,/-->/d' > docs/drawings/imports.svg
 
 docs: $(DOCS_VENV)/.docs ## Build the handbook into build/site, without network; a dead link fails
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/python -m mkdocs build --strict $(ARGS)

@@ -95,7 +95,7 @@ class ApiError(OpenAIBatchError):
     """
 
     #: The API's own words, without ours around them; None where the error was not made of an answer.
-    words: str | None = None
+    server_text: str | None = None
 
     def __init__(
         self, message: str, *, status_code: int | None = None, code: str | None = None, param: str | None = None

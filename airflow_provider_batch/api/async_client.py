@@ -1,4 +1,4 @@
-"""The calls that a wait makes, asynchronously: for an event loop that must never stand still."""
+"""The asynchronous client: the calls of a trigger, for an event loop that must never block."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ T = TypeVar("T")
 
 class AsyncBatchClient:
     """
-    Looks at batches and cancels them, for one account, within one event loop.
+    Retrieve, list and cancel the batches of one account on one event loop.
 
-    Use `connect` on a running loop: the constructor imports the SDK and builds a TLS context, which can take seconds.
+    On a running event loop create it with `connect`: the constructor imports the SDK and builds a TLS context, which
+    can block for seconds.
+
+    :param settings: Account, address and limits of the client.
     """
 
     def __init__(self, settings: ClientSettings) -> None:
@@ -45,23 +48,27 @@ class AsyncBatchClient:
         arguments = {**client_arguments(settings), "http_client": self._http}
         self._sdk: Any = pin_account(openai.AsyncOpenAI(**arguments, max_retries=settings.max_retries), settings)
         self._once: Any = pin_account(openai.AsyncOpenAI(**arguments, max_retries=0), settings)
-        # The SDK imports its resources at their first use; that is paid here too.
+        # The SDK imports its resources at their first use: do it here, not on the event loop.
         self._retrieve = self._sdk.batches.with_raw_response.retrieve
         self._list = self._sdk.batches.with_raw_response.list
         self._cancel = self._once.batches.with_raw_response.cancel
 
     @classmethod
     async def connect(cls, settings: ClientSettings) -> AsyncBatchClient:
-        """Return a client, built in a thread."""
+        """
+        Return a new client, built in a thread so that the event loop goes on.
+
+        :param settings: Account, address and limits of the client.
+        """
         return await asyncio.to_thread(cls._build, settings)
 
     @classmethod
     def _build(cls, settings: ClientSettings) -> AsyncBatchClient:
         """
-        Import the SDK, if that is to be done, without a pause of the whole process.
+        Build a client, with the garbage collector off while the SDK is imported.
 
-        A thread does not help against the garbage collector: the hundred thousands of objects that the import makes
-        have it look through all of a triggerer's several times, 100 to 200 ms each.
+        The import creates hundreds of thousands of objects. Each makes a garbage collection more likely, and one over
+        all objects of a triggerer stops every thread for 100 to 200 ms.
         """
         if "openai" in sys.modules or not gc.isenabled():
             return cls(settings)
@@ -69,7 +76,7 @@ class AsyncBatchClient:
         try:
             return cls(settings)
         finally:
-            gc.freeze()  # modules stay: they need not be looked through again
+            gc.freeze()  # modules are never freed: later collections need not visit them
             gc.enable()
 
     async def __aenter__(self) -> AsyncBatchClient:
@@ -83,38 +90,52 @@ class AsyncBatchClient:
         await self._http.aclose()
 
     async def retrieve(self, batch_id: str) -> Batch:
-        """Return a batch as it is now; raise NotFoundError for one that this account does not have."""
-        asked = f"Retrieving batch {batch_id}"
-        response = await self._call(asked, lambda: self._retrieve(batch_id, timeout=self._short))
-        return Reader(asked, self.settings).batch(response)
+        """
+        Return a batch as the API shows it now.
+
+        :param batch_id: Id of the batch.
+        :raises NotFoundError: This account has no such batch.
+        """
+        action = f"Retrieving batch {batch_id}"
+        response = await self._call(action, lambda: self._retrieve(batch_id, timeout=self._short))
+        return Reader(action, self.settings).batch(response)
 
     async def list_page(self, *, after: str | None = None, limit: int = MAX_PAGE) -> Page:
-        """Return one page of the list, newest first; ``after`` is the last page's ``next_after``."""
-        asked = "Listing batches"
+        """
+        Return one page of the account's batches, newest first.
+
+        :param after: Id of the batch after which the page begins; None for the first page.
+        :param limit: Batches of the page, 1 to 100.
+        """
+        action = "Listing batches"
         given = {"limit": limit} if after is None else {"limit": limit, "after": after}
-        response = await self._call(asked, lambda: self._list(**given, timeout=self._short))
-        return Reader(asked, self.settings).page(response)
+        response = await self._call(action, lambda: self._list(**given, timeout=self._short))
+        return Reader(action, self.settings).page(response)
 
     async def cancel(self, batch_id: str) -> Batch:
-        """Ask once that a batch be cancelled, and return it as it is then; one that has ended is returned unchanged."""
-        asked = f"Cancelling batch {batch_id}"
+        """
+        Request the cancellation of a batch once, and return the batch; one that has ended is returned unchanged.
+
+        :param batch_id: Id of the batch.
+        """
+        action = f"Cancelling batch {batch_id}"
         try:
-            response = await self._call(asked, lambda: self._cancel(batch_id, timeout=self._short))
+            response = await self._call(action, lambda: self._cancel(batch_id, timeout=self._short))
         except ApiUnavailableError as error:
             if error.status_code == 409:
                 return await self.retrieve(batch_id)
             raise
-        return Reader(asked, self.settings).batch(response)
+        return Reader(action, self.settings).batch(response)
 
     @property
     def _short(self) -> float:
         return call_timeout(self.settings)
 
-    async def _call(self, asked: str, call: Callable[[], Awaitable[T]]) -> T:
+    async def _call(self, action: str, call: Callable[[], Awaitable[T]]) -> T:
         try:
             with quiet():
                 return await call()
         except OpenAIBatchError:
             raise
-        except Exception as error:  # the SDK passes on what its parts raise for an answer that nobody thought of
-            raise translate(error, asked=asked, settings=self.settings) from chain(error, self.settings)
+        except Exception as error:  # an unexpected response can make the SDK raise any exception
+            raise translate(error, action=action, settings=self.settings) from chain(error, self.settings)

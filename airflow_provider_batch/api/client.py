@@ -1,8 +1,8 @@
 """
-The Batch API over the `openai` SDK, synchronously.
+The synchronous client of the Batch API, over the `openai` SDK.
 
-Nothing here holds a file in memory, and everything but the creation of a batch may be repeated.
-Errors are those of `errors.RULES`.
+Files are streamed, never held in memory. Every call except the creation of a batch may be repeated. Exceptions of the
+SDK become the errors of `errors.RULES`.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ from airflow_provider_batch.storage.local_disk import not_written
 
 T = TypeVar("T")
 
-#: Seconds before the first repetition of a download; they double up to the second figure.
+#: Seconds before the second attempt of a download, which double with each attempt, and their maximum.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 16.0
 
 
 class BatchClient:
     """
-    Calls of the Batch API for one account. Threads may share it.
+    Call the Batch API for one account. Threads may share a client.
 
-    :param settings: The account, and how patiently it is asked.
+    :param settings: Account, address and limits of the client.
     """
 
     def __init__(self, settings: ClientSettings) -> None:
@@ -66,7 +66,7 @@ class BatchClient:
         )
         arguments = {**client_arguments(settings), "http_client": self._http}
         self._sdk: Any = pin_account(openai.OpenAI(**arguments, max_retries=settings.max_retries), settings)
-        #: For the calls that the SDK must not repeat by itself.
+        #: Without the SDK's own retries, for calls that must not be repeated.
         self._once: Any = pin_account(openai.OpenAI(**arguments, max_retries=0), settings)
 
     def __enter__(self) -> BatchClient:
@@ -81,24 +81,28 @@ class BatchClient:
 
     @property
     def reading(self) -> tuple[float, float] | None:
-        """The service's clock when it last answered, and `time.monotonic()` then; None before, or where it has none."""
+        """
+        The last response's ``Date`` in epoch seconds, and `time.monotonic()` when it arrived.
+
+        None before the first response, and for a service that sends no ``Date``.
+        """
         return self._guard.reading
 
     def upload(self, file: Readable, name: str, *, expires_after: int | None = None) -> str:
         """
-        Upload a batch input file from its start, a block at a time, and return the file's id.
+        Upload a batch input file from its start, in blocks, and return the file's id.
 
         :param file: Any object with ``read``; one that cannot seek is copied to a temporary file first.
         :param name: File name that the API shows.
-        :param expires_after: Seconds, 3,600 to 2,592,000, after which the API deletes the file.
+        :param expires_after: Seconds, 3,600 to 2,592,000, after which the API deletes the file; None: it keeps it.
         """
-        asked = f"Uploading {name}"
+        action = f"Uploading {name}"
         extra = {} if expires_after is None else {"expires_after": expiry(expires_after)}
         with replayable(file) as content:
             part = (name, content, "application/jsonl")
             call = self._sdk.files.with_raw_response.create
-            return Reader(asked, self.settings).file_id(
-                self._call(asked, lambda: call(file=part, purpose="batch", **extra))
+            return Reader(action, self.settings).file_id(
+                self._call(action, lambda: call(file=part, purpose="batch", **extra))
             )
 
     def create(
@@ -111,12 +115,19 @@ class BatchClient:
         output_expires_after: int | None = None,
     ) -> CreateOutcome:
         """
-        Ask for a batch, once, and return what is known afterwards; raises nothing that the API could cause.
+        Create a batch with a single call, and return whether it was accepted, refused, or whether that is unknown.
 
-        :param metadata: At most 16 pairs of strings; the way to find the batch again when the answer is lost.
-        :param output_expires_after: Seconds, 3,600 to 2,592,000, after which the API deletes the output files.
+        Errors of the API and of the network are returned, not raised: a repeated call could create a second, paid
+        batch.
+
+        :param input_file_id: Id of the uploaded input file.
+        :param endpoint: Endpoint of the requests, for example ``/v1/chat/completions``.
+        :param metadata: At most 16 pairs of strings; they identify the batch when the response is lost.
+        :param completion_window: Time in which the API completes the batch; OpenAI takes only ``24h``.
+        :param output_expires_after: Seconds, 3,600 to 2,592,000, after which the API deletes the output files; None:
+            it keeps them.
         """
-        asked = f"Creating a batch of {input_file_id}"
+        action = f"Creating a batch of {input_file_id}"
         given = creation(
             input_file_id=input_file_id,
             endpoint=endpoint,
@@ -125,103 +136,136 @@ class BatchClient:
             output_expires_after=output_expires_after,
         )
         try:
-            # Whatever goes wrong from here on may have gone wrong after the server made the batch.
+            # An error from here on does not prove that the server created no batch.
             with quiet():
                 response = self._once.batches.with_raw_response.create(**given, timeout=self._short)
-            return Accepted(Reader(asked, self.settings).batch(response))
+            return Accepted(Reader(action, self.settings).batch(response))
         except ApiError as error:
             return Unknown(error)
         except Exception as error:
-            return outcome_of(translate(error, asked=asked, settings=self.settings), was_sent=was_sent(error))
+            return outcome_of(translate(error, action=action, settings=self.settings), was_sent=was_sent(error))
 
     def retrieve(self, batch_id: str) -> Batch:
-        """Return a batch as it is now; raise NotFoundError for one that this account does not have."""
-        asked = f"Retrieving batch {batch_id}"
+        """
+        Return a batch as the API shows it now.
+
+        :param batch_id: Id of the batch.
+        :raises NotFoundError: This account has no such batch.
+        """
+        action = f"Retrieving batch {batch_id}"
         call = self._sdk.batches.with_raw_response.retrieve
-        return Reader(asked, self.settings).batch(self._call(asked, lambda: call(batch_id, timeout=self._short)))
+        return Reader(action, self.settings).batch(self._call(action, lambda: call(batch_id, timeout=self._short)))
 
     def list(self, limit: int = MAX_PAGE) -> Iterator[Batch]:
         """
-        Yield the account's batches, newest first as a rule, asking for pages as they are needed.
+        Yield the account's batches, usually newest first, and read each page when it is needed.
 
-        What is not yielded may exist all the same: a list may be cut short, and at the latest is after `MAX_PAGES`.
+        A batch that is not yielded may still exist: servers cut lists off, and this stops after `MAX_PAGES` pages.
 
-        :param limit: Batches a page, 1 to 100.
+        :param limit: Batches of a page, 1 to 100.
         """
         after, seen = None, set[str]()
         for _ in range(MAX_PAGES):
             page = self.list_page(after=after, limit=limit)
             yield from page.batches
-            if page.next_after is None or page.next_after in seen:  # a server that ignores `after` would never end
+            if page.next_after is None or page.next_after in seen:  # a server that ignores `after` repeats its page
                 return
             after = page.next_after
             seen.add(after)
 
     def list_page(self, *, after: str | None = None, limit: int = MAX_PAGE) -> Page:
-        """Return one page of the list; ``after`` is the last page's ``next_after``."""
-        asked = "Listing batches"
+        """
+        Return one page of the account's batches.
+
+        :param after: Id of the batch after which the page begins; None for the first page.
+        :param limit: Batches of the page, 1 to 100.
+        """
+        action = "Listing batches"
         given = {"limit": limit} if after is None else {"limit": limit, "after": after}
         call = self._sdk.batches.with_raw_response.list
-        return Reader(asked, self.settings).page(self._call(asked, lambda: call(**given, timeout=self._short)))
+        return Reader(action, self.settings).page(self._call(action, lambda: call(**given, timeout=self._short)))
 
     def file_created_at(self, file_id: str) -> float | None:
-        """Return when a file was made, by the service's clock; None where it does not say."""
-        asked = f"Retrieving file {file_id}"
+        """
+        Return when a file was created, in epoch seconds of the service's clock; None if the API does not say.
+
+        :param file_id: Id of the file.
+        :raises NotFoundError: This account has no such file.
+        """
+        action = f"Retrieving file {file_id}"
         call = self._sdk.files.with_raw_response.retrieve
-        response = self._call(asked, lambda: call(file_id, timeout=self._short))
-        return Reader(asked, self.settings).created_at(response)
+        response = self._call(action, lambda: call(file_id, timeout=self._short))
+        return Reader(action, self.settings).created_at(response)
 
     def file_status(self, file_id: str) -> str | None:
-        """Return a file's status in small letters, `FILE_NOT_FOUND` without a file, None where no status is said."""
-        asked = f"Retrieving file {file_id}"
+        """
+        Return a file's status in lower case, `statuses.FILE_NOT_FOUND` for no file, None if the API names no status.
+
+        :param file_id: Id of the file.
+        """
+        action = f"Retrieving file {file_id}"
         call = self._sdk.files.with_raw_response.retrieve
         try:
-            response = self._call(asked, lambda: call(file_id, timeout=self._short))
+            response = self._call(action, lambda: call(file_id, timeout=self._short))
         except NotFoundError:
             return statuses.FILE_NOT_FOUND
-        return Reader(asked, self.settings).file_status(response)
+        return Reader(action, self.settings).file_status(response)
 
     def cancel(self, batch_id: str) -> Batch:
-        """Ask that a batch be cancelled, and return it as it is then; one that has ended is returned unchanged."""
-        asked = f"Cancelling batch {batch_id}"
+        """
+        Request the cancellation of a batch, and return the batch; one that has ended is returned unchanged.
+
+        :param batch_id: Id of the batch.
+        """
+        action = f"Cancelling batch {batch_id}"
         try:
-            response = self._call(asked, lambda: self._once.batches.with_raw_response.cancel(batch_id))
+            response = self._call(action, lambda: self._once.batches.with_raw_response.cancel(batch_id))
         except ApiUnavailableError as error:
-            if error.status_code == 409:  # it has ended; the SDK would take this for a lock and repeat it
+            if error.status_code == 409:  # the batch has ended; the SDK's own retries would repeat the call
                 return self.retrieve(batch_id)
-            response = self._call(asked, lambda: self._sdk.batches.with_raw_response.cancel(batch_id))
-        return Reader(asked, self.settings).batch(response)
+            response = self._call(action, lambda: self._sdk.batches.with_raw_response.cancel(batch_id))
+        return Reader(action, self.settings).batch(response)
 
     def download(self, file_id: str, to: Path) -> int:
         """
         Stream a file's content to a local path, and return its size in bytes.
 
-        A transfer that is cut off starts again, up to ``max_retries`` times. The path gets the whole file or nothing.
+        An interrupted transfer starts again, up to ``max_retries`` times. The path gets the whole file or nothing.
+
+        :param file_id: Id of the file.
+        :param to: Local path; an existing file is replaced.
+        :raises StorageError: The local path cannot be written.
         """
         content = self._sdk.files.with_streaming_response.content
         return self._save(f"Downloading file {file_id}", lambda: content(file_id), to)
 
     def download_video(self, video_id: str, to: Path) -> int:
-        """Stream a finished video to a local path like `download`; the API keeps it for a day or so."""
+        """
+        Stream a finished video to a local path like `download`; the API keeps a video for about a day.
+
+        :param video_id: Id of the video.
+        :param to: Local path; an existing file is replaced.
+        :raises ConfigurationError: The installed `openai` package has no videos.
+        """
         videos = getattr(self._sdk, "videos", None)
         if videos is None:
-            raise ConfigurationError("The installed `openai` package knows no videos; 2.2 and later do.")
+            raise ConfigurationError("The installed `openai` package has no videos; install version 2.2 or later.")
         content = videos.with_streaming_response.download_content
         return self._save(f"Downloading video {video_id}", lambda: content(video_id), to)
 
-    def _save(self, asked: str, opened: Callable[[], Any], to: Path) -> int:
+    def _save(self, action: str, opened: Callable[[], Any], to: Path) -> int:
         part = to.with_name(f".{to.name}.{uuid.uuid4().hex[:8]}.part")
         try:
             for attempt in range(self.settings.max_retries + 1):
                 try:
-                    size = self._call(asked, lambda: self._stream(opened, part, asked))
+                    size = self._call(action, lambda: self._stream(opened, part, action))
                     os.replace(part, to)
                     return size
                 except ApiUnavailableError as error:
                     if attempt == self.settings.max_retries:
                         raise
-                    asked_for = min(error.retry_after or 0.0, LONGEST_PAUSE)
-                    time.sleep(asked_for or min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
+                    requested = min(error.retry_after or 0.0, LONGEST_PAUSE)
+                    time.sleep(requested or min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
             raise AssertionError("unreachable: the last attempt returns or raises")
         except OSError as error:
             raise not_written(to, error) from error
@@ -229,21 +273,27 @@ class BatchClient:
             part.unlink(missing_ok=True)
 
     def delete_file(self, file_id: str) -> None:
-        """Delete a file; one that is not there raises NotFoundError."""
+        """
+        Delete a file at the API.
+
+        :param file_id: Id of the file.
+        :raises NotFoundError: This account has no such file.
+        """
         self._call(f"Deleting file {file_id}", lambda: self._sdk.files.with_raw_response.delete(file_id))
 
     def model_end(self, model: str) -> ModelEnd | None:
         """
-        Return when a model ends, asking once and not for long; None where that is not known.
+        Return a model's shutdown date with a single, short call; None if it is not known.
 
-        :raises ApiError: The API does not answer, or does not give this model and does not say that it is gone.
+        :param model: Name of the model.
+        :raises ApiError: The API does not respond, or refuses the model without saying that it was retired.
         """
-        asked = f"Retrieving model {model}"
+        action = f"Retrieving model {model}"
         call = self._once.models.with_raw_response.retrieve
         try:
-            response = self._call(asked, lambda: call(model, timeout=min(TIMEOUT, self._short)))
-            return read_end(Reader(asked, self.settings).any_object(response))
-        except ValueError:  # no name that an address can hold
+            response = self._call(action, lambda: call(model, timeout=min(TIMEOUT, self._short)))
+            return read_end(Reader(action, self.settings).any_object(response))
+        except ValueError:  # the name cannot be part of a URL
             return None
         except ApiError as error:
             if (end := read_refusal(error)) is None:
@@ -251,7 +301,7 @@ class BatchClient:
             return end
 
     def account_check(self) -> str:
-        """Make the cheapest call that needs a right key and a right base URL, and say what was found."""
+        """Make the cheapest call that needs a valid key and base URL, and return a sentence with the result."""
         page = self.list_page(limit=1)
         return f"Connected to {self.settings.shown_address}" + (
             f"; the newest batch is {page.batches[0].id}." if page.batches else "; there are no batches yet."
@@ -261,28 +311,28 @@ class BatchClient:
     def _short(self) -> float:
         return call_timeout(self.settings)
 
-    def _call(self, asked: str, call: Callable[[], T]) -> T:
-        """Make one call of the SDK; what it raises becomes ours, but for what the local disk raises."""
+    def _call(self, action: str, call: Callable[[], T]) -> T:
+        """Make one call of the SDK; translate its exceptions, except errors of the local disk."""
         try:
             with quiet():
                 return call()
         except (OpenAIBatchError, OSError):
             raise
-        except Exception as error:  # the SDK passes on what its parts raise for an answer that nobody thought of
-            raise translate(error, asked=asked, settings=self.settings) from chain(error, self.settings)
+        except Exception as error:  # an unexpected response can make the SDK raise any exception
+            raise translate(error, action=action, settings=self.settings) from chain(error, self.settings)
 
-    def _stream(self, opened: Callable[[], Any], part: Path, asked: str) -> int:
-        """Write the content of a response to `part`, replacing what stands there, and return its size."""
+    def _stream(self, opened: Callable[[], Any], part: Path, action: str) -> int:
+        """Write the content of a response to the file `part`, and return its size in bytes."""
         size = 0
         with opened() as response, part.open("wb") as target:
             if "text/html" in response.headers.get("content-type", ""):
-                page = Answer("an HTML page came back", status_code=response.status_code, is_html=True)
-                raise from_answer(page, asked=asked, settings=self.settings)
+                page = Answer("the server returned an HTML page", status_code=response.status_code, is_html=True)
+                raise from_answer(page, action=action, settings=self.settings)
             for block in response.iter_bytes():
                 size += target.write(block)
-            promised = response.headers.get("content-length")
+            expected = response.headers.get("content-length")
             received = response.http_response.num_bytes_downloaded  # as sent: before any decompression
-        if promised is not None and promised.isdecimal() and int(promised) != received:
-            cut = Answer(f"{received:,} of {int(promised):,} bytes came")
-            raise from_answer(cut, asked=asked, settings=self.settings)
+        if expected is not None and expected.isdecimal() and int(expected) != received:
+            incomplete = Answer(f"{received:,} of {int(expected):,} bytes arrived")
+            raise from_answer(incomplete, action=action, settings=self.settings)
         return size

@@ -22,9 +22,11 @@ class Endpoint(StrEnum):
 
 def endpoint_in(url: str) -> Endpoint | None:
     """
-    Return the endpoint that a batch or a request line names, or None.
+    Return the endpoint that a batch or a request line names; None if it is none of `Endpoint`.
 
-    Azure and gateways leave ``/v1`` out, name a deployment before it, or write a whole URL with a query.
+    Azure and gateways leave ``/v1`` out, put a deployment before it, or write a whole URL with a query.
+
+    :param url: Path or URL, for example ``/v1/chat/completions``.
     """
     path = url.partition("?")[0].partition("#")[0].lower()
     steps = [step for step in path.split("/") if step]
@@ -70,7 +72,7 @@ FACTS: Mapping[Endpoint, EndpointFacts] = {
     Endpoint.VIDEOS: EndpointFacts((("prompt",),), "video", has_files=True),
 }
 
-#: Characters. No maximum is published; 64 is what other vendors take.
+#: Characters of a custom id. OpenAI publishes no maximum; 64 is the limit of other vendors.
 MAX_CUSTOM_ID_LENGTH = 64
-#: Pairs, and characters of key and value, in a batch's metadata.
+#: Limits of a batch's metadata: pairs, characters of a key, characters of a value.
 MAX_METADATA_PAIRS, MAX_METADATA_KEY, MAX_METADATA_VALUE = 16, 64, 512

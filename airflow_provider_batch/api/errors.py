@@ -1,8 +1,8 @@
 """
-Vendor error → our error, in one table.
+Translate errors of the SDK and of HTTP into the errors of this package, by one table.
 
-Each message says what was asked and where, what came back, and what to do. A 404 counts as "no such batch" only when
-the API itself says so: a wrong base URL answers 404 too, and taking that for a batch that is gone would lose paid work.
+Each message names the call and the address, what the server returned, and what to do. A 404 means "no such batch" only
+if the API itself says so: a wrong base URL returns 404 too, and treating that as a deleted batch would lose paid work.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_batch.api.bounds import bounded_pause
-from airflow_provider_batch.api.lenient_json import words_in
+from airflow_provider_batch.api.lenient_json import readable_text
 from airflow_provider_batch.api.refusals import MODEL_ADVICE, is_about_the_model, is_queue_full, passing_kind
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import (
@@ -25,15 +25,25 @@ from airflow_provider_batch.exceptions import (
     NotFoundError,
 )
 
-#: Codes of a 429 that no waiting mends.
+#: Codes of a 429 that does not pass by waiting.
 BILLING_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-#: Characters of a server's own text that a message keeps.
+#: Characters of the server's text that a message quotes.
 TEXT_LIMIT = 500
+_HTML = "the server returned an HTML page"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, as far as anything did."""
+    """
+    What is known of the response to a failed call.
+
+    :param text: The server's error text, or the reason why there is no response.
+    :param status_code: HTTP status; None if no response arrived.
+    :param code: The API's error code.
+    :param param: The request parameter that the API names.
+    :param is_html: Whether the response is an HTML page.
+    :param retry_after: Seconds after which the server wants the next call.
+    """
 
     text: str
     status_code: int | None = None
@@ -45,7 +55,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Rule:
-    """One row of the table: which answers, which error, what to do. `{name}` and `{address}` are the settings'."""
+    """
+    One row of the table.
+
+    :param applies: Returns whether the row is about this response.
+    :param error: Class of the error to raise.
+    :param advice: What to do, as a sentence; ``{name}`` stands for the name of the connection.
+    """
 
     applies: Callable[[Answer], bool]
     error: type[ApiError]
@@ -65,7 +81,7 @@ RULES: tuple[Rule, ...] = (
         "The account has no credit left: see its billing page.",
     ),
     Rule(lambda a: a.status_code in (408, 409, 429), ApiUnavailableError, "Try again later."),
-    Rule(lambda a: (a.status_code or 0) >= 500, ApiUnavailableError, "The server is in trouble; try again later."),
+    Rule(lambda a: (a.status_code or 0) >= 500, ApiUnavailableError, "The server has a problem; try again later."),
     Rule(lambda a: a.status_code == 401, AuthenticationError, "Check the API key of {name}."),
     Rule(
         lambda a: a.status_code == 403,
@@ -75,7 +91,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         lambda a: a.is_html or (a.status_code or 0) < 400,
         ApiRefusedError,
-        "This is no answer of a Batch API: check the base URL of {name}, which usually ends in /v1.",
+        "This is not a response of a Batch API: check the base URL of {name}, which usually ends in /v1.",
     ),
     Rule(
         lambda a: a.status_code == 404 and _is_about_the_address(a.text),
@@ -86,69 +102,89 @@ RULES: tuple[Rule, ...] = (
     Rule(
         lambda a: a.status_code == 404,
         NotFoundError,
-        "It is gone, or belongs to another account than that of {name}.",
+        "It was deleted, or it belongs to another account than that of {name}.",
     ),
     Rule(
         lambda a: passing_kind(a.code, a.text) == "file not ready",
         ApiRefusedError,
-        "A file that was just uploaded can take a while to be found and processed; else it was deleted or has expired.",
+        "A new file is usable some seconds or minutes after its upload; an older one was deleted or has expired.",
     ),
     Rule(
         lambda a: passing_kind(a.code, a.text) == "try again",
         ApiUnavailableError,
-        "The server says that it is in trouble; try again later.",
+        "The server reports a temporary problem; try again later.",
     ),
     Rule(lambda a: True, ApiRefusedError, "The same call will be refused again."),
 )
 
 
-def translate(error: Exception, *, asked: str, settings: ClientSettings) -> ApiError:
+def translate(error: Exception, *, action: str, settings: ClientSettings) -> ApiError:
     """
-    Return our error for what the SDK or its transport raised.
+    Return this package's error for an exception of the SDK or of its HTTP library.
 
-    :param asked: What was asked, as the beginning of a sentence: ``"Retrieving batch batch_1"``.
+    :param error: The exception.
+    :param action: The call, as the beginning of a sentence: ``"Retrieving batch batch_1"``.
+    :param settings: Settings of the client, for its address and the connection's name.
     """
     try:
         answer = _answer(error)
-    except Exception:  # the error of an answer that nobody thought of is still one of ours
+    except Exception:  # an unexpected exception must still become an error of this package
         answer = Answer(type(error).__name__)
-    return from_answer(answer, asked=asked, settings=settings)
+    return from_answer(answer, action=action, settings=settings)
 
 
-def from_answer(answer: Answer, *, asked: str, settings: ClientSettings) -> ApiError:
-    """Return our error for an answer, by the first rule that applies."""
+def from_answer(answer: Answer, *, action: str, settings: ClientSettings) -> ApiError:
+    """
+    Return the error for a response, by the first row of `RULES` that applies.
+
+    :param answer: What is known of the response.
+    :param action: The call, as the beginning of a sentence.
+    :param settings: Settings of the client, for its address and the connection's name.
+    """
     rule = next(rule for rule in RULES if rule.applies(answer))
     status = None if answer.status_code is None else f"HTTP {answer.status_code}"
     text = answer.text.strip()[:TEXT_LIMIT].rstrip(".")
     came_back = ": ".join(part for part in (status, text) if part)
     advice = rule.advice.replace("{name}", settings.name)
-    message = settings.without_secrets(f"{asked} at {settings.shown_address} failed: {came_back}. {advice}")
+    message = settings.without_secrets(f"{action} at {settings.shown_address} failed: {came_back}. {advice}")
     translated = rule.error(message, status_code=answer.status_code, code=answer.code, param=answer.param)
-    translated.words = answer.text
+    translated.server_text = answer.text
     if isinstance(translated, ApiUnavailableError):
         translated.retry_after = answer.retry_after
     return translated
 
 
-def unreadable(content: bytes, *, status_code: int, asked: str, settings: ClientSettings) -> ApiError:
-    """Return the error for a successful status with an answer that is not what the API sends."""
+def unreadable(content: bytes, *, status_code: int, action: str, settings: ClientSettings) -> ApiError:
+    """
+    Return the error for a response with a successful status and content that cannot be parsed.
+
+    :param content: Bytes of the response.
+    :param status_code: HTTP status.
+    :param action: The call, as the beginning of a sentence.
+    :param settings: Settings of the client, for its address and the connection's name.
+    """
     start = content[:200].decode("utf-8", "replace").strip()
     is_html = start.startswith("<")
-    text = "an HTML page came back" if is_html else f"an answer that cannot be read came back ({start[:80]!r})"
-    return from_answer(Answer(text, status_code=status_code, is_html=is_html), asked=asked, settings=settings)
+    text = _HTML if is_html else f"the response cannot be parsed ({start[:80]!r})"
+    return from_answer(Answer(text, status_code=status_code, is_html=is_html), action=action, settings=settings)
 
 
 def chain(error: Exception, settings: ClientSettings) -> Exception | None:
-    """Return what to name as the cause: a vendor error that quotes the key is left out, since tracebacks are logged."""
+    """
+    Return the exception to chain as the cause; None if its text quotes a secret, since tracebacks are logged.
+
+    :param error: Exception of the SDK.
+    :param settings: Settings of the client, for its secrets.
+    """
     return error if settings.without_secrets(f"{error}{error!r}") == f"{error}{error!r}" else None
 
 
 def _answer(error: Exception) -> Answer:
-    """Read what can be known from an exception of the SDK, of its transport or of our `guard`."""
+    """Read an exception of the SDK, of its HTTP library or of `transport.guard`."""
     cause: BaseException | None = error
-    while cause is not None:  # older SDKs wrap what is raised below them
-        if isinstance(known := getattr(cause, "answer", None), Answer):
-            return known
+    while cause is not None:  # older SDKs wrap the exceptions of the guard
+        if isinstance(answer := getattr(cause, "answer", None), Answer):
+            return answer
         cause = cause.__cause__
     response = getattr(error, "response", None)
     status_code = getattr(error, "status_code", None)
@@ -156,12 +192,12 @@ def _answer(error: Exception) -> Answer:
         return Answer(_reason(error))
     body = getattr(error, "body", None)
     if target := response.extensions.get("redirected_to"):
-        host = urlsplit(target).hostname or "nowhere"
-        return Answer(f"the answer is a redirect to {host}, which is not followed", status_code=status_code)
+        host = urlsplit(target).hostname or "no host"
+        return Answer(f"the response is a redirect to {host}, which is not followed", status_code=status_code)
     starts_as_html = isinstance(body, str) and body.lstrip().startswith("<")
     is_html = "html" in response.headers.get("content-type", "") or starts_as_html
     return Answer(
-        text="an HTML page came back" if is_html else _words(body),
+        text=_HTML if is_html else _error_text(body),
         status_code=status_code,
         code=_text(getattr(error, "code", None)),
         param=_text(getattr(error, "param", None)),
@@ -170,20 +206,25 @@ def _answer(error: Exception) -> Answer:
     )
 
 
-def _words(body: Any) -> str:
-    """Return the server's own words: `message` is the API's, the others are those of compatible servers."""
+def _error_text(body: Any) -> str:
+    """Return the server's error text: the API's key is `message`, the others are those of compatible servers."""
     if isinstance(body, Mapping):
-        return next((words for key in ("message", "detail", "msg", "error") if (words := words_in(body.get(key)))), "")
-    return words_in(body) if isinstance(body, str) else ""
+        texts = (readable_text(body.get(key)) for key in ("message", "detail", "msg", "error"))
+        return next((text for text in texts if text), "")
+    return readable_text(body) if isinstance(body, str) else ""
 
 
 def _is_about_the_address(text: str) -> bool:
-    """Return whether the text of a 404 speaks of the URL, or of nothing, instead of a batch or a file."""
+    """Return whether the text of a 404 is empty or about the URL, instead of a batch or a file."""
     return text.startswith("Invalid URL") or text.strip().rstrip(".").lower() in ("", "not found", "404 page not found")
 
 
 def retry_after_of(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds `retry-after-ms` or `Retry-After` (seconds or a date) asks for, up to an hour, or None."""
+    """
+    Return the seconds that `retry-after-ms` or `Retry-After` (seconds or a date) requests, at most an hour, or None.
+
+    :param headers: Headers of the response, with names that ignore case.
+    """
     for header, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         value = headers.get(header)
         if value is None:
@@ -201,7 +242,7 @@ def retry_after_of(headers: Mapping[str, str]) -> float | None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the innermost cause in words: the SDK's own text is just "Connection error."."""
+    """Return the innermost cause as text: the SDK's own text is only "Connection error."."""
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
@@ -210,4 +251,4 @@ def _reason(error: BaseException) -> str:
 
 
 def _text(value: Any) -> str | None:
-    return words_in(value) or None
+    return readable_text(value) or None

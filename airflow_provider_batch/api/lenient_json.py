@@ -1,8 +1,8 @@
 """
-JSON and its values as servers send them, read so that one odd value hides nothing beside it.
+Read JSON of OpenAI and of compatible servers, so that one invalid value does not make the others unreadable.
 
-What cannot be made to fit is None, alone: a time that is no time, a count of 400 digits, a member that is nested a
-hundred thousand levels deep.
+An invalid value becomes None (or 0, or an empty value): a time that is no time, a count of 400 digits, a member that is
+nested a hundred thousand levels deep.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from typing import Any
 
 import msgspec
 
-#: Levels of nesting that are read where a text is nested too deeply for a parser; what lies deeper becomes null.
+#: Levels of nesting that are kept of a text that is nested too deeply for the parser; deeper values become null.
 MAX_DEPTH = 32
-#: Digits of a number; longer ones are read as a float, which may be infinite. Python itself refuses past 4,300.
+#: Digits of a number; longer ones become a float, maybe infinite. Python refuses integers of more than 4,300 digits.
 _LONGEST_INT = 400
-#: The largest count: it fits 64 bits, also when thousands are added up.
+#: The largest count: the sum of thousands of these still has 64 bits.
 _LARGEST_COUNT = 2**53
-#: Epoch seconds past which a moment must be in milliseconds: the year 5138.
+#: A larger number of epoch seconds (after the year 5138) must be in milliseconds.
 _MILLISECONDS_FROM = 1e11
 _LONGEST_TEXT = 2_000
-#: Characters of a text that is looked through for its nesting, a tenth of a second's work: an event loop waits for it.
+#: Characters of a text whose nesting is cut. It takes 0.1 s, during which an event loop is blocked.
 _LONGEST_DEEP = 1 << 20
-#: Strings, and what opens and closes objects and lists outside of them.
+#: Strings, and the brackets of objects and lists outside of strings.
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\]]', re.DOTALL)
 
 
 def decode(content: bytes) -> Any:
     """
-    Return the JSON value of an answer; NaN, a byte order mark and any nesting are no reason not to.
+    Return the JSON value of a response; NaN, a byte order mark and deep nesting are accepted.
 
-    :raises ValueError: It is no JSON.
+    :param content: Bytes of the response.
+    :raises ValueError: They are no JSON.
     """
     try:
         return msgspec.json.decode(content)
@@ -58,7 +59,7 @@ def _bounded_int(digits: str) -> int | float:
 
 
 def _cut_at_depth(text: str) -> str:
-    """Return a JSON text with null in place of each object and list below `MAX_DEPTH`."""
+    """Return a JSON text in which null replaces each object and list below `MAX_DEPTH`."""
     kept, depth, start = [], 0, 0
     for token in _TOKEN.finditer(text):
         kind = token[0][0]
@@ -74,16 +75,24 @@ def _cut_at_depth(text: str) -> str:
 
 
 def text_in(value: Any) -> str | None:
-    """Return a text, or a whole number as one, such as an id; None for anything else and for an empty text."""
+    """
+    Return a text, or a whole number (such as an id) as text; None for any other value and for an empty text.
+
+    :param value: Decoded JSON.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if abs(value) < _LARGEST_COUNT else None
     if not isinstance(value, str):
         return None
-    return value.strip().encode("utf-8", "replace").decode() or None  # half a surrogate pair has no UTF-8
+    return value.strip().encode("utf-8", "replace").decode() or None  # a lone surrogate has no UTF-8 form
 
 
-def words_in(value: Any) -> str:
-    """Return what a value says, for people: a text as it is, anything else as JSON; empty for nothing."""
+def readable_text(value: Any) -> str:
+    """
+    Return a value for display: a text as it is, any other value as JSON, at most 2,000 characters; "" for None.
+
+    :param value: Decoded JSON.
+    """
     if value is None or isinstance(value, str):
         return (text_in(value) or "")[:_LONGEST_TEXT]
     try:
@@ -93,15 +102,23 @@ def words_in(value: Any) -> str:
 
 
 def count_in(value: Any) -> int:
-    """Return a count, 0 where there is none."""
+    """
+    Return a count; 0 for a negative number and for any value that is no number.
+
+    :param value: Decoded JSON: a number, or a text with one.
+    """
     number = _number_in(value)
     return 0 if number is None or number < 0 else int(min(number, _LARGEST_COUNT))
 
 
 def moment_in(value: Any) -> float | None:
-    """Return epoch seconds: from seconds, milliseconds, or an ISO text, which is UTC where it names no zone."""
+    """
+    Return a moment in epoch seconds; None for a value that is no moment.
+
+    :param value: Decoded JSON: epoch seconds or milliseconds, or an ISO 8601 text, which is UTC if it names no zone.
+    """
     moment = _number_in(value)
-    if moment is None and isinstance(value, str) and ":" in value:  # a date alone is no moment
+    if moment is None and isinstance(value, str) and ":" in value:  # a date without a time is no moment
         try:
             read = datetime.fromisoformat(value.strip())
             moment = (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
@@ -123,10 +140,18 @@ def _number_in(value: Any) -> float | None:
 
 
 def mapping_in(value: Any) -> Mapping[str, Any]:
-    """Return an object, an empty one where there is none."""
+    """
+    Return a JSON object; an empty one for any other value.
+
+    :param value: Decoded JSON.
+    """
     return value if isinstance(value, dict) else {}
 
 
 def flag_in(value: Any) -> bool:
-    """Return whether a value says yes."""
+    """
+    Return whether a value means true: ``true``, 1, or a text such as "yes".
+
+    :param value: Decoded JSON.
+    """
     return value.strip().lower() in ("true", "1", "yes") if isinstance(value, str) else value is True or value == 1

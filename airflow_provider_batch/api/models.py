@@ -1,9 +1,9 @@
 """
-What the API says of a model's end, read liberally: not to know it is the usual case at compatible services.
+Read a model's shutdown date from the API. Most compatible services do not give one.
 
-A model counts as gone only where the API says so clearly: its date is over everywhere on earth, or the refusal says in
-words that it was retired. "Does not exist or you do not have access" is no such word: deployments and gateways answer
-so for models that they serve.
+A model counts as retired only if the API clearly says so: its shutdown date has passed in every time zone, or the error
+text says that it was retired. "Does not exist or you do not have access" is not enough: gateways say this of models
+that they serve.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 from airflow_provider_batch.exceptions import ApiError
 
-#: Seconds that the answer may take: nobody has to wait for a warning.
+#: Timeout of the call in seconds: it only serves a warning.
 TIMEOUT = 10.0
-#: Seconds from the beginning of a day in UTC to its end in the last time zone.
+#: Seconds from the start of a day in UTC to its end in the last time zone.
 _DAY = 36 * 3600.0
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _RETIRED = re.compile(
@@ -32,11 +32,11 @@ _RETIRED = re.compile(
 @dataclass(frozen=True)
 class ModelEnd:
     """
-    When a model ends.
+    When a model is shut down.
 
-    :param said: As the API says it.
-    :param begins: Epoch seconds from which it may be gone.
-    :param over: Epoch seconds from which it surely is; the same for a moment, and the end of a day for a date.
+    :param said: The API's own text: a date, a moment or an error message.
+    :param begins: Epoch seconds from which the model may be shut down.
+    :param over: Epoch seconds from which it certainly is: for a date, the end of that day in the last time zone.
     """
 
     said: str
@@ -45,7 +45,11 @@ class ModelEnd:
 
 
 def read_end(data: Any) -> ModelEnd | None:
-    """Return when a model ends by its Model object; None where that says nothing, or nothing that can be read."""
+    """
+    Return the shutdown date of a Model object; None if it has none, or one that cannot be parsed.
+
+    :param data: The Model object as decoded JSON.
+    """
     said = data.get("shutdown_date") if isinstance(data, Mapping) else None
     if isinstance(said, bool) or not isinstance(said, int | float | str):
         return None
@@ -62,7 +66,11 @@ def read_end(data: Any) -> ModelEnd | None:
 
 
 def read_refusal(error: ApiError) -> ModelEnd | None:
-    """Return the end of a model that the API no longer gives, where it clearly says that this is why."""
+    """
+    Return the end of a retired model from the error of retrieving it; None if the error does not say so clearly.
+
+    :param error: The API's error.
+    """
     if error.status_code not in (400, 404, 410) or not _RETIRED.search(str(error)):
         return None
     return ModelEnd(str(error))

@@ -1,6 +1,8 @@
 """
-What the API says of a batch, read liberally: compatible servers leave fields out, send `""` for null, text for numbers
-and lists, numbers for text. A field that cannot be read is as if it were not there, and hides no other.
+The API's Batch object, read leniently.
+
+Compatible servers leave fields out, send `""` for null, text for numbers and lists, and numbers for text. A field that
+cannot be read counts as missing; the other fields are still read.
 """
 
 from __future__ import annotations
@@ -10,12 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_batch.api import statuses
-from airflow_provider_batch.api.lenient_json import count_in, mapping_in, moment_in, text_in, words_in
+from airflow_provider_batch.api.lenient_json import count_in, mapping_in, moment_in, readable_text, text_in
 
 
 @dataclass(frozen=True)
 class FileError:
-    """One entry of `errors.data[]`: why an input file was refused. `line` counts from 1."""
+    """
+    One entry of `errors.data[]`: a reason why the API refused an input file.
+
+    :param code: The API's error code; empty if it sends none.
+    :param message: The API's error text.
+    :param param: Member of the request that the API names.
+    :param line: Line of the input file, counted from 1.
+    """
 
     code: str
     message: str
@@ -25,7 +34,26 @@ class FileError:
 
 @dataclass(frozen=True)
 class Batch:
-    """One Batch object. Times are epoch seconds; counts are 0 until the API has them."""
+    """
+    One Batch object. A field that the API does not send is None, 0 or empty.
+
+    :param id: Id of the batch.
+    :param status: Status as `statuses.normalise` spells it.
+    :param endpoint: Endpoint of its requests, as the server writes it.
+    :param input_file_id: Id of the input file.
+    :param output_file_id: Id of the result file with the successful requests.
+    :param error_file_id: Id of the error file with the failed requests.
+    :param model: Model of the requests.
+    :param created_at: When it was created, in epoch seconds.
+    :param in_progress_at: When the vendor began to run it, in epoch seconds.
+    :param finalizing_at: When the vendor began to write its result files, in epoch seconds.
+    :param expires_at: When it expires, in epoch seconds.
+    :param total: Number of its requests.
+    :param completed: Number of successful requests.
+    :param failed: Number of failed requests.
+    :param errors: Why its input file was refused.
+    :param metadata: Pairs of texts that were given at its creation.
+    """
 
     id: str
     status: str
@@ -46,12 +74,16 @@ class Batch:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether its status is final: completed, failed, expired or cancelled."""
         return self.status in statuses.TERMINAL
 
     @classmethod
     def from_api(cls, data: Mapping[str, Any]) -> Batch:
-        """Read a Batch object, given as the decoded JSON; only its id has to be there."""
+        """
+        Read a Batch object.
+
+        :param data: The object as decoded JSON; only ``id`` is required.
+        """
         counts = mapping_in(data.get("request_counts"))
         return cls(
             id=text_in(data["id"]) or "",
@@ -74,16 +106,16 @@ class Batch:
 
 
 def _errors(value: Any) -> Iterator[FileError]:
-    """Yield why a file was refused: from the API's list, a bare list, one object or one text."""
+    """Yield the errors of a batch, from the API's list object, a bare list, one object or one text."""
     if isinstance(value, dict):
         listed = value.get("data")
         value = [value] if listed is None else listed
     for entry in value if isinstance(value, list) else [value]:
         if isinstance(entry, dict):
-            code, message = words_in(entry.get("code") or entry.get("type")), words_in(entry.get("message"))
+            code, message = readable_text(entry.get("code") or entry.get("type")), readable_text(entry.get("message"))
             if code or message:
                 yield FileError(code, message, text_in(entry.get("param")), count_in(entry.get("line")) or None)
-        elif isinstance(entry, str) and (message := words_in(entry)):
+        elif isinstance(entry, str) and (message := readable_text(entry)):
             yield FileError(code="", message=message)
 
 

@@ -1,13 +1,14 @@
 """
-What is known after a batch was asked for: it was made, it was not, or nobody can say.
+Outcomes of a create call: the batch was accepted, it was refused, or this is unknown.
 
-Only *accepted* and *refused* permit a next step. *Unknown* has to be looked up, since a repeated create is a second,
-paid batch:
+Only *accepted* and *refused* permit a next step. For *unknown* the job must search the account's list first, since a
+repeated create can make a second, paid batch:
 
-- no answer (time-out, dropped connection), an unreadable one, 408, 409, 5xx: unknown, the server may have gone on;
-- 409 because the file is not ready: refused;
-- any other 4xx, 429 included: refused, the answer itself says that no batch was made;
-- a connection that never opened (name not found, refused, TLS): refused, since the request did not leave this machine.
+- no response (timeout, dropped connection), one that cannot be parsed, 408, 409, 5xx: unknown, the server may have
+  created the batch;
+- 409 because the input file is not ready: refused;
+- any other 4xx, 429 included: refused, the response says that no batch was created;
+- a connection that never opened (DNS, connection refused, TLS): refused, the request was never sent.
 """
 
 from __future__ import annotations
@@ -19,13 +20,17 @@ from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.refusals import passing_kind
 from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError
 
-#: Answers that do not say whether a batch was made.
+#: HTTP statuses of an error that do not say whether a batch was created.
 DOUBTFUL_STATUSES = frozenset({408, 409})
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """There is a batch."""
+    """
+    The API created a batch.
+
+    :param batch: The new batch.
+    """
 
     batch: Batch
 
@@ -33,11 +38,11 @@ class Accepted:
 @dataclass(frozen=True)
 class Refused:
     """
-    There is no batch.
+    The API created no batch.
 
-    :param error: Why; ``error.retryable`` says whether the same create can succeed later.
-    :param queue_full: The account's limit of enqueued tokens is reached: it passes when batches end.
-    :param file_not_ready: The uploaded file is not found or not processed yet: it passes in seconds or minutes.
+    :param error: Why; ``error.retryable`` says whether the same call can succeed later.
+    :param queue_full: Whether the account's limit of enqueued tokens is reached; it passes when batches end.
+    :param file_not_ready: Whether the input file is not found or not processed yet; it passes in seconds or minutes.
     """
 
     error: ApiError
@@ -47,7 +52,11 @@ class Refused:
 
 @dataclass(frozen=True)
 class Unknown:
-    """There may be a batch."""
+    """
+    The API may have created a batch.
+
+    :param error: Why this is unknown.
+    """
 
     error: ApiError
 
@@ -55,20 +64,21 @@ class Unknown:
 CreateOutcome: TypeAlias = Accepted | Refused | Unknown
 
 
-#: HTTP statuses with which services refuse a file that is not ready.
+#: HTTP statuses with which services refuse an input file that is not ready.
 FILE_STATUSES = frozenset({400, 404, 409, 412, 422, 423, 425})
-#: What a refusal names as its parameter where it is about the input file.
+#: Values of ``param`` in a refusal that is about the input file.
 _FILE_PARAMS = (None, "file_id", "input_file_id", "input_file", "file", "id")
 
 
 def outcome_of(error: ApiError, *, was_sent: bool) -> Refused | Unknown:
     """
-    Return what a failed create means.
+    Return the outcome of a create call that failed.
 
-    :param was_sent: False where the connection never opened.
+    :param error: The error of the call.
+    :param was_sent: Whether the request may have been sent; False if the connection never opened.
     """
     status = error.status_code
-    kind = passing_kind(error.code, str(error) if error.words is None else error.words)
+    kind = passing_kind(error.code, str(error) if error.server_text is None else error.server_text)
     not_ready = kind == "file not ready" and status in FILE_STATUSES and error.param in _FILE_PARAMS
     answered = status is not None and 400 <= status < 500 and status not in DOUBTFUL_STATUSES
     if kind == "queue full" or answered or not_ready or not was_sent:
@@ -78,9 +88,9 @@ def outcome_of(error: ApiError, *, was_sent: bool) -> Refused | Unknown:
 
 
 def _passing(error: ApiError) -> ApiError:
-    """Return the same error as one that passes."""
+    """Return the same error as a retryable one."""
     if error.retryable:
         return error
     passing = ApiUnavailableError(*error.args, status_code=error.status_code, code=error.code, param=error.param)
-    passing.words = error.words
+    passing.server_text = error.server_text
     return passing

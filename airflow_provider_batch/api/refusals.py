@@ -1,8 +1,8 @@
 """
-Refusals that pass by themselves, in the words of those services that are known: one table.
+Refusals that pass by themselves, recognised by the error codes and texts of known services: one table.
 
-The same words come as the answer to a create and as the error of a batch that was made and `failed` at once. What the
-table does not know is taken as final.
+The same text is used for a refused create call and for a batch that was created and `failed` at once. A refusal that is
+not in the table is final.
 """
 
 from __future__ import annotations
@@ -19,30 +19,31 @@ class PassingRefusal:
     """
     One row of the table.
 
-    :param codes: Error codes that say it, whatever the text.
-    :param words: Texts that say it, whatever the code.
+    :param kind: The reason of the refusal.
+    :param codes: Error codes of this reason, whatever the text.
+    :param pattern: Matches error texts of this reason, whatever the code.
     """
 
     kind: Kind
     codes: frozenset[str]
-    words: re.Pattern[str]
+    pattern: re.Pattern[str]
 
 
 def _words(*alternatives: str) -> re.Pattern[str]:
     return re.compile("|".join(alternatives), re.IGNORECASE | re.DOTALL)
 
 
-#: A file, or the member of a request that names one. What stands between it and the verdict must not be about a model
-#: or a line: a file can hold those that nobody has.
+#: A file, or the member of a request that names one. The text between it and its state must not mention a model or a
+#: line: "model x in your file does not exist" is not about the file.
 _FILE = r"(?<![a-z])files?(?:_id| id)?(?![a-z])"
 _BETWEEN = r"(?:(?!\b(?:models?|deployments?|lines?|url|purpose)\b).){0,120}?"
 _NOT = r"\b(?:not|cannot|can't|hasn't|isn't|never)"
 
-#: The first row that applies counts.
+#: The first row that matches decides.
 PASSING: tuple[PassingRefusal, ...] = (
-    # The account's enqueued-token limit: it passes when batches end. Services share only these words.
+    # The account's enqueued-token limit: it passes when batches end. These are the only words that services share.
     PassingRefusal("queue full", frozenset({"token_limit_exceeded"}), _words(r"nqueued token")),
-    # The uploaded file is not found, not processed or not checked yet: it passes in seconds, at Azure in minutes.
+    # The uploaded file is not found, processed or checked yet: it passes in seconds, at Azure in minutes.
     PassingRefusal(
         "file not ready",
         frozenset({"file_not_found", "file_not_ready", "file_not_processed", "invalid_file_status"}),
@@ -59,7 +60,7 @@ PASSING: tuple[PassingRefusal, ...] = (
             rf"\b(?:no|unknown|no such) (?:input |such )?{_FILE}(?! (?:format|type|name|extension|encoding|purpose))",
         ),
     ),
-    # The service stumbled, and says that it did.
+    # The service reports a temporary problem of its own.
     PassingRefusal(
         "try again",
         frozenset(
@@ -85,10 +86,10 @@ PASSING: tuple[PassingRefusal, ...] = (
         ),
     ),
 )
-#: Codes of refusals that no waiting mends, whatever their text says.
+#: Codes of refusals that do not pass by waiting, whatever their text says.
 LASTING_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "invalid_api_key"})
 
-#: Names in quotes, and "in your file", which is where a model is named: left out before a text about a model is read.
+#: Names in quotes, and phrases such as "in your file": removed before a text is searched for a model.
 _ASIDE = re.compile(
     r"(?<!\w)[`'\"][^`'\"]{1,100}[`'\"](?!\w)"
     r"|\b(?:in|of|by) (?:the |your |this )(?:\w{1,20} )?files?\b(?: file[\w-]{1,40})?",
@@ -96,9 +97,9 @@ _ASIDE = re.compile(
 )
 _MODEL = r"\b(?:models?|deployments?)\b"
 _OF_A_MODEL = r"(?:(?!\bfiles?\b).){0,120}?"
-#: Characters of a text that are read.
+#: Characters of a text that are searched.
 _MOST = 2_000
-#: The model that the requests name is not there, or not for this account.
+#: Error codes for a model that does not exist, or not for this account.
 MODEL_CODES = frozenset(
     {"model_not_found", "unknown_model", "invalid_model", "DeploymentNotFound", "deployment_not_found"}
 )
@@ -110,32 +111,39 @@ _MODEL_WORDS = _words(
     rf"\b(?:unknown|no such|invalid|unsupported) {_MODEL}",
     r"\bmodel_not_found\b",
 )
-#: What to do about it.
-MODEL_ADVICE = "Name a model that this account may use in batches as 'model' in body; sending it again changes nothing."
+#: What to do about a model that does not exist.
+MODEL_ADVICE = (
+    "Set 'model' in body to one that this account may use in batches; a retry with the same model fails again."
+)
 
 
 def is_about_the_model(code: str | None, text: str) -> bool:
     """
-    Return whether an error says that the model which requests name does not exist for this account.
+    Return whether an error says that the requests' model does not exist for this account.
 
-    :param code: The API's own code.
-    :param text: The API's own words, without ours around them.
+    :param code: The API's error code.
+    :param text: The API's error text, without text of this package.
     """
     return code in MODEL_CODES or _MODEL_WORDS.search(_ASIDE.sub("", text[:_MOST])) is not None
 
 
 def passing_kind(code: str | None, text: str) -> Kind | None:
     """
-    Return which refusal that passes an error is; None for one that would come again.
+    Return the reason of a refusal that passes by waiting; None for a final one.
 
-    :param code: The API's own code.
-    :param text: The API's own words, without ours around them.
+    :param code: The API's error code.
+    :param text: The API's error text, without text of this package.
     """
     if code in LASTING_CODES or is_about_the_model(code, text):
         return None
-    return next((row.kind for row in PASSING if code in row.codes or row.words.search(text)), None)
+    return next((row.kind for row in PASSING if code in row.codes or row.pattern.search(text)), None)
 
 
 def is_queue_full(code: str | None, message: str) -> bool:
-    """Return whether an error speaks of the enqueued-token limit."""
+    """
+    Return whether an error says that the account's enqueued-token limit is reached.
+
+    :param code: The API's error code.
+    :param message: The API's error text.
+    """
     return passing_kind(code, message) == "queue full"

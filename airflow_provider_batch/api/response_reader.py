@@ -1,4 +1,4 @@
-"""Reading what the API answers, for the sync and the async client alike. Bytes in, our values out, or an `ApiError`."""
+"""Read the API's responses, for both clients: from bytes to this package's values, or to an `ApiError`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from airflow_provider_batch.api.lenient_json import decode, flag_in, mapping_in,
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.settings import ClientSettings
 
-#: The most batches that one page of the list holds.
+#: Batches of one page of the list, at most.
 MAX_PAGE = 100
 
 
 @dataclass(frozen=True)
 class Page:
     """
-    One page of the list, newest first as a rule.
+    One page of the account's batches.
 
-    :param next_after: What to pass as ``after`` for the next page; None on the last.
-    :param claims_more: Whether the API says that there is another page, `next_after` or not.
-    :param unread: Members that could not be read and are not among `batches`: a batch that is not found may be one.
+    :param batches: Batches of the page, usually newest first.
+    :param next_after: Value of ``after`` for the next page; None on the last page.
+    :param claims_more: Whether the API says that there is another page, even if `next_after` is None.
+    :param unread: Number of members without a readable id, which are not in `batches`.
     """
 
     batches: tuple[Batch, ...]
@@ -33,20 +34,35 @@ class Page:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the answer to one call; the fields are what an error says."""
+    """
+    Read the response to one call; the fields are for its error messages.
 
-    asked: str
+    :param action: The call, as the beginning of a sentence: ``"Retrieving batch batch_1"``.
+    :param settings: Settings of the client.
+    """
+
+    action: str
     settings: ClientSettings
 
     def batch(self, response: Any) -> Batch:
-        """Return the Batch object of a raw response."""
+        """
+        Return the batch of a response.
+
+        :param response: Raw response of the SDK.
+        :raises ApiError: The response is no Batch object.
+        """
         data = self._object(response)
         if text_in(data.get("id")) is None or "status" not in data:
             raise self._unreadable(response)
         return Batch.from_api(data)
 
     def page(self, response: Any) -> Page:
-        """Return a page of Batch objects; a member that is none hides no other."""
+        """
+        Return the page of a response; members that are no Batch objects are counted and left out.
+
+        :param response: Raw response of the SDK.
+        :raises ApiError: The response is no list.
+        """
         data = self._object(response)
         entries = data.get("data")
         if not isinstance(entries, list):
@@ -58,20 +74,40 @@ class Reader:
         return Page(batches, last if claims_more and entries else None, claims_more, len(entries) - len(batches))
 
     def created_at(self, response: Any) -> float | None:
-        """Return when an object was made, in epoch seconds; None where that is not said."""
+        """
+        Return when the object of a response was created, in epoch seconds; None if it does not say.
+
+        :param response: Raw response of the SDK.
+        :raises ApiError: The response is no JSON object.
+        """
         return moment_in(self._object(response).get("created_at"))
 
     def file_status(self, response: Any) -> str | None:
-        """Return the status of a file; None where that is not said."""
+        """
+        Return the status of a file in lower case; None if it has none.
+
+        :param response: Raw response of the SDK.
+        :raises ApiError: The response is no JSON object.
+        """
         status = text_in(self._object(response).get("status"))
         return None if status is None else status.lower()
 
     def any_object(self, response: Any) -> Mapping[str, Any]:
-        """Return whatever object an answer is."""
+        """
+        Return the JSON object of a response.
+
+        :param response: Raw response of the SDK.
+        :raises ApiError: The response is no JSON object.
+        """
         return self._object(response)
 
     def file_id(self, response: Any) -> str:
-        """Return the id of an uploaded file."""
+        """
+        Return the id of an uploaded file.
+
+        :param response: Raw response of the SDK.
+        :raises ApiError: The response has no id.
+        """
         file_id = text_in(self._object(response).get("id"))
         if file_id is None:
             raise self._unreadable(response)
@@ -87,7 +123,9 @@ class Reader:
         return data
 
     def _unreadable(self, response: Any) -> Exception:
-        return unreadable(response.content, status_code=response.status_code, asked=self.asked, settings=self.settings)
+        return unreadable(
+            response.content, status_code=response.status_code, action=self.action, settings=self.settings
+        )
 
 
 def creation(
@@ -98,7 +136,15 @@ def creation(
     completion_window: str,
     output_expires_after: int | None,
 ) -> dict[str, Any]:
-    """Return the arguments of a create, with what is not wanted left out: some servers refuse nulls."""
+    """
+    Return the arguments of a create call, without those that are not given: some servers refuse nulls.
+
+    :param input_file_id: Id of the uploaded input file.
+    :param endpoint: Endpoint of the requests.
+    :param metadata: At most 16 pairs of strings; left out if empty.
+    :param completion_window: Time in which the API completes the batch.
+    :param output_expires_after: Seconds after which the API deletes the output files; None: left out.
+    """
     given: dict[str, Any] = {
         "input_file_id": input_file_id,
         "endpoint": endpoint,
@@ -112,5 +158,9 @@ def creation(
 
 
 def expiry(seconds: int) -> dict[str, Any]:
-    """Return an expiry policy in the API's form."""
+    """
+    Return the API's expiry policy for a file.
+
+    :param seconds: Seconds after its creation, 3,600 to 2,592,000, at which the API deletes the file.
+    """
     return {"anchor": "created_at", "seconds": seconds}

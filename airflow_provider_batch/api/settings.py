@@ -1,4 +1,4 @@
-"""How to reach an account: address, key and limits of a client. The key appears in no `repr` and in no message."""
+"""Settings of a client: address, key and limits. The key appears in no `repr` and in no message."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from urllib.parse import urlsplit, urlunsplit
 from airflow_provider_batch.api.services import Service, service_of
 from airflow_provider_batch.exceptions import ConfigurationError
 
-#: Where the SDK goes by itself. Named here so that `OPENAI_BASE_URL` on one worker cannot move a job elsewhere.
+#: OpenAI's address. It is always passed to the SDK, so that `OPENAI_BASE_URL` on one worker cannot redirect a job.
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
 
 @dataclass(frozen=True)
 class WorkloadIdentity:
     """
-    Access by a short-lived identity token instead of a key.
+    Access with a short-lived identity token instead of an API key.
 
     :param identity_provider_id: Id of the identity provider, from the vendor's settings.
-    :param service_account_id: Id of the service account that the identity is bound to.
-    :param provider: Where the token comes from: ``kubernetes``, ``azure`` or ``gcp``.
-    :param options: Arguments of that source, as the SDK names them.
-    :param refresh_buffer_seconds: Seconds before its end at which a token is renewed; None for the SDK's own.
+    :param service_account_id: Id of the service account of the identity.
+    :param provider: Source of the token: ``kubernetes``, ``azure`` or ``gcp``.
+    :param options: Arguments of that source, by the SDK's names.
+    :param refresh_buffer_seconds: Seconds before its expiry at which a token is renewed; None for the SDK's default.
     """
 
     identity_provider_id: str
@@ -36,13 +36,17 @@ class WorkloadIdentity:
 @dataclass(frozen=True)
 class ClientSettings:
     """
-    One account, and how patiently it is asked.
+    Account, address and limits of a client.
 
-    :param api_key: The key; empty only with a workload identity.
-    :param base_url: Address with its path (``https://host/v1``); None is OpenAI's own.
-    :param timeout: Seconds that one read or write of a file transfer may take; short calls wait less.
-    :param max_retries: Attempts after the first for every call but the creation of a batch, which is never repeated.
-    :param name: What messages call the place to mend, for example ``connection 'openai_default'``.
+    :param api_key: API key; empty only with a workload identity.
+    :param base_url: Address with its path (``https://host/v1``); None for OpenAI.
+    :param organization: Id of the organization; None for the key's default.
+    :param project: Id of the project; None for the key's default.
+    :param timeout: Seconds that one read or write of a file transfer may take; calls without a file take at most 60.
+    :param max_retries: Further attempts of a failed call; the creation of a batch is never repeated.
+    :param workload_identity: Access without an API key; None to use the key.
+    :param name: Where a user changes these settings, for messages: ``connection 'openai_default'``.
+    :raises ConfigurationError: The key is missing or malformed, the base URL is no URL, or a limit is out of range.
     """
 
     api_key: str = field(repr=False)
@@ -62,7 +66,7 @@ class ClientSettings:
         parts = urlsplit(self.address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError(
-                f"{self.name}: the base URL {self.shown_address!r} is no address; "
+                f"{self.name}: the base URL {self.shown_address!r} is no URL; "
                 "expected one like https://api.openai.com/v1."
             )
         if not self.timeout > 0 or self.max_retries < 0:
@@ -70,7 +74,7 @@ class ClientSettings:
 
     @property
     def address(self) -> str:
-        """The base URL that calls go to."""
+        """The base URL of all calls."""
         return (self.base_url or DEFAULT_BASE_URL).rstrip("/")
 
     @property
@@ -86,11 +90,15 @@ class ClientSettings:
 
     @property
     def account(self) -> str:
-        """Base URL, organisation and project: what makes two settings the same account. Never the key."""
+        """Base URL, organization and project, which together identify an account; never the key."""
         return "|".join((self.shown_address, self.organization or "", self.project or ""))
 
     def without_secrets(self, text: str) -> str:
-        """Return a text with the key, and a password in the base URL, blotted out; some servers send them back."""
+        """
+        Return a text with ``***`` for the key and for a password of the base URL: some servers quote them in errors.
+
+        :param text: Text for a message.
+        """
         password = urlsplit(self.address).password
         for secret in (self.api_key, password):
             if secret and len(secret) >= 4:

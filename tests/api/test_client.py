@@ -96,7 +96,7 @@ class TestUpload:
 
     def test_an_answer_without_an_id_is_an_error(self, client: BatchClient, stub: StubApi) -> None:
         stub.on("POST", "/files", {"object": "file"})
-        with pytest.raises(ApiRefusedError, match="cannot be read"):
+        with pytest.raises(ApiRefusedError, match="cannot be parsed"):
             client.upload(io.BytesIO(b"{}"), "shard.jsonl")
 
 

@@ -140,7 +140,7 @@ class TestACreateThatIsToldToComeLater:
 class TestAModelThatDoesNotExist:
     def test_ends_the_job_at_its_first_batch_with_what_to_change(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.fault(kind="refuse_file", code="invalid_request", message="The model `x` in your file does not exist.")
-        with pytest.raises(JobFailedError, match="Name a model that this account may use") as raised:
+        with pytest.raises(JobFailedError, match="Set 'model' in body to one that this account may use") as raised:
             run(a_request(tmp_path, some_rows(5)), tools_for(emulator))
         assert not raised.value.retryable
         assert emulator.state()["batches_created"] == 1

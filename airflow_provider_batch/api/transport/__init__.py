@@ -1,1 +1,1 @@
-"""HTTP below the client: construction of the SDK, bounds on every answer, uploads, lenient JSON."""
+"""HTTP below the clients: construction of the SDK, limits on every response, uploads."""

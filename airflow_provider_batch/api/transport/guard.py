@@ -1,8 +1,8 @@
 """
-Keeps every answer within `bounds.py`, the key at the host that it is for, and knows the service's clock.
+Check every response against `bounds.py`, send the key to no other host, and record the service's clock.
 
-Hangs on the HTTP client as hooks, below the SDK: what the SDK reads has passed here. Answers are decompressed here, a
-small step at a time, since a hundred kilobytes can hold gigabytes.
+These are hooks of the HTTP client, below the SDK: the SDK reads only checked responses. Responses are decompressed here
+in small steps, since 100 kB can expand to gigabytes.
 """
 
 from __future__ import annotations
@@ -18,42 +18,50 @@ from urllib.parse import urljoin, urlsplit
 from airflow_provider_batch.api.bounds import MAX_ANSWER_BYTES, MAX_ANSWER_SECONDS, MAX_FILE_BYTES, STEP
 from airflow_provider_batch.api.errors import Answer
 
-#: What is asked for; anything else that comes is refused.
+#: Accepted compressions; a response with another one is refused.
 ENCODINGS = "gzip, deflate"
 HEADERS = {"Accept-Encoding": ENCODINGS}
-#: Headers that say who we are, and go to no other host.
-OURS = ("authorization", "api-key", "cookie", "openai-organization", "openai-project")
-#: Marks the request of a file's content.
+#: Headers with credentials or the account, which are sent to no other host.
+ACCOUNT_HEADERS = ("authorization", "api-key", "cookie", "openai-organization", "openai-project")
+#: Marks the request for a file's content.
 _FILE = "openai_batch_file"
 _KEEP_METHOD = frozenset({307, 308})
 
 
 class Guard:
     """
-    The hooks of one HTTP client.
+    Request and response hooks of one HTTP client.
 
-    :param address: The base URL: where the key may go.
+    :param address: Base URL, the only host to which the key is sent.
     """
 
     def __init__(self, address: str) -> None:
         self._home = _origin(address)
-        #: The service's clock when it last answered, and ours that never goes back, both in seconds; None before.
+        #: `Date` of the last response in epoch seconds, and `time.monotonic()` at its arrival; None before.
         self.reading: tuple[float, float] | None = None
 
     def request(self, request: Any) -> None:
-        """Take what is ours out of a request of the SDK that a redirect leads to another host; note what it is for."""
+        """
+        Remove credentials from a request that a redirect sends to another host; mark requests for file contents.
+
+        :param request: Request of the HTTP library, before it is sent.
+        """
         if str(request.url.path).endswith("/content"):
-            request.extensions[_FILE] = True  # goes along with redirects
+            request.extensions[_FILE] = True  # redirects keep extensions
         if _origin(str(request.url)) == self._home or "x-stainless-lang" not in request.headers:
             return
         if self._is_upgrade(str(request.url)):
             return
-        for name in OURS:
+        for name in ACCOUNT_HEADERS:
             if name in request.headers:
                 del request.headers[name]
 
     def response(self, response: Any) -> None:
-        """Note the time, stop redirects that are not to be followed, and bound what is read of the answer."""
+        """
+        Record the service's clock, stop redirects that must not be followed, and limit the response's content.
+
+        :param response: Response of the HTTP library, before its content is read.
+        """
         self._note_time(response.headers)
         if response.has_redirect_location and not self._may_follow(response):
             response.extensions["redirected_to"] = _target(response)
@@ -62,11 +70,19 @@ class Guard:
         response.stream = _bounded(base.SyncByteStream)(response)
 
     async def async_request(self, request: Any) -> None:
-        """Do as `request`, for the asynchronous client."""
+        """
+        Do the same as `request`, for the asynchronous client.
+
+        :param request: Request of the HTTP library, before it is sent.
+        """
         self.request(request)
 
     async def async_response(self, response: Any) -> None:
-        """Do as `response`, for the asynchronous client."""
+        """
+        Do the same as `response`, for the asynchronous client.
+
+        :param response: Response of the HTTP library, before its content is read.
+        """
         self._note_time(response.headers)
         if response.has_redirect_location and not self._may_follow(response):
             response.extensions["redirected_to"] = _target(response)
@@ -75,7 +91,7 @@ class Guard:
         response.stream = _async_bounded(base.AsyncByteStream)(response)
 
     def _note_time(self, headers: Any) -> None:
-        if "age" in headers:  # a cache tells when it was filled
+        if "age" in headers:  # a cached response has an old date
             return
         try:
             self.reading = (parsedate_to_datetime(headers["date"]).timestamp(), time.monotonic())
@@ -83,7 +99,7 @@ class Guard:
             return
 
     def _may_follow(self, response: Any) -> bool:
-        """A file's content may lie with another host, and needs no key there; nothing else leaves this one."""
+        """Return whether a redirect is followed: to another host only for a file's content, which needs no key."""
         target = _target(response)
         stays = _origin(target) == self._home or self._is_upgrade(target)
         if response.request.method == "GET":
@@ -96,7 +112,11 @@ class Guard:
 
 
 class Limiter:
-    """Passes the bytes of one answer on, decompressed, as long as they are within the bounds."""
+    """
+    Decompress the bytes of one response and check them against the limits.
+
+    :param response: Response of the HTTP library, before its content is read.
+    """
 
     def __init__(self, response: Any) -> None:
         self._response = response
@@ -108,42 +128,51 @@ class Limiter:
         self._decoder: Any = None
         self._has_begun = False
         if self._encoding in ("gzip", "x-gzip", "deflate"):
-            self._decoder = zlib.decompressobj(47)  # gzip or zlib, as the bytes say
-            for name in ("content-encoding", "content-length"):  # what comes out of here is neither
+            self._decoder = zlib.decompressobj(47)  # gzip or zlib, detected from the bytes
+            for name in ("content-encoding", "content-length"):  # neither is true of the decompressed content
                 response.headers.pop(name, None)
 
     def take(self, block: bytes) -> Iterator[bytes]:
-        """Yield what a block of the answer holds; raise where it is too much."""
+        """
+        Yield the decompressed content of a block.
+
+        :param block: Bytes of the response, as sent.
+        :raises OpenAIError: The response is too large, too slow, or compressed in a way that was not requested.
+        """
         if self._encoding and self._decoder is None:
-            raise self._broken(f"it is compressed as {self._encoding!r}, which was not asked for")
+            raise self._broken(f"it is compressed as {self._encoding!r}, which was not requested")
         if not self._is_file and time.monotonic() > self._until:
             raise self._broken(f"it was not complete after {MAX_ANSWER_SECONDS:.0f} s")
-        for piece in [block] if self._decoder is None else self._decompressed(block):
-            self._left -= len(piece)
+        for content in [block] if self._decoder is None else self._decompressed(block):
+            self._left -= len(content)
             if self._left < 0:
-                raise self._broken("it is larger than any answer of a Batch API")
-            if piece:
-                yield piece
+                raise self._broken("it is larger than any response of a Batch API")
+            if content:
+                yield content
 
     def end(self) -> None:
-        """Raise where a compressed answer ended in its middle."""
+        """
+        Check that a compressed response is complete.
+
+        :raises OpenAIError: It is not.
+        """
         if self._decoder is not None and not self._decoder.eof and self._has_begun:
             raise self._broken("its compressed content is cut off")
 
     def _decompressed(self, block: bytes) -> Iterator[bytes]:
         while block:
-            if self._decoder.eof:  # another member follows
+            if self._decoder.eof:  # another gzip member follows
                 self._decoder = zlib.decompressobj(47)
-            piece = self._step(block)
+            content = self._step(block)
             self._has_begun = True
-            yield piece
+            yield content
             block = self._decoder.unconsumed_tail or self._decoder.unused_data
-            if not block and len(piece) == STEP:  # it may hold back more than it was asked for
+            if not block and len(content) == STEP:  # the decoder may hold more content
                 yield from self._rest()
 
     def _rest(self) -> Iterator[bytes]:
-        while piece := self._decoder.decompress(b"", STEP):
-            yield piece
+        while content := self._decoder.decompress(b"", STEP):
+            yield content
 
     def _step(self, block: bytes) -> bytes:
         try:
@@ -151,21 +180,21 @@ class Limiter:
         except zlib.error as error:
             if self._has_begun:
                 raise self._broken(f"its compressed content is broken ({error})") from error
-        self._decoder = zlib.decompressobj(-15)  # some servers call the bare stream `deflate`
+        self._decoder = zlib.decompressobj(-15)  # some servers send `deflate` without the zlib header
         try:
             return bytes(self._decoder.decompress(block, STEP))
         except zlib.error as error:
             raise self._broken(f"its compressed content is broken ({error})") from error
 
     def _broken(self, why: str) -> Exception:
-        text = f"an answer came that is not read on: {why}"
+        text = f"the response was rejected: {why}"
         error: Exception = out_of_bounds()(Answer(text, status_code=self._response.status_code))
         return error
 
 
 @lru_cache
 def out_of_bounds() -> Any:
-    """Return the class of what the guard raises: an error of the SDK, which the SDK does not repeat."""
+    """Return the class of the guard's exceptions: an error of the SDK, so that the SDK does not repeat the call."""
     import openai
 
     class OutOfBoundsError(openai.OpenAIError):
@@ -212,7 +241,11 @@ def _async_bounded(base: Any) -> Any:
 
 
 def transport_of(response: Any) -> Any:
-    """Return the HTTP library that a response is of."""
+    """
+    Return the module of the HTTP library to which a response belongs (httpx or httpx2).
+
+    :param response: Response of the HTTP library.
+    """
     import sys
 
     return sys.modules[type(response).__module__.partition(".")[0]]

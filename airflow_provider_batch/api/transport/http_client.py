@@ -1,4 +1,4 @@
-"""What the sync and the async client share: how the SDK is constructed, one TLS context, the transport's errors."""
+"""What both clients share: construction of the SDK, one TLS context, errors of the HTTP library."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any
 from airflow_provider_batch.api.settings import ClientSettings, WorkloadIdentity
 from airflow_provider_batch.exceptions import ConfigurationError
 
-#: Seconds for a connection to open.
+#: Timeout for opening a connection, in seconds.
 CONNECT_TIMEOUT = 15.0
-#: Seconds for calls that move no file: they are answered within one, or something is wrong.
+#: Timeout of calls without a file, in seconds. They usually take less than one.
 CALL_TIMEOUT = 60.0
 
-#: The transport's errors that come before the first byte of a request is sent.
+#: Errors of the HTTP library that happen before the first byte of a request is sent.
 BEFORE_SENDING = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
 
 _lock = threading.Lock()
@@ -29,28 +29,28 @@ _is_quiet: ContextVar[bool] = ContextVar("openai_batch_is_quiet", default=False)
 
 
 def transport() -> ModuleType:
-    """Return the HTTP library that the installed SDK runs on; importing it costs what importing the SDK costs."""
+    """Return the module of the HTTP library that the installed SDK uses; this imports the SDK."""
     import openai
 
     homes = (base.__module__.partition(".")[0] for base in openai.DefaultHttpxClient.__mro__)
     return importlib.import_module(next(home for home in homes if home.startswith("httpx")))  # httpx2 since openai 3
 
 
-class _OursLeftOut(logging.Filter):
-    """Keeps lines on single requests out of the log: a day of polling would bury a task's own lines."""
+class _QuietFilter(logging.Filter):
+    """Drop log lines about single requests: a day of polling would hide the task's own lines."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (_is_quiet.get() and record.levelno <= logging.INFO)
 
 
-_ours_left_out = _OursLeftOut()
+_quiet_filter = _QuietFilter()
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Leave the requests and retries of a block out of the log; those of others stay."""
+    """Log no single requests and retries within a block; those of other code are logged."""
     for name in (transport().__name__, "openai._base_client"):
-        logging.getLogger(name).addFilter(_ours_left_out)  # the same filter is added once
+        logging.getLogger(name).addFilter(_quiet_filter)  # a filter is added only once
     token = _is_quiet.set(True)
     try:
         yield
@@ -59,7 +59,7 @@ def quiet() -> Iterator[None]:
 
 
 def ssl_context() -> ssl.SSLContext:
-    """Return the TLS context of this process: building one takes 40 ms, too long for each client of a triggerer."""
+    """Return the TLS context of this process; building one for each client of a triggerer would take 40 ms each."""
     global _context
     with _lock:
         if _context is None:
@@ -69,7 +69,12 @@ def ssl_context() -> ssl.SSLContext:
 
 
 def client_arguments(settings: ClientSettings) -> dict[str, Any]:
-    """Return the constructor arguments that both SDK clients take."""
+    """
+    Return the constructor arguments of both SDK clients.
+
+    :param settings: Account, address and limits of the client.
+    :raises ConfigurationError: The installed SDK does not know the workload identity.
+    """
     import openai
 
     credentials: dict[str, Any] = {"api_key": settings.api_key}
@@ -85,18 +90,31 @@ def client_arguments(settings: ClientSettings) -> dict[str, Any]:
 
 
 def pin_account(client: Any, settings: ClientSettings) -> Any:
-    """Return the SDK client with exactly the account of the settings: the SDK fills gaps from the environment."""
+    """
+    Set the account of an SDK client exactly as in the settings, and return it: the SDK reads environment variables.
+
+    :param client: Client of the SDK.
+    :param settings: Settings with organization and project; None stays None.
+    """
     client.organization, client.project = settings.organization, settings.project
     return client
 
 
 def call_timeout(settings: ClientSettings) -> float:
-    """Return the seconds that a call without a file may take."""
+    """
+    Return the timeout of a call without a file, in seconds.
+
+    :param settings: Account, address and limits of the client.
+    """
     return min(settings.timeout, CALL_TIMEOUT)
 
 
 def was_sent(error: BaseException) -> bool:
-    """Return False only where a request surely never left this machine."""
+    """
+    Return False only if a request was certainly never sent.
+
+    :param error: Exception of the call.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if type(cause).__name__ in BEFORE_SENDING:
@@ -110,7 +128,9 @@ def _identity(identity: WorkloadIdentity, name: str) -> dict[str, Any]:
     try:
         from openai import auth
     except ImportError as error:
-        raise ConfigurationError(f"{name}: the installed `openai` package knows no workload identity.") from error
+        raise ConfigurationError(
+            f"{name}: the installed `openai` package has no workload identity; upgrade it, or use an API key."
+        ) from error
     sources: dict[str, Any] = {
         "kubernetes": auth.k8s_service_account_token_provider,
         "azure": auth.azure_managed_identity_token_provider,

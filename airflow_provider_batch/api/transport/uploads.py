@@ -1,4 +1,4 @@
-"""A file object as the SDK can send it: with a known length, from its start, as often as it takes."""
+"""Give the SDK a file that it can send more than once: with a known length, each time from its start."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from typing import Any, Protocol
 
 
 class Readable(Protocol):
-    """Anything with `read`: an open file, a response, a wrapper that is no `io.IOBase`."""
+    """An object with `read`: an open file, a response, a wrapper that is no `io.IOBase`."""
 
-    def read(self, size: int = -1, /) -> bytes: ...
+    def read(self, size: int = -1, /) -> bytes:
+        """
+        Return the next bytes; none at the end.
+
+        :param size: Number of bytes, at most; -1 for all.
+        """
 
 
 class Replayable(io.RawIOBase):
     """
-    Reads through to another file object, and nothing more.
+    Read and seek another file object, without its `fileno`.
 
-    Without `fileno`, since the HTTP library takes the size of whatever file stands behind it for the content's length,
-    which is wrong for a decompressing reader.
+    From `fileno` the HTTP library would take the content's length, which is wrong for a reader that decompresses.
+
+    :param file: File object that can seek.
     """
 
     def __init__(self, file: Any) -> None:
@@ -29,29 +35,45 @@ class Replayable(io.RawIOBase):
         self._file = file
 
     def read(self, size: int = -1) -> bytes:
+        """
+        Return the next bytes; none at the end.
+
+        :param size: Number of bytes, at most; -1 for all.
+        """
         data: bytes = self._file.read(size)
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """
+        Change the position, and return the new one in bytes.
+
+        :param offset: Bytes, relative to `whence`.
+        :param whence: ``io.SEEK_SET``, ``io.SEEK_CUR`` or ``io.SEEK_END``.
+        """
         self._file.seek(offset, whence)
         return int(self._file.tell())
 
     def tell(self) -> int:
+        """Return the position in bytes."""
         return int(self._file.tell())
 
     def seekable(self) -> bool:
+        """Return True."""
         return True
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
 
 @contextmanager
 def replayable(file: Readable) -> Iterator[Replayable]:
     """
-    Give the file in a form that can be sent again after a failed attempt, with a length known beforehand.
+    Give a file that can be sent again after a failed attempt, and whose length is known.
 
-    What can seek is sent from its own start. What cannot is first copied to a temporary file: never into memory.
+    A file that cannot seek is copied to a temporary file first, never into memory.
+
+    :param file: Any object with ``read``.
     """
     if _can_seek(file):
         yield Replayable(file)
@@ -62,7 +84,7 @@ def replayable(file: Readable) -> Iterator[Replayable]:
 
 
 def _can_seek(file: Any) -> bool:
-    """Return whether a file can go to its end and back; a gzip reader says so, and then cannot seek from the end."""
+    """Return whether a file can seek to its end and back; a gzip reader claims it can, and then fails."""
     try:
         if not file.seekable():
             return False

@@ -1,4 +1,4 @@
-"""The endpoints and limits of the Batch API, each with its source (API reference and guide, November 2026)."""
+"""The endpoints of the Batch API and their facts (source: OpenAI's API reference and guide, November 2026)."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def endpoint_in(url: str) -> Endpoint | None:
 @dataclass(frozen=True)
 class EndpointFacts:
     """
-    What this package needs to know of an endpoint before an answer is there; its columns are in `table/schema.py`.
+    Facts about the requests and answers of an endpoint; the columns of its results are in `table/schema.py`.
 
-    :param required: Groups of members of a body; one of each group has to be there. Without ``model`` the API has a
-        default where no group names it.
-    :param answer_object: The member ``object`` of its answers, None where others have the same.
-    :param takes_response_model: Whether it gives structured outputs.
-    :param has_files: Whether its answers hold images or videos, which land as files.
-    :param counts_inputs: Whether the API counts the elements of ``input`` over all lines of a file.
+    :param required: Groups of members of a request body, of which each group needs at least one. If no group contains
+        ``model``, the API has a default model.
+    :param answer_object: Value of the member ``object`` in its answers; None if other endpoints have the same.
+    :param takes_response_model: Whether it supports structured outputs.
+    :param has_files: Whether its answers can contain images or videos, which are stored as files.
+    :param counts_inputs: Whether the API limits the number of elements of ``input`` over all lines of an input file.
     """
 
     required: tuple[tuple[str, ...], ...]
@@ -58,7 +58,7 @@ class EndpointFacts:
 
 
 _MODEL = ("model",)
-#: The endpoints, a row for each.
+#: The facts of each endpoint.
 FACTS: Mapping[Endpoint, EndpointFacts] = {
     Endpoint.RESPONSES: EndpointFacts(
         (_MODEL, ("input", "prompt", "conversation", "previous_response_id")), "response", True, has_files=True

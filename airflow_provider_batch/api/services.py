@@ -1,19 +1,19 @@
 """
-The services that speak the Batch API, a row for each: what differs between them is data here.
+The services that offer the Batch API, one row each with their limits.
 
-A service is told by the host of its base URL. One that no row names has OpenAI's limits, and its request bodies may
-differ from OpenAI's.
+The host of the base URL identifies the service. A service without a row gets OpenAI's limits, and its request bodies
+are not checked, since they may differ from OpenAI's.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: The only window that OpenAI takes, and the default.
+#: The default completion window, and the only one that OpenAI takes.
 COMPLETION_WINDOW = "24h"
 #: OpenAI's limits: API reference and guide, November 2026.
 MAX_REQUESTS = 50_000
-#: The API counts 200 MB; which megabyte it means is not said, so this is the smaller one.
+#: The API's limit is 200 MB; it does not say which megabyte, so this is the smaller one.
 MAX_FILE_BYTES = 200_000_000
 MAX_EMBEDDING_INPUTS = 50_000
 
@@ -21,15 +21,15 @@ MAX_EMBEDDING_INPUTS = 50_000
 @dataclass(frozen=True)
 class Service:
     """
-    What is known of a service.
+    The limits of a service.
 
-    :param name: Its name, for messages.
-    :param hosts: Ends of the host names of its base URLs.
-    :param source: Where the facts come from.
-    :param max_requests: Requests in one input file.
-    :param max_file_bytes: Bytes of one input file.
-    :param max_embedding_inputs: Inputs over all lines of one file for embeddings; the elements of an array count.
-    :param has_openai_bodies: Whether its request bodies are OpenAI's own, and can be checked as such.
+    :param name: Name for messages.
+    :param hosts: Suffixes of the host names of its base URLs.
+    :param source: Source of these facts.
+    :param max_requests: Requests of one input file, at most.
+    :param max_file_bytes: Bytes of one input file, at most.
+    :param max_embedding_inputs: Inputs over all lines of one input file for embeddings; each element of an array counts.
+    :param has_openai_bodies: Whether its request bodies have OpenAI's form, so that they can be checked.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Service:
     has_openai_bodies: bool = True
 
 
-#: The known services; the last row is for all others.
+#: The known services; the last row applies to all others.
 SERVICES = (
     Service("OpenAI", (".openai.com",), "API reference, November 2026"),
     Service("Azure OpenAI", (".azure.com", ".azure.us", ".azure.cn"), "documentation of Azure", max_requests=100_000),
@@ -51,7 +51,7 @@ SERVICES = (
 
 def service_of(host: str) -> Service:
     """
-    Return the service that answers at a host.
+    Return the service of a host.
 
     :param host: Host name of a base URL.
     """

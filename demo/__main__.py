@@ -1,6 +1,7 @@
 """
-``python -m demo``: what `make demo` runs. Exit code 0 when every claim that it prints holds, 1 when one does not, 130
-after Ctrl-C.
+Run the demo: ``python -m demo``, or ``make demo``.
+
+Exit code 0 when every printed claim is true, 1 when one is not, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def main() -> None:
     arguments = parse_arguments()
     options = Options(arguments.folder, arguments.rows, arguments.seconds, arguments.hold)
     screen = Screen() if arguments.picture is None else recorded_screen()
-    # A closed terminal or a `kill` must clean up as Ctrl-C does.
+    # A closed terminal and a `kill` clean up as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -36,25 +37,25 @@ def main() -> None:
         screen.problem(error)
         holds = False
     left = psutil.Process().children(recursive=True)
-    screen.goodbye([" ".join(process.cmdline()) for process in left])
+    screen.show_leftovers([" ".join(process.cmdline()) for process in left])
     if arguments.picture is not None:
         arguments.picture.write_text(screen.as_svg("make demo"), encoding="utf-8")
     sys.exit(130 if holds is None else 0 if holds and not left else 1)
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Return what the command line says."""
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=CHECKOUT / ".demo", help="where tables are put (default: .demo)")
+    parser.add_argument("--folder", type=Path, default=CHECKOUT / ".demo", help="folder of the tables (default: .demo)")
     parser.add_argument("--rows", type=int, default=None, metavar="N", help="only the first N rows")
     parser.add_argument(
         "--seconds",
         type=float,
         default=8.0,
-        help="how long the emulator works on a batch, from when the task waits (default: 8)",
+        help="seconds that the emulator works on each batch once the task waits (default: 8)",
     )
-    parser.add_argument("--hold", action="store_true", help="keep Airflow up at the end, to look around in its UI")
-    parser.add_argument("--picture", type=Path, default=None, metavar="FILE", help="draw what was printed, as SVG")
+    parser.add_argument("--hold", action="store_true", help="keep Airflow running at the end, to explore its UI")
+    parser.add_argument("--picture", type=Path, default=None, metavar="FILE", help="save the output as an SVG picture")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""A small client for Airflow's REST API: what the demo and the system tests ask of it, and no more."""
+"""Call Airflow's REST API: a small client for the demo and the system tests."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ from typing import Any
 
 from demo.waiting import NotReadyError, Patience
 
-#: States after which a run or a task instance does not change by itself.
+#: Final states of a run or a task instance.
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
-#: Fields of a log message that say nothing a reader of one task's log does not know.
+#: Fields of a log message that are left out: they are the same for all lines of one task's log, or are shown anyway.
 LOG_NOISE = frozenset(
     {"timestamp", "event", "level", "logger", "filename", "lineno", "loc"}
     | {"dag_id", "task_id", "run_id", "map_index", "try_number", "ti_id"}
 )
 
-#: Seconds after which an unanswered request is given up; a wait asks again then.
+#: Seconds to wait for an answer; after them a wait sends the request again.
 REQUEST_TIMEOUT = 300.0
-#: Seconds between two looks at a task or a run; each costs the API server some processor time.
+#: Seconds between two polls of a task or a run; each costs the API server processor time.
 TICK = 0.5
 
 
 class AirflowApiError(RuntimeError):
-    """Airflow answered with an error; `status` is the HTTP status."""
+    """
+    Airflow answered with an error.
+
+    :param status: HTTP status.
+    :param message: Method, path and body of the answer.
+    """
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
@@ -37,16 +42,24 @@ class AirflowApiError(RuntimeError):
 
 
 class AirflowUnavailableError(OSError):
-    """Airflow cannot answer now, such as while its database is locked: a wait asks again."""
+    """Airflow cannot answer now, for example while its database is locked; a wait tries again."""
 
 
 class RunFailedError(RuntimeError):
-    """A run did not end as it should; the message holds the tasks' logs and what the scheduler noted about them."""
+    """A run did not end as expected; the message holds the logs of its tasks and the scheduler's notes about them."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Slots of a pool at one moment."""
+    """
+    Slots of a pool at one moment.
+
+    :param total: Size of the pool.
+    :param running: Slots of running tasks.
+    :param queued: Slots of queued tasks.
+    :param deferred: Deferred tasks; they hold no slot.
+    :param open: Free slots.
+    """
 
     total: int
     running: int
@@ -57,10 +70,10 @@ class Pool:
 
 class AirflowApi:
     """
-    Airflow's REST API on this machine, without a proxy in between.
+    Client of Airflow's REST API on this machine; it uses no proxy.
 
     :param base_url: Address of the API server, without a trailing slash.
-    :param patience: How long to wait for tasks and runs.
+    :param patience: How long to wait for tasks and runs; None takes the defaults.
     """
 
     def __init__(self, base_url: str, patience: Patience | None = None) -> None:
@@ -70,11 +83,19 @@ class AirflowApi:
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
     def health(self) -> dict[str, Any]:
-        """Return what each component last said; raise OSError while the server is not up."""
+        """
+        Return the health of each component.
+
+        :raises OSError: The server does not run yet.
+        """
         return self._ask("GET", "/api/v2/monitor/health", authenticated=False)
 
     def alive_jobs(self, job_type: str) -> list[dict[str, Any]]:
-        """Return the components of a type that have sent a heartbeat lately."""
+        """
+        Return the components of a type that have sent a recent heartbeat.
+
+        :param job_type: Type of the job, such as ``SchedulerJob``.
+        """
         jobs: list[dict[str, Any]] = self.get("/jobs", job_type=job_type, is_alive="true", limit="100")["jobs"]
         return jobs
 
@@ -83,17 +104,18 @@ class AirflowApi:
         return {dag["dag_id"] for dag in self.get("/dags", limit="500")["dags"]}
 
     def import_errors(self) -> list[str]:
-        """Return what went wrong while DAG files were parsed."""
+        """Return the tracebacks of DAG files that cannot be parsed."""
         return [error["stack_trace"] for error in self.get("/importErrors")["import_errors"]]
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, logical_date: str | None = None) -> str:
         """
         Start a run and return its id.
 
-        :param conf: Values of the DAG's params.
+        :param dag_id: Id of the DAG.
+        :param conf: Values of the DAG's params; None takes their defaults.
         :param logical_date: ISO 8601; without one templates have no ``ds``.
         """
-        # With an id of ours, a request whose answer was lost can be sent again: it starts no second run.
+        # The client chooses the id: a request that is sent again after a lost answer starts no second run.
         run_id = f"manual__{uuid.uuid4().hex}"
         body = {"dag_run_id": run_id, "logical_date": logical_date, "conf": dict(conf or {})}
         try:
@@ -104,28 +126,60 @@ class AirflowApi:
         return run_id
 
     def run_state(self, dag_id: str, run_id: str) -> str:
-        """Return the state of a run."""
+        """
+        Return the state of a run.
+
+        :param dag_id: Id of the DAG.
+        :param run_id: Id of the run.
+        """
         state: str = self.get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"]
         return state
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """Return all task instances of a run, mapped ones too."""
+        """
+        Return all task instances of a run, mapped ones included.
+
+        :param dag_id: Id of the DAG.
+        :param run_id: Id of the run.
+        """
         page = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit="1000")
         instances: list[dict[str, Any]] = page["task_instances"]
         return instances
 
     def task_instance(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, Any]:
-        """Return one task instance."""
+        """
+        Return one task instance.
+
+        :param dag_id: Id of the DAG.
+        :param run_id: Id of the run.
+        :param task_id: Id of the task.
+        :param map_index: Index of a mapped task; -1 for a task that is not mapped.
+        """
         suffix = "" if map_index < 0 else f"/{map_index}"
         return self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}{suffix}")
 
     def task_state(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str | None:
-        """Return the state of one task instance; None before it was scheduled."""
+        """
+        Return the state of one task instance; None before it is scheduled.
+
+        :param dag_id: Id of the DAG.
+        :param run_id: Id of the run.
+        :param task_id: Id of the task.
+        :param map_index: Index of a mapped task; -1 for a task that is not mapped.
+        """
         state: str | None = self.task_instance(dag_id, run_id, task_id, map_index)["state"]
         return state
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-        """Return an XCom value; None when there is none under this key."""
+        """
+        Return an XCom value; None where the key has none.
+
+        :param dag_id: Id of the DAG.
+        :param run_id: Id of the run.
+        :param task_id: Id of the task.
+        :param key: Key of the XCom.
+        :param map_index: Index of a mapped task; -1 for a task that is not mapped.
+        """
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         try:
             return self.get(path, map_index=str(map_index), stringify="false")["value"]
@@ -135,13 +189,25 @@ class AirflowApi:
             raise
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1, map_index: int = -1) -> str:
-        """Return the log of one attempt as text, a line per message."""
+        """
+        Return the log of one attempt as text, one line for each message.
+
+        :param dag_id: Id of the DAG.
+        :param run_id: Id of the run.
+        :param task_id: Id of the task.
+        :param attempt: Number of the attempt, from 1.
+        :param map_index: Index of a mapped task; -1 for a task that is not mapped.
+        """
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
         content = self.get(path, full_content="true", map_index=str(map_index))["content"]
         return "\n".join(line if isinstance(line, str) else _log_line(line) for line in content)
 
     def pool(self, name: str = "default_pool") -> Pool:
-        """Return how the slots of a pool are used now."""
+        """
+        Return the use of a pool's slots.
+
+        :param name: Name of the pool.
+        """
         answer = self.get(f"/pools/{name}")
         return Pool(
             total=answer["slots"],
@@ -152,12 +218,25 @@ class AirflowApi:
         )
 
     def clear(self, dag_id: str, run_id: str, task_ids: Sequence[str]) -> None:
-        """Clear task instances of a run, as the button in the UI does: they run again."""
+        """
+        Clear task instances of a run, as the button in the UI does: they run again.
+
+        :param dag_id: Id of the DAG.
+        :param run_id: Id of the run.
+        :param task_ids: Ids of the tasks.
+        """
         body = {"dry_run": False, "dag_run_id": run_id, "task_ids": list(task_ids), "only_failed": False}
         self.post(f"/dags/{dag_id}/clearTaskInstances", body)
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
-        """Mark a task instance as success or failed, as the button in the UI does."""
+        """
+        Mark a task instance as success or failed, as the button in the UI does.
+
+        :param dag_id: Id of the DAG.
+        :param run_id: Id of the run.
+        :param task_id: Id of the task.
+        :param state: New state.
+        """
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         self._send("PATCH", f"/api/v2{path}", {"new_state": state})
 
@@ -168,25 +247,29 @@ class AirflowApi:
         task_id: str,
         states: Sequence[str],
         *,
-        look: Callable[[str | None], None] | None = None,
+        on_poll: Callable[[str | None], None] | None = None,
     ) -> str:
         """
-        Return the state of a task once it is one of `states`.
+        Wait until a task is in one of some states, and return its state.
 
-        :param look: Called with the state at every look.
+        :param dag_id: Id of the DAG.
+        :param run_id: Id of the run.
+        :param task_id: Id of the task.
+        :param states: States to wait for.
+        :param on_poll: Called with the state at every poll.
         :raises RunFailedError: The task has finished in another state; the message ends with its log.
-        :raises NotReadyError: Nothing moves any more.
+        :raises NotReadyError: The run shows no activity any more.
         """
         seen: list[str | None] = [None]
 
         def reached() -> bool:
             seen.append(self.task_state(dag_id, run_id, task_id))
-            if look is not None:
-                look(seen[-1])
+            if on_poll is not None:
+                on_poll(seen[-1])
             if seen[-1] in FINISHED and seen[-1] not in states:
                 wanted = ", ".join(states)
                 raise RunFailedError(
-                    f"{dag_id}.{task_id} is {seen[-1]}, not one of {wanted}.\n{self.account(dag_id, run_id)}"
+                    f"{dag_id}.{task_id} is {seen[-1]}, not one of {wanted}.\n{self.run_report(dag_id, run_id)}"
                 )
             return seen[-1] in states
 
@@ -194,7 +277,13 @@ class AirflowApi:
         return str(seen[-1])
 
     def wait_for_run(self, dag_id: str, run_id: str) -> str:
-        """Return the final state of a run; raise NotReadyError where nothing moves any more."""
+        """
+        Wait until a run has finished, and return its state.
+
+        :param dag_id: Id of the DAG.
+        :param run_id: Id of the run.
+        :raises NotReadyError: The run shows no activity any more.
+        """
         seen: list[str] = []
 
         def finished() -> bool:
@@ -205,9 +294,16 @@ class AirflowApi:
         return seen[-1]
 
     def wait_for_success(self, dag_id: str, run_id: str) -> None:
-        """Return once a run has succeeded; raise RunFailedError when it fails, with the logs of its tasks."""
+        """
+        Wait until a run has succeeded.
+
+        :param dag_id: Id of the DAG.
+        :param run_id: Id of the run.
+        :raises RunFailedError: The run has failed; the message holds the logs of its tasks.
+        :raises NotReadyError: The run shows no activity any more.
+        """
         if (state := self.wait_for_run(dag_id, run_id)) != "success":
-            raise RunFailedError(f"The run {run_id} of {dag_id} is {state}.\n{self.account(dag_id, run_id)}")
+            raise RunFailedError(f"The run {run_id} of {dag_id} is {state}.\n{self.run_report(dag_id, run_id)}")
 
     def _wait(self, what: str, condition: Callable[[], bool], dag_id: str, run_id: str) -> None:
         def state() -> str:
@@ -217,10 +313,15 @@ class AirflowApi:
         try:
             self.patience.wait_until(what, condition, state=state, tick=TICK)
         except NotReadyError as error:
-            raise NotReadyError(f"{error}\n{self.account(dag_id, run_id)}") from None
+            raise NotReadyError(f"{error}\n{self.run_report(dag_id, run_id)}") from None
 
-    def account(self, dag_id: str, run_id: str) -> str:
-        """Return what there is to say about a run: its tasks' logs, and the scheduler's notes on them."""
+    def run_report(self, dag_id: str, run_id: str) -> str:
+        """
+        Return the logs of a run's tasks and the scheduler's notes about them.
+
+        :param dag_id: Id of the DAG.
+        :param run_id: Id of the run.
+        """
         parts = []
         for task in self.task_instances(dag_id, run_id):
             if task["try_number"]:
@@ -231,15 +332,25 @@ class AirflowApi:
         return "\n".join(parts)
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
-        """Send a GET below ``/api/v2``."""
+        """
+        Send a GET and return the decoded answer.
+
+        :param path: Path below ``/api/v2``.
+        :param query: Query parameters.
+        """
         return self._send("GET", f"/api/v2{path}" + (f"?{urllib.parse.urlencode(query)}" if query else ""))
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Send a POST below ``/api/v2``."""
+        """
+        Send a POST and return the decoded answer.
+
+        :param path: Path below ``/api/v2``.
+        :param body: Body, sent as JSON.
+        """
         return self._send("POST", f"/api/v2{path}", body)
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Ask until Airflow can answer: on a busy machine its database is locked now and then."""
+        """Send a request until Airflow can answer: on a busy machine its database is locked at times."""
         answers: list[dict[str, Any]] = []
 
         def is_answered() -> bool:

@@ -1,10 +1,9 @@
 """
-Airflow as it runs in production, on this machine and for a few minutes: scheduler, triggerer, dag-processor and
-api-server as processes of their own, LocalExecutor, SQLite, a temporary home, free ports. The demo and the system tests
-use it.
+Run Airflow on this machine for some minutes, as in production; the demo and the system tests use it.
 
-What it starts it ends, in every way in which its block can be left. Each component can be stopped, killed, frozen and
-restarted by itself, and triggerers can be added, which is how the fault tests do what a bad day does.
+Scheduler, triggerer, dag-processor and api-server are processes of their own, with LocalExecutor, SQLite, a temporary
+home and free ports. All processes end with the ``with`` block, however it is left. Each component can be stopped,
+killed, frozen and restarted by itself, and triggerers can be added: the fault tests need it.
 """
 
 from __future__ import annotations
@@ -30,27 +29,27 @@ from demo.waiting import Patience
 
 log = logging.getLogger(__name__)
 
-#: Seconds a component waits for SQLite's one writer.
+#: Seconds that a component waits while another one writes to SQLite.
 SQLITE_TIMEOUT = 30
 
-#: Seconds between two looks at a component that starts.
+#: Seconds between two polls of a component that starts.
 TICK = 0.3
 
-#: Component → type of the job that it reports its heartbeats under.
+#: Component → type of the job that sends its heartbeats.
 JOB_TYPES = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob", "dag-processor": "DagProcessorJob"}
 
 
 class AirflowProcesses:
     """
-    A running Airflow; use as a context manager.
+    A running Airflow; use it as a context manager.
 
-    :param dags_folder: Folder of the DAG files; it is read where it stands.
-    :param connections: Connection id → fields as in Airflow's JSON form (``conn_type``, ``host``, ``password``,
-        ``extra`` …).
+    :param dags_folder: Folder of the DAG files; Airflow reads it in place.
+    :param connections: Connection id → fields in Airflow's JSON form (``conn_type``, ``host``, ``password``, ``extra``
+        …).
     :param config: ``section.key`` → value of Airflow's configuration.
-    :param environment: More variables for every component.
-    :param parallelism: Tasks that may run at once; a deferred task is none.
-    :param say: Called with what is waited for while it starts.
+    :param environment: More environment variables for every component.
+    :param parallelism: Tasks that may run at one time; deferred tasks do not count.
+    :param say: Called with the name of the component that the start waits for.
     """
 
     def __init__(
@@ -94,23 +93,35 @@ class AirflowProcesses:
         return self.home / "airflow.db"
 
     def component(self, name: str) -> BackgroundProcess:
-        """Return a component: ``scheduler``, ``triggerer``, ``dag-processor``, ``api-server`` or an added one."""
+        """
+        Return the process of a component.
+
+        :param name: ``scheduler``, ``triggerer``, ``dag-processor``, ``api-server``, or the name of an added triggerer.
+        """
         return self._components[name]
 
     def restart(self, name: str) -> None:
-        """Stop a component if it runs, start it again and return once it works."""
+        """
+        Stop a component if it runs, start it again, and wait until it works.
+
+        :param name: Name of the component.
+        """
         self.component(name).restart()
         self.wait_for_component(name)
 
     def add_triggerer(self) -> BackgroundProcess:
-        """Start one more triggerer and return it once it works; its name is ``triggerer-2`` and so on."""
+        """Start one more triggerer, named ``triggerer-2`` and so on, wait until it works, and return it."""
         number = sum(name.startswith("triggerer") for name in self._components) + 1
         component = self._start(f"triggerer-{number}", "triggerer", "--skip-serve-logs")
         self.wait_for_component(component.name)
         return component
 
     def wait_for_component(self, name: str) -> None:
-        """Return once a component has reported for duty since it was last started."""
+        """
+        Wait until a component has sent a heartbeat since its latest start.
+
+        :param name: Name of the component.
+        """
         component, job_type = self.component(name), JOB_TYPES.get(name.rstrip("-0123456789"))
 
         def works() -> bool:
@@ -122,7 +133,12 @@ class AirflowProcesses:
         self.patience.wait_until(f"{name} works", works, tick=TICK)
 
     def wait_for_dags(self, dag_ids: Collection[str]) -> None:
-        """Return once these DAGs are parsed; raise RuntimeError with the trace when a file cannot be."""
+        """
+        Wait until DAGs are parsed.
+
+        :param dag_ids: Ids of the DAGs.
+        :raises RuntimeError: A DAG file cannot be parsed; the message holds the traceback.
+        """
 
         def parsed() -> bool:
             if errors := self.api.import_errors():
@@ -133,16 +149,20 @@ class AirflowProcesses:
         self.patience.wait_until(f"DAGs {', '.join(dag_ids)} are parsed", parsed, tick=TICK)
 
     def _needed(self) -> list[BackgroundProcess]:
-        """Return the components that nobody has stopped on purpose."""
+        """Return the components that were not stopped on purpose."""
         return [component for component in self._components.values() if component.is_needed]
 
     def require_running(self) -> None:
-        """Raise ProcessEndedError with the end of its log if a component has ended by itself."""
+        """
+        Check that no component has ended by itself.
+
+        :raises ProcessEndedError: One has ended; the message holds the end of its log.
+        """
         for component in self._needed():
             component.require_running()
 
     def _start_all(self) -> None:
-        # The scheduler would otherwise race the others for the tables; this also writes the configuration file.
+        # Before all components, which would create tables at the same time. It also writes the configuration file.
         self._say("the metadata database")
         migration = self._run("db-migrate", "db", "migrate")
         waiting = Patience(lambda: [migration] if migration.is_running else [], [migration.log])
@@ -150,7 +170,7 @@ class AirflowProcesses:
         migration.collect()
         if migration.exit_code:
             raise RuntimeError(f"airflow db migrate failed:\n{migration.tail()}")
-        # So that a reader, and there are four components, does not lock out the writer.
+        # With WAL, readers (there are four components) do not block the writer.
         with closing(sqlite3.connect(self._database)) as database:
             database.execute("PRAGMA journal_mode=WAL")
         self._start("api-server", "api-server", "--host", "127.0.0.1", "--port", str(self.port))
@@ -171,7 +191,7 @@ class AirflowProcesses:
         return process
 
     def _end(self, *, keep_home: bool) -> None:
-        # By force: the home is temporary, so there is nothing that a component could still put in order.
+        # By force: the home is temporary, so that a clean shutdown has nothing to save.
         started = [component for component in self._components.values() if component.is_started]
         end_sessions([component.pid for component in started], patience=0)
         for component in started:
@@ -206,22 +226,22 @@ class AirflowProcesses:
             "database.load_default_connections": "False",
             "logging.base_log_folder": str(self.logs),
             "scheduler.scheduler_idle_sleep_time": "0.2",
-            # DAG files are read once, at the start: nobody edits them meanwhile.
+            # DAG files are read once, at the start: they do not change.
             "dag_processor.refresh_interval": "300",
             "dag_processor.min_file_process_interval": "300",
             "usage_data_collection.enabled": "False",
             **self._config,
         }
-        # The user's own Airflow and keys must neither shine through nor be touched.
+        # The user's own Airflow settings and API keys are neither used nor changed.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "OPENAI_"))}
-        # Without compiled modules every component pays seconds for its imports, at every start of a task.
+        # Without compiled modules each start of a component or a task takes seconds longer.
         inherited.pop("PYTHONDONTWRITEBYTECODE", None)
         return {
             **inherited,
             "AIRFLOW_HOME": str(self.home),
             **{f"AIRFLOW__{name.replace('.', '__').upper()}": value for name, value in config.items()},
             **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in self._connections.items()},
-            # What we talk to is on this machine.
+            # All servers run on this machine.
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
             **self._environment,
@@ -229,7 +249,7 @@ class AirflowProcesses:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

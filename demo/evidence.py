@@ -1,9 +1,8 @@
 """
-What the demo claims, and whether it holds: pure functions over what was sampled and over the table that came out.
+Check the demo's claims: pure functions over samples of the run and over the result table.
 
-A sample asks Airflow for the task's state before and after it asks for the pool, so that one that straddles a change is
-known as such. The claim about the wait is judged over the time in which every batch was unfinished by the API's own
-account.
+A sample polls the state of the task before and after it polls the pool. A change of state during a sample is
+therefore noticed. The claim about the wait is checked for the time in which the API reports every batch as unfinished.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-#: Samples of the wait below which nothing is proven.
+#: Minimum of samples of the wait; fewer prove nothing.
 ENOUGH_SAMPLES = 5
 
 #: Statuses of a batch that the API still works on.
@@ -22,13 +21,15 @@ UNFINISHED = frozenset({"validating", "in_progress", "finalizing"})
 @dataclass(frozen=True)
 class Sample:
     """
-    What Airflow and the Batch API said at one moment.
+    What Airflow and the Batch API report at one moment.
 
-    :param seconds: Since the run was triggered.
-    :param changing: The task's state changed while the sample was taken.
-    :param slots_held: Slots of the pool that are taken by running or queued tasks.
+    :param seconds: Seconds since the run was triggered.
+    :param state: State of the task.
+    :param changing: Whether the state of the task changed while the sample was taken.
+    :param slots_held: Slots of the pool that running or queued tasks hold.
+    :param slots_deferred: Deferred tasks of the pool.
     :param batches: Batch id → status.
-    :param counts: Batch id → requests executed, requests in all.
+    :param counts: Batch id → requests executed, all requests.
     """
 
     seconds: float
@@ -46,24 +47,34 @@ class Sample:
 
     @property
     def requests(self) -> int:
-        """Requests over all batches."""
+        """Requests of all batches."""
         return sum(total for _, total in self.counts.values())
 
     @property
     def is_wait(self) -> bool:
-        """Whether there were batches and the API worked on all of them."""
+        """Whether there are batches and all of them are unfinished."""
         return bool(self.batches) and all(status in UNFINISHED for status in self.batches.values())
 
     @property
     def batch_counts(self) -> str:
-        """Number of batches by status, as in ``4 in_progress``."""
+        """Number of batches by status, such as ``4 in_progress``."""
         statuses = sorted(self.batches.values())
         return ", ".join(f"{len(list(group))} {status}" for status, group in groupby(statuses)) or "none yet"
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Samples in a row that say the same."""
+    """
+    Consecutive samples with the same values.
+
+    :param start: Seconds from the trigger to the first sample.
+    :param end: Seconds from the trigger to the last sample.
+    :param samples: Number of samples.
+    :param state: State of the task.
+    :param slots_held: Slots of the pool that running or queued tasks hold.
+    :param slots_deferred: Deferred tasks of the pool.
+    :param batches: Number of batches by status, as text.
+    """
 
     start: float
     end: float
@@ -76,7 +87,13 @@ class Phase:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the demo, and whether it is true."""
+    """
+    A claim of the demo, and whether it is true.
+
+    :param text: The claim.
+    :param holds: Whether it is true.
+    :param found: The figures that show it.
+    """
 
     text: str
     holds: bool
@@ -85,7 +102,17 @@ class Claim:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What stands in the table and what the API billed, as far as the claims need it."""
+    """
+    Figures of the input, the result table and the API's bill that the claims need.
+
+    :param input_names: Column `name` of the input.
+    :param output_names: Column `name` of the result table.
+    :param row_numbers: Column `row_number` of the result table.
+    :param unanswered: Rows with the status `succeeded` and no text.
+    :param statuses: Status → rows, counted in the result table.
+    :param reported_statuses: Status → rows, from the task's XCom.
+    :param billed_requests: Requests that the API has billed.
+    """
 
     input_names: Sequence[str]
     output_names: Sequence[str]
@@ -97,7 +124,11 @@ class Outcome:
 
 
 def phases(samples: Sequence[Sample]) -> list[Phase]:
-    """Return the samples as phases, in order; the ones that straddle a change of state are left out."""
+    """
+    Group samples into phases, in order; samples during a change of state are left out.
+
+    :param samples: All samples, in order.
+    """
 
     def key(sample: Sample) -> tuple[str, int, int, str]:
         return sample.state, sample.slots_held, sample.slots_deferred, sample.batch_counts
@@ -118,16 +149,27 @@ def phases(samples: Sequence[Sample]) -> list[Phase]:
     ]
 
 
-def waiting(samples: Sequence[Sample], batch_count: int) -> list[Sample]:
-    """Return the samples from the first deferral until a batch ended, while all `batch_count` batches stood."""
+def samples_while_waiting(samples: Sequence[Sample], batch_count: int) -> list[Sample]:
+    """
+    Return the samples from the first deferral until the first batch ends.
+
+    :param samples: All samples, in order.
+    :param batch_count: Number of batches of the job; samples with fewer are left out.
+    """
     found = [s for s in samples if not s.changing and s.is_wait and len(s.batches) == batch_count]
     first = next((number for number, sample in enumerate(found) if sample.state == "deferred"), len(found))
     return found[first:]
 
 
-def judge(samples: Sequence[Sample], batch_count: int, outcome: Outcome) -> list[Claim]:
-    """Return all claims of the demo, each judged."""
-    wait = waiting(samples, batch_count)
+def check_claims(samples: Sequence[Sample], batch_count: int, outcome: Outcome) -> list[Claim]:
+    """
+    Check all claims of the demo.
+
+    :param samples: All samples, in order.
+    :param batch_count: Number of batches of the job.
+    :param outcome: Figures of the input, the result table and the bill.
+    """
+    wait = samples_while_waiting(samples, batch_count)
     deferred = sum(sample.state == "deferred" for sample in wait)
     slots = max((sample.slots_held for sample in wait), default=0)
     seconds = wait[-1].seconds - wait[0].seconds if wait else 0.0

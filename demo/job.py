@@ -1,4 +1,4 @@
-"""The demo, step by step: a table, an emulated API, a running Airflow, one run of one DAG, and what came of it."""
+"""Run the demo step by step: write a table, start the emulator and Airflow, run one DAG, check the result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from airflow_provider_batch.emulator.testing import Emulator, running_emulator
 from demo.airflow_api import FINISHED, AirflowApi, RunFailedError
 from demo.airflow_processes import AirflowProcesses
-from demo.evidence import Outcome, Sample, judge, phases
+from demo.evidence import Outcome, Sample, check_claims, phases
 from demo.processes import Reaper
 from demo.screen import BatchLine, Screen, TableFacts
 from demo.stdlib_docstrings import write_table
@@ -31,19 +31,22 @@ DAG_ID, TASK_ID = "summarise_stdlib", "summarise"
 #: Seconds between two samples.
 SAMPLE_EVERY = 0.5
 
-#: Samples of the waiting task after which the emulator goes to work: however slow the machine is, the wait is seen.
+#: Samples of the waiting task before the emulator starts to work: also a slow machine shows the wait.
 SAMPLES_BEFORE_WORK = 3
 
-#: What is shown for a task instance without a state.
+#: Text for a task instance without a state.
 NOT_STARTED = "not started"
 
 
 @dataclass(frozen=True)
 class Options:
     """
-    What the command line can say.
+    Options of the command line.
 
-    :param seconds: How long the emulator works on a batch, once the task waits.
+    :param folder: Folder of the demo's tables; each run makes a folder in it.
+    :param rows: Number of input rows; None for all.
+    :param seconds: Seconds that the emulator works on each batch once the task waits.
+    :param hold: Keep Airflow running at the end.
     """
 
     folder: Path
@@ -53,7 +56,12 @@ class Options:
 
 
 def run(options: Options, screen: Screen) -> bool:
-    """Run the demo and return whether all that it claims holds."""
+    """
+    Run the demo, and return whether all its claims are true.
+
+    :param options: Options of the command line.
+    :param screen: Prints the steps and results.
+    """
     folder = options.folder / f"{datetime.now():%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True)
     source, destination = folder / "docstrings.parquet", folder / "summaries"
@@ -61,7 +69,7 @@ def run(options: Options, screen: Screen) -> bool:
         step.result = f"{write_table(source, options.rows):,} rows in {shown(source)}"
     with ExitStack() as processes:
         with screen.step("The Batch API: an emulator on this machine") as step:
-            emulator = processes.enter_context(emulated("hold"))
+            emulator = processes.enter_context(demo_emulator("hold"))
             step.result = emulator.base_url
         with screen.step("Airflow: scheduler, triggerer, dag-processor, api-server") as step:
             airflow = processes.enter_context(
@@ -71,10 +79,10 @@ def run(options: Options, screen: Screen) -> bool:
             step.result = airflow.api.base_url
         triggered_at = time.time()
         run_id = airflow.api.trigger(DAG_ID, {"source": str(source), "destination": str(destination)})
-        samples = watch(airflow, emulator, run_id, options.seconds, screen)
+        samples = sample_until_finished(airflow, emulator, run_id, options.seconds, screen)
         outcome = read_outcome(source, destination, airflow.api.xcom(DAG_ID, run_id, TASK_ID) or {}, emulator)
         batches = [batch_line(batch, triggered_at) for batch in batches_of(emulator)]
-        claims = judge(samples, len(batches), outcome)
+        claims = check_claims(samples, len(batches), outcome)
         screen.show_phases(phases(samples))
         screen.show_batches(batches)
         screen.show_table(read_facts(destination))
@@ -85,29 +93,40 @@ def run(options: Options, screen: Screen) -> bool:
 
 
 @contextmanager
-def emulated(progress: str) -> Iterator[Emulator]:
+def demo_emulator(progress: str) -> Iterator[Emulator]:
     """
-    Run an emulator that goes with us even if we are killed.
+    Run an emulator that also ends when this process is killed.
 
-    :param progress: How its batches get on; see the emulator's setting of this name.
+    :param progress: How its batches progress; see the emulator's setting of this name.
     """
     home = Path(tempfile.mkdtemp(prefix="airflow-provider-batch-"))
     with Reaper(home) as reaper, running_emulator(home, progress=progress) as emulator:
-        reaper.watch_process(emulator.pid)
+        reaper.add_process(emulator.pid)
         yield emulator
-        reaper.forget(emulator.pid)
+        reaper.remove(emulator.pid)
 
 
 def connection(emulator: Emulator) -> dict[str, Any]:
-    """Return the Airflow connection that leads to the emulator; for the real API only host and key differ."""
+    """
+    Return the Airflow connection to the emulator; for the real API only host and key differ.
+
+    :param emulator: Running emulator.
+    """
     return {"conn_type": "openai_batch", "host": emulator.base_url, "password": "any-key-will-do"}
 
 
-def watch(airflow: AirflowProcesses, emulator: Emulator, run_id: str, work: float, screen: Screen) -> list[Sample]:
+def sample_until_finished(
+    airflow: AirflowProcesses, emulator: Emulator, run_id: str, work: float, screen: Screen
+) -> list[Sample]:
     """
-    Sample Airflow and the Batch API until the task has finished; raise RunFailedError when it did not succeed.
+    Sample Airflow and the Batch API until the task has finished.
 
-    :param work: Seconds that the emulator works on each batch, from when the task is seen to wait.
+    :param airflow: Running Airflow.
+    :param emulator: Running emulator.
+    :param run_id: Id of the run.
+    :param work: Seconds that the emulator works on each batch once samples have shown the task waiting.
+    :param screen: Shows each sample.
+    :raises RunFailedError: The task has not succeeded.
     """
     samples: list[Sample] = []
     started = time.monotonic()
@@ -119,7 +138,7 @@ def watch(airflow: AirflowProcesses, emulator: Emulator, run_id: str, work: floa
             emulator.configure(progress=f"seconds:{work:g}")
         return samples[-1].state in FINISHED
 
-    with screen.watching() as show:
+    with screen.live_view() as show:
         what = "the task has finished"
         airflow.patience.wait_until(what, has_finished, state=lambda: samples[-1:], tick=SAMPLE_EVERY)
     if samples[-1].state != "success":
@@ -128,12 +147,25 @@ def watch(airflow: AirflowProcesses, emulator: Emulator, run_id: str, work: floa
 
 
 def failure(api: AirflowApi, run_id: str, state: str) -> RunFailedError:
-    """Return the error that says how the task is and why."""
-    return RunFailedError(f"The task is {state}.\n{api.account(DAG_ID, run_id)}")
+    """
+    Return the error for a task that has failed, with its log.
+
+    :param api: Client of Airflow.
+    :param run_id: Id of the run.
+    :param state: State of the task.
+    """
+    return RunFailedError(f"The task is {state}.\n{api.run_report(DAG_ID, run_id)}")
 
 
 def take_sample(api: AirflowApi, emulator: Emulator, run_id: str, seconds: float) -> Sample:
-    """Ask Airflow for the task and the pool, the Batch API for the batches, and Airflow for the task again."""
+    """
+    Read the task's state, the pool, the batches, and the task's state again.
+
+    :param api: Client of Airflow.
+    :param emulator: Running emulator.
+    :param run_id: Id of the run.
+    :param seconds: Seconds since the run was triggered.
+    """
     before = api.task_state(DAG_ID, run_id, TASK_ID) or NOT_STARTED
     pool = api.pool()
     batches = batches_of(emulator)
@@ -155,7 +187,12 @@ def _counts(batch: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def batch_line(batch: Mapping[str, Any], since: float) -> BatchLine:
-    """Return what is shown of a batch; the API's whole-second timestamps become seconds since the run was triggered."""
+    """
+    Return what the screen shows of a batch.
+
+    :param batch: Batch object; its times are whole epoch seconds.
+    :param since: Epoch seconds at which the run was triggered.
+    """
     moments = {name: batch.get(f"{name}_at") for name in ("created", "in_progress", "completed")}
     return BatchLine(
         batch_id=batch["id"],
@@ -166,7 +203,11 @@ def batch_line(batch: Mapping[str, Any], since: float) -> BatchLine:
 
 
 def batches_of(emulator: Emulator) -> list[dict[str, Any]]:
-    """Return all batches as the Batch API lists them, the oldest first."""
+    """
+    Return all batches from the Batch API's list, oldest first.
+
+    :param emulator: Running emulator.
+    """
     request = urllib.request.Request(f"{emulator.base_url}/batches?limit=100", headers={"Authorization": "Bearer demo"})
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=300) as response:
         batches: list[dict[str, Any]] = json.load(response)["data"]
@@ -174,7 +215,14 @@ def batches_of(emulator: Emulator) -> list[dict[str, Any]]:
 
 
 def read_outcome(source: Path, destination: Path, summary: Mapping[str, Any], emulator: Emulator) -> Outcome:
-    """Read what the claims are about from the table, the task's summary and the emulator's account."""
+    """
+    Read the figures that the claims need.
+
+    :param source: Input file.
+    :param destination: Folder of the result table.
+    :param summary: XCom of the task.
+    :param emulator: Running emulator; it knows what was billed.
+    """
     rows = read_rows(destination)
     return Outcome(
         input_names=[row["name"] for row in pq.read_table(source, columns=["name"]).to_pylist()],
@@ -188,7 +236,11 @@ def read_outcome(source: Path, destination: Path, summary: Mapping[str, Any], em
 
 
 def read_facts(destination: Path) -> TableFacts:
-    """Return what is shown of the table."""
+    """
+    Read what the screen shows of the result table.
+
+    :param destination: Folder of the result table.
+    """
     rows = read_rows(destination)
     costs = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
     return TableFacts(
@@ -205,13 +257,21 @@ def read_facts(destination: Path) -> TableFacts:
 
 
 def read_rows(destination: Path) -> list[dict[str, Any]]:
-    """Read the part files in input order."""
+    """
+    Read the rows of all part files, in input order.
+
+    :param destination: Folder of the result table.
+    """
     tables = [pq.read_table(part) for part in sorted(destination.glob("*.parquet"))]
     rows = [row for table in tables for row in table.to_pylist()]
     return sorted(rows, key=lambda row: row["row_number"])
 
 
 def shown(path: Path) -> str:
-    """Return a path relative to where the user is, if it lies below."""
+    """
+    Return a path relative to the current folder where it is inside it, else the whole path.
+
+    :param path: Path to show.
+    """
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative

@@ -1,7 +1,7 @@
 """
-Pictures of Airflow's own pages for the handbook, taken while a job waits: ``python -m demo.pictures FOLDER``.
+Take pictures of Airflow's pages for the handbook while a job waits: ``python -m demo.pictures FOLDER``.
 
-Needs Chromium (``--browser`` says where), which is driven over its debugging port.
+Needs Chromium (``--browser`` names its program), which is controlled through its debugging port.
 """
 
 from __future__ import annotations
@@ -19,28 +19,37 @@ from pathlib import Path
 from typing import Any
 
 from demo.airflow_processes import AirflowProcesses
-from demo.job import DAG_ID, DAGS, TASK_ID, connection, emulated
+from demo.job import DAG_ID, DAGS, TASK_ID, connection, demo_emulator
 from demo.stdlib_docstrings import write_table
 
 #: Pixels.
 WIDTH, HEIGHT = 1280, 680
 
-#: Seconds that a page is given to draw itself, and that the job has before the first picture.
+#: Seconds that a page needs to be drawn, and seconds from the start of the wait to the first picture.
 DRAWN, UNDER_WAY = 8.0, 25.0
 
-#: Looks at an address without the proxies of the environment.
+#: Opens an address without the proxies of the environment.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Page:
-    """One page of a browser."""
+    """
+    One page of a browser.
+
+    :param socket: WebSocket to the page's DevTools.
+    """
 
     def __init__(self, socket: Any) -> None:
         self._socket = socket
         self._calls = 0
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command of the DevTools protocol; return its result."""
+        """
+        Send a command of the DevTools protocol, and return its result.
+
+        :param method: Name of the command.
+        :param parameters: Parameters of the command.
+        """
         self._calls += 1
         await self._socket.send(json.dumps({"id": self._calls, "method": method, "params": parameters}))
         while True:
@@ -50,8 +59,9 @@ class Page:
 
     async def open(self, url: str, scheme: str) -> None:
         """
-        Show an address.
+        Show an address, and wait until it is drawn.
 
+        :param url: Address to show.
         :param scheme: ``light`` or ``dark``.
         """
         await self.call(
@@ -62,12 +72,20 @@ class Page:
         await asyncio.sleep(DRAWN)
 
     async def run(self, script: str) -> None:
-        """Run JavaScript, then give the page time to draw."""
+        """
+        Run JavaScript, then wait until the page is drawn.
+
+        :param script: JavaScript source.
+        """
         await self.call("Runtime.evaluate", expression=script)
         await asyncio.sleep(DRAWN / 4)
 
     async def type(self, text: str) -> None:
-        """Type into what has the focus, and press Enter."""
+        """
+        Type into the focused element, and press Enter.
+
+        :param text: Text to type.
+        """
         await self.call("Input.insertText", text=text)
         await asyncio.sleep(DRAWN / 4)
         for kind in ("keyDown", "keyUp"):
@@ -75,20 +93,20 @@ class Page:
         await asyncio.sleep(DRAWN / 4)
 
     async def picture(self) -> bytes:
-        """Return what is shown, as PNG."""
+        """Return a screenshot as PNG."""
         answer = await self.call("Page.captureScreenshot")
         return base64.b64decode(answer["data"])
 
 
 def main() -> None:
-    """Take the pictures."""
+    """Take the pictures, and write them to a folder."""
     parser = argparse.ArgumentParser(prog="python -m demo.pictures", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--browser", default="chromium")
     given = parser.parse_args()
     with ExitStack() as running:
         work = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="pictures-")))
-        emulator = running.enter_context(emulated("hold"))
+        emulator = running.enter_context(demo_emulator("hold"))
         connections = {"openai_default": connection(emulator)}
         airflow = running.enter_context(AirflowProcesses(DAGS, connections=connections))
         airflow.wait_for_dags([DAG_ID])
@@ -107,6 +125,7 @@ async def take(page: Page, airflow: str, task: str) -> dict[str, bytes]:
     """
     Return pictures by name: the waiting task, and the form of a connection.
 
+    :param page: Page of a browser.
     :param airflow: Address of Airflow.
     :param task: Address of the task's page.
     """
@@ -124,7 +143,13 @@ async def take(page: Page, airflow: str, task: str) -> dict[str, bytes]:
 
 
 def with_browser(browser: str, work: Path, what: Callable[[Page], Awaitable[dict[str, bytes]]]) -> dict[str, bytes]:
-    """Run a browser, and return what is made with its page."""
+    """
+    Run a browser, and return what a function makes with its page.
+
+    :param browser: Program of the browser.
+    :param work: Folder for the browser's profile.
+    :param what: Function that takes the pictures.
+    """
     import websockets
 
     options = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--remote-allow-origins=*")

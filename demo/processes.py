@@ -1,10 +1,9 @@
 """
-Background processes that cannot outlive us.
+Run background processes that end with this process.
 
-Every process is started in a session of its own, so that a Ctrl-C in the terminal reaches only the driver, which then
-ends the rest in order. A session, not a process group: Airflow's task processes make groups of their own but stay in
-the session. Should the driver itself be killed without a chance to clean up, a small reaper process notices and ends
-all that is left.
+Every process is started in a session of its own. A Ctrl-C in the terminal therefore reaches only this process, which
+then ends the others in order. A session, not a process group, because Airflow's task processes make groups of their
+own but stay in the session. A small reaper process ends all that is left when this process is killed.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Self
 
 import psutil
 
-#: Seconds a process gets between the polite and the final signal.
+#: Seconds from SIGTERM to SIGKILL.
 PATIENCE = 15.0
 
 #: Seconds between two attempts to end what is left.
@@ -36,13 +35,13 @@ class ProcessEndedError(RuntimeError):
 
 class BackgroundProcess:
     """
-    One process, its children, and the file that both of its streams are written to.
+    One background process with its children, and the log file of its output.
 
-    :param name: What messages call it.
+    :param name: Name for messages.
     :param command: Program and arguments.
-    :param environment: The whole environment of the process.
-    :param log: File that its output is appended to.
-    :param reaper: Told about every start and end.
+    :param environment: All environment variables of the process.
+    :param log: File to which its standard output and standard error are appended.
+    :param reaper: Ends the process if this process is killed.
     """
 
     def __init__(
@@ -55,33 +54,41 @@ class BackgroundProcess:
 
     @property
     def pid(self) -> int:
-        """Process id, which is the session's id too; raise ProcessEndedError when it was never started."""
+        """
+        Id of the process, which is also the id of its session.
+
+        :raises ProcessEndedError: The process was never started.
+        """
         if self._process is None:
             raise ProcessEndedError(f"{self.name} was not started.")
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """How the process ended; None while it runs or before it was started."""
+        """Exit code; None while the process runs or before it was started."""
         return None if self._process is None else self._process.poll()
 
     @property
     def is_started(self) -> bool:
-        """Whether it was started, however it is now."""
+        """Whether the process was started, even if it has ended since."""
         return self._process is not None
 
     @property
     def is_needed(self) -> bool:
-        """Whether it was started and nobody here has asked it to end."""
+        """Whether the process was started, and not ended through this object."""
         return self.is_started and not self._is_ended_by_us
 
     @property
     def is_running(self) -> bool:
-        """Whether the process itself, not only a child of it, is there."""
+        """Whether the process itself runs; its children do not count."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it; it must not be running."""
+        """
+        Start the process.
+
+        :raises RuntimeError: It runs already.
+        """
         if self.is_running:
             raise RuntimeError(f"{self.name} is already running.")
         self.started_at, self._is_ended_by_us = time.time(), False
@@ -94,66 +101,82 @@ class BackgroundProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._reaper.watch(self.pid)
+        self._reaper.add_session(self.pid)
 
-    def family(self) -> list[psutil.Process]:
-        """Return the process and all that it started and that still runs, the process first."""
+    def session_processes(self) -> list[psutil.Process]:
+        """Return the running processes of the session, the process itself first."""
         return session_members(self.pid)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the process and to all that it started."""
-        _signal(self.family(), number)
+        """
+        Send a signal to all processes of the session.
+
+        :param number: The signal.
+        """
+        _signal(self.session_processes(), number)
 
     def pause(self) -> None:
-        """Freeze it and all that it started, as a machine does that is short of memory."""
+        """Freeze all processes of the session, as a machine without free memory does."""
         self.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Continue all processes of the session after `pause`."""
         self.send(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it and all that it started at once, without a chance to clean up."""
+        """Kill all processes of the session, without a chance to clean up."""
         self._is_ended_by_us = True
         end_sessions([self.pid], patience=0)
         self.collect()
 
     def stop(self, patience: float = PATIENCE) -> None:
-        """Ask it to end; end it and what it left behind by force after `patience` seconds."""
+        """
+        Stop the process with SIGTERM, then kill what is left of the session.
+
+        :param patience: Seconds before the process is killed.
+        """
         self._is_ended_by_us = True
         end_sessions([self.pid], patience=patience)
         self.collect()
 
     def restart(self) -> None:
-        """Stop it, if it still runs, and start it again with the same command, environment and log."""
+        """Stop the process if it runs, and start it again with the same command, environment and log."""
         self.stop()
         self.start()
 
     def require_running(self) -> None:
-        """Raise ProcessEndedError with the end of its log if it has ended."""
+        """
+        Check that the process runs.
+
+        :raises ProcessEndedError: It has ended; the message holds the end of its log.
+        """
         if not self.is_running:
             raise ProcessEndedError(
                 f"{self.name} has ended (exit code {self.exit_code}). The end of {self.log}:\n{self.tail()}"
             )
 
     def tail(self, lines: int = TAIL_LINES) -> str:
-        """Return the last lines of its output."""
+        """
+        Return the last lines of the log.
+
+        :param lines: Number of lines.
+        """
         if not self.log.exists():
             return ""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def collect(self) -> None:
-        """Take note that the whole session has ended."""
+        """Collect the exit code of the ended process, and remove its session from the reaper."""
         if self._process is not None:
             self._process.wait()
-            self._reaper.forget(self._process.pid)
+            self._reaper.remove(self._process.pid)
 
 
 class Reaper:
     """
-    Ends the watched sessions and removes a folder when the block ends or this process does, however it went.
+    Ends sessions and removes a folder at the end of a `with` block, or when this process ends in any way.
 
-    :param folder: Removed at the end, unless it is to be kept.
+    :param folder: Folder to remove; see `keep`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -175,23 +198,35 @@ class Reaper:
             self._process.wait()
             self._process = None
 
-    def watch(self, session: int) -> None:
-        """Count this session among those to end."""
-        self._tell(f"watch {session}")
+    def add_session(self, session: int) -> None:
+        """
+        Add a session that the reaper has to end.
 
-    def watch_process(self, pid: int) -> None:
-        """Count a process without a session of its own among what is to end."""
-        self._tell(f"process {pid}")
+        :param session: Id of the session.
+        """
+        self._send(f"session {session}")
 
-    def forget(self, session: int) -> None:
-        """This session has ended; its number may be anybody's from now on."""
-        self._tell(f"forget {session}")
+    def add_process(self, pid: int) -> None:
+        """
+        Add a process without a session of its own that the reaper has to end.
+
+        :param pid: Id of the process.
+        """
+        self._send(f"process {pid}")
+
+    def remove(self, session: int) -> None:
+        """
+        Remove a session or process that has ended; the system may give its id to another process.
+
+        :param session: Id of the session or process.
+        """
+        self._send(f"remove {session}")
 
     def keep(self) -> None:
-        """Leave the folder where it is."""
-        self._tell("keep")
+        """Do not remove the folder."""
+        self._send("keep")
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
@@ -199,7 +234,10 @@ class Reaper:
 
 def session_members(session: int) -> list[psutil.Process]:
     """
-    Return the processes of a session, its leader first; the ones that have ended but were not collected are left out.
+    Return the running processes of a session, its leader first; processes that have ended but were not collected are
+    left out.
+
+    :param session: Id of the session.
     """
     members = []
     for pid in psutil.pids():
@@ -212,7 +250,12 @@ def session_members(session: int) -> list[psutil.Process]:
 
 
 def end_sessions(sessions: Sequence[int], *, patience: float) -> None:
-    """Ask the leaders to end, and after `patience` seconds, or once they have, end by force whatever is left."""
+    """
+    Send SIGTERM to the leaders, then SIGKILL to all processes that are left.
+
+    :param sessions: Ids of the sessions.
+    :param patience: Seconds between the two signals, less where the leaders end before; 0 sends only SIGKILL.
+    """
     if patience:
         members = [process for session in sessions for process in session_members(session)]
         leaders = [process for process in members if process.pid in sessions]
@@ -225,7 +268,11 @@ def end_sessions(sessions: Sequence[int], *, patience: float) -> None:
 
 
 def end_processes(pids: Sequence[int]) -> None:
-    """End these processes by force; the ones that are gone already are fine."""
+    """
+    Kill processes; ids of ended processes are allowed.
+
+    :param pids: Ids of the processes.
+    """
     _signal([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], signal.SIGKILL)
 
 

@@ -1,5 +1,8 @@
 """
-Reads from its input which sessions to watch; when that ends, because its parent did, ends the sessions that are left.
+End sessions and processes when the parent process has ended.
+
+The parent writes one command per line to standard input. When the parent ends, standard input ends, and the sessions
+and processes that are left are killed.
 """
 
 from __future__ import annotations
@@ -13,9 +16,9 @@ from demo.processes import end_processes, end_sessions
 
 def main(folder: str) -> None:
     """
-    Run until the input ends.
+    Run until standard input ends.
 
-    :param folder: Removed at the end, unless a line said ``keep``.
+    :param folder: Folder to remove at the end, unless the parent has sent ``keep``.
     """
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
@@ -24,11 +27,11 @@ def main(folder: str) -> None:
     keep = False
     for line in sys.stdin:
         match line.split():
-            case ["watch", session]:
+            case ["session", session]:
                 sessions.add(int(session))
             case ["process", pid]:
                 processes.add(int(pid))
-            case ["forget", number]:
+            case ["remove", number]:
                 sessions.discard(int(number))
                 processes.discard(int(number))
             case ["keep"]:

@@ -1,4 +1,4 @@
-"""What the demo shows: on a terminal a live view, in a log file a line whenever something changes."""
+"""Print the demo: a live view on a terminal, lines for each change in a log file."""
 
 from __future__ import annotations
 
@@ -24,17 +24,23 @@ from demo.evidence import Claim, Phase, Sample
 #: Characters of an answer that the table of first rows shows.
 TEXT_WIDTH = 60
 
-#: Columns of a log file; a terminal says itself how wide it is.
+#: Columns of a log file; a terminal has its own width.
 LOG_WIDTH = 120
 
-
-#: Seconds after which a log file gets a line even though nothing has changed.
+#: Seconds after which a line is logged although nothing has changed.
 LOG_EVERY = 5.0
 
 
 @dataclass(frozen=True)
 class BatchLine:
-    """What is shown of a batch; `moments` are seconds since the run was triggered."""
+    """
+    What the screen shows of a batch.
+
+    :param batch_id: Id of the batch.
+    :param requests: Number of requests.
+    :param status: Status of the batch.
+    :param moments: Name of a time (``created`` …) → seconds since the run was triggered; None where it is not set.
+    """
 
     batch_id: str
     requests: int
@@ -44,7 +50,19 @@ class BatchLine:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """What is shown of the table that came out."""
+    """
+    What the screen shows of the result table.
+
+    :param rows: Number of rows.
+    :param columns: Names of the columns.
+    :param first: The first rows.
+    :param statuses: Status → rows.
+    :param input_tokens: Sum over all rows.
+    :param output_tokens: Sum over all rows.
+    :param cost: Sum over all rows in US dollars; None where no row has a cost.
+    :param files: Number of part files.
+    :param path: Path of the table.
+    """
 
     rows: int
     columns: Sequence[str]
@@ -62,8 +80,8 @@ class Step:
     """
     A step that is under way.
 
-    :param waits_for: Say what the step waits for now.
-    :param result: What is shown once it is done.
+    :param waits_for: Shows what the step waits for now.
+    :param result: Text that is shown when the step is done.
     """
 
     waits_for: Callable[[str], None]
@@ -72,7 +90,11 @@ class Step:
 
 @dataclass
 class Screen:
-    """Everything that is printed."""
+    """
+    Prints all output of the demo.
+
+    :param console: Console to print to; the default is standard output.
+    """
 
     console: Console = field(default_factory=lambda: Console(highlight=False, width=None))
 
@@ -81,19 +103,31 @@ class Screen:
             self.console.width = LOG_WIDTH
 
     def as_svg(self, title: str) -> str:
-        """Return all that was printed as a picture; of a recorded screen only. It asks no other host for a font."""
+        """
+        Return all printed text as an SVG picture that loads no fonts; needs a screen of `recorded_screen`.
+
+        :param title: Title of the picture.
+        """
         drawn = re.sub(r"@font-face\s*\{[^}]*\}", "", self.console.export_svg(title=title, unique_id="demo"))
         fonts = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
         drawn = re.sub(r"font-family: Fira Code, monospace", f"font-family: {fonts}", drawn)
         return "\n".join(line.rstrip() for line in drawn.splitlines() if line.strip()) + "\n"
 
     def say(self, text: str) -> None:
-        """Print a line."""
+        """
+        Print a line.
+
+        :param text: Text without markup.
+        """
         self.console.print(text, markup=False)
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """Show a step while it is under way, and how long it took."""
+        """
+        Show a step while it is under way; at the end print its result and duration.
+
+        :param title: What the step does.
+        """
         started = time.monotonic()
         with self._waiting_line(title) as waits_for:
             step = Step(waits_for)
@@ -101,8 +135,8 @@ class Screen:
         self.console.print(f"[green]✓[/] {title}: [bold]{step.result}[/] [dim]({time.monotonic() - started:.1f} s)[/]")
 
     @contextmanager
-    def watching(self) -> Iterator[Callable[[Sample], None]]:
-        """Give a function that shows a sample."""
+    def live_view(self) -> Iterator[Callable[[Sample], None]]:
+        """Yield a function that shows a sample."""
         if not self.console.is_terminal:
             yield self._log_changes()
             return
@@ -110,7 +144,11 @@ class Screen:
             yield lambda sample: live.update(_view(sample))
 
     def show_phases(self, phases: Sequence[Phase]) -> None:
-        """Show what was sampled."""
+        """
+        Print the phases of the run as a table.
+
+        :param phases: Phases in order.
+        """
         table = Table(
             "seconds",
             "samples",
@@ -135,7 +173,11 @@ class Screen:
         self.console.print(table)
 
     def show_batches(self, batches: Sequence[BatchLine]) -> None:
-        """Show the API's own account of the batches, in the same seconds as the samples."""
+        """
+        Print the API's timestamps of the batches, in the same seconds as the samples.
+
+        :param batches: Batches in order.
+        """
         moments = list(batches[0].moments) if batches else []
         titles = [name.replace("_", " ") for name in moments]
         table = Table("batch", "requests", "status", *titles, box=box.SIMPLE_HEAD)
@@ -146,7 +188,11 @@ class Screen:
         self.console.print(table)
 
     def show_table(self, facts: TableFacts) -> None:
-        """Show the first rows and the totals."""
+        """
+        Print the first rows of the result table, and its totals.
+
+        :param facts: What to print.
+        """
         table = Table("row", "kind", "name", "status", "text", box=box.SIMPLE_HEAD, title="The first rows of the table")
         for row in facts.first:
             text = Text(" ".join((row["text"] or "").split()), overflow="ellipsis", no_wrap=True)
@@ -163,26 +209,42 @@ class Screen:
         self.say("")
 
     def show_claims(self, claims: Sequence[Claim]) -> None:
-        """Show each claim and whether it holds."""
+        """
+        Print each claim, and whether it is true.
+
+        :param claims: Checked claims.
+        """
         for claim in claims:
-            mark = "[green]✓[/]" if claim.holds else "[bold red]✗ NOT SO:[/]"
+            mark = "[green]✓[/]" if claim.holds else "[bold red]✗ FAILED:[/]"
             self.console.print(f"{mark} {claim.text} [dim]({claim.found})[/]")
 
     def hold(self, address: str) -> None:
-        """Wait until the user has seen enough."""
-        self.console.print(f"\nAirflow is still up: [bold]{address}[/]. Ctrl-C ends it.")
+        """
+        Wait until Ctrl-C.
+
+        :param address: Address of Airflow.
+        """
+        self.console.print(f"\nAirflow still runs: [bold]{address}[/]. Ctrl-C stops it.")
         while True:
             time.sleep(3600)
 
     def problem(self, error: Exception) -> None:
-        """Show what went wrong."""
+        """
+        Print an error.
+
+        :param error: Error that ended the demo.
+        """
         self.console.print(f"[bold red]✗ {type(error).__name__}:[/] ", end="")
         self.say(str(error))
 
-    def goodbye(self, left: Sequence[str]) -> None:
-        """Say that nothing is left, or what is."""
+    def show_leftovers(self, left: Sequence[str]) -> None:
+        """
+        Print whether processes of the demo still run.
+
+        :param left: Commands of the processes that still run.
+        """
         if left:
-            self.console.print("[bold red]✗ NOT SO:[/] nothing is left running. These are:")
+            self.console.print("[bold red]✗ FAILED:[/] processes of the demo still run. Stop them by hand:")
             for command in left:
                 self.say(f"  {command}")
         else:
@@ -190,7 +252,7 @@ class Screen:
 
     @contextmanager
     def _waiting_line(self, title: str) -> Iterator[Callable[[str], None]]:
-        """Give a function that says what is waited for: with a clock on a terminal, else as a line of the log."""
+        """Yield a function that shows what a step waits for: with a clock on a terminal, else as a line of the log."""
         if not self.console.is_terminal:
             started = time.monotonic()
             yield lambda what: self.say(f"  {time.monotonic() - started:5.1f} s  waiting for {what}")
@@ -204,7 +266,7 @@ class Screen:
         shown: list[Sample] = []
 
         def show(sample: Sample) -> None:
-            if not shown or _tells_more(sample, shown[-1]):
+            if not shown or _needs_line(sample, shown[-1]):
                 shown.append(sample)
                 self.say(f"  {sample.seconds:5.1f} s  {_line(sample)}")
 
@@ -212,7 +274,7 @@ class Screen:
 
 
 class _Quiet(Screen):
-    """A log without the lines that say what a step waits for: a picture shows what came of it."""
+    """Prints a log without the lines that say what a step waits for, for a picture."""
 
     @contextmanager
     def _waiting_line(self, title: str) -> Iterator[Callable[[str], None]]:
@@ -220,11 +282,11 @@ class _Quiet(Screen):
 
 
 def recorded_screen() -> Screen:
-    """Return a screen that prints a log, and can draw it afterwards."""
+    """Return a screen that prints a log and records it for `Screen.as_svg`."""
     return _Quiet(Console(highlight=False, record=True, force_terminal=False, width=LOG_WIDTH))
 
 
-def _tells_more(sample: Sample, than: Sample) -> bool:
+def _needs_line(sample: Sample, than: Sample) -> bool:
     changed = (sample.state, sample.slots_held, sample.batch_counts) != (than.state, than.slots_held, than.batch_counts)
     return changed or sample.seconds - than.seconds >= LOG_EVERY
 

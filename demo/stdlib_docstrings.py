@@ -1,9 +1,8 @@
 """
-The demo's table: every public module, class and function of the installed Python's standard library, with its
-docstring.
+Write the demo's table: every public module, class and function of Python's standard library with its docstring.
 
-Real text that is on every machine. Sources are parsed, not imported, so nothing of them runs; only modules written in
-C, which have no source here, are imported.
+The text is real, and every machine has it. Sources are parsed and not imported, so that no code of them runs. Only
+modules written in C, which have no Python source, are imported.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-#: Parts of the standard library that are tests, demos, a program's inside, or change the terminal when imported.
+#: Modules of the standard library that are tests, demos or parts of a program, or change the terminal when imported.
 NOT_A_LIBRARY = frozenset(
     {"antigravity", "idlelib", "lib2to3", "readline", "test", "this", "turtledemo", "xxlimited", "xxlimited_35"}
 )
@@ -45,7 +44,15 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 @dataclass(frozen=True)
 class Documented:
-    """One row: something public that has a docstring."""
+    """
+    One row: a public module, class, function or method with a docstring.
+
+    :param module: Dotted name of the module.
+    :param name: Dotted name of the object.
+    :param kind: ``module``, ``class``, ``function`` or ``method``.
+    :param signature: Signature as text; None for modules and classes, and where it is unknown.
+    :param docstring: The docstring.
+    """
 
     module: str
     name: str
@@ -55,7 +62,7 @@ class Documented:
 
 
 def collect() -> list[Documented]:
-    """Return all rows, ordered by name; the same ones for the same Python."""
+    """Return all rows, ordered by name; the same Python gives the same rows."""
     rows: dict[str, Documented] = {}
     for module, path in public_sources():
         for row in from_source(module, path):
@@ -67,14 +74,23 @@ def collect() -> list[Documented]:
 
 
 def write_table(path: Path, limit: int | None = None) -> int:
-    """Write the rows, or the first of them, as Parquet and return their number."""
+    """
+    Write the rows to a Parquet file, and return their number.
+
+    :param path: File to write.
+    :param limit: Number of rows; None for all.
+    """
     rows = collect()[:limit]
     pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA), path, compression="zstd")
     return len(rows)
 
 
 def is_public(module: str) -> bool:
-    """Whether the dotted name belongs to the library that users import."""
+    """
+    Say whether a module belongs to the library that users import.
+
+    :param module: Dotted name of the module.
+    """
     parts = module.split(".")
     return parts[0] not in NOT_A_LIBRARY and not any(
         part.startswith("_") or part in {"test", "tests"} for part in parts
@@ -82,7 +98,7 @@ def is_public(module: str) -> bool:
 
 
 def public_sources() -> Iterator[tuple[str, Path]]:
-    """Give the dotted name and the source of every public module."""
+    """Yield the dotted name and the source file of every public module."""
     library = Path(sysconfig.get_path("stdlib"))
     for name in sorted(sys.stdlib_module_names):
         if not is_public(name):
@@ -95,7 +111,7 @@ def public_sources() -> Iterator[tuple[str, Path]]:
 
 
 def compiled_modules() -> Iterator[str]:
-    """Give the names of the public modules that are written in C."""
+    """Yield the names of the public modules that are written in C."""
     for name in sorted(sys.stdlib_module_names):
         loader: Any = spec.loader if is_public(name) and (spec := importlib.util.find_spec(name)) else None
         if loader is importlib.machinery.BuiltinImporter or isinstance(loader, importlib.machinery.ExtensionFileLoader):
@@ -103,7 +119,12 @@ def compiled_modules() -> Iterator[str]:
 
 
 def from_source(module: str, path: Path) -> Iterator[Documented]:
-    """Give the rows of one source file."""
+    """
+    Yield the rows of one source file.
+
+    :param module: Dotted name of the module.
+    :param path: Source file.
+    """
     tree = ast.parse(path.read_bytes())
     if docstring := ast.get_docstring(tree):
         yield Documented(module, module, "module", None, docstring)
@@ -111,7 +132,11 @@ def from_source(module: str, path: Path) -> Iterator[Documented]:
 
 
 def from_compiled(module: str) -> Iterator[Documented]:
-    """Give the rows of a module without a source."""
+    """
+    Yield the rows of a module without Python source.
+
+    :param module: Dotted name of the module; it is imported.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         imported = importlib.import_module(module)

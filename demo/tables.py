@@ -1,6 +1,7 @@
 """
-``python -m demo.tables``: what `make tables` runs. One small job for each endpoint of the Batch API, on the emulator
-and a real Airflow, and the eight tables that came out: every column with its type and the values of its rows.
+Run one small job for each endpoint of the Batch API, and print the eight result tables: ``python -m demo.tables``.
+
+``make tables`` runs it, on the emulator and a real Airflow. For each column it prints the type and the values.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from demo.airflow_processes import AirflowProcesses
-from demo.job import connection, emulated
+from demo.job import connection, demo_emulator
 
 CHECKOUT = Path(__file__).parent.parent
 EXAMPLES = CHECKOUT / "example_dags"
@@ -35,7 +36,7 @@ ROWS = 2
 def main() -> None:
     """Run the eight jobs and print their tables."""
     parser = argparse.ArgumentParser(prog="python -m demo.tables", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=CHECKOUT / ".demo", help="where tables are put (default: .demo)")
+    parser.add_argument("--folder", type=Path, default=CHECKOUT / ".demo", help="folder of the tables (default: .demo)")
     parser.add_argument("--width", type=int, default=160, help="columns of the printout (default: 160)")
     options = parser.parse_args()
     folder = options.folder / f"{datetime.now():%Y%m%d-%H%M%S}-tables"
@@ -46,9 +47,14 @@ def main() -> None:
 
 
 def make_tables(folder: Path, console: Console) -> None:
-    """Run the example that has a task for each endpoint; its tables land in folders of this one."""
+    """
+    Run the example DAG that has a task for each endpoint.
+
+    :param folder: Destination; each table is a folder in it.
+    :param console: Console that shows the progress.
+    """
     with (
-        emulated(f"seconds:{BATCH_SECONDS:g}") as emulator,
+        demo_emulator(f"seconds:{BATCH_SECONDS:g}") as emulator,
         console.status("Eight jobs on the emulator and a real Airflow"),
         AirflowProcesses(EXAMPLES, connections={"openai_default": connection(emulator)}) as airflow,
     ):
@@ -58,7 +64,12 @@ def make_tables(folder: Path, console: Console) -> None:
 
 
 def show(folder: Path, console: Console) -> None:
-    """Print a table on its side: a line for each column."""
+    """
+    Print a table, one line for each column.
+
+    :param folder: Folder of the table.
+    :param console: Console to print to.
+    """
     parts = sorted(folder.glob("*.parquet"))
     table = pa.concat_tables(map(pq.read_table, parts)).sort_by("row_number")
     endpoint = (pq.read_metadata(parts[0]).metadata or {})[b"openai_batch.endpoint"].decode()
@@ -76,17 +87,30 @@ def show(folder: Path, console: Console) -> None:
 
 
 def type_name(kind: pa.DataType) -> str:
-    """Return an Arrow type in a line."""
+    """
+    Return an Arrow type as a short text.
+
+    :param kind: The type.
+    """
     return shortened(str(kind).replace("element: ", ""), VALUE_WIDTH)
 
 
 def value_text(value: Any) -> str:
-    """Return a value in a line; null as nothing."""
+    """
+    Return a value as a short text; null is empty.
+
+    :param value: Value of a row.
+    """
     return "" if value is None else shortened(" ".join(str(value).split()), VALUE_WIDTH)
 
 
 def shortened(text: str, width: int) -> str:
-    """Return a text of at most so many characters."""
+    """
+    Return a text, cut with an ellipsis where it is too long.
+
+    :param text: Any text.
+    :param width: Maximum of characters.
+    """
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 

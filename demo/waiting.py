@@ -1,9 +1,9 @@
 """
-Waits that know why they wait.
+Wait until something is ready, without guessing how many seconds that takes.
 
-A fixed number of seconds says nothing on a machine whose speed nobody knows. A wait ends here when what is waited for
-is there, when a process that it needs has ended, or when nothing has moved for minutes: no line in a log, no change of
-state, no processor time used. The last resort is half an hour, and its message says what was seen.
+The speed of a machine is not known. A wait therefore ends when its condition is true, when a process that it needs has
+ended, or when minutes pass without activity: no log line, no change of state, no processor time. A limit of half an
+hour ends every wait; the error says what was observed.
 """
 
 from __future__ import annotations
@@ -17,28 +17,30 @@ from typing import Protocol
 
 import psutil
 
-#: Seconds between two looks at a condition.
+#: Seconds between two calls of a condition.
 TICK = 0.1
-#: Seconds between two looks at logs and processor time.
-LOOK_EVERY = 5.0
-#: Seconds without a log line, a change of state or processor time after which a wait is given up.
+#: Seconds between two checks of logs and processor time.
+CHECK_EVERY = 5.0
+#: Seconds without a log line, a change of state or processor time after which a wait ends with an error.
 STANDSTILL = 180.0
-#: Processor seconds below which a process counts as standing still: a sleeping one still wakes up now and then.
+#: Processor seconds below which a process counts as idle: a sleeping process still wakes up at times.
 IDLE = 0.05
-#: Seconds after which a wait is given up although something still moves.
-LAST_RESORT = 1800.0
+#: Seconds after which a wait ends with an error although there is activity.
+TIME_LIMIT = 1800.0
 
 
 class NotReadyError(TimeoutError):
-    """What was waited for did not happen; the message says for how long, why it was given up, and what was seen."""
+    """
+    A wait ended before its condition was true; the message says how long it took, why it ended, and what was observed.
+    """
 
 
-class Watched(Protocol):
+class NeededProcess(Protocol):
     """A background process that a wait needs."""
 
     @property
     def pid(self) -> int:
-        """Process id."""
+        """Id of the process."""
 
     def require_running(self) -> None:
         """Raise an error with the end of the log if the process has ended."""
@@ -47,18 +49,20 @@ class Watched(Protocol):
 @dataclass(frozen=True)
 class Patience:
     """
-    How long to wait for what some processes do.
+    How long to wait for the work of some processes.
 
-    :param processes: Return the processes that are needed now.
-    :param logs: Folders and files that they write to.
-    :param standstill: Seconds without any movement after which a wait is given up.
-    :param last_resort: Seconds after which a wait is given up in any case.
+    :param processes: Returns the processes that are needed now.
+    :param logs: Files and folders to which they write.
+    :param standstill: Seconds without activity after which a wait ends with an error.
+    :param time_limit: Seconds after which a wait ends with an error in any case.
+    :param clock: Returns seconds; a test can replace it.
+    :param sleep: Waits for seconds; a test can replace it.
     """
 
-    processes: Callable[[], Iterable[Watched]] = tuple
+    processes: Callable[[], Iterable[NeededProcess]] = tuple
     logs: Sequence[Path] = ()
     standstill: float = STANDSTILL
-    last_resort: float = LAST_RESORT
+    time_limit: float = TIME_LIMIT
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
@@ -66,16 +70,16 @@ class Patience:
         self, what: str, condition: Callable[[], object], *, state: Callable[[], object] = str, tick: float = TICK
     ) -> None:
         """
-        Return as soon as the condition is true. An OSError of the condition, such as a refused connection, means "not
-        yet".
+        Wait until a condition is true. An OSError of the condition, such as a refused connection, counts as "not yet".
 
-        :param what: What is awaited, for the error message.
-        :param state: Return what the message shows of the state; each change of it counts as movement.
-        :param tick: Seconds between two looks at the condition.
-        :raises NotReadyError: Nothing moves any more, or the last resort has come.
+        :param what: The condition as text, for the error message.
+        :param condition: Returns whether the wait is over.
+        :param state: Returns the state for the error message; a change of it counts as activity.
+        :param tick: Seconds between two calls of the condition.
+        :raises NotReadyError: There is no activity any more, or the time limit is reached.
         """
-        begun = polled_at = moved_at = self.clock()
-        seen, error = self._vital_signs(), None
+        begun = polled_at = active_at = self.clock()
+        seen, error = self._activity(), None
         shown = ""
         while True:
             try:
@@ -87,42 +91,42 @@ class Patience:
             for process in self.processes():
                 process.require_running()
             now = self.clock()
-            if now - polled_at >= LOOK_EVERY:
-                polled_at, signs, current = now, self._vital_signs(), _text_of(state)
-                if signs.differ_from(seen) or current != shown:
-                    seen, shown, moved_at = signs, current, now
-            if now - moved_at > self.standstill:
-                raise self._given_up(what, now - begun, f"nothing has moved for {now - moved_at:.0f} s", shown, error)
-            if now - begun > self.last_resort:
-                raise self._given_up(what, now - begun, "that is the last resort", shown, error)
+            if now - polled_at >= CHECK_EVERY:
+                polled_at, activity, current = now, self._activity(), _text_of(state)
+                if activity.differ_from(seen) or current != shown:
+                    seen, shown, active_at = activity, current, now
+            if now - active_at > self.standstill:
+                raise self._not_ready(what, now - begun, f"no activity for {now - active_at:.0f} s", shown, error)
+            if now - begun > self.time_limit:
+                raise self._not_ready(what, now - begun, "that is the time limit", shown, error)
             self.sleep(tick)
 
-    def _vital_signs(self) -> _VitalSigns:
+    def _activity(self) -> _Activity:
         sizes = {}
         for path in self.logs:
             for file in path.rglob("*") if path.is_dir() else [path]:
                 with suppress(OSError):
                     sizes[str(file)] = file.stat().st_size
-        return _VitalSigns(sizes, {process.pid: _processor_seconds(process.pid) for process in self.processes()})
+        return _Activity(sizes, {process.pid: _processor_seconds(process.pid) for process in self.processes()})
 
-    def _given_up(self, what: str, seconds: float, why: str, state: str, error: OSError | None) -> NotReadyError:
-        signs = self._vital_signs()
-        used = ", ".join(f"process {pid}: {seconds:.1f} s" for pid, seconds in signs.processor.items())
-        seen = [f"{what}: not so after {seconds:.0f} s, and {why}."]
+    def _not_ready(self, what: str, seconds: float, why: str, state: str, error: OSError | None) -> NotReadyError:
+        activity = self._activity()
+        used = ", ".join(f"process {pid}: {seconds:.1f} s" for pid, seconds in activity.processor.items())
+        seen = [f"Not ready ({what}) after {seconds:.0f} s: {why}."]
         seen += [f"The state is {state}."] if state else []
-        seen += [f"The last look failed: {error}."] if error is not None else []
+        seen += [f"The last call failed: {error}."] if error is not None else []
         seen += [f"Processor time used: {used}."] if used else []
         seen += [f"Logs: {', '.join(map(str, self.logs))}."] if self.logs else []
         return NotReadyError(" ".join(seen))
 
 
 @dataclass(frozen=True)
-class _VitalSigns:
+class _Activity:
     sizes: dict[str, int]
     processor: dict[int, float]
 
-    def differ_from(self, other: _VitalSigns) -> bool:
-        """Return whether a log has grown or a process has used processor time since."""
+    def differ_from(self, other: _Activity) -> bool:
+        """Say whether a log has grown or a process has used processor time since."""
         if self.sizes != other.sizes or self.processor.keys() != other.processor.keys():
             return True
         return any(abs(seconds - other.processor[pid]) > IDLE for pid, seconds in self.processor.items())
@@ -130,15 +134,18 @@ class _VitalSigns:
 
 def wait_until(what: str, condition: Callable[[], object], *, tick: float = TICK) -> None:
     """
-    Return as soon as the condition is true; it needs no process of which more than its outcome could be seen.
+    Wait until a condition is true, without processes or logs that could show activity.
 
-    :raises NotReadyError: The last resort has come.
+    :param what: The condition as text, for the error message.
+    :param condition: Returns whether the wait is over.
+    :param tick: Seconds between two calls of the condition.
+    :raises NotReadyError: The time limit is reached.
     """
-    Patience(standstill=LAST_RESORT).wait_until(what, condition, tick=tick)
+    Patience(standstill=TIME_LIMIT).wait_until(what, condition, tick=tick)
 
 
 def _processor_seconds(pid: int) -> float:
-    """Return the processor time of a process and of all that it has started, as far as these still run."""
+    """Return the processor seconds of a process and of its children that still run."""
     total = 0.0
     with suppress(psutil.Error):
         process = psutil.Process(pid)

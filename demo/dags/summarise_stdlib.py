@@ -1,4 +1,4 @@
-"""The demo's DAG: one sentence for each docstring of the standard library. One task, a table in, a table out."""
+"""The demo's DAG: one task that summarises each docstring of the standard library in one sentence."""
 
 from airflow.sdk import DAG, Param
 
@@ -26,9 +26,9 @@ with DAG(
             "max_completion_tokens": 200,
         },
         carry=["name", "kind"],
-        # So few rows a batch only to have several batches to watch; an input file may hold 50,000.
+        # Small, so that the demo has several batches; an input file may hold 50,000 requests.
         max_shard_rows=1_500,
-        # So short an interval only because the emulator takes seconds where the real service takes minutes to hours.
+        # Short, because the emulator needs seconds; the real service needs minutes to hours.
         poll_interval=1,
         deferrable=True,
     )

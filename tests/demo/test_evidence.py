@@ -1,4 +1,4 @@
-"""What the demo claims is judged, not assumed: each claim fails on the evidence that contradicts it."""
+"""What the demo claims is checked: each claim fails on the evidence that contradicts it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from demo.evidence import Outcome, Sample, judge, phases, waiting
+from demo.evidence import Outcome, Sample, check_claims, phases, samples_while_waiting
 
 BATCHES = {"batch_a": "in_progress", "batch_b": "in_progress", "batch_c": "validating"}
 
@@ -38,7 +38,7 @@ OUTCOME = Outcome(
 
 
 def broken(samples: list[Sample] = WAIT, batch_count: int = 3, outcome: Outcome = OUTCOME) -> list[str]:
-    return [claim.text for claim in judge(samples, batch_count, outcome) if not claim.holds]
+    return [claim.text for claim in check_claims(samples, batch_count, outcome) if not claim.holds]
 
 
 def test_good_evidence_breaks_no_claim() -> None:
@@ -68,7 +68,7 @@ def test_submission_and_landing_do_not_count_as_wait() -> None:
     ended = {**BATCHES, "batch_a": "completed"}
     submitting = [sample(0.0, "running", slots=1, batches={"batch_a": "in_progress"}), sample(0.5, "running", slots=1)]
     landing = [sample(30.0, "queued", slots=1, batches=ended), sample(31.0, "running", slots=1, batches=ended)]
-    assert waiting([*submitting, *WAIT, *landing], 3) == WAIT
+    assert samples_while_waiting([*submitting, *WAIT, *landing], 3) == WAIT
 
 
 def test_a_sample_that_straddles_a_change_is_left_out() -> None:

@@ -69,16 +69,16 @@ def stubborn(folder: Path, reaper: Reaper) -> BackgroundProcess:
 
 def test_kill_ends_children_in_groups_of_their_own(tmp_path: Path, reaper: Reaper) -> None:
     process = stubborn(tmp_path, reaper)
-    assert len(process.family()) == 2
+    assert len(process.session_processes()) == 2
     process.kill()
-    assert process.family() == []
+    assert process.session_processes() == []
     assert not process.is_running
 
 
 def test_stop_ends_by_force_what_does_not_listen(tmp_path: Path, reaper: Reaper) -> None:
     process = stubborn(tmp_path, reaper)
     process.stop(patience=0.2)
-    assert process.family() == []
+    assert process.session_processes() == []
 
 
 def test_stop_lets_a_process_end_in_its_own_way(tmp_path: Path, reaper: Reaper) -> None:
@@ -92,9 +92,9 @@ def test_stop_lets_a_process_end_in_its_own_way(tmp_path: Path, reaper: Reaper) 
 def test_a_paused_process_stands_still_until_it_is_resumed(tmp_path: Path, reaper: Reaper) -> None:
     process = stubborn(tmp_path, reaper)
     process.pause()
-    wait_until("both stand still", lambda: {p.status() for p in process.family()} == {psutil.STATUS_STOPPED})
+    wait_until("both stand still", lambda: {p.status() for p in process.session_processes()} == {psutil.STATUS_STOPPED})
     process.resume()
-    wait_until("both go on", lambda: psutil.STATUS_STOPPED not in {p.status() for p in process.family()})
+    wait_until("both go on", lambda: psutil.STATUS_STOPPED not in {p.status() for p in process.session_processes()})
     process.kill()
 
 
@@ -144,8 +144,8 @@ def test_a_forgotten_session_is_left_alone(tmp_path: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     try:
         with Reaper(tmp_path / "home") as reaper:
-            reaper.watch(other.pid)
-            reaper.forget(other.pid)
+            reaper.add_session(other.pid)
+            reaper.remove(other.pid)
         assert other.poll() is None
     finally:
         other.kill()

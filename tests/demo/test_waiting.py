@@ -1,4 +1,4 @@
-"""A wait ends when what is waited for is there, when a process has died, or when nothing moves."""
+"""A wait ends when what is waited for is there, when a process has died, or when there is no activity."""
 
 from __future__ import annotations
 
@@ -87,18 +87,18 @@ def test_it_goes_on_for_long_while_processor_time_is_used(clock: Clock, busy: An
     waiting.wait_until("a quarter of an hour has passed", lambda: clock.now >= 900, tick=100)
 
 
-def test_it_is_given_up_when_nothing_moves_and_says_what_was_seen(clock: Clock, idle: Any, tmp_path: Path) -> None:
+def test_it_ends_without_activity_and_says_what_was_observed(clock: Clock, idle: Any, tmp_path: Path) -> None:
     waiting = patience(clock, idle, logs=[tmp_path], standstill=180)
     with pytest.raises(
-        NotReadyError, match=r"the moon is blue: not so after \d+ s.*nothing has moved.*is grey"
+        NotReadyError, match=r"Not ready \(the moon is blue\) after \d+ s.*no activity.*is grey"
     ) as error:
         waiting.wait_until("the moon is blue", lambda: False, state=lambda: "grey", tick=10)
     assert f"process {idle.pid}" in str(error.value)
     assert str(tmp_path) in str(error.value)
 
 
-def test_it_is_given_up_as_a_last_resort_although_something_moves(clock: Clock) -> None:
-    with pytest.raises(NotReadyError, match=r"after 18\d\d s, and that is the last resort"):
+def test_it_ends_at_the_time_limit_although_there_is_activity(clock: Clock) -> None:
+    with pytest.raises(NotReadyError, match=r"after 18\d\d s: that is the time limit"):
         patience(clock).wait_until("the moon is blue", lambda: False, state=lambda: clock.now, tick=10)
 
 
@@ -117,5 +117,5 @@ def test_a_refused_connection_is_not_yet_and_is_named_at_the_end(clock: Clock) -
     def refused() -> bool:
         raise ConnectionRefusedError("nobody listens")
 
-    with pytest.raises(NotReadyError, match="The last look failed: nobody listens"):
+    with pytest.raises(NotReadyError, match="The last call failed: nobody listens"):
         patience(clock).wait_until("the server answers", refused)

@@ -71,7 +71,7 @@ def run(soak: Soak, airflow: AirflowProcesses) -> int:
             restarted = True
         return state in FINISHED
 
-    patience = replace(airflow.patience, last_resort=TIMEOUT)
+    patience = replace(airflow.patience, time_limit=TIMEOUT)
     patience.wait_until("the run is over", is_over, state=lambda: (state, soak.landed()), tick=0.5)
     task = airflow.api.task_instance("soak", run_id, TASK)
     print(f"real Airflow: {time.monotonic() - begun:,.0f} s in all, largest task process {peak / MEGABYTE:,.0f} MB")
@@ -84,7 +84,7 @@ def run(soak: Soak, airflow: AirflowProcesses) -> int:
 def _largest_task(airflow: AirflowProcesses) -> int:
     """Return the memory of the largest process below the scheduler, the scheduler itself apart."""
     sizes = [0]
-    for process in airflow.component("scheduler").family():
+    for process in airflow.component("scheduler").session_processes():
         try:
             if process.pid != airflow.component("scheduler").pid:
                 sizes.append(process.memory_info().rss)

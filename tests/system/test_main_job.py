@@ -94,7 +94,7 @@ def test_polling_on_the_worker_gives_the_same_table(
     answers = tmp_path / "answers"
     run = airflow.api.trigger("on_the_worker", {"source": str(table), "destination": str(answers)})
     seen: set[str | None] = set()
-    airflow.api.wait_for_task("on_the_worker", run, TASK, ["success"], look=seen.add)
+    airflow.api.wait_for_task("on_the_worker", run, TASK, ["success"], on_poll=seen.add)
     assert "deferred" not in seen
     assert_table_is_exact(table, answers)
     assert emulator.state()["executions"]["billed"] == ROWS

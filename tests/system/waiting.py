@@ -190,7 +190,7 @@ class _Course:
             return database.execute(query, values).fetchall()
 
     def _triggerer(self) -> list[psutil.Process]:
-        return list(self.airflow.component("triggerer").family())
+        return list(self.airflow.component("triggerer").session_processes())
 
 
 def _processor(processes: Sequence[psutil.Process]) -> float:

@@ -16,7 +16,10 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.table.columns import Column
 
 #: A line of a page that is replaced.
 MARKER = re.compile(r"^<!-- generate: ([a-z_]+)(?: ([\w.]+))? -->$", re.MULTILINE)
@@ -89,27 +92,30 @@ def expand(markdown: str, page: str) -> str:
 
 def common_columns() -> str:
     """Return the table of the columns that every endpoint has."""
-    from airflow_provider_batch.api.endpoints import Endpoint
-    from airflow_provider_batch.table.column_descriptions import COMMON
-    from airflow_provider_batch.table.schema import ENDPOINT_COLUMNS, TableSpec, result_columns
+    from airflow_provider_batch.table.columns import (
+        COST,
+        COST_COLUMN,
+        KEY_COLUMNS,
+        RESPONSE,
+        RESPONSE_COLUMN,
+        STATUS_COLUMNS,
+        USAGE_COLUMNS,
+    )
 
-    own = ENDPOINT_COLUMNS[Endpoint.CHAT_COMPLETIONS]
-    columns = result_columns(TableSpec(Endpoint.CHAT_COMPLETIONS))
-    rows = ((f"`{name}`", _type(kind), COMMON[name]) for name, kind in columns.items() if name not in own)
-    return _table(("column", "type", "meaning"), rows)
+    first = {**KEY_COLUMNS, **STATUS_COLUMNS, **USAGE_COLUMNS}
+    return _columns({**first, COST_COLUMN: COST, RESPONSE_COLUMN: RESPONSE})
 
 
 def endpoint_columns() -> str:
     """Return a table of columns for each endpoint."""
-    from airflow_provider_batch.table.column_descriptions import describe
-    from airflow_provider_batch.table.schema import ENDPOINT_COLUMNS, TableSpec
+    from airflow_provider_batch.table.columns import ENDPOINT_COLUMNS
 
-    tables = []
-    for endpoint, columns in ENDPOINT_COLUMNS.items():
-        meanings = describe(TableSpec(endpoint))
-        rows = ((f"`{name}`", _type(kind), meanings[name]) for name, kind in columns.items())
-        tables.append(f"### `{endpoint.value}`\n\n{_table(('column', 'type', 'meaning'), rows)}")
-    return "\n\n".join(tables)
+    return "\n\n".join(f"### `{endpoint.value}`\n\n{_columns(own)}" for endpoint, own in ENDPOINT_COLUMNS.items())
+
+
+def _columns(columns: Mapping[str, Column]) -> str:
+    rows = ((f"`{name}`", _type(column.type), column.meaning) for name, column in columns.items())
+    return _table(("column", "type", "meaning"), rows)
 
 
 def configuration() -> str:

@@ -28,7 +28,8 @@ class Service:
     :param source: Source of these facts.
     :param max_requests: Requests of one input file, at most.
     :param max_file_bytes: Bytes of one input file, at most.
-    :param max_embedding_inputs: Inputs over all lines of one input file for embeddings; each element of an array counts.
+    :param max_embedding_inputs: Inputs over all lines of one input file for embeddings; each element of an array
+        counts.
     :param has_openai_bodies: Whether its request bodies have OpenAI's form, so that they can be checked.
     """
 

@@ -29,7 +29,8 @@ from airflow_provider_batch.results.lines.raw_body import read_raw_body
 from airflow_provider_batch.results.lines.typed_lines import BodyT, Count, EmbeddingItem, TokenDetails, ToolCall
 from airflow_provider_batch.results.lines.vectors import NumberLines
 from airflow_provider_batch.structured.validation import InvalidOutputError, judge
-from airflow_provider_batch.table.schema import COST_COLUMN, PARSED_COLUMN, RESPONSE_COLUMN, USAGE_COLUMNS, TableSpec
+from airflow_provider_batch.table.columns import COST_COLUMN, PARSED_COLUMN, RESPONSE_COLUMN, USAGE_COLUMNS
+from airflow_provider_batch.table.schema import TableSpec
 
 #: What `list | None` fields hold where they say nothing.
 Nothing: TypeAlias = Annotated[list[Any], Meta(max_length=0)] | None

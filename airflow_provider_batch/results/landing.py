@@ -33,17 +33,10 @@ from airflow_provider_batch.results.line_reader import ANSWERED, OWN_FAILURE, Co
 from airflow_provider_batch.results.lines.line_index import LineIndex
 from airflow_provider_batch.results.matching import Matching
 from airflow_provider_batch.results.media import MediaFiles
+from airflow_provider_batch.table.columns import COST_COLUMN, INT16, INT64, KEY_COLUMNS, USAGE_COLUMNS
 from airflow_provider_batch.table.part_footer import Origin, footer
 from airflow_provider_batch.table.part_writer import PartWriter
-from airflow_provider_batch.table.schema import (
-    COST_COLUMN,
-    INT16,
-    INT64,
-    KEY_COLUMNS,
-    USAGE_COLUMNS,
-    TableSpec,
-    result_schema,
-)
+from airflow_provider_batch.table.schema import TableSpec, result_schema
 
 _UNKNOWN_ORIGIN = Origin()
 _NOTHING_MATCHED = Matching()

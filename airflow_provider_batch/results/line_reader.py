@@ -26,7 +26,8 @@ from airflow_provider_batch.results.lines.never_run import says_nothing
 from airflow_provider_batch.results.lines.raw_body import read_raw_body
 from airflow_provider_batch.results.lines.vectors import NumberLines
 from airflow_provider_batch.results.parsed_column import parsing
-from airflow_provider_batch.table.schema import COST_COLUMN, USAGE_COLUMNS, TableSpec, own_columns
+from airflow_provider_batch.table.columns import COST_COLUMN, USAGE_COLUMNS
+from airflow_provider_batch.table.schema import TableSpec, own_columns
 
 EXPIRED, CANCELLED, MISSING = "expired", "cancelled", "missing"
 #: The error code of a row that failed without having been run.

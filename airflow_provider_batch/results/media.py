@@ -27,7 +27,7 @@ from airflow_provider_batch.results.extractors import FAILED
 from airflow_provider_batch.results.line_reader import Row
 from airflow_provider_batch.storage import Location
 from airflow_provider_batch.storage.local_disk import scratch
-from airflow_provider_batch.table.schema import ENDPOINT_COLUMNS
+from airflow_provider_batch.table.columns import ENDPOINT_COLUMNS
 
 #: Streams a video's content to a local path.
 FetchVideo = Callable[[str, Path], object]

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from airflow_provider_batch import __version__
-from airflow_provider_batch.table.column_descriptions import describe
-from airflow_provider_batch.table.schema import TableSpec
+from airflow_provider_batch.table.schema import TableSpec, describe
 
 #: The largest number of models that the footer names.
 MAX_MODELS = 20

@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from airflow_provider_batch.table.schema import DICTIONARY_COLUMNS, KEY_COLUMNS, STATISTICS_COLUMNS
+from airflow_provider_batch.table.columns import DICTIONARY_COLUMNS, KEY_COLUMNS, STATISTICS_COLUMNS
 
 #: Bytes of Arrow data in a row group. Readers skip and parallelise by row group; smaller row groups compress worse.
 ROW_GROUP_BYTES = 8 << 20

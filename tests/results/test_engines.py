@@ -20,9 +20,9 @@ from airflow_provider_batch.results.landing import ShardResults, land_shard
 from airflow_provider_batch.results.lines import line_index
 from airflow_provider_batch.results.media import MEDIA, MediaFiles
 from airflow_provider_batch.table import part_writer
-from airflow_provider_batch.table.column_descriptions import COMMON, describe
+from airflow_provider_batch.table.columns import STATISTICS_COLUMNS
 from airflow_provider_batch.table.part_footer import Origin
-from airflow_provider_batch.table.schema import STATISTICS_COLUMNS, TableSpec, own_columns, result_columns
+from airflow_provider_batch.table.schema import TableSpec, describe, own_columns, result_columns
 from tests.results.every_endpoint import lines
 from tests.results.support import chat_body, encoded, http_error, success, write_sidecar
 
@@ -199,11 +199,6 @@ class TestFooter:
     def test_describes_every_column(self, endpoint: Endpoint) -> None:
         described = describe(TableSpec(endpoint))
         assert [name for name, text in described.items() if not text] == []
-
-    def test_describes_no_column_that_is_in_no_table(self) -> None:
-        assert set(COMMON) <= {name for endpoint in Endpoint for name in result_columns(TableSpec(endpoint))} | {
-            "parsed"
-        }
 
 
 def test_a_vector_is_as_exact_as_it_came(tmp_path: Path) -> None:

@@ -288,8 +288,8 @@ async def ours(triggers: list[Any], heart: Heart, told: Told) -> None:
     manager = SharedStreamManager()
 
     async def run(number: int, trigger: Any) -> None:
-        taken = trigger._take_in
-        trigger._take_in = lambda *news: (taken(*news), told.note(number))
+        taken = trigger._apply_changes
+        trigger._apply_changes = lambda *news: (taken(*news), told.note(number))
         key = trigger.shared_stream_key()
         stream = manager.subscribe(trigger_id=number, trigger=trigger, key=key)
         async for _ in trigger.filter_shared_stream(stream):

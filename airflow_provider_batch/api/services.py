@@ -1,8 +1,8 @@
 """
 The services that offer the Batch API, one row each with their limits.
 
-The host of the base URL identifies the service. A service without a row gets OpenAI's limits, and its request bodies
-are not checked, since they may differ from OpenAI's.
+The host of the base URL identifies the service. A service without a row gets OpenAI's limits, and more types of values
+are accepted in its request bodies, since they may differ from OpenAI's.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ class Service:
     :param source: Source of these facts.
     :param max_requests: Requests of one input file, at most.
     :param max_file_bytes: Bytes of one input file, at most.
-    :param max_embedding_inputs: Inputs over all lines of one input file for embeddings; each element of an array
-        counts.
-    :param has_openai_bodies: Whether its request bodies have OpenAI's form, so that they can be checked.
+    :param max_embedding_inputs: Inputs of one input file for embeddings; each element of an array counts.
+    :param has_openai_bodies: Whether its request bodies have OpenAI's form, and are checked as such.
     """
 
     name: str

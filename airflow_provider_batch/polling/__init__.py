@@ -1,1 +1,1 @@
-"""Polling batches: with few calls, on a schedule, blocking or on an event loop."""
+"""Poll batches: with few calls, on a schedule, from a worker or on an event loop."""

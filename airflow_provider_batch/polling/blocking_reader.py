@@ -1,7 +1,7 @@
 """
-Looking at batches where a caller may block: a worker, the loader, a sensor. What a trigger does is in `looking.py`.
+Poll batches where a caller may block: a worker, the loader, a sensor. Triggers use `status_reader`.
 
-One by one while they are few, through the list's pages when that takes fewer calls.
+A few batches are retrieved one by one; many are read from the pages of the account's list, which takes fewer calls.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import NotFoundError
 from airflow_provider_batch.polling.status_reader import FEW
 
-#: Pages that are read before the rest is retrieved one by one: other people's batches can fill an account's list.
+#: Pages of the list that are read before the rest is retrieved: batches of others can fill an account's list.
 MAX_PAGES = 10
 PAGE = 100
 
 
 def poll_batches(client: BatchClient, batch_ids: Sequence[str]) -> dict[str, Batch]:
     """
-    Return the batches by id, as the API shows them now.
+    Return batches by id, as the API shows them now.
 
-    :raises NotFoundError: One of them is unknown to this account.
+    :param client: Client of the account.
+    :param batch_ids: Ids of the batches.
+    :raises NotFoundError: The account has no such batch.
     """
     seen: dict[str, Batch] = {}
     wanted = set(batch_ids)
@@ -43,8 +45,8 @@ def _retrieve(client: BatchClient, batch_id: str) -> Batch:
         return client.retrieve(batch_id)
     except NotFoundError as error:
         raise NotFoundError(
-            f"Batch {batch_id} is unknown to this account. It was made with another key, organisation or project than "
-            "the connection has now: point the connection back to that account and clear the task.",
+            f"This account has no batch {batch_id}: it was created with another key, organization or project than the "
+            "connection has now. Set the connection to that account again and clear the task.",
             status_code=error.status_code,
             code=error.code,
             param=error.param,

@@ -1,11 +1,12 @@
 """
-Who waits for which batches through one connection, when each is to be looked at, and what is new about it.
+The poll schedule of the batches that triggers wait for through one connection.
 
-Each batch has a schedule of its own (`waiting.batch_delay`); one round serves all that are due, and those that are
-nearly due. What a round shows is told only where it differs from what was told before. Trouble that concerns all calls
-holds up all of them, as long as the vendor asks for and longer each time; trouble with one batch holds up that one.
+Each batch has its own schedule (`wait_policy.batch_delay`). One poll round covers all batches that are due, and those
+that are due soon. A round reports a batch only if its poll result has changed. A problem of the connection delays all
+calls, for as long as the vendor requests and longer each time; a problem with one batch delays that batch only.
 
-Pure: `now` is a wall clock, for the age of batches; `tick` is a clock that never goes back, for everything else.
+No I/O and no clock of its own. `now` is the wall clock in epoch seconds, for the age of batches; `tick` is a monotonic
+clock in seconds, for everything else.
 """
 
 from __future__ import annotations
@@ -20,22 +21,23 @@ from airflow_provider_batch.exceptions import OpenAIBatchError
 from airflow_provider_batch.polling.status_reader import PollResult
 from airflow_provider_batch.polling.wait_policy import LONGEST_DELAY, batch_delay, is_stalled
 
-#: Rounds in which the account does not know a batch before that is believed: a store that lags is no reason to fail.
+#: Rounds without a batch after which it is reported as gone: the vendor's storage can lag.
 GONE_AFTER = 2
-#: Share of its delay after which a batch joins a round that others have asked for.
-JOINS_AFTER = 0.75
-#: Seconds that calls are held up at the most, whatever the vendor asks for: one odd answer must not stop a wait.
+#: Share of its delay after which a batch is polled together with others that are due.
+EARLY_SHARE = 0.75
+#: Longest pause, in seconds, that the vendor can request: one wrong response must not stop a wait.
 LONGEST_PAUSE = 3600.0
-#: Seconds between two looks where somebody asks for none.
+#: Seconds between two polls if a trigger gives an interval of 0.
 LEAST_INTERVAL = 1.0
 
 
 @dataclass(frozen=True)
 class Seen:
     """
-    A batch as it is now.
+    The API returned the batch.
 
-    :param is_stalled: It has stood too long in a status that is passed quickly.
+    :param batch: The batch as it is now.
+    :param is_stalled: Whether it has been in a usually short status (validating, finalizing) for too long.
     """
 
     batch: Batch
@@ -44,70 +46,87 @@ class Seen:
 
 @dataclass(frozen=True)
 class Gone:
-    """The account does not know the batch."""
+    """The account has no such batch."""
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """Why a batch cannot be looked at. `kind` is the same for what a reader would call the same problem."""
+class PollProblem:
+    """
+    The batch cannot be polled.
+
+    :param kind: Error class and HTTP status; a problem of the same kind is not reported again.
+    :param text: Error message.
+    """
 
     kind: str
     text: str
 
 
-PollOutcome = Seen | Gone | Trouble
-#: What is new, by batch id. Never changed once it is made: many read the same one.
-Snapshot = Mapping[str, PollOutcome]
+PollOutcome = Seen | Gone | PollProblem
+#: Changed poll outcomes by batch id. Never modified: all triggers of a connection read the same object.
+Changes = Mapping[str, PollOutcome]
 
 
 @dataclass
 class _Entry:
-    """One batch that somebody waits for."""
+    """One batch on the schedule, with an interval for each trigger that waits for it."""
 
     since: float
     intervals: list[float] = field(default_factory=list)
     batch: Batch | None = None
     status_since: float = 0.0
-    missing: int = 0
+    not_found: int = 0
     failures: int = 0
     joins_at: float = 0.0
     due_at: float = 0.0
     polled_at: float = -math.inf
-    told: tuple[object, ...] | None = None
+    reported: tuple[object, ...] | None = None
 
 
 class PollSchedule:
     """
-    The batches that are waited for in one event loop through one connection.
+    The batches that triggers of one event loop wait for through one connection, and when each is polled.
 
-    :param stalled_after: Seconds in a passing status that are too many.
-    :param jitter: Gives 0 to 1, so that many waits do not fall into step.
+    :param stalled_after: Seconds in a usually short status after which a batch counts as stalled.
+    :param jitter: Returns a random number from 0 to 1, which spreads polls over time.
     """
 
     def __init__(self, *, stalled_after: float = 3600.0, jitter: Callable[[], float] = random.random) -> None:
         self._stalled_after, self._jitter = stalled_after, jitter
         self._entries: dict[str, _Entry] = {}
-        self._held_until = float("-inf")
+        self._paused_until = float("-inf")
         self._failures = 0
-        self._trouble: Trouble | None = None
+        self._problem: PollProblem | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
 
     @property
     def open_ids(self) -> set[str]:
-        """Those that have not ended, or whose end somebody has still to be told."""
+        """Ids of the batches that have not ended, or whose end is not reported yet."""
         return {batch_id for batch_id, entry in self._entries.items() if entry.due_at < math.inf}
 
     def add(self, batch_ids: Iterable[str], poll_interval: float, *, now: float, tick: float) -> None:
-        """Begin to wait; what is known already is told again at the next round, which is due at once."""
+        """
+        Add batches for one trigger; they are due at once, and the next round reports them even if nothing changed.
+
+        :param batch_ids: Ids of the batches.
+        :param poll_interval: Shortest time between two polls, in seconds.
+        :param now: Epoch seconds.
+        :param tick: Seconds of a monotonic clock.
+        """
         for batch_id in batch_ids:
             entry = self._entries.setdefault(batch_id, _Entry(since=now))
             entry.intervals.append(_interval(poll_interval))
-            entry.told, entry.due_at, entry.joins_at = None, tick, tick
+            entry.reported, entry.due_at, entry.joins_at = None, tick, tick
 
     def remove(self, batch_ids: Iterable[str], poll_interval: float) -> None:
-        """Wait no longer: the counterpart of one `add`."""
+        """
+        Remove the batches of one trigger, as the counterpart of one `add`.
+
+        :param batch_ids: Ids of the batches.
+        :param poll_interval: The same seconds as in `add`.
+        """
         for batch_id in batch_ids:
             entry = self._entries.get(batch_id)
             if entry is None:
@@ -119,19 +138,21 @@ class PollSchedule:
 
     @property
     def shortest_interval(self) -> float:
-        """The shortest time that anybody wants between two looks."""
+        """The shortest poll interval of all triggers, in seconds; 60 without a batch."""
         return min((min(entry.intervals) for entry in self._entries.values()), default=60.0)
 
     def next_moment(self) -> float | None:
-        """The tick at which something is due; None while that is nothing."""
+        """Return the tick at which the next round is due; None if no batch will be due."""
         first = min((entry.due_at for entry in self._entries.values()), default=math.inf)
-        return None if first == math.inf else max(self._held_until, first)
+        return None if first == math.inf else max(self._paused_until, first)
 
     def due(self, tick: float) -> list[str]:
         """
-        Those to look at now, none while the connection is held up or nothing is due.
+        Return the ids to poll now; none during a pause, or if nothing is due.
 
-        Those not seen for the longest come first: where a round is cut short, each has its turn.
+        The batches that were polled longest ago are first, so that none starves if rounds are cut off.
+
+        :param tick: Seconds of a monotonic clock.
         """
         moment = self.next_moment()
         if moment is None or tick < moment:
@@ -139,62 +160,70 @@ class PollSchedule:
         joining = [batch_id for batch_id, entry in self._entries.items() if entry.joins_at <= tick]
         return sorted(joining, key=lambda batch_id: self._entries[batch_id].polled_at)
 
-    def standing_trouble(self) -> dict[str, PollOutcome]:
-        """What to tell those who came while the connection is held up."""
-        if self._trouble is None:
+    def unreported_problem(self) -> dict[str, PollOutcome]:
+        """Return the problem of the connection for each batch that was added during its pause, by batch id."""
+        if self._problem is None:
             return {}
-        return {i: self._trouble for i, entry in self._entries.items() if self._is_news(entry, self._trouble)}
+        return {i: self._problem for i, entry in self._entries.items() if self._is_change(entry, self._problem)}
 
-    def take_in(
-        self, asked: Iterable[str], poll_result: PollResult, *, now: float, tick: float
+    def record(
+        self, batch_ids: Iterable[str], poll_result: PollResult, *, now: float, tick: float
     ) -> dict[str, PollOutcome]:
         """
-        Take in what a round, to be told to `hold` first, has shown; set the next looks, and return what is new.
+        Record the result of a round, schedule the next polls, and return the changes. Call `pause_after` first.
 
-        :param asked: Ids that were due, or were seen anyway.
+        :param batch_ids: Ids that were due, and others that the round returned.
+        :param poll_result: Result of the round.
+        :param now: Epoch seconds.
+        :param tick: Seconds of a monotonic clock.
         """
-        news: dict[str, PollOutcome] = {}
-        for batch_id in asked:
+        changes: dict[str, PollOutcome] = {}
+        for batch_id in batch_ids:
             entry = self._entries.get(batch_id)
-            if entry is None:  # nobody waits for it any more
+            if entry is None:  # no trigger waits for it any more
                 continue
             outcome = self._outcome(batch_id, entry, poll_result, now)
             if batch_id in poll_result.batches or batch_id in poll_result.gone or batch_id in poll_result.problems:
                 entry.polled_at = tick
             self._schedule(entry, outcome, now, tick)
-            if outcome is not None and self._is_news(entry, outcome):
-                news[batch_id] = outcome
-        return news
+            if outcome is not None and self._is_change(entry, outcome):
+                changes[batch_id] = outcome
+        return changes
 
     def _outcome(self, batch_id: str, entry: _Entry, poll_result: PollResult, now: float) -> PollOutcome | None:
         if (batch := poll_result.batches.get(batch_id)) is not None:
-            entry.missing = entry.failures = 0
-            if entry.batch is None or not entry.batch.has_ended or batch.has_ended:  # an end is an end
+            entry.not_found = entry.failures = 0
+            if entry.batch is None or not entry.batch.has_ended or batch.has_ended:  # a final status stays
                 if entry.batch is None or entry.batch.status != batch.status:
                     entry.status_since = now
                 entry.batch = replace(batch, metadata={})
             stalled = is_stalled(entry.batch, now, since=entry.status_since, after=self._stalled_after)
             return Seen(entry.batch, stalled)
         if batch_id in poll_result.gone:
-            entry.missing += 1
-            return Gone() if entry.missing >= GONE_AFTER else None
+            entry.not_found += 1
+            return Gone() if entry.not_found >= GONE_AFTER else None
         error = poll_result.problems.get(batch_id) or poll_result.halt
-        if error is None:  # the round was given up before its turn
+        if error is None:  # the round was cut off before this batch
             return None
         entry.failures += 1
-        return trouble_of(error)
+        return _problem_of(error)
 
-    def hold(self, poll_result: PollResult, *, tick: float) -> None:
-        """Hold up all calls after a round in which none succeeded, or for as long as the vendor asks."""
+    def pause_after(self, poll_result: PollResult, *, tick: float) -> None:
+        """
+        Pause all calls if none of the round succeeded, or for as long as the vendor requests.
+
+        :param poll_result: Result of the round.
+        :param tick: Seconds of a monotonic clock.
+        """
         problem = poll_result.problem
         nothing_seen = problem is not None and not poll_result.batches and not poll_result.gone
         if problem is None or not (poll_result.halt or nothing_seen or poll_result.retry_after):
-            self._failures, self._trouble = 0, None
+            self._failures, self._problem = 0, None
             return
         self._failures += 1
-        self._trouble = trouble_of(problem)
+        self._problem = _problem_of(problem)
         pause = self._backoff(self.shortest_interval, self._failures)
-        self._held_until = tick + min(max(pause, poll_result.retry_after), max(pause, LONGEST_PAUSE))
+        self._paused_until = tick + min(max(pause, poll_result.retry_after), max(pause, LONGEST_PAUSE))
 
     def _backoff(self, interval: float, failures: int) -> float:
         longest = max(interval, LONGEST_DELAY)
@@ -202,7 +231,7 @@ class PollSchedule:
 
     def _schedule(self, entry: _Entry, outcome: PollOutcome | None, now: float, tick: float) -> None:
         interval = min(entry.intervals)
-        if isinstance(outcome, Trouble):
+        if isinstance(outcome, PollProblem):
             entry.due_at = tick + self._backoff(interval, entry.failures)
             entry.joins_at = tick + interval
             return
@@ -211,13 +240,13 @@ class PollSchedule:
             return
         delay = batch_delay(entry.batch, now, interval, since=entry.since)
         entry.due_at = tick + delay * (1 + 0.1 * self._jitter())
-        entry.joins_at = tick + max(interval, delay * JOINS_AFTER)
+        entry.joins_at = tick + max(interval, delay * EARLY_SHARE)
 
-    def _is_news(self, entry: _Entry, outcome: PollOutcome) -> bool:
-        mark = _mark(outcome)
-        if entry.told == mark:
+    def _is_change(self, entry: _Entry, outcome: PollOutcome) -> bool:
+        fingerprint = _fingerprint(outcome)
+        if entry.reported == fingerprint:
             return False
-        entry.told = mark
+        entry.reported = fingerprint
         return True
 
 
@@ -225,17 +254,17 @@ def _interval(poll_interval: float) -> float:
     return poll_interval if poll_interval > 0 else LEAST_INTERVAL
 
 
-def trouble_of(error: OpenAIBatchError) -> Trouble:
-    """Return a problem as it is told."""
-    return Trouble(f"{type(error).__name__} {getattr(error, 'status_code', None)}", str(error))
+def _problem_of(error: OpenAIBatchError) -> PollProblem:
+    """Return an error as a poll outcome."""
+    return PollProblem(f"{type(error).__name__} {getattr(error, 'status_code', None)}", str(error))
 
 
-def _mark(outcome: PollOutcome) -> tuple[object, ...]:
-    """What has to differ for a outcome to be news."""
+def _fingerprint(outcome: PollOutcome) -> tuple[object, ...]:
+    """Return the values of an outcome that are compared: a change of any of them is reported."""
     match outcome:
         case Seen(batch=batch, is_stalled=stalled):
             return (batch.status, batch.total, batch.completed, batch.failed, stalled)
-        case Trouble(kind=kind):
-            return ("trouble", kind)
+        case PollProblem(kind=kind):
+            return ("problem", kind)
         case Gone():
             return ("gone",)

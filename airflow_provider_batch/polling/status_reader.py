@@ -1,14 +1,14 @@
 """
-Looking at many batches with few calls, whatever the server's list is worth.
+Poll many batches with few calls, even if the server's list is unreliable.
 
-A page of the list shows 100 batches for the price of one. It is read from a batch's own place, since `after` takes any
-id: other people's batches in between cost nothing. What is few, or is not found on pages, is retrieved one by one.
+One page of the list shows 100 batches for one call. Since `after` takes any id, a page can begin right before the
+wanted batches, and batches of others are skipped. A few batches, and those on no page, are retrieved one by one.
 
-The list is a hint, a retrieve is the truth: an end that the list shows is confirmed, so that counts and file ids are
-complete; a few batches are retrieved in each round, whatever the list says of them; and a list that still denies an end
-that was seen is left alone for a while. A server without a list, or whose pages repeat, is asked for each batch.
+Only a retrieve call is trusted. A final status in the list is confirmed by a retrieve call, so that counts and file ids
+are complete. Each round retrieves a few running batches too. If the list still shows an ended batch as running, it is
+not used for a while. For a server without a list, or whose pages repeat, each batch is retrieved.
 
-Nothing here raises but a cancellation: what went wrong is part of what was seen.
+Only a cancellation is raised; errors of the API are part of the poll result.
 """
 
 from __future__ import annotations
@@ -29,115 +29,134 @@ from airflow_provider_batch.exceptions import (
     OpenAIBatchError,
 )
 
-#: Up to here each batch is retrieved; above, pages are cheaper.
+#: Number of batches up to which each is retrieved; for more, pages take fewer calls.
 FEW = 8
-#: Calls at a time: more do not come back sooner, and their bursts hold up the loop. A page takes longer to read.
+#: Concurrent retrieve calls and pages. More are not faster, and their responses together block the event loop.
 CONCURRENCY, PAGES_AT_A_TIME = 8, 3
-#: Pages in a row with fewer than two new batches, after which the rest is retrieved.
+#: Pages in a row with fewer than two wanted batches, after which the rest is retrieved.
 POOR_PAGES = 3
-#: Rounds in which a batch that was not found on pages is not looked for there.
+#: Rounds in which a batch that was on no page is not searched there again.
 UNLISTED_ROUNDS = 3
-#: Share of the batches that are retrieved although the list has shown them, and the least number.
+#: Share of the listed batches that each round retrieves as a check, and their least number.
 CHECKED_SHARE, CHECKED_LEAST = 0.01, 2
-#: Seconds in which a list that is wrong, or is not there, is not read.
+#: Seconds in which a list that is wrong or missing is not read.
 DISTRUST = 600.0
-#: Seconds for all pages of a round: a list that hangs must leave time for asking one by one.
+#: Timeout for all pages of a round, in seconds, which leaves time to retrieve batches if the list hangs.
 PAGES_TIMEOUT = 45.0
-#: Seconds after which a call that got no answer is not made again in the same round.
+#: Seconds after which a call without a response is not repeated in the same round.
 SLOW = 5.0
-#: Failures in a row, with no answer before them, after which the others need not be tried.
-STRIKES = 4
+#: Failed calls in a row, before any success, after which the round ends.
+MAX_FAILURES_IN_A_ROW = 4
 
 T = TypeVar("T")
 
 
 class Client(Protocol):
-    """The calls that are made."""
+    """The methods of a client that polling uses."""
 
-    async def retrieve(self, batch_id: str) -> Batch: ...
+    async def retrieve(self, batch_id: str) -> Batch:
+        """
+        Return a batch as the API shows it now.
 
-    async def list_page(self, *, after: str | None = None, limit: int = MAX_PAGE) -> Page: ...
+        :param batch_id: Id of the batch.
+        """
+
+    async def list_page(self, *, after: str | None = None, limit: int = MAX_PAGE) -> Page:
+        """
+        Return one page of the account's batches.
+
+        :param after: Id of the batch after which the page begins; None for the first page.
+        :param limit: Batches of the page, 1 to 100.
+        """
 
 
 @dataclass
 class PollResult:
     """
-    What one round has shown so far.
+    The result of one poll round so far.
 
-    :param batches: By id.
-    :param gone: Ids that the account does not know.
-    :param problems: Why others could not be looked at, by id.
-    :param halt: Why nothing more is asked in this round.
+    :param batches: Batches that the API returned, by id.
+    :param gone: Ids of batches that the account does not have.
+    :param problems: Errors of the other batches, by id.
+    :param halt: The error that ended the round early; None if there was none.
+    :param failures_in_a_row: Number of failed calls before any success.
     """
 
     batches: dict[str, Batch] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     problems: dict[str, OpenAIBatchError] = field(default_factory=dict)
     halt: OpenAIBatchError | None = None
-    strikes: int = 0
+    failures_in_a_row: int = 0
 
     @property
     def problem(self) -> OpenAIBatchError | None:
-        """The problem to act on."""
+        """The error that decides about a pause: the one that ended the round, else the first of a batch."""
         return self.halt or next(iter(self.problems.values()), None)
 
     @property
     def retry_after(self) -> float:
-        """Seconds that the vendor asked for."""
+        """The longest pause in seconds that the vendor requested; 0 without one."""
         every = [*self.problems.values(), *([self.halt] if self.halt else [])]
         return max((getattr(error, "retry_after", None) or 0.0 for error in every), default=0.0)
 
     def failed(self, error: OpenAIBatchError) -> None:
-        """Note a failure; one that all calls would share ends the round. A 403 may concern one batch."""
+        """
+        Record a failed call, and end the round if all calls would fail. A 403 may be about one batch only.
+
+        :param error: Error of the call.
+        """
         status = getattr(error, "status_code", None)
         if status == 429 or (isinstance(error, AuthenticationError) and status != 403):
             self.halt = self.halt or error
         elif not self.batches and not self.gone:
-            self.strikes += 1
-            if self.strikes >= STRIKES:
+            self.failures_in_a_row += 1
+            if self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
                 self.halt = self.halt or error
 
 
 class StatusReader:
     """
-    Looks at batches, and remembers where in the list they stand.
+    Poll batches with as few calls as possible, and remember their positions in the list.
 
-    :param clock: Seconds that never go back.
+    :param clock: Returns seconds of a monotonic clock.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._round = 0
-        #: After which id of the list's each batch was found.
-        self._places: dict[str, str] = {}
+        #: By batch id: the `after` of the page that showed it.
+        self._page_starts: dict[str, str] = {}
         self._unlisted: dict[str, int] = {}
         self._checked: dict[str, int] = {}
-        #: Ended, as a retrieve says, while the list said that they run.
-        self._denied: set[str] = set()
+        #: Batches that have ended by a retrieve call, although the list showed them as running.
+        self._contradicted: set[str] = set()
         self._no_list_until = float("-inf")
 
     async def poll(
         self, client: Client, due: Sequence[str], poll_result: PollResult, *, wanted: Collection[str] = ()
     ) -> None:
         """
-        Look at batches.
+        Poll batches once.
 
-        :param due: Ids of those to look at.
-        :param poll_result: Filled as answers come, so that a round that is given up has shown something.
-        :param wanted: Ids of others that are of interest where a page shows them anyway.
+        :param client: Client of the account.
+        :param due: Ids of the batches to poll.
+        :param poll_result: Receives each response at once, so that a round that is cut off has a result too.
+        :param wanted: Ids of other batches, which are recorded if a page shows them.
         """
         self._round += 1
         self._forget({*due, *wanted})
         listed = await self._read_pages(client, due, poll_result, wanted)
         running = {batch_id for batch_id, batch in listed.items() if not batch.has_ended}
-        asked = dict.fromkeys(i for i in [*due, *listed] if i not in running)
-        asked.update(dict.fromkeys(self._to_check(running)))
-        await self._one_by_one(client, list(asked), poll_result)
+        to_retrieve = dict.fromkeys(i for i in [*due, *listed] if i not in running)
+        to_retrieve.update(dict.fromkeys(self._to_check(running)))
+        await self._one_by_one(client, list(to_retrieve), poll_result)
         if listed:
-            self._denied = {i for i in running if (seen := poll_result.batches.get(i)) is not None and seen.has_ended}
+            self._contradicted = {
+                i for i in running if (seen := poll_result.batches.get(i)) is not None and seen.has_ended
+            }
 
     def distrust(self) -> None:
-        """Do not read the list for a while."""
+        """Do not read the list for the next 10 minutes."""
         self._no_list_until = self._clock() + DISTRUST
 
     async def _read_pages(
@@ -145,15 +164,15 @@ class StatusReader:
     ) -> dict[str, Batch]:
         if len(due) <= FEW or self._clock() < self._no_list_until:
             return {}
-        pages = Pages(client, poll_result, frozenset({*due, *wanted}), self._places, self._denied)
+        pages = ListPages(client, poll_result, frozenset({*due, *wanted}), self._page_starts, self._contradicted)
         try:
             async with asyncio.timeout(PAGES_TIMEOUT):
                 await pages.read([batch_id for batch_id in due if not self._is_unlisted(batch_id)])
-        except Exception:  # the list is a hint: what is wrong with it shows when each batch is asked for
+        except Exception:  # the list is optional: the retrieve calls that follow report the same problem
             pages.is_broken = pages.is_refused = True
-        if pages.is_refused or pages.has_denied_twice:
+        if pages.is_refused or pages.contradicts_again:
             self.distrust()
-        if pages.has_denied_twice:
+        if pages.contradicts_again:
             poll_result.batches.clear()
             return {}
         if not pages.is_broken:
@@ -161,7 +180,7 @@ class StatusReader:
         return pages.found
 
     def _forget(self, kept: Collection[str]) -> None:
-        for known in (self._places, self._unlisted, self._checked):
+        for known in (self._page_starts, self._unlisted, self._checked):
             for batch_id in known.keys() - kept:
                 del known[batch_id]
 
@@ -173,7 +192,7 @@ class StatusReader:
         return since is not None
 
     def _to_check(self, running: Collection[str]) -> list[str]:
-        """Return those that the list alone has vouched for the longest."""
+        """Return the batches that were not retrieved for the longest time."""
         if not running:
             return []
         count = max(CHECKED_LEAST, round(len(running) * CHECKED_SHARE))
@@ -193,13 +212,15 @@ class StatusReader:
         await gather(work() for _ in range(min(CONCURRENCY, len(batch_ids))))
 
 
-class Pages:
+class ListPages:
     """
-    One round's reading of the list.
+    Read the pages of the account's list for one poll round.
 
-    :param wanted: Ids that are of interest.
-    :param places: After which id each was found last time; kept up to date.
-    :param denied: Ids that have ended, while the list said that they run.
+    :param client: Client of the account.
+    :param poll_result: Receives running batches, and errors that end the round.
+    :param wanted: Ids of the batches to record.
+    :param page_starts: By batch id, the `after` of the page that showed it last time; updated.
+    :param contradicted: Ids of batches that have ended, although the list showed them as running.
     """
 
     def __init__(
@@ -207,20 +228,24 @@ class Pages:
         client: Client,
         poll_result: PollResult,
         wanted: Collection[str],
-        places: dict[str, str],
-        denied: Collection[str] = (),
+        page_starts: dict[str, str],
+        contradicted: Collection[str] = (),
     ) -> None:
-        self._client, self._sighting, self._wanted = client, poll_result, wanted
-        self._places, self._denied = places, denied
-        self._poor = 0
-        self._begun_with: set[str] = set()
-        #: What the list says of the wanted ones.
+        self._client, self._poll_result, self._wanted = client, poll_result, wanted
+        self._page_starts, self._contradicted = page_starts, contradicted
+        self._poor_pages = 0
+        self._first_ids: set[str] = set()
+        #: The wanted batches as the list shows them, by id.
         self.found: dict[str, Batch] = {}
-        self.is_broken = self.is_refused = self.has_denied_twice = False
+        self.is_broken = self.is_refused = self.contradicts_again = False
 
     async def read(self, due: Sequence[str]) -> None:
-        """Look for batches where they stood last time; if many are missing, from the top and behind their kind."""
-        await self._read_known_places(due)
+        """
+        Read the pages that showed the batches last time; if many are missing, read the list from its top.
+
+        :param due: Ids of the batches to poll.
+        """
+        await self._read_known_pages(due)
         if len(self._left(due)) > FEW and not self._is_done:
             await self._scan(due)
 
@@ -229,26 +254,26 @@ class Pages:
 
     @property
     def _is_done(self) -> bool:
-        return self.is_broken or self._sighting.halt is not None or self._poor >= POOR_PAGES
+        return self.is_broken or self._poll_result.halt is not None or self._poor_pages >= POOR_PAGES
 
-    async def _read_known_places(self, due: Sequence[str]) -> None:
+    async def _read_known_pages(self, due: Sequence[str]) -> None:
         tried: set[str] = set()
         while not self._is_done:
-            counts = Counter(self._places[i] for i in self._left(due) if i in self._places)
-            worth = [place for place, count in counts.most_common() if count > 1 and place not in tried]
-            if not worth:
+            counts = Counter(self._page_starts[i] for i in self._left(due) if i in self._page_starts)
+            starts = [start for start, count in counts.most_common() if count > 1 and start not in tried]
+            if not starts:
                 return
-            tried.update(worth[:PAGES_AT_A_TIME])
-            await gather(self._page(place) for place in worth[:PAGES_AT_A_TIME])
+            tried.update(starts[:PAGES_AT_A_TIME])
+            await gather(self._page(start) for start in starts[:PAGES_AT_A_TIME])
 
     async def _scan(self, due: Sequence[str]) -> None:
-        """Go down the list; where a page shows none of ours, jump to the place of one that is missing."""
+        """Read page after page; if one shows no wanted batch, go on at the position of a missing batch."""
         after: str | None = None
         while True:
             before = len(self.found)
             page = await self._page(after)
             gained = len(self.found) - before
-            self._poor = 0 if gained > 1 else self._poor + 1
+            self._poor_pages = 0 if gained > 1 else self._poor_pages + 1
             left = self._left(due)
             if page is None or len(left) <= FEW or self._is_done:
                 return
@@ -258,73 +283,83 @@ class Pages:
                 return
 
     async def _jump(self, batch_id: str) -> str | None:
-        """Retrieve one that is missing, so that the list can be read on from there."""
-        await retrieve(self._client, batch_id, self._sighting)
-        batch = self._sighting.batches.get(batch_id)
+        """Retrieve a missing batch; return its id if it exists, to read the page after it."""
+        await retrieve(self._client, batch_id, self._poll_result)
+        batch = self._poll_result.batches.get(batch_id)
         if batch is not None:
             self.found[batch_id] = batch
         return None if batch is None else batch_id
 
     async def _page(self, after: str | None) -> Page | None:
         try:
-            page = await once_more(lambda: self._client.list_page(after=after))
+            page = await retry_once(lambda: self._client.list_page(after=after))
         except OpenAIBatchError as error:
             self._note_failure(error, after)
             return None
         first = {batch.id for batch in page.batches[:1]}
-        self.is_broken = self.is_broken or bool(first & self._begun_with)  # a server that takes no `after`
-        self._begun_with |= first
+        self.is_broken = self.is_broken or bool(first & self._first_ids)  # the server ignores `after`
+        self._first_ids |= first
         for batch in page.batches:
             if batch.id in self._wanted:
                 self._note(batch, after)
-            elif batch.id in self._denied and not batch.has_ended:
-                self.has_denied_twice = True
-        await asyncio.sleep(0)  # a page takes milliseconds to read; others have their turn in between
+            elif batch.id in self._contradicted and not batch.has_ended:
+                self.contradicts_again = True
+        await asyncio.sleep(0)  # parsing a page takes milliseconds: let other tasks of the loop run
         return page
 
     def _note(self, batch: Batch, after: str | None) -> None:
         self.found[batch.id] = batch
         if not batch.has_ended:
-            self._sighting.batches.setdefault(batch.id, batch)
+            self._poll_result.batches.setdefault(batch.id, batch)
         if after is not None:
-            self._places[batch.id] = after
+            self._page_starts[batch.id] = after
         else:
-            self._places.pop(batch.id, None)  # the top moves down with each new batch
+            self._page_starts.pop(batch.id, None)  # each new batch moves the first page
 
     def _note_failure(self, error: OpenAIBatchError, after: str | None) -> None:
-        """Tell a place that is gone from a server in trouble, and both from one that has no list."""
+        """Distinguish a server with a problem, a server without a list, and an `after` that no longer exists."""
         if isinstance(error, ApiUnavailableError) or getattr(error, "status_code", None) == 401:
             self.is_broken = True
             if getattr(error, "status_code", None) in (401, 429):
-                self._sighting.failed(error)
+                self._poll_result.failed(error)
         elif after is None:
             self.is_broken = self.is_refused = True
         else:
-            for batch_id in [i for i, place in self._places.items() if place == after]:
-                del self._places[batch_id]
+            for batch_id in [i for i, start in self._page_starts.items() if start == after]:
+                del self._page_starts[batch_id]
 
 
 async def retrieve(client: Client, batch_id: str, poll_result: PollResult) -> None:
-    """Retrieve one batch and note what came of it."""
+    """
+    Retrieve one batch, and record the response or the error.
+
+    :param client: Client of the account.
+    :param batch_id: Id of the batch.
+    :param poll_result: Receives the batch or the error.
+    """
     try:
-        batch = await once_more(lambda: client.retrieve(batch_id))
+        batch = await retry_once(lambda: client.retrieve(batch_id))
     except NotFoundError:
         poll_result.gone.add(batch_id)
         poll_result.batches.pop(batch_id, None)
     except OpenAIBatchError as error:
-        if batch_id not in poll_result.batches:  # a page may have shown it
+        if batch_id not in poll_result.batches:  # it may be known from a page
             poll_result.problems[batch_id] = error
         poll_result.failed(error)
-    except Exception as error:  # an answer that nobody thought of must not keep the others
-        problem = ApiUnavailableError(f"Batch {batch_id} cannot be looked at ({type(error).__name__}: {error}).")
+    except Exception as error:  # an unexpected response must not end the polls of other batches
+        problem = ApiUnavailableError(f"Batch {batch_id} cannot be polled ({type(error).__name__}: {error}).")
         poll_result.problems[batch_id] = problem
         poll_result.failed(problem)
     else:
         poll_result.batches[batch_id] = batch
 
 
-async def once_more(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a call that got no answer: a connection that stood idle for minutes is often closed by the other side."""
+async def retry_once(call: Callable[[], Awaitable[T]]) -> T:
+    """
+    Return the result of a call, repeated once if there was no response: servers close connections that were idle.
+
+    :param call: Makes the call.
+    """
     begun = time.monotonic()
     try:
         return await call()
@@ -334,12 +369,16 @@ async def once_more(call: Callable[[], Awaitable[T]]) -> T:
         return await call()
 
 
-async def gather(works: Iterable[Awaitable[Any]]) -> None:
-    """Await all; a cancellation ends all of them before it goes on."""
+async def gather(awaitables: Iterable[Awaitable[Any]]) -> None:
+    """
+    Await all concurrently; a cancellation cancels all of them before it is raised.
+
+    :param awaitables: What to await.
+    """
     async with asyncio.TaskGroup() as group:
-        for work in works:
-            group.create_task(_run(work))
+        for awaitable in awaitables:
+            group.create_task(_run(awaitable))
 
 
-async def _run(work: Awaitable[Any]) -> None:
-    await work
+async def _run(awaitable: Awaitable[Any]) -> None:
+    await awaitable

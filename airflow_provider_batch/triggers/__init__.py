@@ -1,1 +1,1 @@
-"""Waiting without blocking."""
+"""Subscriptions without blocking."""

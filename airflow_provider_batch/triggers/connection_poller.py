@@ -1,8 +1,8 @@
 """
-A connection's client on an event loop, whatever the network, the vendor and the connection's owner do meanwhile.
+Poll and cancel batches through one Airflow connection on an event loop.
 
-A look never raises: it returns what was seen and, apart from that, what went wrong. After a refused key, and after a
-round without any answer, the connection is read again: keys are rotated and servers move while a batch runs.
+A poll never raises: it returns poll results and errors. After a refused key, and after a round without any response,
+the connection is read again, since keys and addresses can change while a batch runs.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from airflow_provider_batch.exceptions import (
 )
 from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
 from airflow_provider_batch.polling.status_reader import PollResult, StatusReader
+from airflow_provider_batch.polling.wait_policy import duration_text
 
-#: Seconds for one look at all batches.
+#: Timeout of one poll round, in seconds.
 POLL_TIMEOUT = 120.0
-#: A kill has seconds, and a job may have a thousand batches.
+#: Concurrent cancel calls: a killed task has seconds, and a job may have a thousand batches.
 CANCELS_AT_A_TIME = 32
-#: Seconds for connections to close.
+#: Timeout for closing the client, in seconds.
 CLOSE_TIMEOUT = 5.0
 
 
 class ConnectionPoller:
     """
-    Looks at, and cancels, batches with one connection.
+    Poll and cancel batches through one Airflow connection.
 
     :param conn_id: Id of the Airflow connection.
     """
@@ -43,18 +44,19 @@ class ConnectionPoller:
         self._reader = StatusReader()
 
     async def close(self) -> None:
-        """Close the client; the next look opens another."""
+        """Close the client; the next poll opens a new one."""
         client, self._client = self._client, None
         if client is not None:
-            with suppress(Exception):  # what cannot be closed is dropped
+            with suppress(Exception):  # a failure to close changes nothing for the batches
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await client.close()
 
     async def poll(self, due: Sequence[str], *, wanted: Collection[str] = ()) -> PollResult:
         """
-        Return how batches are now.
+        Poll batches, and return the result.
 
-        :param due: Ids of those to look at; `wanted` are of interest where they are seen anyway.
+        :param due: Ids of the batches to poll.
+        :param wanted: Ids of other batches, which are returned if a page shows them.
         """
         poll_result = PollResult()
         try:
@@ -64,16 +66,20 @@ class ConnectionPoller:
             poll_result.halt = poll_result.halt or error
         except TimeoutError:
             if not poll_result.batches:
-                poll_result.halt = ApiUnavailableError(f"No answer within {POLL_TIMEOUT:,.0f} seconds.")
-        except Exception as error:  # a defect here must not fail every task that waits
-            problem = ApiUnavailableError(f"The look failed ({type(error).__name__}: {error}).")
+                poll_result.halt = ApiUnavailableError(f"No response within {duration_text(POLL_TIMEOUT)}.")
+        except Exception as error:  # a bug here must not fail every task that waits
+            problem = ApiUnavailableError(f"The poll failed ({type(error).__name__}: {error}).")
             poll_result.halt = poll_result.halt or problem
         if self._is_worth_reading_again(poll_result):
             await self.close()
         return poll_result
 
     async def cancel(self, batch_ids: Sequence[str]) -> dict[str, OpenAIBatchError | None]:
-        """Ask that batches be cancelled; return by id None, or why it could not be asked."""
+        """
+        Request the cancellation of batches; return by batch id None, or the error of the request.
+
+        :param batch_ids: Ids of the batches.
+        """
         client = await self._connected()
         gate = asyncio.Semaphore(CANCELS_AT_A_TIME)
 
@@ -101,10 +107,10 @@ class ConnectionPoller:
                 settings = await self._hook.aget_settings()
             except OpenAIBatchError:
                 raise
-            except Exception as error:  # a secrets backend or an API server that is away is no reason to give up a job
+            except Exception as error:  # a secrets backend or API server that is down must not fail a job
                 raise ConfigurationError(
                     f"Connection '{self._hook.conn_id}' could not be read ({type(error).__name__}: {error})."
                 ) from error
-            # The next look is the retry; the SDK's own would come on top of it, for each call by itself.
+            # The next poll is the retry: the SDK's own retries would multiply the calls.
             self._client = await AsyncBatchClient.connect(replace(settings, max_retries=0))
         return self._client

@@ -1,13 +1,13 @@
 """
-Wait for batches without holding a worker, and without ever blocking the triggerer's event loop.
+The trigger: wait for batches without a worker slot, and without blocking the triggerer's event loop.
 
-Nothing that the network, the vendor or a rotated key does fails a job before its moment: a look that fails is followed
-by another. A kill cancels the batches; a clear, a redeployment, a paused or replaced triggerer does not, although
-Airflow calls `on_kill` in some of those cases too: so the task instance's state is asked first, and in doubt nothing is
-cancelled. A wrong cancel loses paid work, a batch left running costs money once.
+Errors of the network, of the vendor or of a rotated key do not fail a job before its timeout: a failed poll is
+repeated. A killed task cancels its batches. A clear, a deployment, and a paused or replaced triggerer do not, although
+Airflow calls `on_kill` in some of these cases too: the trigger first reads the state of the task instance, and cancels
+nothing if it cannot. A wrong cancellation loses paid results; a batch that runs on costs money once.
 
-Where Airflow has shared streams (3.3 and later) all triggers of a connection share one `watcher`; elsewhere, and in
-`dag.test()`, each has a watcher of its own. Everything else is the same.
+With Airflow 3.3 and later all triggers of a connection share one poller (a shared stream). With earlier releases, and
+in `dag.test()`, each trigger has its own poller; everything else is the same.
 """
 
 from __future__ import annotations
@@ -25,31 +25,35 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.jobs.service_clock import ForwardClock
-from airflow_provider_batch.polling.schedule import Gone, Seen, Snapshot, Trouble
+from airflow_provider_batch.polling.schedule import Changes, Gone, PollProblem, Seen
 from airflow_provider_batch.polling.wait_policy import WaitState, Wake
 from airflow_provider_batch.triggers.connection_poller import ConnectionPoller
-from airflow_provider_batch.triggers.shared_poller import Waiting, poll, shared
-from airflow_provider_batch.triggers.task_log import Report
+from airflow_provider_batch.triggers.shared_poller import Subscriptions, poll, subscriptions_of
+from airflow_provider_batch.triggers.task_log import TaskLog
 from airflow_provider_batch.utils.task_state import FINISHED, task_state
 
-#: Seconds before the first look. A task that is woken while its worker still reports the deferral can be marked
-#: failed by Airflow 3.3 (apache/airflow#72716); no real batch ends sooner.
+#: Seconds before the first poll. Airflow 3.3 can mark a task failed if its trigger fires while the worker still reports
+#: the deferral (apache/airflow#72716). No batch ends sooner.
 FIRST_POLL = 5.0
-#: Seconds for cancelling after a kill: a little less than Airflow waits for `on_kill`.
+#: Timeout for cancelling after a kill, in seconds: a little less than Airflow waits for `on_kill`.
 KILL_TIMEOUT = max(5.0, conf.getfloat("triggerer", "on_kill_timeout", fallback=30.0) - 5.0)
 #: Bytes of batch ids, as JSON, that a trigger's arguments may hold.
 ID_BYTES = 7_000
-#: Seconds for reading ids from a ledger.
+#: Timeout for reading ids from a ledger, in seconds.
 LEDGER_TIMEOUT = 60.0
-#: Seconds after which a moment is reckoned anew: a machine that sleeps stops the loop's clock, and not the wall's.
-CLOCK_CHECK = 60.0
+#: Seconds after which the deadline is computed again: when a machine sleeps, the loop's clock stops and the wall's not.
+DEADLINE_CHECK = 60.0
 
-#: Cancellations that are going on: an event loop alone keeps no task alive.
-_at_work: set[asyncio.Task[None]] = set()
+#: Running cancellations: an event loop keeps only weak references to its tasks.
+_cancellations: set[asyncio.Task[None]] = set()
 
 
 def fitting(batch_ids: Sequence[str]) -> list[str]:
-    """Return as many ids, from the first, as a trigger's arguments may hold."""
+    """
+    Return as many ids, from the first, as fit into a trigger's arguments (7 kB of JSON).
+
+    :param batch_ids: Ids of the batches.
+    """
     room, fit = ID_BYTES, []
     for batch_id in batch_ids:
         room -= len(msgspec.json.encode(batch_id)) + 2
@@ -59,31 +63,40 @@ def fitting(batch_ids: Sequence[str]) -> list[str]:
     return fit
 
 
-#: The newest form of the arguments that this release understands.
+#: The newest version of the arguments that this release can read.
 VERSION = 1
 
 
 class OpenAIBatchTrigger(BaseEventTrigger):
     """
-    Fire when it pays to wake a worker for a job's batches, or when a moment has come.
+    Wait for batches, and fire when a tenth of them (at least one) have ended.
 
-    The event is ``{"reason": "ended" | "due", "ended": [batch ids], "active": n}``. It says only "look again": a batch
-    that the account does not know counts as ended.
+    It also fires ten minutes after the first batch ended, and at the moment ``until``. The event is ``{"reason":
+    "ended" | "due", "ended": [batch ids], "active": number of batches that have not ended}``. The task must then
+    retrieve the batches itself: a batch that the account does not have counts as ended.
+
+    .. code-block:: python
+
+        self.defer(
+            trigger=OpenAIBatchTrigger("openai_default", ["batch_1a2b"], until=time.time() + 86_400, wait_for_all=True),
+            method_name="execute_complete",
+        )
 
     :param conn_id: Id of the Airflow connection.
-    :param batch_ids: The batches that are still running.
-    :param poll_interval: Seconds; the shortest time between two looks.
-    :param until: Epoch seconds at which the trigger fires whatever happens.
-    :param progress: What the job had done before, for the progress line; see `progress_line`.
-    :param cancel_on_kill: Cancel the batches when the task is marked failed or successful while they run.
-    :param wait_for_all: Fire only when all batches have ended.
-    :param ledger: Folder URI of the job whose ledger knows the ids, where they are too many for a trigger's arguments.
-    :param version: Form of these arguments; those of a newer one are refused.
-    :param unknown: Arguments of another release, which a triggerer that was not updated yet has to live with: they are
-        kept, have no effect, and are named in the log.
+    :param batch_ids: Ids of the batches; with none the trigger fires at ``until``.
+    :param poll_interval: Shortest time between two polls, in seconds; it grows with a batch's age, to 5 minutes.
+    :param until: Epoch seconds at which the trigger fires in any case; None: it waits until batches end, or until they
+        could not be polled for an hour.
+    :param progress: The job's counts before this wait, for the log: ``shards``, ``shards_done``, ``rows``,
+        ``rows_done``, ``cost`` in US dollars. None: the log counts the batches only.
+    :param cancel_on_kill: Whether the batches are cancelled if the task is marked failed or successful during the wait.
+    :param wait_for_all: Fire only when all batches have ended, or at ``until``.
+    :param ledger: Folder URI of the job's ledger, from which the trigger reads ids that do not fit into its arguments.
+    :param version: Version of these arguments; the trigger fails if it is newer than its release.
+    :param unknown: Arguments of another release: they are kept, have no effect, and are named in the log.
     """
 
-    #: Without it a deferred task of a triggerer with queues would be in none (`BaseEventTrigger` says False).
+    #: `BaseEventTrigger` says False, which would keep a deferred task out of every queue of the triggerers.
     supports_triggerer_queue = True
 
     def __init__(
@@ -114,14 +127,14 @@ class OpenAIBatchTrigger(BaseEventTrigger):
         self._now = ForwardClock(lambda: time.time())
         self._has_read_ledger = False
         self._fired = False
-        self._clock: asyncio.TimerHandle | None = None
+        self._deadline_timer: asyncio.TimerHandle | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return class path and arguments: ids and numbers, no secret; no more ids than fit where a ledger has them."""
-        few = fitting(self.batch_ids) if self.ledger else self.batch_ids
+        """Return class path and arguments, without secrets; with a ledger, only the ids that fit into 7 kB."""
+        ids = fitting(self.batch_ids) if self.ledger else self.batch_ids
         known = {
             "conn_id": self.conn_id,
-            "batch_ids": few,
+            "batch_ids": ids,
             "poll_interval": self.poll_interval,
             "until": self.until,
             "progress": self.progress,
@@ -134,126 +147,137 @@ class OpenAIBatchTrigger(BaseEventTrigger):
         return "airflow_provider_batch.triggers.openai_batch.OpenAIBatchTrigger", {**self.unknown, **known}
 
     def shared_stream_key(self) -> Hashable | None:
-        """Return what those who share a watcher have in common; a wait for a moment alone needs none."""
+        """Return the key of the shared poller, one for each connection; None without batches to poll."""
         return ("openai_batch", self.conn_id) if self.batch_ids else None
 
     @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Snapshot]:
-        """Yield what is new about all batches that are waited for through a connection."""
-        async with aclosing(poll(shared(kwargs["conn_id"]))) as snapshots:
-            async for snapshot in snapshots:
-                yield snapshot
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Changes]:
+        """
+        Poll the batches of all triggers of a connection, and yield their changes.
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Snapshot]) -> AsyncIterator[TriggerEvent]:
-        """Fire once it pays, by what the watcher of the connection shows."""
-        yield await self._event(shared(self.conn_id), shared_stream)
+        :param kwargs: Serialized arguments of one of the triggers.
+        """
+        async with aclosing(poll(subscriptions_of(kwargs["conn_id"]))) as stream:
+            async for changes in stream:
+                yield changes
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Changes]) -> AsyncIterator[TriggerEvent]:
+        """
+        Wait with the shared poller, and yield the event.
+
+        :param shared_stream: Changes of the batches of all triggers of the connection.
+        """
+        yield await self._event(subscriptions_of(self.conn_id), shared_stream)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Fire once it pays, with a watcher of this trigger's own."""
-        yield await self._event(Waiting(self.conn_id), None)
+        """Wait with a poller of this trigger's own, and yield the event."""
+        yield await self._event(Subscriptions(self.conn_id), None)
 
     async def on_kill(self) -> None:
         """
-        Cancel the batches if the task instance is finished or gone; leave them in any doubt.
+        Cancel the batches if the task instance is finished or deleted; if its state is not known, leave them running.
 
-        While this goes on Airflow 3.3 cancels it again about once a second, and the first question to the supervisor
-        alone can take ten: so the work is a task of its own, which those cancellations do not reach.
+        Airflow 3.3 cancels this coroutine about once a second, and reading the state alone can take ten seconds. So the
+        work is a separate asyncio task, which these cancellations do not reach.
         """
         if self._fired or not self.cancel_on_kill:
             return
         work = asyncio.create_task(self._cancel_if_killed())
-        _at_work.add(work)
-        work.add_done_callback(_at_work.discard)
+        _cancellations.add(work)
+        work.add_done_callback(_cancellations.discard)
         while not work.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.shield(work)
 
-    async def _event(self, waiting: Waiting, snapshots: AsyncIterator[Snapshot] | None) -> TriggerEvent:
+    async def _event(self, subscriptions: Subscriptions, stream: AsyncIterator[Changes] | None) -> TriggerEvent:
         if self.version > VERSION:
             raise ConfigurationError(
-                "The task was deferred by a newer release of airflow-provider-batch (arguments of form "
-                f"{self.version}; this triggerer knows none after {VERSION}). Its batches go on, and a retry of the "
-                "task goes on with them: install that release in the triggerer too."
+                "The task was deferred by a newer release of airflow-provider-batch (trigger arguments of version "
+                f"{self.version}; this triggerer reads up to {VERSION}). Its batches go on, and a retry of the task "
+                "re-attaches to them. Install the newer release in the triggerer too."
             )
-        if self.task_instance is not None:  # it is None in `dag.test()`, where nobody reports anything
+        if self.task_instance is not None:  # None in `dag.test()`, where no worker reports the deferral
             await asyncio.sleep(FIRST_POLL)
         await self._read_ledger()
         if self.unknown:
-            self.log.warning("Arguments of another release have no effect: %s", ", ".join(sorted(self.unknown)))
-        wake = await self._wait(waiting, snapshots)
-        # Set before, with nothing after: a trigger that is still busy once it has fired is taken for a killed one.
+            self.log.warning("Trigger arguments of another release have no effect: %s", ", ".join(sorted(self.unknown)))
+        wake = await self._wait(subscriptions, stream)
+        # Set before the event: Airflow can call `on_kill` for a trigger that has fired and is not finished yet.
         self._fired = True
         return TriggerEvent(wake.payload())  # type: ignore[no-untyped-call]
 
-    async def _wait(self, waiting: Waiting, snapshots: AsyncIterator[Snapshot] | None) -> Wake:
-        if snapshots is not None:
+    async def _wait(self, subscriptions: Subscriptions, stream: AsyncIterator[Changes] | None) -> Wake:
+        if stream is not None:
             try:
-                return await self._follow(waiting, snapshots)
-            except Exception as error:  # the others' trouble is none of ours
-                self.log.warning("The shared watcher ended (%s: %s); watching on alone.", type(error).__name__, error)
-                waiting = Waiting(self.conn_id)
-        async with aclosing(poll(waiting)) as own:
-            return await self._follow(waiting, own)
+                return await self._follow(subscriptions, stream)
+            except Exception as error:  # a failure of the shared poller must not fail this task
+                self.log.warning(
+                    "The shared poller failed (%s: %s); this task goes on with its own poller.",
+                    type(error).__name__, error,
+                )  # fmt: skip
+                subscriptions = Subscriptions(self.conn_id)
+        async with aclosing(poll(subscriptions)) as own:
+            return await self._follow(subscriptions, own)
 
-    async def _follow(self, waiting: Waiting, snapshots: AsyncIterator[Snapshot]) -> Wake:
-        """Take in what the watcher shows until the wait is over, or its moment has come."""
+    async def _follow(self, subscriptions: Subscriptions, stream: AsyncIterator[Changes]) -> Wake:
+        """Record the changes that the poller yields, until the wait is over."""
         ids = frozenset(self._wait_state.active)
-        report = Report(self.conn_id, self.progress, self.log)
-        waiting.join(ids, self.poll_interval)
+        task_log = TaskLog(self.conn_id, self.progress, self.log)
+        subscriptions.subscribe(ids, self.poll_interval)
         try:
             async with asyncio.timeout(None) as limit:
-                self._keep_time(limit)
+                self._update_deadline(limit)
                 while True:
                     if (wake := self._wait_state.wake(self._now())) is not None:
                         return wake
-                    limit.reschedule(self._loop_moment())
-                    snapshot = await anext(snapshots)
-                    if news := {batch_id: snapshot[batch_id] for batch_id in snapshot.keys() & ids}:
-                        async with waiting.turn:
+                    limit.reschedule(self._loop_deadline())
+                    changes = await anext(stream)
+                    if own := {batch_id: changes[batch_id] for batch_id in changes.keys() & ids}:
+                        async with subscriptions.lock:
                             await asyncio.sleep(0)
-                            self._take_in(news, report)
+                            self._apply_changes(own, task_log)
         except TimeoutError:
             if not limit.expired():
                 raise
-            return await self._wake_at_the_moment()
+            return await self._wake_at_deadline()
         finally:
-            if self._clock is not None:
-                self._clock.cancel()
-            waiting.leave(ids, self.poll_interval)
+            if self._deadline_timer is not None:
+                self._deadline_timer.cancel()
+            subscriptions.unsubscribe(ids, self.poll_interval)
 
-    def _keep_time(self, limit: asyncio.Timeout) -> None:
-        """Set the limit to the moment again and again, as wall clocks are set and machines sleep."""
+    def _update_deadline(self, limit: asyncio.Timeout) -> None:
+        """Compute the deadline again every minute, since wall clocks are changed and machines sleep."""
         if not limit.expired():
-            limit.reschedule(self._loop_moment())
-            self._clock = asyncio.get_running_loop().call_later(CLOCK_CHECK, self._keep_time, limit)
+            limit.reschedule(self._loop_deadline())
+            self._deadline_timer = asyncio.get_running_loop().call_later(DEADLINE_CHECK, self._update_deadline, limit)
 
-    def _take_in(self, news: Snapshot, report: Report) -> None:
+    def _apply_changes(self, changes: Changes, task_log: TaskLog) -> None:
         now = self._now()
-        self._wait_state.troubled(
-            [batch_id for batch_id, outcome in news.items() if isinstance(outcome, Trouble)], now=now
+        self._wait_state.note_problems(
+            [batch_id for batch_id, outcome in changes.items() if isinstance(outcome, PollProblem)], now=now
         )
-        for batch_id, outcome in news.items():
+        for batch_id, outcome in changes.items():
             if isinstance(outcome, Gone):
-                self._wait_state.lost(batch_id, now=now)
-        seen = {batch_id: outcome.batch for batch_id, outcome in news.items() if isinstance(outcome, Seen)}
+                self._wait_state.note_unknown(batch_id, now=now)
+        seen = {batch_id: outcome.batch for batch_id, outcome in changes.items() if isinstance(outcome, Seen)}
         self._wait_state.update(seen, now=now)
-        report.take_in(news, self._wait_state, now=now)
+        task_log.log_changes(changes, self._wait_state, now=now)
 
-    def _loop_moment(self) -> float | None:
+    def _loop_deadline(self) -> float | None:
         moment = self._wait_state.moment
         return None if moment is None else asyncio.get_running_loop().time() + moment - self._now()
 
-    async def _wake_at_the_moment(self) -> Wake:
-        """Return the wake that is due; an event loop may be a little early."""
+    async def _wake_at_deadline(self) -> Wake:
+        """Return why the wait is over; if the event loop's clock was early, wait for the rest."""
         while (wake := self._wait_state.wake(self._now())) is None:  # noqa: ASYNC110
-            await asyncio.sleep(min(CLOCK_CHECK, max(0.0, (self._wait_state.moment or 0.0) - self._now())))
+            await asyncio.sleep(min(DEADLINE_CHECK, max(0.0, (self._wait_state.moment or 0.0) - self._now())))
         return wake
 
     def _wait_state_of(self, batch_ids: Collection[str]) -> WaitState:
         return WaitState(list(batch_ids), until=self.until, **({"share": 1.0} if self.wait_for_all else {}))
 
     async def _read_ledger(self) -> None:
-        """Learn the ids that did not fit into the arguments; those that did are enough to go on with."""
+        """Read the ids that did not fit into the arguments; if this fails, wait for the ids of the arguments."""
         if self.ledger is None or self._has_read_ledger:
             return
         from asgiref.sync import sync_to_async
@@ -263,7 +287,8 @@ class OpenAIBatchTrigger(BaseEventTrigger):
                 known = await sync_to_async(_polled_ids, thread_sensitive=False)(self.ledger)
         except Exception as error:
             self.log.warning(
-                "The ledger %s cannot be read (%s: %s); %d batches are polled_ids, the others when one of these ends.",
+                "The ledger %s cannot be read (%s: %s). Only its first %d batches are polled until one of them ends; "
+                "the others go on.",
                 self.ledger, type(error).__name__, error, len(self.batch_ids),
             )  # fmt: skip
             return
@@ -277,23 +302,25 @@ class OpenAIBatchTrigger(BaseEventTrigger):
             async with asyncio.timeout(KILL_TIMEOUT):
                 state = await self._task_state()
                 if state not in FINISHED:
-                    self.log.info("Not cancelled, since the task instance is %s: %s", state, ids)
+                    self.log.info("Not cancelled, since the task instance is %s; the batches go on: %s", state, ids)
                     return
                 await self._read_ledger()
                 active = self._wait_state.active
                 await self._cancel(active)
-        except Exception as error:  # time-outs included
+        except Exception as error:  # including timeouts
             self.log.error(
-                "Not known to be cancelled (%s: %s), and billed if they go on: %s", type(error).__name__, error, ids
-            )
+                "Batches that may not be cancelled (%s: %s); they are billed if they go on: %s. Cancel them in the "
+                "vendor's dashboard if you do not want their results.",
+                type(error).__name__, error, ids,
+            )  # fmt: skip
 
     async def _task_state(self) -> str | None:
-        """Return the task instance's state, `removed` when it is gone."""
+        """Return the task instance's state; `removed` if it was deleted."""
         from asgiref.sync import sync_to_async
 
         ti: Any = self.task_instance
         if ti is None:
-            raise RuntimeError("the trigger does not know its task instance")
+            raise RuntimeError("the trigger has no task instance")
         return await sync_to_async(task_state)(
             dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
         )
@@ -303,17 +330,15 @@ class OpenAIBatchTrigger(BaseEventTrigger):
         try:
             for batch_id, problem in (await poller.cancel(batch_ids)).items():
                 if problem is None:
-                    self.log.info("Batch %s: asked to cancel, since the task was killed.", batch_id)
+                    self.log.info("Batch %s: cancellation requested, since the task was killed.", batch_id)
                 else:
-                    self.log.error(
-                        "Batch %s could not be cancelled, and is billed if it goes on: %s", batch_id, problem
-                    )
+                    self.log.error("Batch %s could not be cancelled; it is billed if it goes on: %s", batch_id, problem)
         finally:
             await poller.close()
 
 
 def _polled_ids(folder: str) -> Sequence[str]:
-    """Return the ids that a job's ledger says to wait for; blocks."""
+    """Return the ids of a job's running batches from its ledger; this blocks."""
     from airflow_provider_batch.jobs.decisions import polled_ids
     from airflow_provider_batch.jobs.ledger.store import LedgerStore
     from airflow_provider_batch.utils.object_storage import resolve_airflow

@@ -1,12 +1,12 @@
 """
-One poller for all batches of a connection in a triggerer process.
+One poller for all triggers of a connection in a triggerer process.
 
-Triggers enter what they wait for in a schedule that the event loop holds for their connection; one task polls whatever
-is due and hands out what is new. Rules:
+Triggers subscribe to their batches on the poll schedule of their connection. One asyncio task polls the batches that
+are due and yields the changes to all triggers. Rules:
 
-- It never raises and never ends by itself: either would fail every task that waits.
-- It does not log: its context is that of the task that came first. Each trigger says what concerns it.
-- The loop is never held up: a client is built in a thread, and of many triggers with news one speaks at a time.
+- The poller never raises and never ends by itself: either would fail every task that waits.
+- It does not log: its log context is that of the first trigger. Each trigger logs the changes of its own batches.
+- It never blocks the event loop: clients are built in a thread, and triggers process changes one after the other.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from weakref import WeakKeyDictionary
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_batch.exceptions import ApiUnavailableError
-from airflow_provider_batch.polling.schedule import PollOutcome, PollSchedule, Snapshot
+from airflow_provider_batch.polling.schedule import Changes, PollOutcome, PollSchedule
 from airflow_provider_batch.polling.status_reader import PollResult
 from airflow_provider_batch.triggers.connection_poller import ConnectionPoller
 from airflow_provider_batch.utils import metrics
 
-#: Seconds between two rounds, at the least: triggers come in waves, and one round serves a wave.
+#: Shortest time between two rounds, in seconds: many triggers start together, and one round serves them all.
 SHORTEST_PAUSE = 1.0
-#: Batches that are taken in at a time.
-AT_ONCE = 250
+#: Batches whose results are recorded before other tasks of the event loop run.
+RECORDED_AT_A_TIME = 250
 
 
-class Waiting:
+class Subscriptions:
     """
-    What the triggers of one connection share in one event loop.
+    The poll schedule and the locks that the triggers of one connection share on one event loop.
 
     :param conn_id: Id of the Airflow connection.
-    :param is_shared: Whether it stands for all of a process; only then does the number of batches say something.
+    :param is_shared: Whether all triggers of the process share it; only then is the number of batches a metric.
     """
 
     def __init__(self, conn_id: str, *, is_shared: bool = False) -> None:
@@ -44,85 +44,103 @@ class Waiting:
         self.schedule = PollSchedule(
             stalled_after=conf.getfloat("openai_batch", "stalled_after", fallback=3600.0),
         )
-        #: Set when somebody has come.
+        #: Set by a new subscription.
         self.changed = asyncio.Event()
-        #: Held by the one trigger that takes in its news: a thousand at once would hold up the loop.
-        self.turn = asyncio.Lock()
+        #: Held by the trigger that processes changes: a thousand together would block the event loop.
+        self.lock = asyncio.Lock()
 
-    def join(self, batch_ids: Collection[str], poll_interval: float) -> None:
-        """Begin to wait for batches."""
+    def subscribe(self, batch_ids: Collection[str], poll_interval: float) -> None:
+        """
+        Add the batches of one trigger to the schedule; they are polled at once.
+
+        :param batch_ids: Ids of the batches.
+        :param poll_interval: Shortest time between two polls, in seconds.
+        """
         self.schedule.add(batch_ids, poll_interval, now=time.time(), tick=time.monotonic())
         self.changed.set()
 
-    def leave(self, batch_ids: Collection[str], poll_interval: float) -> None:
-        """Wait no longer."""
+    def unsubscribe(self, batch_ids: Collection[str], poll_interval: float) -> None:
+        """
+        Remove the batches of one trigger from the schedule.
+
+        :param batch_ids: Ids of the batches.
+        :param poll_interval: The same seconds as in `subscribe`.
+        """
         self.schedule.remove(batch_ids, poll_interval)
 
-    def tell_metrics(self) -> None:
-        """Tell how many batches are waited for."""
+    def send_metrics(self) -> None:
+        """Send the number of batches on the schedule as a metric."""
         if self.is_shared:
             metrics.batches_active(self.conn_id, len(self.schedule))
 
 
-_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Waiting]] = WeakKeyDictionary()
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Subscriptions]] = WeakKeyDictionary()
 
 
-def shared(conn_id: str) -> Waiting:
-    """Return what the triggers of a connection share in the running event loop."""
-    waits = _shared.setdefault(asyncio.get_running_loop(), {})
-    if conn_id not in waits:
-        waits[conn_id] = Waiting(conn_id, is_shared=True)
-    return waits[conn_id]
+def subscriptions_of(conn_id: str) -> Subscriptions:
+    """
+    Return what the triggers of a connection share on the running event loop.
+
+    :param conn_id: Id of the Airflow connection.
+    """
+    by_connection = _shared.setdefault(asyncio.get_running_loop(), {})
+    if conn_id not in by_connection:
+        by_connection[conn_id] = Subscriptions(conn_id, is_shared=True)
+    return by_connection[conn_id]
 
 
-async def poll(waiting: Waiting) -> AsyncGenerator[Snapshot, None]:
-    """Yield what is new about the batches that are waited for, for ever."""
-    poller = ConnectionPoller(waiting.conn_id)
-    schedule, begun = waiting.schedule, float("-inf")
+async def poll(subscriptions: Subscriptions) -> AsyncGenerator[Changes, None]:
+    """
+    Poll the subscribed batches, and yield the changes of each round; this never ends by itself.
+
+    :param subscriptions: What the triggers of the connection share.
+    """
+    poller = ConnectionPoller(subscriptions.conn_id)
+    schedule, begun = subscriptions.schedule, float("-inf")
     try:
-        await asyncio.to_thread(waiting.tell_metrics)  # the first metric reads files
+        await asyncio.to_thread(subscriptions.send_metrics)  # the first metric reads files
         while True:
-            if told := schedule.standing_trouble():
-                yield told
-            await _until_due(waiting, begun + min(SHORTEST_PAUSE, schedule.shortest_interval))
+            if problems := schedule.unreported_problem():
+                yield problems
+            await _until_due(subscriptions, begun + min(SHORTEST_PAUSE, schedule.shortest_interval))
             begun = time.monotonic()
-            if (due := schedule.due(begun)) and (news := await _round(waiting, poller, due)):
-                yield news
+            if (due := schedule.due(begun)) and (changes := await _round(subscriptions, poller, due)):
+                yield changes
     finally:
-        waiting.tell_metrics()
+        subscriptions.send_metrics()
         await poller.close()
 
 
-async def _round(waiting: Waiting, poller: ConnectionPoller, due: Sequence[str]) -> Snapshot:
-    """Look at what is due, and return what is new."""
-    poll_result = await poller.poll(due, wanted=waiting.schedule.open_ids)
-    waiting.tell_metrics()
+async def _round(subscriptions: Subscriptions, poller: ConnectionPoller, due: Sequence[str]) -> Changes:
+    """Poll the batches that are due, and return the changes."""
+    poll_result = await poller.poll(due, wanted=subscriptions.schedule.open_ids)
+    subscriptions.send_metrics()
     try:
-        return await _take_in(waiting.schedule, due, poll_result)
-    except Exception as error:  # an answer that nobody thought of must not fail every task that waits
-        problem = ApiUnavailableError(f"The answers were not understood ({type(error).__name__}: {error}).")
-        return await _take_in(waiting.schedule, due, PollResult(halt=problem))
+        return await _record(subscriptions.schedule, due, poll_result)
+    except Exception as error:  # an unexpected response must not fail every task that waits
+        problem = ApiUnavailableError(f"The poll results cannot be processed ({type(error).__name__}: {error}).")
+        return await _record(subscriptions.schedule, due, PollResult(halt=problem))
 
 
-async def _take_in(schedule: PollSchedule, due: Sequence[str], poll_result: PollResult) -> Snapshot:
-    """Take in a round, some batches at a time: thousands at once would hold up the loop."""
-    schedule.hold(poll_result, tick=time.monotonic())
+async def _record(schedule: PollSchedule, due: Sequence[str], poll_result: PollResult) -> Changes:
+    """Record the result of a round, some batches at a time: thousands at once would block the event loop."""
+    schedule.pause_after(poll_result, tick=time.monotonic())
     ids = list(dict.fromkeys([*due, *poll_result.batches]))
-    news: dict[str, PollOutcome] = {}
-    for begin in range(0, len(ids), AT_ONCE):
-        asked = ids[begin : begin + AT_ONCE]
-        news.update(schedule.take_in(asked, poll_result, now=time.time(), tick=time.monotonic()))
+    changes: dict[str, PollOutcome] = {}
+    for begin in range(0, len(ids), RECORDED_AT_A_TIME):
+        some = ids[begin : begin + RECORDED_AT_A_TIME]
+        changes.update(schedule.record(some, poll_result, now=time.time(), tick=time.monotonic()))
         await asyncio.sleep(0)
-    return news
+    return changes
 
 
-async def _until_due(waiting: Waiting, not_before: float) -> None:
-    """Sleep until something is due, or somebody has come; in any case until `not_before`."""
-    waiting.changed.clear()
-    moment = waiting.schedule.next_moment()
+async def _until_due(subscriptions: Subscriptions, not_before: float) -> None:
+    """Sleep until a batch is due or a trigger subscribes; in any case until `not_before`."""
+    subscriptions.changed.clear()
+    moment = subscriptions.schedule.next_moment()
     now = time.monotonic()
     if moment is None or moment > now:
         with suppress(TimeoutError):
             async with asyncio.timeout(None if moment is None else moment - now):
-                await waiting.changed.wait()
+                await subscriptions.changed.wait()
     await asyncio.sleep(max(0.0, not_before - time.monotonic()))

@@ -1,4 +1,4 @@
-"""What a trigger says in its task's log about its batches: each change once, and nothing at each look."""
+"""Log the changes of a trigger's batches in the log of its task: each change once, and nothing for other polls."""
 
 from __future__ import annotations
 
@@ -7,54 +7,61 @@ from typing import Any
 
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.objects import Batch
-from airflow_provider_batch.polling.schedule import Gone, Seen, Snapshot, Trouble
-from airflow_provider_batch.polling.wait_policy import WaitState, progress_line
+from airflow_provider_batch.polling.schedule import Changes, Gone, PollProblem, Seen
+from airflow_provider_batch.polling.wait_policy import WaitState, duration_text, progress_line
 from airflow_provider_batch.utils import metrics
 
-#: Batches that one line of the log names.
+#: Batch ids in one log line, at most.
 MOST_NAMED = 10
 
 
-class Report:
+class TaskLog:
     """
-    The account of one wait.
+    Log lines and metrics of one wait.
 
-    :param progress: What the job had done before; see `progress_line`.
-    :param log: The task's log.
+    :param conn_id: Id of the Airflow connection.
+    :param progress: The job's counts before this wait, as for `progress_line`.
+    :param log: Logger of the task.
     """
 
     def __init__(self, conn_id: str, progress: Mapping[str, Any] | None, log: Any) -> None:
         self._conn_id, self._progress, self._log = conn_id, progress, log
         self._line = ""
-        self._odd_statuses: set[str] = set()
+        self._unknown_statuses: set[str] = set()
         self._stalled: set[tuple[str, str]] = set()
         self._queued: set[str] = set()
         self._ended: set[str] = set()
         self._gone: set[str] = set()
         self._kinds: set[str] = set()
 
-    def take_in(self, news: Snapshot, wait_state: WaitState, *, now: float) -> None:
-        """Say what is new; `watch` knows it already."""
-        for outcome in news.values():
+    def log_changes(self, changes: Changes, wait_state: WaitState, *, now: float) -> None:
+        """
+        Log changed poll outcomes, and send the durations of batches as metrics.
+
+        :param changes: Changed poll outcomes by batch id.
+        :param wait_state: The wait, in which these changes are already recorded.
+        :param now: Epoch seconds.
+        """
+        for outcome in changes.values():
             match outcome:
                 case Seen(batch=batch, is_stalled=is_stalled):
-                    self._say_odd_status(batch)
-                    self._time(batch, now)
+                    self._log_unknown_status(batch)
+                    self._send_durations(batch, now)
                     if is_stalled:
-                        self._say_stalled(batch, now)
-                case Gone() | Trouble():
+                        self._log_stalled(batch, now)
+                case Gone() | PollProblem():
                     pass
-        self._say_gone([batch_id for batch_id, outcome in news.items() if isinstance(outcome, Gone)])
-        self._say_progress(wait_state)
-        self._say_trouble([outcome for outcome in news.values() if isinstance(outcome, Trouble)], wait_state)
+        self._log_gone([batch_id for batch_id, outcome in changes.items() if isinstance(outcome, Gone)])
+        self._log_progress(wait_state)
+        self._log_problems([outcome for outcome in changes.values() if isinstance(outcome, PollProblem)], wait_state)
 
-    def _say_odd_status(self, batch: Batch) -> None:
-        if batch.status in statuses.TERMINAL | statuses.RUNNING or batch.status in self._odd_statuses:
+    def _log_unknown_status(self, batch: Batch) -> None:
+        if batch.status in statuses.TERMINAL | statuses.RUNNING or batch.status in self._unknown_statuses:
             return
-        self._odd_statuses.add(batch.status)
-        self._log.warning("Batch %s has the status %r, taken for still running.", batch.id, batch.status)
+        self._unknown_statuses.add(batch.status)
+        self._log.warning("Batch %s has the unknown status %r; it counts as running.", batch.id, batch.status)
 
-    def _say_gone(self, batch_ids: Collection[str]) -> None:
+    def _log_gone(self, batch_ids: Collection[str]) -> None:
         new = [batch_id for batch_id in batch_ids if batch_id not in self._gone]
         if not new:
             return
@@ -64,34 +71,36 @@ class Report:
             "Batch %s%s: unknown to the account of connection %s.", ", ".join(new[:MOST_NAMED]), more, self._conn_id
         )
 
-    def _say_stalled(self, batch: Batch, now: float) -> None:
+    def _log_stalled(self, batch: Batch, now: float) -> None:
         if (batch.id, batch.status) in self._stalled:
             return
         self._stalled.add((batch.id, batch.status))
         begun = batch.created_at if batch.status == "validating" else batch.finalizing_at
-        length = "" if begun is None else f" for {max(0.0, now - begun) / 60:,.0f} minutes"
+        length = "" if begun is None else f" for {duration_text(now - begun)}"
         self._log.warning(
-            "Batch %s has been %s%s, longer than is usual. It is waited for; the vendor's dashboard may say more.",
+            "Batch %s has been %s%s, longer than usual. The task goes on waiting; see the vendor's dashboard.",
             batch.id, batch.status, length,
         )  # fmt: skip
 
-    def _say_progress(self, wait_state: WaitState) -> None:
+    def _log_progress(self, wait_state: WaitState) -> None:
         line = progress_line(self._progress, wait_state.latest) if wait_state.latest else ""
         if line != self._line:
             self._log.info("%s", line)
             self._line = line
 
-    def _say_trouble(self, troubles: Iterable[Trouble], wait_state: WaitState) -> None:
-        """Each kind of problem once while it lasts, and that it is over."""
-        for trouble in troubles:
-            if trouble.kind not in self._kinds:
-                self._kinds.add(trouble.kind)
-                self._log.warning("The batches cannot be looked at, trying on: %s", trouble.text)
-        if self._kinds and wait_state.troubled_since is None:
+    def _log_problems(self, problems: Iterable[PollProblem], wait_state: WaitState) -> None:
+        """Log each kind of problem once while it lasts, and once that it has ended."""
+        for problem in problems:
+            if problem.kind not in self._kinds:
+                self._kinds.add(problem.kind)
+                self._log.warning(
+                    "The batches cannot be polled now; they go on, and polling is retried: %s", problem.text
+                )
+        if self._kinds and wait_state.problem_since is None:
             self._kinds.clear()
-            self._log.info("The batches can be looked at again.")
+            self._log.info("The batches can be polled again.")
 
-    def _time(self, batch: Batch, now: float) -> None:
+    def _send_durations(self, batch: Batch, now: float) -> None:
         if batch.created_at is None:
             return
         if batch.in_progress_at is not None and batch.id not in self._queued:

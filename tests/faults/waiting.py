@@ -207,16 +207,20 @@ class Course:
                 self.wrong.append(f"{held.name}: {events[0]}")
         if any(request.method == "POST" for request in self.stub.requests):
             self.wrong.append("something was cancelled")
-        if isinstance(self.lasts, float) and self._bad_until and not any("trying on" in line for line in self.log):
+        if (
+            isinstance(self.lasts, float)
+            and self._bad_until
+            and not any("polling is retried" in line for line in self.log)
+        ):
             self.wrong.append("the log does not say what was wrong")
 
     async def _end(self, before: set[asyncio.Task[Any]]) -> None:
-        from airflow_provider_batch.triggers.shared_poller import shared
+        from airflow_provider_batch.triggers.shared_poller import subscriptions_of
 
         for held in list(self.held):
             if not held.task.done():
                 await self.stop(held)
-        if left := len(shared("openai_default").schedule):
+        if left := len(subscriptions_of("openai_default").schedule):
             self.wrong.append(f"{left} batches are still on the roster")
         for manager in self.managers:
             if manager._groups:

@@ -1,4 +1,4 @@
-"""When each batch is looked at, and what is news."""
+"""When each batch is polled, and which changes are reported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import ApiUnavailableError, AuthenticationError, OpenAIBatchError
-from airflow_provider_batch.polling.schedule import LONGEST_PAUSE, Gone, PollOutcome, PollSchedule, Seen, Trouble
+from airflow_provider_batch.polling.schedule import LONGEST_PAUSE, Gone, PollOutcome, PollProblem, PollSchedule, Seen
 from airflow_provider_batch.polling.status_reader import PollResult
 from airflow_provider_batch.polling.wait_policy import LONGEST_DELAY
 
@@ -35,8 +35,8 @@ class Time:
     def poll(self, *batches: Batch, **seen: Any) -> Mapping[str, PollOutcome]:
         poll_result = PollResult({batch.id: batch for batch in batches}, **seen)
         due = self.due()
-        self.schedule.hold(poll_result, tick=self.tick)
-        return self.schedule.take_in(
+        self.schedule.pause_after(poll_result, tick=self.tick)
+        return self.schedule.record(
             [*due, *batches_of(poll_result, due)], poll_result, now=NOW + self.tick, tick=self.tick
         )
 
@@ -153,7 +153,7 @@ class TestSchedule:
 
 
 class TestNews:
-    def test_what_has_not_changed_is_no_news(self) -> None:
+    def test_what_has_not_changed_is_not_reported(self) -> None:
         time = Time()
         time.add("b0")
         assert time.poll(running("b0")) == {"b0": Seen(running("b0"))}
@@ -220,7 +220,7 @@ class TestNews:
         time.tick = 3000.0
         assert time.poll(batch) == {}
 
-    def test_without_the_apis_own_times_a_stall_is_reckoned_from_the_first_look(self) -> None:
+    def test_without_the_apis_own_times_a_stall_is_reckoned_from_the_first_poll(self) -> None:
         time = Time(stalled_after=1000.0)
         time.add("b0")
         time.poll(Batch(id="b0", status="validating"))
@@ -243,8 +243,8 @@ class TestTrouble:
         time.add("b0")
         time.poll(halt=limited(500.0))
         time.add("b1")
-        assert set(time.schedule.standing_trouble()) == {"b1"}
-        assert time.schedule.standing_trouble() == {}
+        assert set(time.schedule.unreported_problem()) == {"b1"}
+        assert time.schedule.unreported_problem() == {}
 
     def test_the_pause_grows_up_to_a_cap_and_is_forgotten_after_a_success(self) -> None:
         time, pauses = Time(), []
@@ -260,7 +260,7 @@ class TestTrouble:
         assert time.next() - time.tick == 10
 
     def test_the_same_problem_is_news_once_and_another_is_news_again(self) -> None:
-        time, told = Time(), []
+        time, reported = Time(), []
         time.add("b0")
         errors: list[OpenAIBatchError] = [
             ApiUnavailableError("503, request 1", status_code=503),
@@ -268,16 +268,16 @@ class TestTrouble:
             AuthenticationError("401", status_code=401),
         ]
         for error in errors:
-            told.append(len(time.poll(halt=error)))
+            reported.append(len(time.poll(halt=error)))
             time.tick = time.next()
-        assert told == [1, 0, 1]
+        assert reported == [1, 0, 1]
         assert isinstance(time.poll(running("b0"))["b0"], Seen)
 
     def test_one_batch_in_trouble_does_not_hold_up_the_others(self) -> None:
         time = Time()
         time.add("b0", "b1")
-        news = time.poll(running("b0"), problems={"b1": ApiUnavailableError("500", status_code=500)})
-        assert isinstance(news["b1"], Trouble)
+        changes = time.poll(running("b0"), problems={"b1": ApiUnavailableError("500", status_code=500)})
+        assert isinstance(changes["b1"], PollProblem)
         assert time.next() == 60
 
     def test_a_round_that_was_given_up_is_made_again_soon(self) -> None:
@@ -317,4 +317,4 @@ class TestTrouble:
         time.add("b0")
         due = time.due()
         time.schedule.remove(["b0"], 60)
-        assert time.schedule.take_in(due, PollResult({"b0": ended("b0")}), now=NOW, tick=1.0) == {}
+        assert time.schedule.record(due, PollResult({"b0": ended("b0")}), now=NOW, tick=1.0) == {}

@@ -1,4 +1,4 @@
-"""Many batches, few calls: what is looked at how, on servers whose lists are good, poor, wrong or absent."""
+"""Polling many batches with few calls, on servers whose lists are good, incomplete, wrong or missing."""
 
 from __future__ import annotations
 
@@ -333,7 +333,7 @@ class TestTrouble:
             raise ApiUnavailableError("timed out")
 
         with pytest.raises(ApiUnavailableError):
-            asyncio.run(status_reader.once_more(call))
+            asyncio.run(status_reader.retry_once(call))
         assert calls == 1
 
     def test_a_round_that_is_given_up_has_shown_something(self) -> None:

@@ -1,4 +1,4 @@
-"""When to look again, when to wake the worker, what to say meanwhile."""
+"""When to poll again, when to resume the task, what to log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.polling.wait_policy import (
     LONGEST_DELAY,
-    TROUBLE_PATIENCE,
+    PROBLEM_PATIENCE,
     WAKE_PATIENCE,
     WaitState,
     Wake,
@@ -108,14 +108,14 @@ class TestWake:
 
     def test_a_batch_that_is_gone_counts_as_ended(self) -> None:
         wait_state = WaitState(["b0"])
-        wait_state.lost("b0", now=NOW)
+        wait_state.note_unknown("b0", now=NOW)
         assert wait_state.wake(NOW) == Wake("ended", ("b0",), 0)
 
     def test_thousands_that_are_gone_at_once_do_not_hold_up_a_loop(self) -> None:
         def cost(count: int) -> float:
             wait_state, begun = WaitState([f"b{number}" for number in range(count)]), time.process_time()
             for batch_id in wait_state.batch_ids:
-                wait_state.lost(batch_id, now=1.0)
+                wait_state.note_unknown(batch_id, now=1.0)
             return time.process_time() - begun
 
         # Ten times as many cost about ten times as much: work over all of them for each would cost a hundred times.
@@ -132,12 +132,12 @@ class TestWake:
 
     @given(st.lists(st.lists(st.integers(0, 29), max_size=5), max_size=20), st.floats(1, 5_000))
     def test_whatever_ends_when_a_wait_is_over_by_its_moment_and_counts_add_up(
-        self, looks: list[list[int]], length: float
+        self, polls: list[list[int]], length: float
     ) -> None:
         wait_state = WaitState(names(30), until=NOW + length)
         now, wake = NOW, None
-        for look in looks:
-            wake = wait_state.update(ended(*(f"b{n}" for n in look)), now=now)
+        for ids in polls:
+            wake = wait_state.update(ended(*(f"b{n}" for n in ids)), now=now)
             if wake:
                 break
             now += wait_state.delay(now, 10)
@@ -151,52 +151,52 @@ class TestTrouble:
     def test_without_end_ends_a_wait_that_has_no_moment(self) -> None:
         wait_state = WaitState(names(3), share=1.0)
         wait_state.update(ended("b0"), now=NOW)
-        wait_state.troubled(["b1", "b2"], now=NOW)
-        wait_state.troubled(["b1"], now=NOW + 60)
-        assert wait_state.wake(NOW + TROUBLE_PATIENCE - 1) is None
-        assert wait_state.moment == NOW + TROUBLE_PATIENCE
-        assert wait_state.wake(NOW + TROUBLE_PATIENCE) == Wake("due", ("b0",), 2)
+        wait_state.note_problems(["b1", "b2"], now=NOW)
+        wait_state.note_problems(["b1"], now=NOW + 60)
+        assert wait_state.wake(NOW + PROBLEM_PATIENCE - 1) is None
+        assert wait_state.moment == NOW + PROBLEM_PATIENCE
+        assert wait_state.wake(NOW + PROBLEM_PATIENCE) == Wake("due", ("b0",), 2)
 
     def test_that_is_over_is_forgotten(self) -> None:
         wait_state = WaitState(names(3), share=1.0)
-        wait_state.troubled(["b1", "b2"], now=NOW)
+        wait_state.note_problems(["b1", "b2"], now=NOW)
         wait_state.update({"b1": running("b1")}, now=NOW + 1)
-        assert wait_state.troubled_since == NOW
-        wait_state.lost("b2", now=NOW + 2)
+        assert wait_state.problem_since == NOW
+        wait_state.note_unknown("b2", now=NOW + 2)
         assert wait_state.moment is None
-        assert wait_state.wake(NOW + 2 * TROUBLE_PATIENCE) is None
+        assert wait_state.wake(NOW + 2 * PROBLEM_PATIENCE) is None
 
     def test_with_the_batches_of_others_is_none(self) -> None:
         wait_state = WaitState(names(3))
-        wait_state.troubled(["c0"], now=NOW)
+        wait_state.note_problems(["c0"], now=NOW)
         assert wait_state.moment is None
 
     @given(st.lists(st.tuples(st.sets(st.integers(0, 4)), st.booleans()), max_size=20), st.floats(0, 2 * 3600))
-    def test_never_ends_a_wait_before_its_moment(self, looks: list[tuple[set[int], bool]], length: float) -> None:
+    def test_never_ends_a_wait_before_its_moment(self, polls: list[tuple[set[int], bool]], length: float) -> None:
         wait_state = WaitState(names(5), until=NOW + length)
-        for number, (which, is_seen) in enumerate(looks):
+        for number, (which, is_seen) in enumerate(polls):
             ids = [f"b{n}" for n in which]
             if is_seen:
                 wait_state.update({batch_id: running(batch_id) for batch_id in ids}, now=NOW + number)
             else:
-                wait_state.troubled(ids, now=NOW + number)
+                wait_state.note_problems(ids, now=NOW + number)
         assert wait_state.moment == NOW + length
         assert wait_state.wake(NOW + length) == Wake("due", (), 5)
         assert length < 1 or wait_state.wake(NOW + length - 1) is None
 
     @given(st.lists(st.tuples(st.sets(st.integers(0, 4)), st.booleans()), max_size=20))
-    def test_lasts_from_its_first_look_until_all_are_seen_again(self, looks: list[tuple[set[int], bool]]) -> None:
+    def test_lasts_from_its_first_poll_until_all_are_polled_again(self, polls: list[tuple[set[int], bool]]) -> None:
         wait_state, out_of_sight, since = WaitState(names(5)), set[int](), None
-        for number, (which, is_seen) in enumerate(looks):
+        for number, (which, is_seen) in enumerate(polls):
             ids = [f"b{n}" for n in which]
             if is_seen:
                 wait_state.update({batch_id: running(batch_id) for batch_id in ids}, now=NOW + number)
                 out_of_sight -= which
             else:
-                wait_state.troubled(ids, now=NOW + number)
+                wait_state.note_problems(ids, now=NOW + number)
                 out_of_sight |= which
             since = None if not out_of_sight else NOW + number if since is None else since
-            assert wait_state.moment == (None if since is None else since + TROUBLE_PATIENCE)
+            assert wait_state.moment == (None if since is None else since + PROBLEM_PATIENCE)
 
 
 class TestDelay:

@@ -104,7 +104,7 @@ class TestFiring:
         self, stub: StubApi, conn_id: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A machine that slept for an hour: the loop's clock stood still."""
-        monkeypatch.setattr(openai_batch, "CLOCK_CHECK", 0.02)
+        monkeypatch.setattr(openai_batch, "DEADLINE_CHECK", 0.02)
         leap, clock = [0.0], SimpleNamespace(time=lambda: time.time() + leap[0])
         monkeypatch.setattr(openai_batch, "time", clock)
         for batch_ids in ([], ["b1"]):
@@ -121,7 +121,7 @@ class TestFiring:
     async def test_a_wall_clock_that_is_set_back_by_a_day_does_not_hold_up_its_moment(
         self, stub: StubApi, conn_id: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(openai_batch, "CLOCK_CHECK", 0.02)
+        monkeypatch.setattr(openai_batch, "DEADLINE_CHECK", 0.02)
         leap, clock = [0.0], SimpleNamespace(time=lambda: time.time() + leap[0])
         monkeypatch.setattr(openai_batch, "time", clock)
         stub.on("GET", "/batches/b1", batch("b1"))
@@ -211,8 +211,8 @@ class TestTrouble:
         assert fired["ended"] == ["b1"]
         warnings = lines(caplog, logging.WARNING)
         assert len(warnings) == 1
-        assert "trying on" in warnings[0]
-        assert "The batches can be looked at again." in lines(caplog)
+        assert "polling is retried" in warnings[0]
+        assert "The batches can be polled again." in lines(caplog)
         assert SECRET not in caplog.text
 
     async def test_a_rotated_key_is_read_again(
@@ -252,13 +252,13 @@ class TestTrouble:
     async def test_trouble_without_end_wakes_a_worker_that_can_say_so(
         self, stub: StubApi, conn_id: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(wait_policy, "TROUBLE_PATIENCE", 0.2)
+        monkeypatch.setattr(wait_policy, "PROBLEM_PATIENCE", 0.2)
         stub.on("GET", "/batches/b1", error(401, "Incorrect API key"))
         assert await event(OpenAIBatchTrigger(conn_id, ["b1"], 0.01)) == {"reason": "due", "ended": [], "active": 1}
 
 
 class TestLog:
-    async def test_progress_is_said_at_each_change_and_not_at_each_look(
+    async def test_progress_is_logged_at_each_change_and_not_at_each_poll(
         self, stub: StubApi, conn_id: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         half = batch("b1", total=10, completed=5)

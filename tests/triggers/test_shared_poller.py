@@ -1,4 +1,4 @@
-"""Triggers that share a watcher, in Airflow's own `SharedStreamManager`."""
+"""Triggers that share a poller, in Airflow's own `SharedStreamManager`."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ async def fired(*tasks: asyncio.Task[list[Any]]) -> list[Any]:
 
 
 class TestSharing:
-    async def test_one_watcher_serves_all_triggers_of_a_connection(self, stub: StubApi, conn_id: str) -> None:
+    async def test_one_poller_serves_all_triggers_of_a_connection(self, stub: StubApi, conn_id: str) -> None:
         server, triggerer = Server(stub, names(150)), Triggerer()
         tasks = [triggerer.start(OpenAIBatchTrigger(conn_id, [i], 0.3)) for i in server.ids]
         await until(lambda: all("b" in "".join(lines) for lines in triggerer.logs.values()))
@@ -134,7 +134,7 @@ class TestSharing:
         assert [event["ended"] for event in events] == [[i] for i in server.ids]
         assert before < 30
         assert server.calls - before <= 2 * 2 + 150 + 10  # two pages, and each end confirmed
-        assert len(shared_poller.shared(conn_id).schedule) == 0
+        assert len(shared_poller.subscriptions_of(conn_id).schedule) == 0
         assert triggerer.manager._groups == {}
 
     async def test_each_is_told_of_its_own_batches_alone(self, stub: StubApi, conn_id: str) -> None:
@@ -185,8 +185,8 @@ class TestSharing:
         server.ended.update(server.ids)
         await fired(*tasks)
         for lines in triggerer.logs.values():
-            assert sum("trying on" in line for line in lines) == 1
-            assert lines[-1] == "INFO The batches can be looked at again."
+            assert sum("polling is retried" in line for line in lines) == 1
+            assert lines[-1] == "INFO The batches can be polled again."
 
     async def test_metrics_say_how_many_batches_are_waited_for(
         self, stub: StubApi, conn_id: str, monkeypatch: pytest.MonkeyPatch
@@ -209,8 +209,8 @@ class TestSharing:
     async def test_what_another_is_told_anew_is_not_said_again(
         self, stub: StubApi, conn_id: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        told: list[str] = []
-        monkeypatch.setattr(metrics, "batch_seconds", lambda *given: told.append(given[1]))
+        sent: list[str] = []
+        monkeypatch.setattr(metrics, "batch_seconds", lambda *given: sent.append(given[1]))
         server, triggerer = Server(stub, names(3)), Triggerer()
         stub.on("GET", "/batches/b1", error(404, "No batch found with id 'b1'."))
         server.ended.add("b0")
@@ -221,7 +221,7 @@ class TestSharing:
         server.ended.add("b2")
         await fired(first)
         assert len([line for line in triggerer.logs[1] if "unknown" in line]) == 1
-        assert len(told) == 3  # b0 once for each, b2 for the first
+        assert len(sent) == 3  # b0 once for each, b2 for the first
 
     async def test_many_that_are_gone_are_one_line(self, stub: StubApi, conn_id: str) -> None:
         triggerer = Triggerer()
@@ -237,7 +237,7 @@ class TestSharing:
         keys = [OpenAIBatchTrigger(conn, ["b0"]).shared_stream_key() for conn in ("one", "two", "one")]
         assert keys[0] == keys[2] != keys[1]
 
-    async def test_intervals_differ_and_still_one_watcher_serves_both(self, stub: StubApi, conn_id: str) -> None:
+    async def test_intervals_differ_and_still_one_poller_serves_both(self, stub: StubApi, conn_id: str) -> None:
         one, two = OpenAIBatchTrigger(conn_id, ["b0"], 5), OpenAIBatchTrigger(conn_id, ["b1"], 60)
         assert one.shared_stream_key() == two.shared_stream_key()
 
@@ -250,7 +250,7 @@ class TestSharing:
         await until(lambda: server.calls > 2)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert len(shared_poller.shared(conn_id).schedule) == 0
+        assert len(shared_poller.subscriptions_of(conn_id).schedule) == 0
         before = server.calls
         await asyncio.sleep(0.1)  # the point is that nothing happens
         assert server.calls == before
@@ -281,7 +281,7 @@ class TestSharing:
             events = [event.payload async for event in trigger.filter_shared_stream(dead())]
         assert events[0]["ended"] == ["b0"]
 
-    async def test_it_fires_at_its_moment_though_the_watcher_says_nothing(self, conn_id: str, stub: StubApi) -> None:
+    async def test_it_fires_at_its_moment_though_the_poller_reports_nothing(self, conn_id: str, stub: StubApi) -> None:
         async def silent() -> AsyncIterator[Any]:
             await asyncio.sleep(60)
             yield
@@ -297,7 +297,7 @@ class TestSharing:
         self, conn_id: str, stub: StubApi, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("AIRFLOW__OPENAI_BATCH__STALLED_AFTER", "600")
-        monkeypatch.setattr(wait_policy, "LONGEST_DELAY", 0.05)  # an old batch is looked at rarely
+        monkeypatch.setattr(wait_policy, "LONGEST_DELAY", 0.05)  # an old batch is polled rarely
         begun = int(time.time()) - 1800
         stub.on(
             "GET",

@@ -1,0 +1,1 @@
+"""Benchmarks of the package beside other ways to do the same work: ``make bench``."""

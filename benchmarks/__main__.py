@@ -3,7 +3,7 @@ Run all benchmarks, and write the report.
 
     python -m benchmarks [--quick] [--repeat N] [--skip memory ...] [--to FOLDER]
 
-Without `--quick` the report is written to `docs/`. It says what was seen and judges nothing: no figure makes it fail.
+Without `--quick` the report is written to `docs/`. The report only shows figures; no figure makes the command fail.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ BENCHMARKS = ("land", "prepare", "memory", "scale", "ledger", "waiting")
 
 
 def main() -> int:
-    """Run what is there, one after the other."""
+    """Run all benchmarks one after the other, write the report, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two minutes, to see that all of it works")
+    parser.add_argument("--quick", action="store_true", help="two minutes, to check that everything works")
     parser.add_argument("--repeat", type=int, metavar="N", help="rounds (5; 2 with --quick)")
-    parser.add_argument("--skip", nargs="*", default=[], choices=BENCHMARKS, help="what is not run")
-    parser.add_argument("--to", type=Path, metavar="FOLDER", help="where the report is written")
-    parser.add_argument("--rival-python", metavar="PATH", help="an interpreter that has the rivals already")
+    parser.add_argument("--skip", nargs="*", default=[], choices=BENCHMARKS, help="benchmarks to leave out")
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="folder of the report")
+    parser.add_argument("--rival-python", metavar="PATH", help="Python interpreter in which the rivals are installed")
     options = parser.parse_args()
     if not supported():
         print("The benchmarks read peak memory from /proc, and run on Linux only.", file=sys.stderr)
@@ -40,7 +40,7 @@ def main() -> int:
     about = machine()
     rivals = options.rival_python or str(rival_python())
     if shutil.which(rivals) is None:
-        print(f"{rivals} is no Python; what rivals this one has are measured.", file=sys.stderr)
+        print(f"{rivals} is not a Python interpreter. Rivals are measured if installed here.", file=sys.stderr)
         rivals = sys.executable
     tables: list[Table] = []
     BUILD.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,13 @@ def main() -> int:
 
 
 def run(name: str, rivals: str, options: argparse.Namespace) -> list[Table]:
-    """Run one benchmark in a process of its own, and return its tables."""
+    """
+    Run one benchmark in a process of its own, and return its tables.
+
+    :param name: Module of this folder.
+    :param rivals: Python interpreter with the rivals.
+    :param options: Options of the command line.
+    """
     found = BUILD / f"{name}.json"
     command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(found), "--rival-python", rivals]
     command += ["--quick"] if options.quick else []
@@ -67,7 +73,7 @@ def run(name: str, rivals: str, options: argparse.Namespace) -> list[Table]:
     done = subprocess.run(command, cwd=ROOT, check=False)
     print(f"  ({name}: {time.monotonic() - start:.0f} s)", flush=True)
     if done.returncode or not found.exists():
-        return [{"title": name.capitalize(), "columns": [""], "rows": [], "notes": ["Not measured: it failed."]}]
+        return [{"title": name.capitalize(), "columns": [""], "rows": [], "notes": ["The benchmark failed."]}]
     tables = json.loads(found.read_text())
     return tables if isinstance(tables, list) else [tables]
 

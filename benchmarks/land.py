@@ -1,5 +1,5 @@
 """
-Landing: `land_shard` beside the do-it-yourself way, DuckDB and the common.ai provider.
+Measure landing: `land_shard` beside code by hand, DuckDB and the common.ai provider.
 
     python -m benchmarks.land [--quick] [--only chat] [--rival-python PATH]
 
@@ -10,12 +10,12 @@ numbers and as base64), as the API writes them: in shuffled order, `json.dumps` 
 from __future__ import annotations
 
 from benchmarks.landing_ways import common_ai, diy, duckdb_copy, ours
-from benchmarks.measuring import Comparison, Way, arguments, compare, finish, given, measure
+from benchmarks.measuring import Comparison, Way, arguments, compare, measure, parse, print_tables
 from benchmarks.result_files import QUICK_ROWS, QUICK_VECTORS, make_files
 
 _FAIR = (
-    "All but common.ai write the same columns and types, zstd level 1. Ours finds each row's line and writes input "
-    "order; the others keep the file's order, and join nothing."
+    "All except common.ai write the same columns and types, zstd level 1. Ours joins the lines to the rows and writes "
+    "input order; the others keep the order of the file and do not join."
 )
 _DIY = "json.loads + Table.from_pylist"
 _DUCKDB = "DuckDB read_json → COPY"
@@ -32,7 +32,7 @@ COMPARISONS = (
         ),
         (
             _FAIR,
-            "common.ai writes uncompressed JSON lines of nine fields; it is fed from the local file, without HTTP.",
+            "common.ai writes uncompressed JSON lines of nine fields; it reads the local file, without HTTP.",
         ),
         base=_DIY,
     ),
@@ -66,7 +66,7 @@ COMPARISONS = (
             Way(f"{_DIY}, numbers", diy("numbers", chunk=500)),
             Way(f"{_DUCKDB}, numbers", duckdb_copy("numbers"), rival=True),
         ),
-        ("Base64 is the form that this package asks for; the numbers are the same vectors.",),
+        ("This package requests base64; the numbers are the same vectors.",),
         base=f"{_DIY}, numbers",
     ),
 )
@@ -74,12 +74,12 @@ COMPARISONS = (
 
 def main() -> None:
     """Make the files, run every way, print the tables."""
-    options = given(arguments(__doc__))
+    options = parse(arguments(__doc__))
     if options.measure:
         measure(COMPARISONS, options)
         return
     make_files(options.folder, *((QUICK_ROWS, QUICK_VECTORS) if options.quick else ()))
-    finish(compare("benchmarks.land", COMPARISONS, options), options)
+    print_tables(compare("benchmarks.land", COMPARISONS, options), options)
 
 
 if __name__ == "__main__":

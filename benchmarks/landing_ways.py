@@ -1,4 +1,4 @@
-"""The ways to land a result file: ours, by hand, by DuckDB, and by the common.ai provider."""
+"""The ways to land a result file: this package, code by hand, DuckDB, and the common.ai provider."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.measuring import Prepare
 from benchmarks.result_files import SIZE
 
 BATCH = "batch_1"
-#: Dollars for an input and for an output token of the chat model and the embedding model, at the batch price.
+#: Kind → US dollars for one input and one output token, at the batch price.
 PRICES = {
     "chat": (Decimal("0.000000075"), Decimal("0.0000003")),
     "responses": (Decimal("0.000000075"), Decimal("0.0000003")),
@@ -29,15 +29,17 @@ def ours(
     """
     Return the way that lands with `land_shard`.
 
-    :param without: A module that is to be absent.
-    :param name: What the files are called, where it is not the kind.
+    :param kind: Kind of result file: ``chat``, ``responses``, ``numbers`` or ``base64``.
+    :param raw: Rows whose response body is kept as text: "errors" or "all".
+    :param without: Module that is made unimportable; None for none.
+    :param name: Name of the files; None takes the kind.
     :param times: How often the shard is landed, each time into a part of its own.
     """
 
     def prepare(folder: Path) -> Callable[[], int]:
         if without:
             sys.modules[without] = None  # type: ignore[assignment]
-        import pyarrow.compute  # noqa: F401  by the first landing of a process
+        import pyarrow.compute  # noqa: F401  imported before the measurement
 
         from airflow_provider_batch.pricing.prices import price_list
         from airflow_provider_batch.results.landing import ShardResults, land_shard
@@ -62,7 +64,13 @@ def _table(kind: str, raw: str = "errors") -> Any:
 
 
 def diy(kind: str, chunk: int = 8192, raw: bool = False) -> Prepare:
-    """Return the way that takes `json.loads` and `Table.from_pylist`, a chunk of lines at a time."""
+    """
+    Return the way that uses `json.loads` and `Table.from_pylist`.
+
+    :param kind: Kind of result file.
+    :param chunk: Lines that are converted at a time.
+    :param raw: Keep every response body as text.
+    """
 
     def prepare(folder: Path) -> Callable[[], int]:
         import pyarrow as pa
@@ -71,7 +79,7 @@ def diy(kind: str, chunk: int = 8192, raw: bool = False) -> Prepare:
         from airflow_provider_batch.table.schema import result_schema
 
         schema = result_schema(_table(kind), pa.schema([]))
-        pa.Table.from_pylist([{"row_number": 1}], schema=schema)  # imports what it needs
+        pa.Table.from_pylist([{"row_number": 1}], schema=schema)  # imports lazily loaded modules before the measurement
 
         def run() -> int:
             count = 0
@@ -104,12 +112,12 @@ def _chunks(folder: Path, kind: str, chunk: int, raw: bool) -> Iterator[list[dic
 
 
 def _common_columns(line: Mapping[str, Any], input_price: Decimal, output_price: Decimal) -> dict[str, Any]:
-    """Return the columns that every endpoint has; what is left out becomes null."""
+    """Return the columns of all endpoints; missing ones become null."""
     response = line["response"]
     body = response["body"]
     usage = body["usage"]
-    asked = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
-    given = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+    input_details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+    output_details = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
     tokens = usage.get("prompt_tokens", usage.get("input_tokens"))
     output = usage.get("completion_tokens", usage.get("output_tokens"))
     error = line.get("error") or body.get("error") or {}
@@ -127,10 +135,10 @@ def _common_columns(line: Mapping[str, Any], input_price: Decimal, output_price:
         "input_tokens": tokens,
         "output_tokens": output,
         "total_tokens": usage["total_tokens"],
-        "cached_tokens": asked.get("cached_tokens"),
-        "reasoning_tokens": given.get("reasoning_tokens"),
-        "input_audio_tokens": asked.get("audio_tokens"),
-        "output_audio_tokens": given.get("audio_tokens"),
+        "cached_tokens": input_details.get("cached_tokens"),
+        "reasoning_tokens": output_details.get("reasoning_tokens"),
+        "input_audio_tokens": input_details.get("audio_tokens"),
+        "output_audio_tokens": output_details.get("audio_tokens"),
         "cost_usd": tokens * input_price + (output or 0) * output_price,
     }
 
@@ -182,7 +190,7 @@ _CHOICE |= {"refusal": _TEXT, "reasoning": _TEXT, "tool_calls": _CALLS}
 _PART = dict.fromkeys(("type", "text", "refusal"), _TEXT)
 _ITEM = {**dict.fromkeys(("type", "call_id", "name", "arguments"), _TEXT), "content": [_PART]}
 
-#: Kind → how its tokens are called, and the fields of its body that only it has.
+#: Kind → names of its input and output tokens, and the members of its body that only it has.
 _BODIES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "chat": (
         "prompt",
@@ -224,7 +232,12 @@ _OWN_SQL: Mapping[str, str] = {
 
 
 def duckdb_copy(kind: str, raw: bool = False) -> Prepare:
-    """Return the way that has DuckDB read the lines with a given type and write the same columns."""
+    """
+    Return the way in which DuckDB reads the lines with given types and writes the same columns.
+
+    :param kind: Kind of result file.
+    :param raw: Keep every response body as text.
+    """
 
     def prepare(folder: Path) -> Callable[[], int]:
         import duckdb
@@ -245,11 +258,11 @@ def duckdb_copy(kind: str, raw: bool = False) -> Prepare:
 
 
 def _select(kind: str, source: str, raw: bool) -> str:
-    asked, given, own_fields = _BODIES[kind]
-    usage = {f"{asked}_tokens": _COUNT, f"{given}_tokens": _COUNT, "total_tokens": _COUNT}
-    usage |= {f"{asked}_tokens_details": _DETAILS, f"{given}_tokens_details": _DETAILS}
+    prompt, completion, own_fields = _BODIES[kind]
+    usage = {f"{prompt}_tokens": _COUNT, f"{completion}_tokens": _COUNT, "total_tokens": _COUNT}
+    usage |= {f"{prompt}_tokens_details": _DETAILS, f"{completion}_tokens_details": _DETAILS}
     body = {"model": _TEXT, "usage": usage, **own_fields}
-    # The text of a body can only be kept by reading it as JSON, and that again for its fields.
+    # To keep the text of a body, DuckDB reads the body as JSON, and a second time for its members.
     typed = f"json_transform(response.body, '{json.dumps(body)}')" if raw else "response.body"
     response = f"STRUCT(status_code SMALLINT, request_id VARCHAR, body {'JSON' if raw else _sql_type(body)})"
     read = (
@@ -257,13 +270,13 @@ def _select(kind: str, source: str, raw: bool) -> str:
         f"{{custom_id: 'VARCHAR', error: 'STRUCT(code VARCHAR, message VARCHAR)', response: '{response}'}})"
     )
     details = {
-        "cached_tokens": f"{asked}_tokens_details.cached_tokens",
-        "cache_write_tokens": f"{asked}_tokens_details.cache_write_tokens",
-        "reasoning_tokens": f"{given}_tokens_details.reasoning_tokens",
-        "input_audio_tokens": f"{asked}_tokens_details.audio_tokens",
-        "output_audio_tokens": f"{given}_tokens_details.audio_tokens",
-        "input_image_tokens": f"{asked}_tokens_details.image_tokens",
-        "output_image_tokens": f"{given}_tokens_details.image_tokens",
+        "cached_tokens": f"{prompt}_tokens_details.cached_tokens",
+        "cache_write_tokens": f"{prompt}_tokens_details.cache_write_tokens",
+        "reasoning_tokens": f"{completion}_tokens_details.reasoning_tokens",
+        "input_audio_tokens": f"{prompt}_tokens_details.audio_tokens",
+        "output_audio_tokens": f"{completion}_tokens_details.audio_tokens",
+        "input_image_tokens": f"{prompt}_tokens_details.image_tokens",
+        "output_image_tokens": f"{completion}_tokens_details.image_tokens",
     }
     prices = PRICES[kind]
     return (
@@ -271,10 +284,10 @@ def _select(kind: str, source: str, raw: bool) -> str:
         "CASE WHEN response.status_code = 200 THEN 'succeeded' ELSE 'failed' END AS status, "
         "error.code AS error_code, error.message AS error_message, response.status_code AS status_code, "
         f"response.request_id AS request_id, body.model AS model, '{BATCH}' AS batch_id, 1::SMALLINT AS round, "
-        f"body.usage.{asked}_tokens AS input_tokens, body.usage.{given}_tokens AS output_tokens, "
+        f"body.usage.{prompt}_tokens AS input_tokens, body.usage.{completion}_tokens AS output_tokens, "
         "body.usage.total_tokens AS total_tokens, "
         + "".join(f"body.usage.{path} AS {name}, " for name, path in details.items())
-        + f"(body.usage.{asked}_tokens * {prices[0]:f} + coalesce(body.usage.{given}_tokens, 0) * {prices[1]:f})"
+        + f"(body.usage.{prompt}_tokens * {prices[0]:f} + coalesce(body.usage.{completion}_tokens, 0) * {prices[1]:f})"
         f"::DECIMAL(18, 12) AS cost_usd, {_OWN_SQL[kind]}, {'body_text' if raw else 'NULL::VARCHAR'} AS response "
         f"FROM (SELECT custom_id, error, response, {typed} AS body, "
         f"{'response.body::VARCHAR' if raw else 'NULL'} AS body_text FROM {read})"
@@ -285,7 +298,12 @@ def _select(kind: str, source: str, raw: bool) -> str:
 
 
 def common_ai(folder: Path) -> Callable[[], int]:
-    """Prepare the common.ai provider's loop over the result lines, with a client that reads the local file."""
+    """
+    Prepare the common.ai provider's loop over the result lines, with a client that reads the local file.
+
+    :param folder: Folder of the result files.
+    :return: Lands the file and returns the number of rows.
+    """
     from airflow.providers.common.ai.batch.openai import OpenAIBatchAdapter
     from airflow.providers.common.ai.batch.output_schema import build_output_spec
     from airflow.providers.common.ai.batch.results import stream_results_to_jsonl

@@ -1,11 +1,11 @@
 """
-The ledger: what a job reads and writes of it, by the number of its shards.
+Measure what a job reads and writes of its ledger, by the number of shards.
 
     python -m benchmarks.ledger [--quick]
 
-The decisions and the ledger's store are real; the batches end and the shards land at once, with records as long as
-real ones. Two ways of running: one worker to the end, and a deferring task that is woken for each five batches of fifty
-that have ended, reads the ledger and takes its lease.
+The decisions and the ledger's store are real. Batches end and shards land at once, with records as long as real ones.
+There are two ways to run: one worker to the end, and a deferring task. The deferring task is woken whenever five of
+its fifty batches have ended; it reads the ledger and takes its lease.
 """
 
 from __future__ import annotations
@@ -31,19 +31,26 @@ from airflow_provider_batch.jobs.ledger.shard_record import Ending, Landing, Sha
 from airflow_provider_batch.jobs.ledger.store import LedgerStore
 from airflow_provider_batch.jobs.submission.create import find_duplicates
 from airflow_provider_batch.storage import Location, Stored
-from benchmarks.measuring import Table, arguments, finish, given
+from benchmarks.measuring import Table, arguments, parse, print_tables
 
 SIZES, QUICK_SIZES = (100, 500, 2_000, 5_000), (100, 500)
 ROWS = 50_000
-#: Ended batches for which a worker is woken, a tenth of those that run at a time.
-WOKEN_FOR = 5
+#: Ended batches after which a worker is woken: a tenth of the batches that run at a time.
+ENDED_PER_WAKE_UP = 5
 
 _COLUMNS = ("shards", "MB read", "MB written", "reads", "writes", "files", "CPU seconds", "MB without a wake-up")
 
 
 @dataclass
 class Traffic:
-    """What went over the seam to storage."""
+    """
+    Calls to storage.
+
+    :param read: Bytes read.
+    :param written: Bytes written.
+    :param reads: Number of read calls.
+    :param writes: Number of write calls.
+    """
 
     read: int = 0
     written: int = 0
@@ -53,24 +60,24 @@ class Traffic:
 
 @contextmanager
 def counted() -> Iterator[Traffic]:
-    """Count what is read and written, as an object store would be asked for it."""
+    """Count the calls to storage inside the `with` block, as an object store counts them."""
     traffic = Traffic()
     read_or_none, read_stored = Location.read_or_none, Location.read_stored
     write, write_if = Location.write, Location.write_if
 
-    def note(data: bytes | None) -> None:
+    def count_read(data: bytes | None) -> None:
         traffic.reads += 1
         traffic.read += len(data or b"")
 
     def counted_read(self: Location) -> bytes | None:
         data = read_or_none(self)
-        note(data)
+        count_read(data)
         return data
 
     def counted_stored(self: Location) -> Stored | None:
         with patch.object(Location, "read_or_none", read_or_none):
             stored = read_stored(self)
-        note(None if stored is None else stored.data)
+        count_read(None if stored is None else stored.data)
         return stored
 
     def counted_write(self: Location, data: bytes) -> None:
@@ -90,41 +97,47 @@ def counted() -> Iterator[Traffic]:
         yield traffic
 
 
-def run_job(store: LedgerStore, shards: int, *, woken_for: int | None = None, at_once: int = 50) -> Ledger:
+def run_job(store: LedgerStore, shards: int, *, ended_per_wake_up: int | None = None, at_once: int = 50) -> Ledger:
     """
-    Drive a job to its end, and return its ledger.
+    Run a job to its end, and return its ledger.
 
-    :param woken_for: Ended batches after which another process goes on; None for one process.
+    :param store: Store of the ledger, still empty.
+    :param shards: Number of shards.
+    :param ended_per_wake_up: Ended batches after which a new process continues the job; None for one process.
     :param at_once: Batches that run at a time.
     """
     limits = Limits(timeout=1e9, max_active_batches=at_once)
     ledger, now = store.begin(first_ledger(shards)), 1.0
     while True:
-        seen = {batch_id: _ended(batch_id) for batch_id in ledger.active_ids[: woken_for or WOKEN_FOR]}
+        ended = {batch_id: _ended(batch_id) for batch_id in ledger.active_ids[: ended_per_wake_up or ENDED_PER_WAKE_UP]}
         while True:
             now += 0.001
-            action = next_action(ledger, seen, limits, now)
+            action = next_action(ledger, ended, limits, now)
             if isinstance(action, actions.Wait):
                 break
             if isinstance(action, actions.Finish):
                 return store.record(ledger, events.Finished(now))
-            for entry in _entries(action, store, ledger, now):
-                ledger = store.record(ledger, entry)
-        if woken_for is not None:
+            for event in _events(action, store, ledger, now):
+                ledger = store.record(ledger, event)
+        if ended_per_wake_up is not None:
             store = LedgerStore(store.folder)
             found = store.load()
             assert found is not None
             ledger = store.record(found, events.Leased(uuid.uuid4().hex, now))
-            ledger.totals()  # what a deferring task tells before it waits again
-            find_duplicates(NOBODY, ledger, now)
+            ledger.totals()  # a deferring task logs them before it waits again
+            find_duplicates(UNUSED_CLIENT, ledger, now)
 
 
-#: A client that is asked for nothing.
-NOBODY = cast(BatchClient, None)
+#: A client that is never called.
+UNUSED_CLIENT = cast(BatchClient, None)
 
 
 def first_ledger(shards: int) -> Ledger:
-    """Return the ledger of a job that has sent nothing."""
+    """
+    Return the ledger of a job that has submitted no batch.
+
+    :param shards: Number of shards.
+    """
     return Ledger(
         identity=Identity("reviews_daily", "answer", "scheduled__2026-11-29T00:00:00+00:00", -1),
         fingerprint=Fingerprint(*["0" * 64] * 7),
@@ -151,7 +164,7 @@ def _shard(number: int) -> ShardRecord:
     )
 
 
-def _entries(action: actions.Action, store: LedgerStore, ledger: Ledger, now: float) -> Sequence[Event]:
+def _events(action: actions.Action, store: LedgerStore, ledger: Ledger, now: float) -> Sequence[Event]:
     match action:
         case actions.Submit(shard=key):
             store.check_lease(ledger)
@@ -185,12 +198,17 @@ def _ended(batch_id: str) -> Batch:
     return Batch(id=batch_id, status="completed", output_file_id=file, total=ROWS, completed=ROWS)
 
 
-def measured(shards: int, woken_for: int | None) -> tuple[Traffic, int, float]:
-    """Return a job's traffic, the number of its ledger's files, and its CPU seconds."""
+def measured(shards: int, ended_per_wake_up: int | None) -> tuple[Traffic, int, float]:
+    """
+    Run a job in storage in memory; return its traffic, the number of its ledger's files, and its CPU seconds.
+
+    :param shards: Number of shards.
+    :param ended_per_wake_up: Ended batches after which a new process continues the job; None for one process.
+    """
     store = LedgerStore(storage.resolve(f"memory://{uuid.uuid4().hex}/job"))
     start = time.process_time()
     with counted() as traffic:
-        run_job(store, shards, woken_for=woken_for)
+        run_job(store, shards, ended_per_wake_up=ended_per_wake_up)
     seconds = time.process_time() - start
     files = len(store.folder.list())
     store.folder.remove_folder()
@@ -198,32 +216,32 @@ def measured(shards: int, woken_for: int | None) -> tuple[Traffic, int, float]:
 
 
 def _row(shards: int) -> list[Any]:
-    woken, files, seconds = measured(shards, WOKEN_FOR)
+    woken, files, seconds = measured(shards, ENDED_PER_WAKE_UP)
     alone, _, _ = measured(shards, None)
     megabytes = (woken.read / 1e6, woken.written / 1e6)
     return [shards, *megabytes, woken.reads, woken.writes, files, seconds, (alone.read + alone.written) / 1e6]
 
 
 def main() -> None:
-    """Run the job at all sizes, print the table."""
-    options = given(arguments(__doc__ or ""))
+    """Run the job at all sizes, and print the table."""
+    options = parse(arguments(__doc__ or ""))
     table: Table = {
         "title": "Ledger: what is read and written of it, by the number of shards",
         "columns": list(_COLUMNS),
         "rows": [_row(shards) for shards in (QUICK_SIZES if options.quick else SIZES)],
         "notes": [
-            "A deferring task: 50 batches at a time, a worker woken for each 5 that have ended. A wake-up reads what "
-            "is at work, the next shards to send, and of each 64 shards at rest a line; the last column is the same "
-            "job in one process.",
-            "While each wake-up read all shards, it was 6 MB for 100, 57 for 500, 625 for 2,000 and 3,559 for 5,000.",
+            "A deferring task: 50 batches at a time, a worker is woken after each 5 ended batches. A wake-up reads the "
+            "active shards, the next shards to submit, and one line for each 64 other shards. The last column is the "
+            "same job in one process.",
+            "With wake-ups that read all shards: 6 MB for 100 shards, 57 for 500, 625 for 2,000 and 3,559 for 5,000.",
             "Release 0.1 read and wrote 0.2 GB for 100 shards, 4.5 GB for 500 and 72 GB for 2,000, in one process.",
-            "CPU seconds are of the decisions and the ledger alone, with storage in memory.",
-            "To make this table alone again: `python -m benchmarks.ledger`.",
+            "CPU seconds include only the decisions and the ledger, with storage in memory.",
+            "To make only this table: `python -m benchmarks.ledger`.",
         ],
         "key": "ledger",
         "runs": {},
     }
-    finish([table], options)
+    print_tables([table], options)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the figures were taken on: the machine, and the versions of everything that took part."""
+"""Describe where the figures were measured: the machine, and the versions of the libraries."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-#: Whose versions bear on our own figures.
+#: Packages whose versions change our figures.
 LIBRARIES = ("airflow-provider-batch", "pyarrow", "msgspec", "pysimdjson", "openai", "genai-prices", "apache-airflow")
 
 
 def machine() -> dict[str, str]:
-    """Return the machine and the Python, as a reader wants to know them; no names, no paths."""
+    """Return the machine and the Python version; without host names and paths."""
     memory = _first(r"MemTotal:\s+(\d+)", "/proc/meminfo")
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -29,7 +29,7 @@ def machine() -> dict[str, str]:
 
 
 def libraries() -> dict[str, str]:
-    """Return the versions of the packages in this interpreter that our figures depend on."""
+    """Return the versions of the packages that our figures depend on."""
     found = {}
     for name in LIBRARIES:
         try:
@@ -48,5 +48,5 @@ def _first(pattern: str, path: str) -> str | None:
 
 
 def supported() -> bool:
-    """Return whether peak memory can be read here."""
+    """Say whether peak memory can be read on this system."""
     return sys.platform == "linux"

@@ -1,10 +1,9 @@
 """
-What all benchmarks share: ways to do one job, each run in a process of its own, in turn, and the tables of what they
-took.
+Measure several ways to do one job, each in a process of its own, and print the results as tables.
 
-All ways of a comparison are run in each round, so that a machine that is busy for a while slows all of them alike.
-Seconds are those of the work alone (imports and file names excluded), memory is the process's peak by the operating
-system's account. A way that cannot run, for one because a rival is not installed, is left out with its reason.
+Each round runs all ways of a comparison, so that a busy phase of the machine slows all of them. Seconds are those of
+the work alone, without imports and file names. Memory is the peak of the process as the operating system reports it.
+A way that cannot run, for example because a rival is not installed, is left out, and a note says why.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "bench"
 
-#: Makes the imports, and returns what is timed; that returns the number of rows.
+#: Imports what the work needs, and returns the work to time, which returns the number of rows.
 Prepare = Callable[[Path], Callable[[], int]]
 #: `title`, `columns`, `rows`, `notes`: one table of the report.
 Table = dict[str, Any]
@@ -39,6 +38,8 @@ class Way:
     """
     One way to do a job.
 
+    :param name: Name in the table.
+    :param prepare: Imports what it needs, and returns the work to measure.
     :param rival: Whether it runs in the rivals' environment.
     """
 
@@ -52,8 +53,11 @@ class Comparison:
     """
     Ways to do the same job; the first is ours.
 
-    :param key: What the command line calls it.
-    :param base: The way by hand, whose speed is the unit; none where there is nothing to compare.
+    :param key: Name on the command line.
+    :param title: Title of the table.
+    :param ways: The ways, in the order of the table.
+    :param notes: Notes below the table.
+    :param base: Name of the way by hand, whose speed is 1; None where speeds are not compared.
     """
 
     key: str
@@ -64,20 +68,33 @@ class Comparison:
 
 
 def arguments(about: str) -> argparse.ArgumentParser:
-    """Return the arguments that every benchmark takes."""
+    """
+    Return a parser with the arguments of every benchmark.
+
+    :param about: Description of the benchmark.
+    """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables as JSON too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the tables as JSON")
     parser.add_argument("--repeat", type=int, metavar="N", help="rounds (5; 2 with --quick)")
-    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds: to see that all of it works")
-    parser.add_argument("--rival-python", metavar="PATH", default=sys.executable, help="where the rivals are installed")
-    parser.add_argument("--folder", type=Path, help="where the input is made; what stands there is used")
-    parser.add_argument("--only", default="", metavar="TEXT", help="comparisons and ways whose name holds this")
+    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds, to check that everything works")
+    parser.add_argument(
+        "--rival-python",
+        metavar="PATH",
+        default=sys.executable,
+        help="Python with the rivals",
+    )
+    parser.add_argument("--folder", type=Path, help="folder of the input; existing files are used again")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only comparisons and ways whose name contains this")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     return parser
 
 
-def given(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Return what the command line says, and what follows from ``--quick``."""
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """
+    Parse the command line, and set what follows from ``--quick``.
+
+    :param parser: Parser of `arguments`.
+    """
     options = parser.parse_args()
     options.repeat = options.repeat or (2 if options.quick else 5)
     options.folder = (options.folder or BUILD / ("quick" if options.quick else "full")).resolve()
@@ -85,20 +102,35 @@ def given(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def compare(module: str, comparisons: Iterable[Comparison], options: argparse.Namespace) -> list[Table]:
-    """Run all ways of all comparisons, and return a table of each."""
+    """
+    Run all ways of all comparisons, and return one table for each comparison.
+
+    :param module: Dotted name of the benchmark's module.
+    :param comparisons: All comparisons of the benchmark.
+    :param options: Options of the command line; ``--only`` chooses ways and comparisons.
+    """
     chosen = [_chosen(comparison, options.only) for comparison in comparisons]
     return [_compared(module, comparison, options) for comparison in chosen if comparison.ways]
 
 
 def measure(comparisons: Iterable[Comparison], options: argparse.Namespace) -> None:
-    """Run the one way that ``--measure`` names, in this process, and print its figures."""
+    """
+    Run the way that ``--measure`` names in this process, and print its figures as JSON.
+
+    :param comparisons: All comparisons of the benchmark.
+    :param options: Options of the command line.
+    """
     key, _, name = options.measure.partition("/")
     ways = next(comparison.ways for comparison in comparisons if comparison.key == key)
     print(json.dumps(timed(next(way for way in ways if way.name == name).prepare(options.folder))))
 
 
 def timed(work: Callable[[], int]) -> Figures:
-    """Return the wall and processor seconds of the work, its rows and the peak memory of this process."""
+    """
+    Run work, and return its wall and processor seconds, its rows and the peak megabytes of this process.
+
+    :param work: Does the work, and returns the number of rows.
+    """
     start, before = time.perf_counter(), time.process_time()
     rows = work()
     wall, cpu = time.perf_counter() - start, time.process_time() - before
@@ -106,16 +138,27 @@ def timed(work: Callable[[], int]) -> Figures:
 
 
 def peak_megabytes() -> float:
-    """Return the peak memory of this process. Not by `getrusage`: its figure starts from that of the parent process."""
+    """
+    Return the peak memory of this process.
+
+    `getrusage` is not used: its figure starts with the memory of the parent process.
+    """
     status = Path("/proc/self/status").read_text().partition("VmHWM:")[2]
     return int(status.split(maxsplit=1)[0]) / 1024
 
 
-def run_apart(module: str, key: str, options: argparse.Namespace, python: str = sys.executable) -> Figures | str:
-    """Measure in a process of its own; return the figures, or why there are none."""
+def run_in_process(module: str, key: str, options: argparse.Namespace, python: str = sys.executable) -> Figures | str:
+    """
+    Measure one way in a process of its own; return its figures, or the reason why there are none.
+
+    :param module: Dotted name of the benchmark's module.
+    :param key: Key of the comparison and name of the way, separated by a slash.
+    :param options: Options of the command line.
+    :param python: Python interpreter.
+    """
     command = [python, "-m", module, "--measure", key, "--folder", str(options.folder)]
     command += ["--quick"] if options.quick else []
-    # Airflow's first import writes files where this says.
+    # The first import of Airflow writes files to its home.
     environment = {**os.environ, "AIRFLOW_HOME": str(options.folder / "airflow")}
     try:
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -123,13 +166,17 @@ def run_apart(module: str, key: str, options: argparse.Namespace, python: str = 
         return str(error.strerror)
     if done.returncode:
         return re.sub(r"/[^\s'\":]+", "…", done.stderr.strip().rpartition("\n")[2])[:200]
-    figures: Figures = json.loads(done.stdout.splitlines()[-1])  # a rival may log before it
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])  # the last line: a rival may log before
     return figures
 
 
 def show(table: Table) -> None:
-    """Print a table."""
-    cells = [list(map(str, table["columns"])), *([shown(cell) for cell in row] for row in table["rows"])]
+    """
+    Print a table.
+
+    :param table: Table of the report.
+    """
+    cells = [list(map(str, table["columns"])), *([formatted(cell) for cell in row] for row in table["rows"])]
     widths = [max(len(row[at]) for row in cells) for at in range(len(table["columns"]))]
     print(f"\n{table['title']}")
     for row in cells:
@@ -139,8 +186,12 @@ def show(table: Table) -> None:
         print("  -", note)
 
 
-def shown(cell: Any) -> str:
-    """Return a figure as a reader wants it: three digits or so."""
+def formatted(cell: Any) -> str:
+    """
+    Return a figure as text, with about three digits.
+
+    :param cell: Number, text or None.
+    """
     if isinstance(cell, float):
         digits = 2 if abs(cell) < 10 else 1 if abs(cell) < 100 else 0
         return f"{cell:,.{digits}f}"
@@ -149,8 +200,13 @@ def shown(cell: Any) -> str:
     return "" if cell is None else str(cell)
 
 
-def finish(tables: Sequence[Table], options: argparse.Namespace) -> None:
-    """Print the tables, and write them where ``--json`` says."""
+def print_tables(tables: Sequence[Table], options: argparse.Namespace) -> None:
+    """
+    Print tables, and write them as JSON where ``--json`` names a file.
+
+    :param tables: Tables of the report.
+    :param options: Options of the command line.
+    """
     for table in tables:
         show(table)
     if options.json:
@@ -161,7 +217,14 @@ def finish(tables: Sequence[Table], options: argparse.Namespace) -> None:
 def run_ways(
     module: str, comparison: Comparison, options: argparse.Namespace
 ) -> tuple[dict[str, list[Figures]], dict[str, str]]:
-    """Run all ways in turn; return the figures of each, and why those that are left out are."""
+    """
+    Run all ways of a comparison in turn.
+
+    :param module: Dotted name of the benchmark's module.
+    :param comparison: The comparison.
+    :param options: Options of the command line.
+    :return: Name of the way → its figures of all rounds, and name of the way → reason why it is left out.
+    """
     runs: dict[str, list[Figures]] = {way.name: [] for way in comparison.ways}
     missing: dict[str, str] = {}
     for _ in range(options.repeat):
@@ -169,7 +232,7 @@ def run_ways(
             if way.name in missing:
                 continue
             python = options.rival_python if way.rival else sys.executable
-            figures = run_apart(module, f"{comparison.key}/{way.name}", options, python)
+            figures = run_in_process(module, f"{comparison.key}/{way.name}", options, python)
             if isinstance(figures, str):
                 missing[way.name] = figures
                 del runs[way.name]
@@ -179,7 +242,11 @@ def run_ways(
 
 
 def spread(values: Iterable[float]) -> tuple[float, float, float]:
-    """Return median, lowest and highest."""
+    """
+    Return median, lowest and highest of some values.
+
+    :param values: At least one value.
+    """
     values = list(values)
     return statistics.median(values), min(values), max(values)
 

@@ -1,18 +1,18 @@
 """
-Memory: embeddings of 1 GB and of 3 GB, landed by a process without Airflow.
+Measure memory: embeddings of 1 GB and of 3 GB, landed by a process without Airflow.
 
     python -m benchmarks.memory [--quick]
 
-The files are made below `build/` and removed afterwards. The peak is to be the same for both.
+The files are made below `build/` and removed afterwards. The peak has to be the same for both.
 """
 
 from __future__ import annotations
 
 from benchmarks.landing_ways import ours
-from benchmarks.measuring import Comparison, Way, arguments, compare, finish, given, measure
+from benchmarks.measuring import Comparison, Way, arguments, compare, measure, parse, print_tables
 from benchmarks.result_files import SIZE, make_vectors
 
-#: Lines of 1,536 numbers have about 33 KB.
+#: A line of 1,536 numbers has about 33 KB.
 _LINES_IN_A_GIGABYTE = 30_000
 _FILES = {"large-1": 1, "large-3": 3}
 
@@ -28,14 +28,14 @@ COMPARISONS = (
 
 def main() -> None:
     """Make the files, land them, remove them, print the table."""
-    options = given(arguments(__doc__))
+    options = parse(arguments(__doc__))
     if options.measure:
         measure(COMPARISONS, options)
         return
     try:
         for name, size in _FILES.items():
             make_vectors(options.folder, name, size * _LINES_IN_A_GIGABYTE // (10 if options.quick else 1), SIZE)
-        finish(compare("benchmarks.memory", COMPARISONS, options), options)
+        print_tables(compare("benchmarks.memory", COMPARISONS, options), options)
     finally:
         for path in options.folder.glob("large-*"):
             path.unlink()

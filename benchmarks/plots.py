@@ -1,5 +1,5 @@
 """
-The plots of the report, drawn in the rivals' environment, which has matplotlib.
+Draw the plots of the report, in the rivals' environment, which has matplotlib.
 
     python -m benchmarks.plots FIGURES.json FOLDER
 """
@@ -15,7 +15,7 @@ OURS, OTHERS = "#0b7285", "#ced4da"
 
 
 def main() -> None:
-    """Draw what there are figures for."""
+    """Draw the plots for which there are figures."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -54,7 +54,7 @@ def _bars(tables: list[dict[str, Any]]) -> Any:
     return figure
 
 
-#: What is said of each curve, beside its last point.
+#: Key of a table → label of its curve.
 CURVES = {"prepare": "prepare, from Parquet", "land": "land chat completions"}
 
 

@@ -1,11 +1,11 @@
 """
-Preparing: a Parquet table as batch input files, beside the ways that one would write by hand.
+Measure preparing: a Parquet table as batch input files, beside code by hand.
 
     python -m benchmarks.prepare [--quick] [--only pandas] [--rival-python PATH]
 
-The table has one row group of all rows, 500 bytes a row; the rivals, some of which hold the table in memory, get a
-tenth of it, and are compared by rows a second. Ours also writes the sidecars, hashes both files and checks all limits;
-the rivals only write lines.
+The table has one row group of all rows, 500 bytes a row. The rivals, some of which hold the table in memory, get a
+tenth of the rows, and are compared by rows a second. Ours also writes the sidecars, hashes both files and checks all
+limits; the rivals only write lines.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.measuring import Comparison, Prepare, Way, arguments, compare, finish, given, measure
+from benchmarks.measuring import Comparison, Prepare, Way, arguments, compare, measure, parse, print_tables
 
 SYSTEM = "You sort the mail of a shop. Answer with one word."
 PROMPT = "Language {lang}. Mail: {text}"
@@ -29,7 +29,12 @@ RIVALS_TABLE = "prepare-rivals.parquet"
 
 
 def make_table(path: Path, rows: int) -> None:
-    """Write rows of 500 bytes in one row group, where the file does not stand there yet."""
+    """
+    Write a table with rows of 500 bytes in one row group, unless the file exists.
+
+    :param path: Parquet file to write.
+    :param rows: Number of rows.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -47,7 +52,12 @@ def make_table(path: Path, rows: int) -> None:
 
 
 def ours(custom_id: str | None = None, table: str = "prepare.parquet") -> Prepare:
-    """Return the way that prepares with this package."""
+    """
+    Return the way that prepares with this package.
+
+    :param custom_id: Template of the ids; None takes the default.
+    :param table: Name of the Parquet file in the folder.
+    """
 
     def prepare(folder: Path) -> Callable[[], int]:
         from airflow_provider_batch.api.endpoints import Endpoint
@@ -62,7 +72,11 @@ def ours(custom_id: str | None = None, table: str = "prepare.parquet") -> Prepar
 
 
 def emptied(folder: Path) -> Path:
-    """Return an empty folder for the files that are written; what the way before left is no work of the next."""
+    """
+    Return an empty folder for the request files, without the files of the way before.
+
+    :param folder: Folder of the input.
+    """
     shards = folder / "shards"
     shutil.rmtree(shards, ignore_errors=True)
     shards.mkdir()
@@ -70,7 +84,12 @@ def emptied(folder: Path) -> Path:
 
 
 def pandas_iterrows(folder: Path) -> Callable[[], int]:
-    """Prepare a pandas row and its `json.dumps`, one at a time."""
+    """
+    Prepare one pandas row at a time, with `json.dumps`.
+
+    :param folder: Folder of the input.
+    :return: Does the work, and returns the number of rows.
+    """
     import pandas
 
     shards = emptied(folder)
@@ -84,7 +103,12 @@ def pandas_iterrows(folder: Path) -> Callable[[], int]:
 
 
 def pandas_to_dict(folder: Path) -> Callable[[], int]:
-    """Prepare all rows as dicts by pandas, and their `json.dumps`."""
+    """
+    Prepare all rows as dicts of pandas, with `json.dumps`.
+
+    :param folder: Folder of the input.
+    :return: Does the work, and returns the number of rows.
+    """
     import pandas
 
     shards = emptied(folder)
@@ -97,7 +121,12 @@ def pandas_to_dict(folder: Path) -> Callable[[], int]:
 
 
 def jinja_per_row(folder: Path) -> Callable[[], int]:
-    """Prepare one Jinja template for each row, and its `json.dumps`."""
+    """
+    Prepare a rendered Jinja template for each row, with `json.dumps`.
+
+    :param folder: Folder of the input.
+    :return: Does the work, and returns the number of rows.
+    """
     import jinja2
     import pyarrow.parquet as pq
 
@@ -113,14 +142,24 @@ def jinja_per_row(folder: Path) -> Callable[[], int]:
 
 
 def line_of(index: int, prompt: str) -> str:
-    """Return a request line."""
+    """
+    Return a request line, without its line break.
+
+    :param index: Number of the row, from 0.
+    :param prompt: Text of the user message.
+    """
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}]
     body = {"model": MODEL, "messages": messages, "temperature": 0}
     return json.dumps({"custom_id": str(index), "method": "POST", "url": "/v1/chat/completions", "body": body})
 
 
 def write_lines(shards: Path, lines: Iterator[str]) -> int:
-    """Write 50,000 lines a file."""
+    """
+    Write request lines to files of 50,000 lines, and return their number.
+
+    :param shards: Folder to write to.
+    :param lines: Request lines without line breaks.
+    """
     file, count = None, 0
     for line in lines:
         if count % 50_000 == 0:
@@ -154,14 +193,14 @@ COMPARISONS = (
 
 def main() -> None:
     """Make the tables, run every way, print the table."""
-    options = given(arguments(__doc__))
+    options = parse(arguments(__doc__))
     if options.measure:
         measure(COMPARISONS, options)
         return
     rows = QUICK_ROWS if options.quick else ROWS
     make_table(options.folder / "prepare.parquet", rows)
     make_table(options.folder / RIVALS_TABLE, rows // 10)
-    finish(compare("benchmarks.prepare", COMPARISONS, options), options)
+    print_tables(compare("benchmarks.prepare", COMPARISONS, options), options)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The report: a page of tables, the plots, and every figure as JSON."""
+"""Write the report: a page of tables, the plots, and all figures as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import ROOT, Table, shown
+from benchmarks.measuring import ROOT, Table, formatted
 
 PAGE, FIGURES = "benchmarks.md", "benchmarks.json"
 PLOTS = {"benchmarks-speed.svg": "Speed beside the rivals'", "benchmarks-scale.svg": "Cost of a row"}
@@ -16,11 +16,11 @@ PLOTS = {"benchmarks-speed.svg": "Speed beside the rivals'", "benchmarks-scale.s
 _INTRODUCTION = """
 # Benchmarks
 
-`make bench` wrote this page: all ways of a table were run in turn, each time in a process of its own. Seconds are
-medians, imports excluded, with the lowest and the highest beside them; peak memory is the operating system's figure for
-the whole process. All inputs are made up: results of about 2 KB as the API writes them, in shuffled order; embeddings
-of 1,536 numbers; table rows of 500 bytes. Compare figures within a table: between machines, and between busy and quiet
-hours of one machine, they differ.
+`make bench` writes this page. Each round runs all ways of a table, each in a process of its own. Seconds are medians
+without imports; the lowest and the highest are beside them. Peak memory is the operating system's figure for the whole
+process. All inputs are generated: results of about 2 KB as the API writes them, in shuffled order; embeddings of 1,536
+numbers; table rows of 500 bytes. Compare only figures of one table: figures differ between machines, and between busy
+and quiet hours of one machine.
 """
 
 
@@ -34,8 +34,11 @@ def write_report(
     """
     Write the page, the figures and the plots.
 
-    :param versions: Whose versions → package → version.
-    :param python: An interpreter that has matplotlib; without it there are no plots.
+    :param tables: Tables of all benchmarks.
+    :param machine: Facts about the machine, by name.
+    :param versions: Owner (``ours``, ``rivals``) → package → version.
+    :param folder: Folder to write to.
+    :param python: Python interpreter with matplotlib; without matplotlib there are no plots.
     """
     folder.mkdir(parents=True, exist_ok=True)
     document = {"machine": machine, "versions": versions, "tables": tables}
@@ -76,4 +79,4 @@ def _markdown(table: Table) -> Iterator[str]:
 
 
 def _cell(cell: Any) -> str:
-    return shown(cell).replace("|", "\\|")
+    return formatted(cell).replace("|", "\\|")

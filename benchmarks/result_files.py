@@ -1,4 +1,4 @@
-"""Result files as the API writes them, in shuffled order, each with the sidecar of its shard."""
+"""Make result files as the API writes them, in shuffled order, each with the sidecar of its shard."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ SIZE = 1536
 CHAT_MODEL, EMBEDDING_MODEL = "gpt-4o-mini-2024-07-18", "text-embedding-3-small"
 
 
-#: Numbers of the chat and responses results, and of the embeddings.
+#: Lines of the chat and responses files, and of the embedding files.
 ROWS, VECTORS = 50_000, 10_000
 QUICK_ROWS, QUICK_VECTORS = 10_000, 2_000
 
 
 def make_files(folder: Path, rows: int = ROWS, vectors: int = VECTORS) -> None:
-    """Write result files and sidecars of all kinds, where they do not stand there yet."""
+    """
+    Write result files and sidecars of all kinds, unless they exist.
+
+    :param folder: Folder to write to.
+    :param rows: Lines of the chat and responses files.
+    :param vectors: Lines of the embedding files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     make_chat(folder, "chat", rows)
     write_lines(folder, "responses", rows, lambda i: responses_body(i, text(i)))
@@ -31,12 +37,25 @@ def make_files(folder: Path, rows: int = ROWS, vectors: int = VECTORS) -> None:
 
 
 def make_chat(folder: Path, name: str, rows: int) -> None:
-    """Write chat results of about 2 KB."""
+    """
+    Write a file of chat results of about 2 KB each, unless it exists.
+
+    :param folder: Folder to write to.
+    :param name: Name of the files, without suffix.
+    :param rows: Number of lines.
+    """
     write_lines(folder, name, rows, lambda i: chat_body(i, text(i)))
 
 
 def make_vectors(folder: Path, name: str, rows: int, size: int) -> None:
-    """Write embeddings as JSON numbers, from a few hundred vectors in turn: gigabytes of them in seconds."""
+    """
+    Write embeddings as JSON numbers, unless they exist; 300 vectors repeat, so that gigabytes take seconds.
+
+    :param folder: Folder to write to.
+    :param name: Name of the files, without suffix.
+    :param rows: Number of lines.
+    :param size: Numbers in each vector.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / f"{name}.arrow").exists():
         return
@@ -50,19 +69,34 @@ def make_vectors(folder: Path, name: str, rows: int, size: int) -> None:
 
 
 def text(i: int) -> str:
-    """Return about 1,200 characters, every ninth time not ASCII alone."""
+    """
+    Return about 1,200 characters; every ninth text has characters beyond ASCII.
+
+    :param i: Number of the row, from 0.
+    """
     rng = random.Random(i)
     return " ".join(rng.choices(WORDS, k=rng.randint(180, 300))) + (" Größe 東京 ✓" if i % 9 == 0 else "")
 
 
 def vector(i: int) -> bytes:
-    """Return a vector as 32-bit floats: as JSON numbers they have some 20 characters, as in the API's answers."""
+    """
+    Return a vector as 32-bit floats; as JSON numbers they have about 20 characters, as in the API's answers.
+
+    :param i: Number of the row, from 0.
+    """
     rng = random.Random(i)
     return struct.pack(f"<{SIZE}f", *[rng.random() * 0.08 - 0.04 for _ in range(SIZE)])
 
 
 def write_lines(folder: Path, kind: str, rows: int, body: Callable[[int], dict[str, Any]]) -> None:
-    """Write one result file in shuffled order, and its sidecar in row order."""
+    """
+    Write a result file in shuffled order and its sidecar in row order, unless they exist.
+
+    :param folder: Folder to write to.
+    :param kind: Name of the files, without suffix.
+    :param rows: Number of lines.
+    :param body: Returns the response body of a row.
+    """
     sidecar = folder / f"{kind}.arrow"
     if sidecar.exists():
         return
@@ -75,18 +109,32 @@ def write_lines(folder: Path, kind: str, rows: int, body: Callable[[int], dict[s
 
 
 def result_line(i: int, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the line of a request that succeeded."""
+    """
+    Return the result line of a request that succeeded.
+
+    :param i: Number of the row, from 0.
+    :param body: Response body.
+    """
     response = {"status_code": 200, "request_id": f"{i:032x}", "body": body}
     return {"id": f"batch_req_{i:032x}", "custom_id": custom_id(i), "response": response, "error": None}
 
 
 def custom_id(i: int) -> str:
-    """Return the id of a row: a prefix and a number, since common-ai knows no others."""
+    """
+    Return the id of a row: a prefix and a number, the only form that common.ai supports.
+
+    :param i: Number of the row, from 0.
+    """
     return f"row-{i}"
 
 
 def write_sidecar(path: Path, rows: int) -> None:
-    """Write the sidecar of a shard that carries nothing."""
+    """
+    Write the sidecar of a shard without carried columns.
+
+    :param path: Arrow file to write.
+    :param rows: Number of rows.
+    """
     import pyarrow as pa
 
     from airflow_provider_batch.requests.sidecar import STATE
@@ -101,7 +149,12 @@ def write_sidecar(path: Path, rows: int) -> None:
 
 
 def chat_body(i: int, text: str) -> dict[str, Any]:
-    """Return a chat completion."""
+    """
+    Return a chat completion.
+
+    :param i: Number of the row, from 0.
+    :param text: Text of the answer.
+    """
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
     if i % 20 == 0:
         function = {"name": "look_up", "arguments": json.dumps({"row": i})}
@@ -130,7 +183,12 @@ def chat_body(i: int, text: str) -> dict[str, Any]:
 
 
 def responses_body(i: int, text: str) -> dict[str, Any]:
-    """Return a response."""
+    """
+    Return a response.
+
+    :param i: Number of the row, from 0.
+    :param text: Text of the answer.
+    """
     part = {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
     message = {"id": f"msg_{i}", "type": "message", "status": "completed", "content": [part], "role": "assistant"}
     return {
@@ -162,7 +220,11 @@ def responses_body(i: int, text: str) -> dict[str, Any]:
 
 
 def embedding_body(vector: Any) -> dict[str, Any]:
-    """Return a list of one embedding."""
+    """
+    Return the response body with one embedding.
+
+    :param vector: List of numbers, or base64 text.
+    """
     return {
         "object": "list",
         "data": [{"object": "embedding", "index": 0, "embedding": vector}],

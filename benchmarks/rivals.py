@@ -1,4 +1,4 @@
-"""The rivals' environment, made below `build/` from `rivals.txt`: its packages never meet this package's own."""
+"""Install the rivals into an environment of their own below `build/`, from `rivals.txt`."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ print(json.dumps(found))
 
 def rival_python() -> Path:
     """
-    Return the interpreter of the environment, made where it is not there yet.
+    Return the interpreter of the rivals' environment, which is made where it does not exist.
 
-    What cannot be installed is left out: the ways that need it are reported as not measured.
+    Packages that cannot be installed are left out: the ways that need them are reported as not measured.
     """
     python, stamp = FOLDER / "bin" / "python", FOLDER / "installed.txt"
     pins = PINNED.read_text()
@@ -43,7 +43,7 @@ def rival_python() -> Path:
     if _install(python, ["-r", str(PINNED)]):
         stamp.write_text(pins)
         return python
-    for name in pinned():  # one that cannot be had should not cost the others
+    for name in pinned():  # one by one: a package that cannot be installed must not prevent the others
         _install(python, [name])
     return python
 
@@ -54,7 +54,12 @@ def pinned() -> list[str]:
 
 
 def versions(python: str | Path, names: Sequence[str]) -> dict[str, str]:
-    """Return the versions of the packages that an interpreter has."""
+    """
+    Return the versions of installed packages, by name.
+
+    :param python: Python interpreter.
+    :param names: Names of the packages; those that are not installed are left out.
+    """
     done = subprocess.run([python, "-c", _VERSIONS, *names], capture_output=True, text=True, check=False)
     found: dict[str, str] = json.loads(done.stdout) if done.returncode == 0 else {}
     return found

@@ -1,11 +1,10 @@
 """
-Scale: what a row costs when there are 10,000 of them, and when there are 1,000,000.
+Measure the cost of a row by the number of rows, from 10,000 to 1,000,000.
 
     python -m benchmarks.scale [--quick]
 
-Rows are prepared from one Parquet file, and landed in shards of 50,000 at most. From 100,000 rows on it is the same
-shard that is landed again and again, each time into a part of its own: the cost of a row is the same, and the disk
-need not hold gigabytes.
+Rows are prepared from one Parquet file, and landed in shards of at most 50,000. From 100,000 rows on, one shard is
+landed several times, each time into a part of its own. The cost of a row is the same, and the files need less disk.
 """
 
 from __future__ import annotations
@@ -16,7 +15,18 @@ from typing import Any
 
 from benchmarks import prepare
 from benchmarks.landing_ways import ours as landed
-from benchmarks.measuring import Comparison, Figures, Table, Way, arguments, finish, given, measure, run_ways, spread
+from benchmarks.measuring import (
+    Comparison,
+    Figures,
+    Table,
+    Way,
+    arguments,
+    measure,
+    parse,
+    print_tables,
+    run_ways,
+    spread,
+)
 from benchmarks.result_files import make_chat
 
 SHARD = 50_000
@@ -26,7 +36,11 @@ _COLUMNS = ("rows", "µs a row", "lowest", "highest", "peak MB")
 
 
 def comparison(sizes: Sequence[int]) -> Comparison:
-    """Return both jobs at all sizes."""
+    """
+    Return the comparison of both jobs at all sizes.
+
+    :param sizes: Numbers of rows.
+    """
     ways = [Way(f"prepare {rows}", prepare.ours(table=_table(rows))) for rows in sizes]
     for rows in sizes:
         shard = min(rows, SHARD)
@@ -35,8 +49,8 @@ def comparison(sizes: Sequence[int]) -> Comparison:
 
 
 def main() -> None:
-    """Make the files, run both jobs at all sizes, print the table."""
-    options = given(arguments(__doc__))
+    """Make the files, run both jobs at all sizes, print the tables."""
+    options = parse(arguments(__doc__))
     sizes = QUICK_SIZES if options.quick else SIZES
     if options.measure:
         measure((comparison(sizes),), options)
@@ -44,11 +58,16 @@ def main() -> None:
     for rows in sizes:
         prepare.make_table(options.folder / _table(rows), rows)
         make_chat(options.folder, f"chat-{min(rows, SHARD)}", min(rows, SHARD))
-    finish(tables(sizes, options), options)
+    print_tables(tables(sizes, options), options)
 
 
 def tables(sizes: Sequence[int], options: argparse.Namespace) -> list[Table]:
-    """Return the curve of each job as a table."""
+    """
+    Run both jobs, and return a table for each.
+
+    :param sizes: Numbers of rows.
+    :param options: Options of the command line.
+    """
     runs, missing = run_ways("benchmarks.scale", comparison(sizes), options)
     notes = [f"{name}: not measured ({reason})." for name, reason in missing.items()]
     titles = {

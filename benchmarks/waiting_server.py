@@ -1,5 +1,5 @@
 """
-The server that the benchmark of waiting asks: so many batches that never end, each answer late, every look counted.
+Serve batches that never end, for the benchmark of waiting; each answer is late, and every poll is counted.
 
     python -m benchmarks.waiting_server --batches 1000
 """
@@ -21,28 +21,35 @@ from benchmarks.measuring import ROOT
 
 #: Seconds before each answer.
 LATENCY = 0.2
-#: Seconds without a call after which a round that shows everything is over.
+#: Seconds without a call after which a complete round is over.
 SILENCE = 0.6
 
 
 def batch_id(number: int) -> str:
-    """Return an id as long as the API's."""
+    """
+    Return an id as long as the API's.
+
+    :param number: Number of the batch, from 0.
+    """
     return f"batch_{number:032x}"
 
 
 class Records:
     """
-    What was asked, round by round.
+    Calls and polls of batches, by round.
 
-    A round is complete when every batch was looked at once in it. It ends with the pause that follows; where none
-    follows, when every batch has been looked at once more.
+    A round is complete when every batch was polled once in it. It ends at the pause that follows. Without a pause it
+    ends
+    when every batch was polled once more.
+
+    :param count: Number of batches.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.looks = [0] * count
+        self.polls = [0] * count
         self.rounds: list[dict[str, float]] = []
-        self.looks_since = 0
+        self.polls_since = 0
         self.last_answer = 0.0
         self._begin(0.0, set(), 0)
 
@@ -50,7 +57,8 @@ class Records:
         self.began, self.calls, self.complete = moment, calls, {}
         self.seen, self.again = seen, set[int]()
 
-    def called(self) -> None:
+    def begin_call(self) -> None:
+        """Record the start of a call."""
         now = time.time()
         if self.complete and now - self.last_answer > SILENCE:
             self.rounds.append({"began": self.began, "ended": self.last_answer, "calls": self.calls})
@@ -58,9 +66,14 @@ class Records:
         self.began = self.began or now
         self.calls += 1
 
-    def looked(self, number: int) -> None:
-        self.looks[number] += 1
-        self.looks_since += bool(self.rounds or self.complete)
+    def polled(self, number: int) -> None:
+        """
+        Record that an answer contains a batch.
+
+        :param number: Number of the batch, from 0.
+        """
+        self.polls[number] += 1
+        self.polls_since += bool(self.rounds or self.complete)
         (self.again if self.complete else self.seen).add(number)
         if not self.complete and len(self.seen) == self.count:
             self.complete = {"began": self.began, "ended": time.time(), "calls": self.calls}
@@ -69,36 +82,46 @@ class Records:
             self._begin(self.complete["ended"], self.again, self.calls - int(self.complete["calls"]))
             self.complete = {"began": self.began, "ended": time.time(), "calls": self.calls}
 
-    def answered(self) -> None:
+    def end_call(self) -> None:
+        """Record that an answer was sent."""
         self.last_answer = time.time()
 
     def as_json(self) -> dict[str, Any]:
-        """Return the rounds; one that is complete and followed by a pause is over."""
+        """Return the rounds as JSON; a complete round that is followed by a pause is over."""
         now = time.time()
         rounds = list(self.rounds)
         if self.complete and now - self.last_answer > SILENCE:
             rounds.append({"began": self.began, "ended": self.last_answer, "calls": self.calls})
         elif self.complete:
             rounds.append(self.complete)
-        return {"now": now, "rounds": rounds, "looks_since": self.looks_since, "last_answer": self.last_answer}
+        return {"now": now, "rounds": rounds, "polls_since": self.polls_since, "last_answer": self.last_answer}
 
 
 class Api:
-    """The few routes that a wait asks, over so many batches."""
+    """
+    The routes that a trigger calls.
+
+    :param count: Number of batches.
+    """
 
     def __init__(self, count: int) -> None:
         self._count, self._records = count, Records(count)
         self._numbers = {batch_id(number): number for number in range(count)}
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer the calls of one connection, until it is closed."""
+        """
+        Answer the calls of one connection until it is closed.
+
+        :param reader: Reader of the connection.
+        :param writer: Writer of the connection.
+        """
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 path, _, query = head.split(" ", 2)[1].partition("?")
-                is_call = not path.endswith("/seen")
+                is_call = not path.endswith("/records")
                 if is_call:
-                    self._records.called()
+                    self._records.begin_call()
                     await asyncio.sleep(LATENCY)
                 status, body = self._answer(path, query)
                 content = json.dumps(body).encode()
@@ -108,11 +131,11 @@ class Api:
                 writer.write(start.encode() + content)
                 await writer.drain()
                 if is_call:
-                    self._records.answered()
+                    self._records.end_call()
         writer.close()
 
     def _answer(self, path: str, query: str) -> tuple[int, dict[str, Any]]:
-        if path.endswith("/seen"):
+        if path.endswith("/records"):
             return 200, self._records.as_json()
         name = path.rpartition("/batches")[2].strip("/")
         if not name:
@@ -128,10 +151,10 @@ class Api:
         return 404, {"error": {"message": f"No batch found with id '{name}'.", "type": "invalid_request_error"}}
 
     def _batch(self, number: int) -> dict[str, Any]:
-        """Return a batch that has got on since it was looked at last."""
-        self._records.looked(number)
+        """Return a batch that has progressed since its last poll."""
+        self._records.polled(number)
         now = int(time.time())
-        done = self._records.looks[number]
+        done = self._records.polls[number]
         return {
             "id": batch_id(number), "object": "batch", "endpoint": "/v1/chat/completions", "errors": None,
             "input_file_id": f"file-{number:024x}", "completion_window": "24h", "status": "in_progress",
@@ -142,7 +165,11 @@ class Api:
 
 
 async def serve(count: int) -> None:
-    """Serve the batches, print the base URL, and stay."""
+    """
+    Print the base URL, and serve batches until the process is killed.
+
+    :param count: Number of batches.
+    """
     listening = await asyncio.start_server(Api(count).connected, "127.0.0.1", 0, limit=1 << 20, backlog=4096)
     print(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1", flush=True)
     await listening.serve_forever()
@@ -150,7 +177,11 @@ async def serve(count: int) -> None:
 
 @contextlib.contextmanager
 def server(count: int) -> Iterator[str]:
-    """Run the server in a process of its own, and give its base URL."""
+    """
+    Run the server in a process of its own during a `with` block, and yield its base URL.
+
+    :param count: Number of batches.
+    """
     command = [sys.executable, "-m", "benchmarks.waiting_server", "--batches", str(count)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
@@ -161,8 +192,12 @@ def server(count: int) -> Iterator[str]:
         process.wait()
 
 
-def ask(url: str) -> Any:
-    """Return the JSON that a URL answers with."""
+def get_json(url: str) -> Any:
+    """
+    Return the decoded JSON answer of a GET.
+
+    :param url: Address to call.
+    """
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=30) as response:
         return json.loads(response.read())

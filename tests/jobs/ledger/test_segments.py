@@ -29,7 +29,7 @@ from airflow_provider_batch.jobs.ledger.transitions import apply, shard_after
 from airflow_provider_batch.jobs.opening.attempt import resume_job
 from airflow_provider_batch.jobs.submission.create import find_duplicates
 from airflow_provider_batch.storage import Location
-from benchmarks.ledger import NOBODY, counted, first_ledger, run_job
+from benchmarks.ledger import UNUSED_CLIENT, counted, first_ledger, run_job
 from tests.jobs.support import a_request, check_table, some_rows, step_until_waiting, tools_for
 
 BIRTH = "0a1b2c3d"
@@ -77,7 +77,7 @@ def woken(folder: Location) -> tuple[int, Ledger]:
         assert ledger is not None
         ledger = kept.record(ledger, e.Leased("me", 5.0))
         next_action(ledger, {}, Limits(timeout=1e9), 6.0)
-        find_duplicates(NOBODY, ledger, 6.0)
+        find_duplicates(UNUSED_CLIENT, ledger, 6.0)
         assert ledger.totals().rows >= 0
         assert ledger.batch_count >= len(ledger.active_ids)
     return traffic.read, ledger
@@ -151,7 +151,7 @@ class TestALedgerWithShardsAtRest:
     @pytest.mark.usefixtures("small_files")
     def test_is_read_as_it_was_written_from_each_of_its_bases(self) -> None:
         kept = a_store()
-        ledger = run_job(kept, 30, woken_for=2)
+        ledger = run_job(kept, 30, ended_per_wake_up=2)
         bases = sorted(name for name in kept.folder.list() if name.startswith("ledger-"))
         assert len(bases) > 4
         for name in bases:

@@ -15,10 +15,10 @@ from airflow_provider_batch.jobs.ledger.store import LedgerStore
 from benchmarks.ledger import Traffic, counted, first_ledger, run_job
 
 
-def traffic_of(shards: int, woken_for: int | None = None) -> tuple[Traffic, Ledger, LedgerStore]:
+def traffic_of(shards: int, ended_per_wake_up: int | None = None) -> tuple[Traffic, Ledger, LedgerStore]:
     kept = LedgerStore(storage.resolve(f"memory://{uuid.uuid4().hex}/job"))
     with counted() as traffic:
-        ledger = run_job(kept, shards, woken_for=woken_for, at_once=5)
+        ledger = run_job(kept, shards, ended_per_wake_up=ended_per_wake_up, at_once=5)
     return traffic, ledger, kept
 
 
@@ -32,10 +32,10 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_files")
-@pytest.mark.parametrize("woken_for", [None, 1], ids=["one process", "a process for each batch that ends"])
-def test_four_times_the_shards_are_four_times_the_bytes_of_their_ledger(woken_for: int | None) -> None:
-    few, _, _ = traffic_of(25, woken_for)
-    many, _, _ = traffic_of(100, woken_for)
+@pytest.mark.parametrize("ended_per_wake_up", [None, 1], ids=["one process", "a process for each batch that ends"])
+def test_four_times_the_shards_are_four_times_the_bytes_of_their_ledger(ended_per_wake_up: int | None) -> None:
+    few, _, _ = traffic_of(25, ended_per_wake_up)
+    many, _, _ = traffic_of(100, ended_per_wake_up)
     assert many.read + many.written < 5 * (few.read + few.written)
     assert many.reads + many.writes < 5 * (few.reads + few.writes)
 

@@ -1,1 +1,1 @@
-"""Landing any batch, whoever submitted it."""
+"""Land batches that have ended, from this package or from any other tool."""

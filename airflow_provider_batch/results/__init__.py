@@ -1,1 +1,1 @@
-"""Result lines to typed Arrow to Parquet: one row for each row that went in, whatever came back."""
+"""Result lines → Arrow columns → Parquet: each input row becomes exactly one row of the table."""

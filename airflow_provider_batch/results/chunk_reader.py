@@ -1,4 +1,8 @@
-"""The rows of one piece of a shard, by columns: usual lines together, the others and the absent ones one by one."""
+"""
+Read the rows of one chunk of a shard as columns.
+
+The fast path reads usual lines together. All other lines, and rows without a line, are read one by one: single rows.
+"""
 
 from __future__ import annotations
 
@@ -17,55 +21,62 @@ State = Mapping[str, Any] | None
 
 class ChunkReader:
     """
-    Reads the rows of one shard.
+    Read the rows of one shard.
 
-    :param absent: Returns the row of a request without a result line, by its position and its last state.
-    :param model: The model that was asked.
+    :param spec: Endpoint and options of the table.
+    :param index: Index of the shard's result lines.
+    :param without_line: Returns the row of a request without a result line, from its position in the shard and the
+        state of its last round.
+    :param model: Model of the requests, for answers that do not name one; None where it is unknown.
     """
 
     def __init__(
-        self, spec: TableSpec, index: LineIndex, absent: Callable[[int, State], Row], model: str | None = None
+        self, spec: TableSpec, index: LineIndex, without_line: Callable[[int, State], Row], model: str | None = None
     ) -> None:
-        self._index, self._absent = index, absent
-        self._usual = FastPathReader.for_table(spec)
+        self._index, self._without_line = index, without_line
+        self._fast_path = FastPathReader.for_table(spec)
         self._reader = LineReader(spec, model)
         self._own = tuple(own_columns(spec))
-        #: Those of the last rows that were read one by one, and their places among all of them.
-        self.apart: list[Row] = []
-        self.apart_places: Sequence[int] = ()
-        self._usual_columns: Columns = {}
-        #: Rows whose line says that the batch ended before them, and rows whose line cannot be read.
+        #: The single rows of the last chunk, and their positions in the chunk.
+        self.single_rows: list[Row] = []
+        self.single_positions: Sequence[int] = ()
+        self._fast_columns: Columns = {}
+        #: Number of rows whose line says that the batch ended before they ran, and of rows with an unreadable line.
         self.ended_early = self.unreadable_rows = 0
-        #: The place of one of the last rows that has no line.
-        self.absent_at: int | None = None
+        #: Position in the last chunk of a row without a line; None where all have one.
+        self.without_line_at: int | None = None
 
     def read(self, start: int, states: Sequence[State]) -> Columns:
         """
-        Return the values of the next rows.
+        Return the columns of the next chunk.
 
-        :param start: Position of the first of them in the shard.
-        :param states: What the last round of each of them ended as, where there was one.
+        :param start: Position of its first row in the shard, from 0.
+        :param states: For each row the state after its last round; None in the first round.
         """
         lines = self._index.read(start, len(states))
-        self._usual_columns, self.apart_places = {}, range(len(lines))
-        if self._usual is not None:
-            self._usual_columns, self.apart_places = self._usual.read(lines)
-            if 2 * sum(bool(lines[at]) for at in self.apart_places) > len(lines):
-                self._usual = None  # not worth a try in this shard
-        self.absent_at = next((at for at in self.apart_places if not lines[at]), None)
-        self.apart = [self._row(bytes(lines[at]), start + at, states[at]) for at in self.apart_places]
+        self._fast_columns, self.single_positions = {}, range(len(lines))
+        if self._fast_path is not None:
+            self._fast_columns, self.single_positions = self._fast_path.read(lines)
+            if 2 * sum(bool(lines[at]) for at in self.single_positions) > len(lines):
+                self._fast_path = None  # most lines have another form: the attempts cost more than they save
+        self.without_line_at = next((at for at in self.single_positions if not lines[at]), None)
+        self.single_rows = [self._row(bytes(lines[at]), start + at, states[at]) for at in self.single_positions]
         return self.columns(len(lines))
 
     def columns(self, count: int) -> Columns:
-        """Return the values of the last rows: also once those in `apart` were changed."""
-        if not self.apart:
-            return self._usual_columns
-        apart = columns_of(self.apart, self._own)
-        return _merged(self._usual_columns, apart, self.apart_places, count) if self._usual_columns else apart
+        """
+        Return the columns of the last chunk; call it again after changes to `single_rows`.
+
+        :param count: Number of rows in the chunk.
+        """
+        if not self.single_rows:
+            return self._fast_columns
+        single = columns_of(self.single_rows, self._own)
+        return _merged(self._fast_columns, single, self.single_positions, count) if self._fast_columns else single
 
     def _row(self, line: bytes, position: int, state: State) -> Row:
         if not line:
-            return self._absent(position, state)
+            return self._without_line(position, state)
         row = self._reader.read(line)
         if row.error_code == UNREADABLE:
             self._index.keep_unreadable(line)
@@ -74,20 +85,20 @@ class ChunkReader:
         return row
 
 
-def _merged(first: Columns, second: Columns, seconds: Sequence[int], count: int) -> Columns:
+def _merged(first: Columns, second: Columns, positions: Sequence[int], count: int) -> Columns:
     """
-    Return the columns of both, in order.
+    Return the columns of both, in the order of the rows.
 
-    :param seconds: The places of the second's rows.
-    :param count: The rows of both.
+    :param positions: Positions of the second's rows in the result.
+    :param count: Number of rows in the result.
     """
-    places = range(count - len(seconds))
-    order = list(places)
-    for number, at in enumerate(seconds, len(places)):
+    firsts = range(count - len(positions))
+    order = list(firsts)
+    for number, at in enumerate(positions, len(firsts)):
         order.insert(at, number)
     pick = itemgetter(*order)
-    nothing = [None] * count
+    nulls = [None] * count
     return {
-        name: pick([*first.get(name, nothing[: len(places)]), *second.get(name, nothing[: len(seconds)])])
+        name: pick([*first.get(name, nulls[: len(firsts)]), *second.get(name, nulls[: len(positions)])])
         for name in {**first, **second}
     }

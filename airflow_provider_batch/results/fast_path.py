@@ -1,11 +1,11 @@
 """
-Result lines as nearly all are, read by columns: a success with one answer that was neither cut off nor withheld.
+The fast path: read usual result lines as columns. A usual line is a success with one complete answer.
 
-The types below say what is usual, and the decoder checks it as it reads: it refuses a line that differs in anything,
-which is then read by itself (`rows.py`). Of what is left, columns are taken in a few passes over all lines at once,
-with nothing to decide for a single one. Either way a line gives the same values; a differential test says so.
+The types below define the usual line. The decoder rejects a line that differs in any field; such a line is read by
+itself (`line_reader.py`). From the accepted lines, each column is built in one pass, without decisions for single
+lines. Both ways give the same values, which a differential test checks.
 
-Endpoints that are not here have all their lines read one by one.
+For endpoints without types here, all lines are read one by one.
 """
 
 from __future__ import annotations
@@ -27,62 +27,112 @@ from airflow_provider_batch.results.line_reader import ANSWERED, COST_LIMIT, OWN
 from airflow_provider_batch.results.lines.cutting import ResultLine
 from airflow_provider_batch.results.lines.raw_body import read_raw_body
 from airflow_provider_batch.results.lines.typed_lines import BodyT, Count, EmbeddingItem, TokenDetails, ToolCall
-from airflow_provider_batch.results.lines.vectors import NumberLines
+from airflow_provider_batch.results.lines.vectors import NumberLineDecoder
 from airflow_provider_batch.structured.validation import InvalidOutputError, judge
 from airflow_provider_batch.table.columns import COST_COLUMN, PARSED_COLUMN, RESPONSE_COLUMN, USAGE_COLUMNS
 from airflow_provider_batch.table.schema import TableSpec
 
-#: What `list | None` fields hold where they say nothing.
-Nothing: TypeAlias = Annotated[list[Any], Meta(max_length=0)] | None
+#: An empty list, or null.
+Empty: TypeAlias = Annotated[list[Any], Meta(max_length=0)] | None
 _NO_DETAILS = TokenDetails()
 _INVALID = object()
-#: What the price of a request for text is made of; the others cost something else.
+#: Token counts that the price of a text request depends on; the counts of audio and images have other prices.
 _PRICED = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
 _NOT_TEXT = ("input_audio_tokens", "output_audio_tokens", "input_image_tokens", "output_image_tokens")
 
 
 class Response(Struct, Generic[BodyT], gc=False):
+    """
+    The field `response` of a usual line.
+
+    :param status_code: HTTP status of the request.
+    :param body: The response body.
+    :param request_id: The API's id of the request.
+    """
+
     status_code: Literal[200]
     body: BodyT
     request_id: str | None = None
 
 
 class Line(Struct, Generic[BodyT], gc=False):
+    """
+    A usual result line.
+
+    :param response: The response.
+    """
+
     response: Response[BodyT]
 
 
 class PromptUsage(Struct, gc=False):
-    """`usage` that counts prompts. The other names must be empty: a server that gives both is not usual."""
+    """
+    The field `usage` with the names of chat completions; a line with both kinds of names is not usual.
+
+    :param input_tokens: Tokens of the request.
+    :param output_tokens: Tokens of the answer.
+    :param total_tokens: Tokens of request and answer.
+    :param input_details: Details of the request's tokens.
+    :param output_details: Details of the answer's tokens.
+    :param other_input: Must be null.
+    :param other_output: Must be null.
+    :param other_input_details: Must be null.
+    :param other_output_details: Must be null.
+    """
 
     input_tokens: Count = field(name="prompt_tokens")
     output_tokens: Count | None = field(name="completion_tokens", default=None)
     total_tokens: Count | None = None
-    asked: TokenDetails | None = field(name="prompt_tokens_details", default=None)
-    given: TokenDetails | None = field(name="completion_tokens_details", default=None)
+    input_details: TokenDetails | None = field(name="prompt_tokens_details", default=None)
+    output_details: TokenDetails | None = field(name="completion_tokens_details", default=None)
     other_input: None = field(name="input_tokens", default=None)
     other_output: None = field(name="output_tokens", default=None)
-    other_asked: None = field(name="input_tokens_details", default=None)
-    other_given: None = field(name="output_tokens_details", default=None)
+    other_input_details: None = field(name="input_tokens_details", default=None)
+    other_output_details: None = field(name="output_tokens_details", default=None)
 
 
 class InputUsage(Struct, gc=False):
-    """`usage` that counts input."""
+    """
+    The field `usage` with the names of responses; a line with both kinds of names is not usual.
+
+    :param input_tokens: Tokens of the request.
+    :param output_tokens: Tokens of the answer.
+    :param total_tokens: Tokens of request and answer.
+    :param input_details: Details of the request's tokens.
+    :param output_details: Details of the answer's tokens.
+    :param other_input: Must be null.
+    :param other_output: Must be null.
+    :param other_input_details: Must be null.
+    :param other_output_details: Must be null.
+    """
 
     input_tokens: Count
     output_tokens: Count | None = None
     total_tokens: Count | None = None
-    asked: TokenDetails | None = field(name="input_tokens_details", default=None)
-    given: TokenDetails | None = field(name="output_tokens_details", default=None)
+    input_details: TokenDetails | None = field(name="input_tokens_details", default=None)
+    output_details: TokenDetails | None = field(name="output_tokens_details", default=None)
     other_input: None = field(name="prompt_tokens", default=None)
     other_output: None = field(name="completion_tokens", default=None)
-    other_asked: None = field(name="prompt_tokens_details", default=None)
-    other_given: None = field(name="completion_tokens_details", default=None)
+    other_input_details: None = field(name="prompt_tokens_details", default=None)
+    other_output_details: None = field(name="completion_tokens_details", default=None)
 
 
 # Chat completions
 
 
 class Message(Struct, gc=False):
+    """
+    The message of a usual chat choice: a text or tool calls, and nothing else.
+
+    :param content: Text of the answer.
+    :param tool_calls: The tool calls that the model requests.
+    :param refusal: Must be null.
+    :param reasoning_content: Must be null.
+    :param reasoning: Must be null.
+    :param function_call: Must be null.
+    :param audio: Must be null.
+    """
+
     content: str | None = None
     tool_calls: list[ToolCall] | None = None
     refusal: None = None
@@ -93,6 +143,15 @@ class Message(Struct, gc=False):
 
 
 class Choice(Struct, gc=False):
+    """
+    A usual chat choice: a complete answer without log-probabilities.
+
+    :param message: The answer.
+    :param finish_reason: Why the model stopped.
+    :param logprobs: Must be null.
+    :param index: Position of the choice, from 0.
+    """
+
     message: Message
     finish_reason: Literal["stop", "tool_calls", "function_call"]
     logprobs: None = None
@@ -100,13 +159,25 @@ class Choice(Struct, gc=False):
 
 
 class ChatBody(Struct, gc=False):
+    """
+    Usual body of `/v1/chat/completions`.
+
+    :param model: The model that answered.
+    :param usage: Tokens of request and answer.
+    :param choices: The only choice.
+    """
+
     model: Annotated[str, Meta(min_length=1)]
     usage: PromptUsage
     choices: tuple[Choice]
 
 
 def chat(bodies: Sequence[ChatBody]) -> Columns:
-    """Return the columns of `/v1/chat/completions`."""
+    """
+    Return the columns of `/v1/chat/completions`.
+
+    :param bodies: The usual bodies, in order.
+    """
     choices = [choice for (choice,) in _each("choices", bodies)]
     messages = _each("message", choices)
     columns: Columns = {"text": _each("content", messages), "finish_reason": same(_each("finish_reason", choices))}
@@ -120,24 +191,59 @@ def chat(bodies: Sequence[ChatBody]) -> Columns:
 
 
 class OutputText(Struct, tag_field="type", tag="output_text", gc=False):
+    """
+    The only part of a usual message.
+
+    :param text: Text of the answer.
+    :param logprobs: Must be empty or null.
+    :param refusal: Must be null.
+    """
+
     text: str
-    logprobs: Nothing = None
+    logprobs: Empty = None
     refusal: None = None
 
 
 class OutputMessage(Struct, tag_field="type", tag="message", gc=False):
+    """
+    A usual message of a response: a complete answer.
+
+    :param content: Its only part.
+    :param summary: Must be empty or null.
+    :param phase: Must not be `commentary`.
+    :param status: Must not be `incomplete`.
+    """
+
     content: tuple[OutputText]
-    summary: Nothing = None
+    summary: Empty = None
     phase: Literal["final_answer"] | None = None
     status: Literal["completed"] | None = None
 
 
 class Reasoning(Struct, tag_field="type", tag="reasoning", gc=False):
-    content: Nothing = None
-    summary: Nothing = None
+    """
+    A usual reasoning item of a response: without text.
+
+    :param content: Must be empty or null.
+    :param summary: Must be empty or null.
+    """
+
+    content: Empty = None
+    summary: Empty = None
 
 
 class ResponsesBody(Struct, gc=False):
+    """
+    Usual body of `/v1/responses`.
+
+    :param model: The model that answered.
+    :param usage: Tokens of request and answer.
+    :param status: Status of the response.
+    :param output: Messages and reasoning items, in order.
+    :param id: Id of the response.
+    :param incomplete_details: Must be null.
+    """
+
     model: Annotated[str, Meta(min_length=1)]
     usage: InputUsage
     status: Literal["completed"]
@@ -147,7 +253,11 @@ class ResponsesBody(Struct, gc=False):
 
 
 def responses(bodies: Sequence[ResponsesBody]) -> Columns:
-    """Return the columns of `/v1/responses`."""
+    """
+    Return the columns of `/v1/responses`.
+
+    :param bodies: The usual bodies, in order.
+    """
     return {
         "text": [_text(output) for output in _each("output", bodies)],
         "finish_reason": Same("completed", len(bodies)),
@@ -167,35 +277,47 @@ def _text(output: Sequence[OutputMessage | Reasoning]) -> str | None:
 
 
 class EmbeddingsBody(Struct, gc=False):
+    """
+    Usual body of `/v1/embeddings`.
+
+    :param model: The model that answered.
+    :param usage: Tokens of the request.
+    :param data: The only embedding.
+    """
+
     model: Annotated[str, Meta(min_length=1)]
     usage: PromptUsage
     data: tuple[EmbeddingItem]
 
 
 def embeddings(bodies: Sequence[EmbeddingsBody]) -> Columns:
-    """Return the columns of `/v1/embeddings`."""
+    """
+    Return the columns of `/v1/embeddings`.
+
+    :param bodies: The usual bodies, in order, with embeddings as bytes.
+    """
     return {"embedding": [item.embedding for (item,) in _each("data", bodies)]}
 
 
 class _VectorLines:
-    """A decoder that refuses a vector of another size than the table's, and gives the others as bytes."""
+    """Decode lines with embeddings to bytes; reject an embedding of another size than the table's."""
 
     def __init__(self, decode: Callable[[ResultLine], Any], size: int) -> None:
-        self._decode, self._bytes = NumberLines(decode).decode, 4 * size
+        self._decode, self._bytes = NumberLineDecoder(decode).decode, 4 * size
 
     def decode(self, raw: ResultLine) -> Any:
         line = self._decode(raw)
         (item,) = line.response.body.data
         item.embedding = extractors.vector_bytes(item.embedding)
         if item.embedding is None or len(item.embedding) != self._bytes:
-            raise msgspec.ValidationError("The vector has another size than the table's.")
+            raise msgspec.ValidationError("The embedding has another size than the table's.")
         return line
 
 
 # All of them
 
-#: Endpoint → what its usual bodies are, and how their columns are taken.
-_USUAL: Mapping[Endpoint, tuple[Any, Callable[[Sequence[Any]], Columns]]] = {
+#: Endpoint → type of its usual bodies, and function that returns their columns.
+_FAST_PATHS: Mapping[Endpoint, tuple[Any, Callable[[Sequence[Any]], Columns]]] = {
     Endpoint.CHAT_COMPLETIONS: (ChatBody, chat),
     Endpoint.RESPONSES: (ResponsesBody, responses),
     Endpoint.EMBEDDINGS: (EmbeddingsBody, embeddings),
@@ -203,10 +325,14 @@ _USUAL: Mapping[Endpoint, tuple[Any, Callable[[Sequence[Any]], Columns]]] = {
 
 
 class FastPathReader:
-    """Reads the usual lines of one table."""
+    """
+    Read the usual result lines of one table as columns.
+
+    :param spec: Endpoint and options of the table.
+    """
 
     def __init__(self, spec: TableSpec) -> None:
-        body, self._own = _USUAL[spec.endpoint]
+        body, self._own = _FAST_PATHS[spec.endpoint]
         line: Any = Line[body]  # type: ignore[valid-type]
         self._decode: Callable[[ResultLine], Any] = msgspec.json.Decoder(line).decode
         if spec.endpoint is Endpoint.EMBEDDINGS:
@@ -217,33 +343,41 @@ class FastPathReader:
 
     @classmethod
     def for_table(cls, spec: TableSpec) -> FastPathReader | None:
-        """Return the reader for a table, None where its lines are to be read one by one."""
-        if spec.endpoint not in _USUAL or (spec.endpoint is Endpoint.EMBEDDINGS and spec.embedding_size is None):
+        """
+        Return the reader for a table, or None where its lines must be read one by one.
+
+        :param spec: Endpoint and options of the table.
+        """
+        if spec.endpoint not in _FAST_PATHS or (spec.endpoint is Endpoint.EMBEDDINGS and spec.embedding_size is None):
             return None
         return cls(spec)
 
     def read(self, lines: Sequence[ResultLine]) -> tuple[Columns, list[int]]:
-        """Return the columns of the lines that are usual, in their order, and the places of those that are not."""
+        """
+        Return the columns of the usual lines, in order, and the positions of all other lines.
+
+        :param lines: Result lines of a chunk; empty for a row without a line.
+        """
         read: list[Any] = []
         others: list[int] = []
         remaining = iter(lines)
         while len(read) + len(others) < len(lines):
             try:
-                # What was read before a line that is refused stays in the list, and the iterator stands behind it.
+                # After a rejected line the list has the lines before it, and the iterator continues after it.
                 read.extend(map(self._decode, remaining))
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 others.append(len(read) + len(others))
         if not read:
             return {}, others
         columns = self._columns(read)
-        apart = set(others)
-        places = [at for at in range(len(lines)) if at not in apart] if apart else range(len(lines))
+        skipped = set(others)
+        places = [at for at in range(len(lines)) if at not in skipped] if skipped else range(len(lines))
         if self._keep_raw:
             columns[RESPONSE_COLUMN] = [read_raw_body(lines[at]) for at in places]
         if self._parse is not None:
             columns[PARSED_COLUMN] = list(map(self._parsed, columns["text"]))
             fit = [value is not _INVALID for value in columns[PARSED_COLUMN]]
-        elif None in columns.get("text", ()):  # nothing was said, unless it is a call
+        elif None in columns.get("text", ()):  # null is an answer only beside a tool call
             calls = columns.get("tool_calls") or columns["text"]
             fit = [text is not None or call is not None for text, call in zip(columns["text"], calls, strict=True)]
         else:
@@ -254,7 +388,7 @@ class FastPathReader:
         return {name: list(compress(values, fit)) for name, values in columns.items()} if any(fit) else {}, others
 
     def _parsed(self, text: str | None) -> Any:
-        """Return an answer's value, `_INVALID` where it is not what was asked for."""
+        """Return the value of `parsed`, or `_INVALID` where the text does not validate."""
         try:
             return _INVALID if text is None or self._parse is None else self._parse(text)
         except InvalidOutputError:
@@ -278,7 +412,7 @@ class FastPathReader:
         }
 
     def _costs(self, models: Sequence[str], tokens: Columns) -> Sequence[int | None]:
-        """Return picodollars; for text of one model without looking at each request apart."""
+        """Return the costs in picodollars; for text requests to one model they are computed by column."""
         prices = price_list(models[0], self._endpoint) if isinstance(models, Same) else None
         if prices is None or not prices.tiers or any(any(tokens[name]) for name in _NOT_TEXT):
             requests = zip(*(tokens[name] for name in USAGE_COLUMNS), strict=True)
@@ -291,20 +425,20 @@ class FastPathReader:
         return [one if one is None or one < COST_LIMIT else None for one in costs]
 
 
-#: Column → the field of `usage` whose details hold it, and its name there.
+#: Column → the details of `usage` that contain it, and its name there.
 _DETAILS = {
-    "cached_tokens": ("asked", "cached_tokens"),
-    "cache_write_tokens": ("asked", "cache_write_tokens"),
-    "reasoning_tokens": ("given", "reasoning_tokens"),
-    "input_audio_tokens": ("asked", "audio_tokens"),
-    "output_audio_tokens": ("given", "audio_tokens"),
-    "input_image_tokens": ("asked", "image_tokens"),
-    "output_image_tokens": ("given", "image_tokens"),
+    "cached_tokens": ("input_details", "cached_tokens"),
+    "cache_write_tokens": ("input_details", "cache_write_tokens"),
+    "reasoning_tokens": ("output_details", "reasoning_tokens"),
+    "input_audio_tokens": ("input_details", "audio_tokens"),
+    "output_audio_tokens": ("output_details", "audio_tokens"),
+    "input_image_tokens": ("input_details", "image_tokens"),
+    "output_image_tokens": ("output_details", "image_tokens"),
 }
 
 
 def _tokens(usages: Sequence[Any]) -> Columns:
-    details = {name: same(_each(name, usages)) for name in ("asked", "given")}
+    details = {name: same(_each(name, usages)) for name in ("input_details", "output_details")}
     columns: Columns = {name: _each(name, usages) for name in ("input_tokens", "output_tokens", "total_tokens")}
     return columns | {column: _detail(name, details[of]) for column, (of, name) in _DETAILS.items()}
 

@@ -1,11 +1,11 @@
 """
-Land one shard: its result files become a Parquet part, and the rows that are to be sent again a sidecar for the next
-round.
+Land one shard: write its final rows to a Parquet part, and the rows to send again to the sidecar of the next round.
 
-Memory is bounded by the shard's keys. One pass over the result files notes where each row's line stands (`index.py`);
-then the sidecar is read in order, and the lines of a few megabytes of rows at a time are read, typed and written with
-them (`pieces.py`). So the part has the input's order, whatever order the results came in, and every row of the sidecar
-comes out exactly once: in the part or in the retry sidecar.
+One pass over the result files finds the position of each row's line (`lines/line_index.py`). Then the sidecar is read
+in order: for a chunk of a few megabytes at a time, the lines are read, converted to columns and written
+(`chunk_reader.py`). So the part has the order of the input, whatever the order of the results, and every row of the
+sidecar is written exactly once: to the part or to the retry sidecar. Only the ids and positions of a shard are in
+memory.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from airflow_provider_batch.arrow.arrays import mask
 from airflow_provider_batch.arrow.builders import Same, column, distinct
 from airflow_provider_batch.requests.sidecar import POSITION, STATE, RetryWriter, Sidecar
 from airflow_provider_batch.results.chunk_reader import ChunkReader
-from airflow_provider_batch.results.line_reader import ANSWERED, OWN_FAILURE, Columns, LineReader, absent
+from airflow_provider_batch.results.line_reader import ANSWERED, OWN_FAILURE, Columns, LineReader, row_without_line
 from airflow_provider_batch.results.lines.line_index import LineIndex
 from airflow_provider_batch.results.matching import Matching
 from airflow_provider_batch.results.media import MediaFiles
@@ -45,15 +45,16 @@ _NOTHING_MATCHED = Matching()
 @dataclass(frozen=True)
 class ShardResults:
     """
-    What came back for one shard.
+    The results of one shard.
 
-    :param rows: The shard's sidecar.
-    :param output: The batch's output file, where it has one. An empty file is fine.
-    :param error: The batch's error file, likewise; both are read whatever the batch's status.
-    :param batch_status: The batch's last status; empty where none was made.
-    :param round: The round that the results are of, from 1.
-    :param refused: Why the API refused lines of the file, by their place in the shard from 0.
-    :param model: The model that was asked, for answers that name none.
+    :param rows: Local sidecar of the shard.
+    :param output: Local copy of the batch's output file; None where it has none. An empty file is allowed.
+    :param error: Local copy of the batch's error file; None where it has none. Both are read for every batch status.
+    :param batch_id: The batch of the shard; None where none was created.
+    :param batch_status: Final status of the batch; empty where none was created.
+    :param round: Round of the results, from 1.
+    :param refused: Errors of the API about lines of the input file, by position of the row in the shard, from 0.
+    :param model: Model of the requests, for answers that do not name one; None where it is unknown.
     """
 
     rows: Path
@@ -69,10 +70,13 @@ class ShardResults:
 @dataclass(frozen=True)
 class RowOutcome:
     """
-    How one row ended in this round: what decides whether that is final.
+    The outcome of one row in this round; it decides whether the row is final.
 
-    :param attempts: The row's own failed executions over all rounds, this one included. Expiry, a cancelled batch, a
-        refused file and a missing line are none.
+    :param status: Status of the row, such as "succeeded".
+    :param status_code: HTTP status of the request; None where there is none.
+    :param error_code: Error code of the row; None for a success.
+    :param attempts: Number of failed executions of the row in all rounds, this one included. An expired or cancelled
+        batch, a refused file and a missing line do not count.
     """
 
     status: str
@@ -84,19 +88,20 @@ class RowOutcome:
 @dataclass(frozen=True)
 class LandedShard:
     """
-    What was landed.
+    The landed rows of a shard, as numbers.
 
-    :param rows: Rows of the part; no part was written where it is 0.
-    :param statuses: The part's rows by status.
-    :param usage: Tokens of all answers, also of those that are to be asked again: what was used.
-    :param cost_usd: The sum of the known prices of all answers; None where there are answers and none has a price.
-    :param unpriced: Answers whose price is unknown.
-    :param retry_rows: Rows of the retry sidecar; it was not written where it is 0.
-    :param unreadable: Lines that could not be read, with or without an id.
-    :param duplicates: Second lines for a row; a success was preferred, else the first.
-    :param foreign: Lines whose id is not of this shard.
-    :param embedding_size: Numbers of each vector, for the parts to come.
-    :param matching: How lines and rows went together, the rows that are to be asked again included.
+    :param rows: Number of rows in the part; where it is 0, no part was written.
+    :param statuses: Number of rows in the part by status.
+    :param usage: Number of tokens of all answers by usage column, also of rows that are sent again.
+    :param cost_usd: Sum of the known prices of all answers in US dollars; None where there are answers and none has a
+        known price.
+    :param unpriced: Number of answers without a known price.
+    :param retry_rows: Number of rows in the retry sidecar; where it is 0, no sidecar was written.
+    :param unreadable: Number of unreadable lines, with or without an id.
+    :param duplicates: Number of further lines of rows that already have a line.
+    :param foreign: Number of lines whose id does not belong to the shard.
+    :param embedding_size: Numbers in each embedding, for the next parts; None where unknown.
+    :param matching: How the result lines match the rows, including rows that are sent again.
     """
 
     rows: int
@@ -123,19 +128,23 @@ def land_shard(
     origin: Origin = _UNKNOWN_ORIGIN,
 ) -> LandedShard:
     """
-    Write the rows with a final answer to ``part`` and the others to ``retry``.
+    Write the final rows of a shard to ``part`` and the other rows to ``retry``.
 
-    :param is_final: Whether a row that ended so is done. Must be a function of its argument alone.
-    :param part: A local path; written only where rows are final, and whole or not at all.
-    :param retry: A local path for the sidecar rows that are not final; likewise.
-    :param unreadable: A local path for the bytes of lines that could not be read, one a line; likewise.
-    :param media: Takes images and videos; without it the rows name no files.
-    :param origin: Whose part it is, for its footer.
-    :raises StorageError: The sidecar cannot be read.
+    Each file is written completely or not at all, and only where it has rows.
+
+    :param results: Sidecar and result files of the shard.
+    :param spec: Endpoint and options of the table.
+    :param is_final: Returns whether a row with this outcome is final; must depend on its argument only.
+    :param part: Local path for the part.
+    :param retry: Local path for the sidecar of the next round.
+    :param unreadable: Local path for unreadable result lines; None to only count them.
+    :param media: Stores images and videos; None to store none.
+    :param origin: Job and generation of the part, for its footer.
+    :raises StorageError: The sidecar cannot be read, or an image or video cannot be written.
     """
     files = [path for path in (results.output, results.error) if path is not None]
     with (
-        _few_collections(),
+        _fewer_gc_runs(),
         Sidecar(results.rows) as sidecar,
         LineIndex(sidecar.custom_ids(), files, unreadable) as index,
     ):
@@ -148,18 +157,18 @@ def land_shard(
             PartWriter(part, schema, metadata) as part_writer,
         ):
             for batch in sidecar.batches():
-                for piece in landing.pieces(batch):
-                    landing.land(piece, schema, part_writer, retry_writer)
+                for chunk in landing.chunks(batch):
+                    landing.land(chunk, schema, part_writer, retry_writer)
             metadata |= footer(spec, origin, results.batch_id, landing.models, results.round)
         return landing.summary(part_writer.rows, retry_writer.rows)
 
 
 @contextmanager
-def _few_collections() -> Iterator[None]:
+def _fewer_gc_runs() -> Iterator[None]:
     """
-    Let the garbage collector look at new objects alone, and seldom: a landing makes many lists and few cycles.
+    Let the garbage collector run seldom, and only on new objects: landing creates many lists and few cycles.
 
-    A full collection looks at every object of the process, and an Airflow worker has a million of them.
+    A full collection visits every object of the process, about a million in an Airflow worker.
     """
     before = gc.get_threshold()
     if before[0]:
@@ -171,7 +180,7 @@ def _few_collections() -> Iterator[None]:
 
 
 class _Landing:
-    """The rows of one shard, batch by batch, and the sums over them."""
+    """Land the rows of one shard, chunk by chunk, and keep the totals."""
 
     def __init__(
         self,
@@ -183,8 +192,8 @@ class _Landing:
     ) -> None:
         self._results, self._spec, self._index = results, spec, index
         self._is_final, self._media = is_final, media
-        absent_row = partial(absent, results.batch_status, results.refused)
-        self._reader = ChunkReader(spec, index, absent_row, results.model)
+        without_line = partial(row_without_line, results.batch_status, results.refused)
+        self._reader = ChunkReader(spec, index, without_line, results.model)
         self._decided: dict[tuple[Any, ...], bool] = {}
         self.models: set[str | None] = set()
         self._position = 0
@@ -193,28 +202,28 @@ class _Landing:
         self._cost = Decimal(0)
         self._priced = 0
         self._unpriced = 0
-        #: The id of one of the rows without a line.
+        #: The id of one row without a line, as an example for messages.
         self._unmatched_id: str | None = None
 
-    def pieces(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """Cut a record batch of the sidecar so that the results of each piece fit into memory."""
+    def chunks(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Yield the chunks of a record batch of the sidecar, whose result lines fit into memory."""
         start = 0
-        for count in self._index.pieces(self._position, batch.num_rows):
+        for count in self._index.chunk_sizes(self._position, batch.num_rows):
             yield batch.slice(start, count)
             start += count
 
     def land(self, batch: pa.RecordBatch, schema: pa.Schema, part: PartWriter, retry: RetryWriter) -> None:
-        """Write the next rows of the sidecar, in order."""
+        """Write the next chunk of rows."""
         states = batch.column("state").to_pylist() if _has_states(batch) else Same(None, batch.num_rows)
         rows = self._reader.read(self._position, states)
-        if self._unmatched_id is None and (at := self._reader.absent_at) is not None:
+        if self._unmatched_id is None and (at := self._reader.without_line_at) is not None:
             self._unmatched_id = batch.column("custom_id")[at].as_py()
         attempts = _attempts(states, rows[OWN_FAILURE])
         final = self._final(rows, attempts)
-        if self._media is not None and self._reader.apart:
-            places = self._reader.apart_places
+        if self._media is not None and self._reader.single_rows:
+            places = self._reader.single_positions
             numbers = batch.column("row_number").take(column(places, INT64))
-            self._media.keep(self._reader.apart, [final[at] for at in places], numbers)
+            self._media.store(self._reader.single_rows, [final[at] for at in places], numbers)
             rows = self._reader.columns(batch.num_rows)
         self.models |= distinct(rows["model"])
         table = self._table(batch, rows, states, schema)
@@ -226,12 +235,12 @@ class _Landing:
             self._note_statuses(list(compress(rows["status"], final)))
             if any(final):
                 part.write(table.filter(mask(final)))
-            again = bytearray(not done for done in final)
+            again = bytearray(not is_final for is_final in final)
             self._write_retry(batch, table, attempts, again, retry)
         self._position += batch.num_rows
 
     def summary(self, rows: int, retry_rows: int) -> LandedShard:
-        """Return what was landed."""
+        """Return the totals."""
         return LandedShard(
             rows=rows,
             statuses=dict(self._statuses),
@@ -261,9 +270,9 @@ class _Landing:
         )
 
     def _final(self, rows: Columns, attempts: Sequence[int]) -> bytearray:
-        """Return for each row whether it is done; a shard has few distinct outcomes, and each is asked about once."""
-        nothing = Same(None, len(attempts))
-        columns = (rows["status"], rows["status_code"], rows.get("error_code", nothing), attempts)
+        """Return for each row whether it is final; `is_final` is called once per distinct outcome of the shard."""
+        nulls = Same(None, len(attempts))
+        columns = (rows["status"], rows["status_code"], rows.get("error_code", nulls), attempts)
         if all(isinstance(values, Same) for values in columns):
             return bytearray([self._decide(tuple(values[0] for values in columns))]) * len(attempts)
         outcomes = list(zip(*columns, strict=True))
@@ -296,7 +305,7 @@ class _Landing:
     def _table(
         self, batch: pa.RecordBatch, rows: Columns, states: Sequence[Mapping[str, Any] | None], schema: pa.Schema
     ) -> pa.RecordBatch:
-        """Return the rows of the table for one record batch of the sidecar, final or not."""
+        """Return the rows of one chunk with all columns of the table."""
         count = batch.num_rows
         carried: Any = batch.column("carried") if "carried" in batch.schema.names else None
         arrays = [] if carried is None else carried.flatten()
@@ -321,17 +330,17 @@ class _Landing:
         again: bytearray,
         retry: RetryWriter,
     ) -> None:
-        chosen = mask(again)
-        # A count past the column's range is past every limit too.
+        selected = mask(again)
+        # Counts above the range of the column are above every limit of attempts too.
         capped = column([min(count, 2**15 - 1) for count in attempts], INT16)
         ended = {"attempts": capped, **{name: table.column(name) for name in STATE.names if name != "attempts"}}
         state = pa.StructArray.from_arrays([ended[field.name] for field in STATE], fields=list(STATE))
         positions = column(range(self._position, self._position + batch.num_rows), POSITION.type)
-        retry.write(batch.filter(chosen), state.filter(chosen), positions.filter(chosen))
+        retry.write(batch.filter(selected), state.filter(selected), positions.filter(selected))
 
 
 def _attempts(states: Sequence[Mapping[str, Any] | None], failures: Sequence[bool]) -> Sequence[int]:
-    """Return each row's failed executions, the last round's included."""
+    """Return the number of failed executions of each row, this round included."""
     if isinstance(states, Same) and isinstance(failures, Same):
         return Same(int(failures.value), len(states))
     return [(state["attempts"] or 0 if state else 0) + fails for state, fails in zip(states, failures, strict=True)]
@@ -348,7 +357,7 @@ def _has_states(batch: pa.RecordBatch) -> bool:
 
 
 def _with_embedding_size(spec: TableSpec, index: LineIndex) -> TableSpec:
-    """Return the spec with the size of the shard's first vector, where it is needed and not known."""
+    """Return the spec with the size of the shard's first embedding, where the table has embeddings of unknown size."""
     if spec.endpoint is not Endpoint.EMBEDDINGS or spec.embedding_size is not None:
         return spec
     reader = LineReader(spec)

@@ -1,9 +1,9 @@
 """
-From a result line to the values of one row, and from the absence of a line to the same.
+Convert one result line, or a missing one, to the values of one row.
 
-Every input row gets exactly one: judged by the HTTP status in the line whatever file it stood in, by the line's own
-error where the request never ran, and by the batch's status where there is no line. What cannot be read is a failed row
-that says what it was; nothing here raises for what a server may have written.
+The row's status follows from the HTTP status in the line, whichever file contains it; from the error in the line where
+the request did not run; and from the status of the batch where there is no line. An unreadable line becomes a failed
+row with the beginning of the line as error message. No content of a result file raises an error here.
 """
 
 from __future__ import annotations
@@ -19,36 +19,37 @@ from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
 from airflow_provider_batch.pricing.prices import PICODOLLARS, TokenUsage, price_list
-from airflow_provider_batch.results.extractors import FAILED, SUCCEEDED, UNREADABLE, reader
+from airflow_provider_batch.results.extractors import FAILED, SUCCEEDED, UNREADABLE, extractor_for
 from airflow_provider_batch.results.lines import typed_lines
 from airflow_provider_batch.results.lines.lenient_path import read_as
-from airflow_provider_batch.results.lines.never_run import says_nothing
+from airflow_provider_batch.results.lines.never_run import has_no_result
 from airflow_provider_batch.results.lines.raw_body import read_raw_body
-from airflow_provider_batch.results.lines.vectors import NumberLines
-from airflow_provider_batch.results.parsed_column import parsing
+from airflow_provider_batch.results.lines.vectors import NumberLineDecoder
+from airflow_provider_batch.results.parsed_column import with_parsed_column
 from airflow_provider_batch.table.columns import COST_COLUMN, USAGE_COLUMNS
 from airflow_provider_batch.table.schema import TableSpec, own_columns
 
 EXPIRED, CANCELLED, MISSING = "expired", "cancelled", "missing"
-#: The error code of a row that failed without having been run.
+#: Error code of a failed row whose request did not run.
 NOT_RUN = "not_run"
 
-#: `error.code` of a line whose request never ran because its batch ended. The set of codes is open; any other is a
-#: failure.
+#: Row status by the `error.code` of a line whose request did not run because its batch ended. Every other code means a
+#: failed request.
 ENDED_WITH_BATCH: Mapping[str, str] = {
     "batch_expired": EXPIRED,
     "batch_cancelled": CANCELLED,
     "batch_canceled": CANCELLED,
 }
-#: More than this is no price of one request but a wrong count; it would not fit the column either.
+#: Limit for the cost of one request, in picodollars; a higher cost means wrong token counts, and does not fit the
+#: column.
 COST_LIMIT = 10 ** (6 + PICODOLLARS)
-#: Characters of an unreadable line, or of a page in place of a body, that an error message shows.
+#: Characters of an unreadable line in an error message.
 _SHOWN = 500
 
-#: Values of rows by column; a column that is not there is null in all of them.
+#: Values of rows by column; a missing column is null in all rows.
 Columns: TypeAlias = dict[str, Sequence[Any]]
-#: Beside the columns: whether a request ran and failed by itself, which counts against its row's attempts, and whether
-#: the API answered it, which is what is priced.
+#: Additional values that are no columns of the table: whether the request ran and failed, which counts as an attempt of
+#: the row; and whether the API answered it, which is charged.
 OWN_FAILURE, ANSWERED = "own_failure", "answered"
 
 _NO_TOKENS = TokenUsage()
@@ -57,9 +58,22 @@ _NO_DETAILS = typed_lines.TokenDetails()
 
 class Row(Struct, gc=False):
     """
-    The values of one row, but its keys, its batch and its round.
+    The values of one row, except its keys, batch and round.
 
-    Not tracked by the garbage collector: thousands of rows live at once and would set it off again and again.
+    The garbage collector does not track rows: thousands exist at the same time and would start many collections.
+
+    :param status: Status of the row, such as "succeeded".
+    :param error_code: Error code; None for a success.
+    :param error_message: Error message; None for a success.
+    :param status_code: HTTP status of the request; None where there is none.
+    :param request_id: The API's id of the request; None where there is none.
+    :param model: The model that answered; None where unknown.
+    :param tokens: Token counts of the answer.
+    :param cost: Cost in picodollars; None where unknown.
+    :param values: Values of the endpoint's columns, in order; None where there is no answer.
+    :param response: The response body as JSON text; None where it is not kept.
+    :param own_failure: Whether the request ran and failed, which counts as an attempt of the row.
+    :param answered: Whether the API answered the request, which is charged.
     """
 
     status: str
@@ -76,38 +90,43 @@ class Row(Struct, gc=False):
     answered: bool
 
 
-#: What a row holds under its column's name.
+#: Fields of `Row` that are columns with the same name.
 _PLAIN = tuple(name for name in Row.__struct_fields__ if name not in ("tokens", "cost", "values"))
 
 
 class LineReader:
     """
-    Reads the result lines of one table.
+    Read the result lines of one table, one by one.
 
-    :param model: The model that was asked: images do not say which one made them.
+    :param spec: Endpoint and options of the table.
+    :param model: Model of the requests, for answers that do not name one, such as images; None where it is unknown.
     """
 
     def __init__(self, spec: TableSpec, model: str | None = None) -> None:
         self._model = model
-        body, self._answer = reader(spec.endpoint, spec.embedding_size)
+        body, self._answer = extractor_for(spec.endpoint, spec.embedding_size)
         self._endpoint = spec.endpoint
         self._line: Any = typed_lines.Line[body]  # type: ignore[valid-type]
         decode = msgspec.json.Decoder(self._line).decode
-        self._decode = NumberLines(decode).decode if spec.endpoint is Endpoint.EMBEDDINGS else decode
+        self._decode = NumberLineDecoder(decode).decode if spec.endpoint is Endpoint.EMBEDDINGS else decode
         self._keep_all = spec.raw == "all"
         self._keep_errors = spec.raw != "none"
         own = own_columns(spec)
         self._width = len(own)
         if spec.parsed is not None:
-            self._answer = parsing(self._answer, spec.parsed, text_at=list(own).index("text"))
+            self._answer = with_parsed_column(self._answer, spec.parsed, text_at=list(own).index("text"))
 
     @property
     def width(self) -> int:
-        """Number of the endpoint's own columns."""
+        """Number of the columns that the endpoint and the response model add."""
         return self._width
 
     def read(self, raw: bytes) -> Row:
-        """Return the row that a result line is."""
+        """
+        Return the row of a result line.
+
+        :param raw: The result line.
+        """
         try:
             line = self._decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -115,7 +134,11 @@ class LineReader:
         return self._row(line, raw)
 
     def read_leniently(self, raw: bytes) -> Row:
-        """Return the row that a result line is, read by the slow path whatever it holds."""
+        """
+        Return the row of a result line, read on the lenient path.
+
+        :param raw: The result line.
+        """
         try:
             line = read_as(raw, self._line)
         except ValueError as error:
@@ -153,21 +176,27 @@ class LineReader:
 
     def _failed(self, line: Any, raw: bytes) -> Row:
         response = line.response
-        if not response.status_code and says_nothing(raw):
+        if not response.status_code and has_no_result(raw):
             return _never_run()
         body = response.body or typed_lines.Body()
         error = body.error or line.error or typed_lines.ErrorInfo()
         status_code = response.status_code
         code = error.code or error.type or ("no_body" if status_code == 200 else f"http_{status_code}")
         message = error.message or f"The request ended with HTTP status {status_code} and no error message."
-        row = unanswered(FAILED, code, message[: 8 * _SHOWN], status_code=status_code, own_failure=True)
+        row = row_without_answer(FAILED, code, message[: 8 * _SHOWN], status_code=status_code, own_failure=True)
         row.request_id, row.model = response.request_id, body.model
         row.response = read_raw_body(raw) if self._keep_errors else None
         return row
 
 
 def cost(model: str | None, endpoint: Endpoint, tokens: TokenUsage) -> int | None:
-    """Return what an answer cost in picodollars, None where that is unknown."""
+    """
+    Return the cost of an answer at the batch price, in picodollars; None where unknown.
+
+    :param model: The model that answered.
+    :param endpoint: Endpoint of the request.
+    :param tokens: Token counts of the answer.
+    """
     prices = price_list(model, endpoint)
     known = None if prices is None else prices.picodollars(tokens)
     return known if known is None or known < COST_LIMIT else None
@@ -175,16 +204,17 @@ def cost(model: str | None, endpoint: Endpoint, tokens: TokenUsage) -> int | Non
 
 def columns_of(rows: Sequence[Row], own: Sequence[str]) -> Columns:
     """
-    Return the values of rows by column.
+    Return the columns of rows.
 
-    :param own: The endpoint's own columns.
+    :param rows: The rows, in order.
+    :param own: Names of the columns that the endpoint and the response model add, in order.
     """
     columns: Columns = {name: _each(name, rows) for name in _PLAIN}
     tokens = _each("tokens", rows)
     columns |= {name: _each(name, tokens) for name in USAGE_COLUMNS}
     columns[COST_COLUMN] = _each("cost", rows)
-    nothing = (None,) * len(own)
-    values = [row.values or nothing for row in rows]
+    nulls = (None,) * len(own)
+    values = [row.values or nulls for row in rows]
     return columns | {name: list(map(itemgetter(at), values)) for at, name in enumerate(own)}
 
 
@@ -192,82 +222,100 @@ def _each(name: str, values: Sequence[Any]) -> list[Any]:
     return list(map(attrgetter(name), values))
 
 
-def unanswered(
+def row_without_answer(
     status: str, code: str | None, message: str | None, *, status_code: int | None = None, own_failure: bool = False
 ) -> Row:
-    """Return the row of a request that has no answer."""
+    """
+    Return the row of a request without an answer.
+
+    :param status: Status of the row.
+    :param code: Error code.
+    :param message: Error message.
+    :param status_code: HTTP status of the request; None where it did not run.
+    :param own_failure: Whether the request ran and failed, which counts as an attempt of the row.
+    """
     return Row(status, code, message, status_code, None, None, _NO_TOKENS, None, None, None, own_failure, False)
 
 
-def absent(batch_status: str, refused: Mapping[int, FileError], position: int, state: Mapping[str, Any] | None) -> Row:
+def row_without_line(
+    batch_status: str, refused: Mapping[int, FileError], position: int, state: Mapping[str, Any] | None
+) -> Row:
     """
-    Return the row of a request that has no result line.
+    Return the row of a request without a result line.
 
-    :param batch_status: The batch's last status; empty where none was made.
-    :param refused: Why the API refused lines of the file, by their place.
-    :param position: The row's place in the shard, from 0.
-    :param state: What the row's last round ended as, where there was one.
+    :param batch_status: Final status of the batch; empty where none was created.
+    :param refused: Errors of the API about lines of the input file, by position of the row in the shard, from 0.
+    :param position: Position of the row in the shard, from 0.
+    :param state: State of the row after its last round; None in the first round.
     """
     if batch_status == "":
         return _never_submitted(state)
     if batch_status == statuses.FAILED:
         return _file_refused(position, refused)
     if batch_status == statuses.EXPIRED:
-        return unanswered(EXPIRED, "batch_expired", "The batch expired before this request was run.")
+        return row_without_answer(EXPIRED, "batch_expired", "The batch expired before this request ran.")
     if batch_status == statuses.CANCELLED:
-        return unanswered(CANCELLED, "batch_cancelled", "The batch was cancelled before this request was run.")
-    return unanswered(MISSING, "missing_result", "The batch has ended, and neither of its files has this request.")
+        return row_without_answer(CANCELLED, "batch_cancelled", "The batch was cancelled before this request ran.")
+    return row_without_answer(
+        MISSING, "missing_result", "The batch ended, and neither of its result files contains this request."
+    )
 
 
 def _never_submitted(state: Mapping[str, Any] | None) -> Row:
     if state and state.get("status"):
         code, message = state.get("error_code"), state.get("error_message")
-        return unanswered(state["status"], code, message, status_code=state.get("status_code"))
-    return unanswered(CANCELLED, "not_submitted", "The job ended before this request was submitted.")
+        return row_without_answer(state["status"], code, message, status_code=state.get("status_code"))
+    return row_without_answer(CANCELLED, "not_submitted", "The job ended before this request was submitted.")
 
 
 def _file_refused(position: int, refused: Mapping[int, FileError]) -> Row:
     if error := refused.get(position):
         about = f" (param {error.param})" if error.param else ""
-        return unanswered(FAILED, error.code or "invalid_request", f"{error.message}{about}")
+        return row_without_answer(FAILED, error.code or "invalid_request", f"{error.message}{about}")
     if refused:
-        return unanswered(FAILED, NOT_RUN, "The API refused the file for other lines; this request was not run.")
-    return unanswered(FAILED, "batch_failed", "The API refused the batch as a whole; this request was not run.")
+        return row_without_answer(
+            FAILED, NOT_RUN, "The API refused the input file because of other lines; this request did not run."
+        )
+    return row_without_answer(FAILED, "batch_failed", "The API refused the whole batch; this request did not run.")
 
 
 def _not_run(line: Any, raw: bytes) -> Row:
     error = line.error or typed_lines.ErrorInfo()
     if (status := ENDED_WITH_BATCH.get(error.code or "")) is not None:
-        return unanswered(status, error.code, error.message)
+        return row_without_answer(status, error.code, error.message)
     if error.code or error.message or error.type:
-        return unanswered(FAILED, error.code or error.type or "unknown_error", error.message, own_failure=True)
-    return _never_run() if says_nothing(raw) else _unreadable(raw, "it holds neither a response nor an error")
+        return row_without_answer(FAILED, error.code or error.type or "unknown_error", error.message, own_failure=True)
+    return _never_run() if has_no_result(raw) else _unreadable(raw, "it contains neither a response nor an error")
 
 
 def _never_run() -> Row:
-    """Return the row of a request that its line says nothing of: it goes again, and that was no attempt of its own."""
-    message = "The result line holds neither a response nor an error: this request was not run."
-    return unanswered(FAILED, NOT_RUN, message)
+    """Return the row of a request that did not run: it is sent again, and this does not count as an attempt."""
+    message = "The result line contains neither a response nor an error: this request did not run."
+    return row_without_answer(FAILED, NOT_RUN, message)
 
 
 def _unreadable(raw: bytes, why: object) -> Row:
     shown = raw[:_SHOWN].decode("utf-8", "replace")
-    return unanswered(FAILED, UNREADABLE, f"The result line cannot be read ({why}): {shown}", own_failure=True)
+    return row_without_answer(FAILED, UNREADABLE, f"The result line cannot be read ({why}): {shown}", own_failure=True)
 
 
 def count_tokens(usage: typed_lines.Usage) -> TokenUsage:
-    """Return the tokens of an answer, whichever names its endpoint gives them."""
-    asked = usage.prompt_tokens_details or usage.input_tokens_details or _NO_DETAILS
-    given = usage.completion_tokens_details or usage.output_tokens_details or _NO_DETAILS
+    """
+    Return the token counts of an answer, from the field names of any endpoint.
+
+    :param usage: The field `usage` of the response body.
+    """
+    of_input = usage.prompt_tokens_details or usage.input_tokens_details or _NO_DETAILS
+    of_output = usage.completion_tokens_details or usage.output_tokens_details or _NO_DETAILS
     return TokenUsage(
         usage.input_tokens if usage.prompt_tokens is None else usage.prompt_tokens,
         usage.output_tokens if usage.completion_tokens is None else usage.completion_tokens,
         usage.total_tokens,
-        asked.cached_tokens,
-        asked.cache_write_tokens,
-        given.reasoning_tokens,
-        asked.audio_tokens,
-        given.audio_tokens,
-        asked.image_tokens,
-        given.image_tokens,
+        of_input.cached_tokens,
+        of_input.cache_write_tokens,
+        of_output.reasoning_tokens,
+        of_input.audio_tokens,
+        of_output.audio_tokens,
+        of_input.image_tokens,
+        of_output.image_tokens,
     )

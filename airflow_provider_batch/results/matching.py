@@ -1,9 +1,9 @@
 """
-Whether the rows that have no result line were not answered, or were answered in a way that is not understood.
+Decide whether rows without a result line were really not answered, or whether their answers were not recognised.
 
-A row that stands in neither file may be sent again only where nothing says that it was paid for. Three things say so:
-more requests are counted as completed than answers were matched; lines came that belong to no row; no line of a batch
-that has completed could be matched at all. Pure, over counts.
+A row without a result line may be sent again only where nothing indicates that its answer was charged. There are three
+indications: the API counts more completed requests than answers were matched; the files contain lines that belong to no
+row; or no line of a completed batch was matched. All functions here are pure and work on counts.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import Literal
 
 from airflow_provider_batch.api import statuses
 
-#: Why the rows without a line are not simply missing: lines came that no row could be given, or fewer than are counted.
+#: Why rows without a line may have answers: some lines match no row, or there are fewer answers than the API counts.
 Doubt = Literal["not matched", "too few"]
-#: Rows of a shard whose lines have an id and cannot be read, from which on that is no accident where none can be read.
+#: If no line of a shard can be read and at least this number have an id, the lines have an unknown form.
 UNREADABLE_ROWS = 2
 
 
 @dataclass(frozen=True)
 class Matching:
     """
-    How the lines of a batch's result files and the rows of its shard went together.
+    How the lines of a batch's result files match the rows of its shard.
 
-    :param rows: Rows of the shard.
-    :param without_line: Rows that no line was found for.
-    :param unreadable_rows: Rows whose line was found by its id and cannot be read.
-    :param ended_early: Rows whose line says that the batch ended before they were run.
-    :param foreign: Lines whose id is of no row.
-    :param unidentified: Lines without an id that can be read.
-    :param foreign_id: One of the foreign ids, for messages.
-    :param unreadable_start: How one of the unreadable lines begins, for messages.
-    :param row_id: The id of a row without a line, for messages.
+    :param rows: Number of rows in the shard.
+    :param without_line: Number of rows without a line.
+    :param unreadable_rows: Number of rows whose line has the right id and cannot be read.
+    :param ended_early: Number of rows whose line says that the batch ended before they ran.
+    :param foreign: Number of lines whose id belongs to no row.
+    :param unidentified: Number of lines without a readable id.
+    :param foreign_id: One of the ids that belong to no row, for messages; None where there is none.
+    :param unreadable_start: First bytes of one unreadable line, for messages; None where there is none.
+    :param row_id: Id of one row without a line, for messages; None where there is none.
     """
 
     rows: int = 0
@@ -47,18 +47,25 @@ class Matching:
 
     @property
     def answered(self) -> int:
-        """Rows whose line says what came of them."""
+        """Number of rows whose line has a result."""
         return self.rows - self.without_line - self.ended_early
 
     @property
-    def odd(self) -> int:
-        """Lines that no row could be given."""
+    def unmatched(self) -> int:
+        """Number of lines that match no row."""
         return self.foreign + self.unidentified
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What the API counts of a batch; `total` is 0 where it does not count."""
+    """
+    The request counts of a batch, as the API reports them.
+
+    :param status: Status of the batch.
+    :param total: Number of requests; 0 where the API does not count.
+    :param completed: Number of completed requests.
+    :param failed: Number of failed requests.
+    """
 
     status: str
     total: int = 0
@@ -68,30 +75,32 @@ class Counts:
 
 def doubt_about(matching: Matching, counts: Counts, *, left_out: int = 0) -> Doubt | None:
     """
-    Return why a batch's results are not understood; None where a row without a line was surely not answered.
+    Return why rows without a line may have charged answers; None where they were certainly not answered.
 
-    :param left_out: Rows of the batch that were left out of the shard, whose lines therefore count as foreign.
+    :param matching: How the result lines match the rows.
+    :param counts: Request counts of the batch.
+    :param left_out: Number of rows of the batch that are not in the shard; their lines count as foreign.
     """
     if matching.unreadable_rows >= UNREADABLE_ROWS and matching.unreadable_rows == matching.answered:
         return "not matched"
     if not matching.without_line:
         return None
-    odd = max(0, matching.odd - left_out)
-    # Counts that are lower than what came are stale, or no counts at all.
+    unmatched = max(0, matching.unmatched - left_out)
+    # Counts below the number of answers are outdated, or the API does not count.
     if counts.total > 0 and counts.completed + counts.failed >= max(1, matching.answered):
-        return _counted(matching, counts, odd=odd, answered=matching.answered + left_out)
-    # A line that cannot be read may hold the answers of several rows: all of them, where its breaks are not ours.
-    if odd or matching.unreadable_rows:
+        return _doubt_by_counts(matching, counts, unmatched=unmatched, answered=matching.answered + left_out)
+    # An unreadable line may contain the answers of several rows, where the file has another kind of line break.
+    if unmatched or matching.unreadable_rows:
         return "not matched"
-    nothing_came = matching.without_line == matching.rows and not left_out
-    return "too few" if nothing_came and counts.status == statuses.COMPLETED else None
+    has_no_lines = matching.without_line == matching.rows and not left_out
+    return "too few" if has_no_lines and counts.status == statuses.COMPLETED else None
 
 
-def _counted(matching: Matching, counts: Counts, *, odd: int, answered: int) -> Doubt | None:
+def _doubt_by_counts(matching: Matching, counts: Counts, *, unmatched: int, answered: int) -> Doubt | None:
     if counts.completed > answered:
-        return "not matched" if odd else "too few"
-    if odd and not answered:
-        return "not matched"  # nothing of it was understood, not even why its requests failed
-    # What is neither completed nor failed was not run: the API itself says that these rows are not paid for.
+        return "not matched" if unmatched else "too few"
+    if unmatched and not answered:
+        return "not matched"  # no line of the batch was recognised, not even an error
+    # Requests that are neither completed nor failed did not run: the API does not charge them.
     not_run = counts.total - counts.completed - counts.failed
-    return "not matched" if odd >= matching.without_line > not_run else None
+    return "not matched" if unmatched >= matching.without_line > not_run else None

@@ -1,14 +1,13 @@
 """
-Images and videos, put beside the table as files; the table holds where they are.
+Store images and videos as files in the table's folder; the table contains their paths.
 
-A reference is a path relative to the table's folder:
-``_files-<job>/<generation, shard, round>/<row>-<which>.<ending>``. That folder's name starts with ``_``, so that Spark,
-pyarrow and every glob over ``*.parquet`` pass it by. A name follows from the row alone: a repeated landing
-overwrites its own files and adds none.
+A path is relative to the table's folder: ``_files-<job>/<generation, shard, round>/<row>-<number or id>.<suffix>``. The
+folder name starts with ``_``, so Spark, pyarrow and patterns such as ``*.parquet`` ignore it. The name depends on the
+row only, so a repeated landing overwrites its own files and adds none.
 
-Files are put while the rows are read, a few at a time, so that memory holds one piece of the result file and the disk
-a few videos; the part that names them is put after them. A video that cannot be fetched is a failed row that says why;
-what was fetched once is not fetched again.
+Files are stored while the rows are read, a few at a time: memory contains one chunk of the result file, and the local
+disk a few videos. The part is stored after its files. A video that cannot be downloaded makes its row fail, with the
+reason; a video that is already stored is not downloaded again.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ from airflow_provider_batch.storage import Location
 from airflow_provider_batch.storage.local_disk import scratch
 from airflow_provider_batch.table.columns import ENDPOINT_COLUMNS
 
-#: Streams a video's content to a local path.
+#: Downloads the video with an id to a local path.
 FetchVideo = Callable[[str, Path], object]
 
-#: Endpoints whose answers are files, or may hold some.
+#: Endpoints whose answers are files, or can contain files.
 MEDIA = frozenset(endpoint for endpoint, facts in FACTS.items() if facts.has_files)
-#: The error code of a video that is made and paid for, and could not be fetched.
+#: Error code of a video that was created and charged, and could not be downloaded.
 NOT_FETCHED = "file_not_fetched"
-#: Files that are put, or fetched and put, at a time.
-AT_ONCE = 4
-#: First bytes → ending of a name.
+#: Number of files that are downloaded and stored in parallel.
+PARALLEL_FILES = 4
+#: First bytes of an image → suffix of its file name.
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"\xff\xd8\xff", "jpeg"),
@@ -46,21 +45,23 @@ _SIGNATURES = (
     (b"<svg", "svg"),
     (b"<?xml", "svg"),
 )
-#: What a name may hold of an id that a server made up.
+#: Characters of an id that are replaced in a file name.
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _SHOWN = 500
 
 
 class MediaFiles:
     """
-    Puts the files of one part's rows.
+    Store the images and videos of one part's rows.
 
-    :param table: The table's folder.
-    :param folder: Name of the part's own folder of files below it.
-    :param fetch_video: Where it is None, videos are not fetched and have no file.
+    :param table: Folder of the table.
+    :param folder: Folder for the files of the part, relative to the table's folder.
+    :param endpoint: Endpoint of the requests, one of `MEDIA`.
+    :param fetch_video: Downloads a video; None to store no videos.
     """
 
     def __init__(self, table: Location, folder: str, endpoint: Endpoint, fetch_video: FetchVideo | None = None) -> None:
+        #: Number of videos that could not be downloaded.
         self.failed = 0
         self._folder, self._location = folder, table / folder
         self._endpoint, self._fetch_video = endpoint, fetch_video
@@ -68,27 +69,29 @@ class MediaFiles:
         self._at = own.index("video_id" if endpoint is Endpoint.VIDEOS else "images")
         self._format_at = own.index("output_format") if "output_format" in own else None
         self._names: set[str] = set()
-        self._standing: frozenset[str] | None = None
+        self._existing: frozenset[str] | None = None
 
     @property
     def count(self) -> int:
-        """How many files the part names."""
+        """Number of files that the part refers to."""
         return len(self._names)
 
-    def keep(self, rows: Sequence[Row], final: Sequence[int], row_numbers: pa.Array[Any]) -> None:
+    def store(self, rows: Sequence[Row], final: Sequence[int], row_numbers: pa.Array[Any]) -> None:
         """
-        Put the files of the final rows, and write their references into the rows.
+        Store the files of the final rows, and set their paths in the rows.
 
-        :param final: 1 for each row that is final, else 0.
+        :param rows: Rows of a chunk; changed in place.
+        :param final: For each row 1 where it is final, else 0.
+        :param row_numbers: For each row its position in the source.
         :raises StorageError: A file cannot be written.
         """
         places = [at for at, row in enumerate(rows) if row.values and row.values[self._at] and final[at]]
         wanted = [(rows[at], row_numbers[at].as_py()) for at in places if rows[at].status != FAILED]
         if not wanted:
             return
-        keep = self._keep_video if self._endpoint is Endpoint.VIDEOS else self._keep_images
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="openai-batch-files") as pool:
-            started = [pool.submit(keep, row, number) for row, number in wanted]
+        store = self._store_video if self._endpoint is Endpoint.VIDEOS else self._store_images
+        with ThreadPoolExecutor(PARALLEL_FILES, thread_name_prefix="openai-batch-files") as pool:
+            started = [pool.submit(store, row, number) for row, number in wanted]
             try:
                 for future in started:
                     future.result()
@@ -97,50 +100,55 @@ class MediaFiles:
                 raise
         self.failed += sum(row.error_code == NOT_FETCHED for row, _ in wanted)
 
-    def _keep_images(self, row: Row, number: int) -> None:
+    def _store_images(self, row: Row, number: int) -> None:
         assert row.values is not None
         for index, image in enumerate(row.values[self._at]):
             data = image.pop("data")
             if data:
-                name = f"{number:09d}-{index}.{ending(data, self._said_format(row))}"
+                name = f"{number:09d}-{index}.{ending(data, self._stated_format(row))}"
                 (self._location / name).write(data)
-                image["file"] = self._named(name)
+                image["file"] = self._reference(name)
 
-    def _said_format(self, row: Row) -> str | None:
+    def _stated_format(self, row: Row) -> str | None:
         return row.values[self._format_at] if row.values and self._format_at is not None else None
 
-    def _keep_video(self, row: Row, number: int) -> None:
+    def _store_video(self, row: Row, number: int) -> None:
         assert row.values is not None
         if self._fetch_video is None:
             return
         video_id, *others = row.values
         name = f"{number:09d}-{_UNSAFE.sub('_', video_id)[:100]}.mp4"
         try:
-            if name not in self._found():
+            if name not in self._existing_files():
                 self._fetch(self._fetch_video, video_id, name)
         except ApiError as error:
             row.status, row.error_code, row.error_message = FAILED, NOT_FETCHED, _not_fetched(error)
             return
-        row.values = (video_id, self._named(name), *others[1:])
+        row.values = (video_id, self._reference(name), *others[1:])
 
     def _fetch(self, fetch_video: FetchVideo, video_id: str, name: str) -> None:
-        with scratch(f"video {video_id}", "the videos that are fetched at the same time") as folder:
+        with scratch(f"video {video_id}", "the videos that are downloaded in parallel") as folder:
             local = folder / name
             fetch_video(video_id, local)
             (self._location / name).put(local)
 
-    def _found(self) -> frozenset[str]:
-        if self._standing is None:
-            self._standing = frozenset(self._location.list())
-        return self._standing
+    def _existing_files(self) -> frozenset[str]:
+        if self._existing is None:
+            self._existing = frozenset(self._location.list())
+        return self._existing
 
-    def _named(self, name: str) -> str:
+    def _reference(self, name: str) -> str:
         self._names.add(name)
         return f"{self._folder}/{name}"
 
 
 def ending(data: bytes, output_format: str | None) -> str:
-    """Return the ending of an image's name: by its first bytes, else by what the answer says."""
+    """
+    Return the file suffix of an image, from its first bytes or from the format in the answer; `bin` where unknown.
+
+    :param data: Bytes of the image.
+    :param output_format: Image format that the answer states; None where it states none.
+    """
     for signature, found in _SIGNATURES:
         if data.startswith(signature):
             return found
@@ -151,6 +159,6 @@ def ending(data: bytes, output_format: str | None) -> str:
 
 def _not_fetched(error: ApiError) -> str:
     return (
-        f"The video is made and paid for, and its file could not be fetched: {str(error)[:_SHOWN]} "
-        "Landing again fetches it, as long as the API keeps it."
+        f"The video was created and charged, and its file could not be downloaded: {str(error)[:_SHOWN]} "
+        "Land the batch again to download it; this is free while the API keeps the video."
     )

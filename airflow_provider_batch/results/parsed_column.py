@@ -1,9 +1,9 @@
 """
-The answers of an endpoint, with the column `parsed` behind their own columns.
+Add the column `parsed`, after the columns of the endpoint.
 
-A row that succeeded and whose text is what was asked for keeps its success; any other whole answer becomes
-`invalid_output`, keeps its text, and is never sent again. What was refused or cut off stays that. Of several choices
-(`n` > 1) the first is parsed; `choices` keeps the texts of all.
+A succeeded row whose text validates stays `succeeded`. A complete answer whose text does not validate becomes
+`invalid_output`, keeps its text, and is never sent again. Refused and truncated answers keep their status. Of several
+choices (`n` > 1) the first is parsed; the column `choices` has the texts of all.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from airflow_provider_batch.structured.validation import NO_TEXT, InvalidOutputE
 INVALID_OUTPUT = "invalid_output"
 
 
-def parsing(read: Callable[[Any], Answer], column: ParsedColumn, text_at: int) -> Callable[[Any], Answer]:
+def with_parsed_column(read: Callable[[Any], Answer], column: ParsedColumn, text_at: int) -> Callable[[Any], Answer]:
     """
-    Return an endpoint's reader of bodies that parses the text too.
+    Return an extractor that also validates the text and adds the value of `parsed`.
 
-    :param text_at: The place of `text` among the endpoint's columns.
+    :param read: Extractor of the endpoint.
+    :param column: The column `parsed`, with its response model.
+    :param text_at: Index of `text` in the endpoint's columns.
     """
     parse = judge(column.model, column.shape)
 
@@ -44,5 +46,5 @@ def parsing(read: Callable[[Any], Answer], column: ParsedColumn, text_at: int) -
 
 def _text(text: str | None) -> str:
     if text is None:
-        raise InvalidOutputError(NO_TEXT, "the answer holds no text; where it calls tools, see tool_calls")
+        raise InvalidOutputError(NO_TEXT, "the answer has no text; for tool calls see the column tool_calls")
     return text

@@ -154,7 +154,7 @@ def test_every_own_column_has_a_value_in_some_row(endpoint: Endpoint, tmp_path: 
 
 def test_readers_skip_row_groups_by_row_number_and_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(part_writer, "ROW_GROUP_BYTES", 50_000)
-    monkeypatch.setattr(line_index, "PIECE_BYTES", 20_000)
+    monkeypatch.setattr(line_index, "CHUNK_BYTES", 20_000)
     ids = [str(number) for number in range(600)]
     some = [success(one, chat_body("x" * 500)) if int(one) < 400 else http_error(one) for one in ids]
     part = land(tmp_path, Endpoint.CHAT_COMPLETIONS, some, carried=[{"day": f"d{int(one) // 300}"} for one in ids])

@@ -246,7 +246,7 @@ def test_a_shard_of_unusual_lines_is_not_tried_again_and_again() -> None:
             return [encoded(http_error(str(start + at))) for at in range(count)]
 
     reader = ChunkReader(TableSpec(Endpoint.CHAT_COMPLETIONS), Index(), lambda *_: None)  # type: ignore[arg-type]
-    reader._usual = Usual()  # type: ignore[assignment]
+    reader._fast_path = Usual()  # type: ignore[assignment]
     for start in (0, 3):
         assert reader.read(start, [None] * 3)["status"] == ["failed"] * 3
     assert tried == [3]

@@ -446,7 +446,7 @@ class TestPart:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(part_writer, "ROW_GROUP_BYTES", 100_000)
-        monkeypatch.setattr(line_index, "PIECE_BYTES", 10_000)
+        monkeypatch.setattr(line_index, "CHUNK_BYTES", 10_000)
         ids = [str(number) for number in range(600)]
         vector = [number / 64 for number in range(64)]
         landed = land(
@@ -554,8 +554,8 @@ def test_pieces_hold_all_rows_and_about_the_same_bytes(lengths: list[int], limit
             self._ends = array("q", [0, *accumulate(lengths)])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(line_index, "PIECE_BYTES", limit)
-        counts = list(Lines().pieces(1, len(lengths)))
+        patch.setattr(line_index, "CHUNK_BYTES", limit)
+        counts = list(Lines().chunk_sizes(1, len(lengths)))
     assert sum(counts) == len(lengths)
     assert 0 not in counts
     longest = max(lengths, default=0)

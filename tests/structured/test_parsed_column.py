@@ -92,7 +92,7 @@ class TestAClass:
             (json.dumps({**GOOD, "day": None}), "schema_mismatch", "day: .*found None"),
             (json.dumps({**GOOD, "note": "crash"}), "schema_mismatch", "the model's own code raised KeyError"),
             ('{"day": "2026-01-31", "lines": [], "note": "\\ud83d"}', "not_json", "Invalid JSON"),
-            (None, "no_text", "holds no text"),
+            (None, "no_text", "has no text"),
         ],
     )
     def test_leaves_a_row_that_says_what_is_wrong_with_its_text(

@@ -200,7 +200,7 @@ class TestSplitting:
         ids = [str(number) for number in range(len(values))]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(part_writer, "ROW_GROUP_BYTES", 1)
-            patch.setattr(line_index, "PIECE_BYTES", data.draw(st.sampled_from([500, 5_000])))
+            patch.setattr(line_index, "CHUNK_BYTES", data.draw(st.sampled_from([500, 5_000])))
             patch.setattr(partitions, "OPEN_FILES", data.draw(st.integers(1, 3)))
             patch.setattr(partitions, "BUFFERED_BYTES", data.draw(st.sampled_from([1, 1 << 20])))
             _, table = split(

@@ -1,1 +1,1 @@
-"""Lines of result files: where each one is, and what it holds."""
+"""Lines of result files: their positions in the file, and their content as structs."""

@@ -1,9 +1,9 @@
 """
-Where the lines of result files stand and whose they are, for files as the API writes them: nearly all.
+Find the position and the custom_id of each line of result files, for lines as the API writes them.
 
-Only line ends are looked for by the interpreter; the ids are cut out of the lines' heads by Arrow. (A thread for that
-gains nothing: it waits for the interpreter's lock.) What does not look as usual has no id here, and the caller looks
-again, line by line.
+Python only finds the line ends; Arrow extracts the ids from the beginnings of the lines. (A thread for this is not
+faster, because it waits for the GIL.) A line with another form has the id null; then the caller reads all lines one by
+one.
 """
 
 from __future__ import annotations
@@ -20,19 +20,26 @@ from airflow_provider_batch.results.lines.cutting import blocks_of_lines
 
 _ID = r'"custom_id": ?"(?P<custom_id>[^"\\]*)"'
 _OWN_ID = r'"id": ?"[^"\\]*", ?'
-#: How a line begins as the API writes it, and without `id`, as Azure does. Other spacing, and an id with an escape in
-#: it, are left to the decoder.
-HEAD = rf"\{{(?:{_OWN_ID})?{_ID}"
-#: The same, one after the other: for Arrow, an optional part takes twice the time.
-_HEADS = (rf"^\{{{_OWN_ID}{_ID}", rf"^\{{{_ID}")
-#: Bytes of a line in which its id is looked for.
-_HEAD_BYTES = 256
-#: Lines whose ids are read together: calls are few, and memory is bounded.
-_TOGETHER = 8192
+#: Beginning of a line as the API writes it, and without `id`, as Azure writes it. Lines with other spacing, and ids
+#: with an escape sequence, are left to the decoder.
+LINE_START = rf"\{{(?:{_OWN_ID})?{_ID}"
+#: The same as two patterns: in Arrow, one pattern with an optional part takes twice the time.
+_LINE_STARTS = (rf"^\{{{_OWN_ID}{_ID}", rf"^\{{{_ID}")
+#: Bytes at the beginning of a line that are searched for the id.
+_SCANNED_BYTES = 256
+#: Number of lines in one call of Arrow: few calls, and bounded memory.
+_SCANNED_TOGETHER = 8192
 
 
 class ScannedLines(NamedTuple):
-    """Lines in order: their file, their offset in it and their end, and their ids, null where one is not usual."""
+    """
+    The lines of the scanned files, in order; all four have one element per line.
+
+    :param files: Descriptor of the file.
+    :param starts: Offset of the first byte of the line in its file.
+    :param ends: Offset after the last byte of the line, without the line break.
+    :param custom_ids: Id of the line as UTF-8; null where the line has another form.
+    """
 
     files: array[int]
     starts: array[int]
@@ -40,42 +47,47 @@ class ScannedLines(NamedTuple):
     custom_ids: pa.Array[Any]
 
 
-class HeadReader:
-    """Reads the heads of all lines of some files."""
+class CustomIdScanner:
+    """Scan files for the positions and ids of their lines."""
 
     def __init__(self) -> None:
-        self._heads: list[pa.Array[Any]] = []
+        self._beginnings: list[pa.Array[Any]] = []
         self._ids: list[pa.Array[Any]] = [pa.nulls(0, pa.binary())]
         self._files, self._starts, self._ends = array("i"), array("q"), array("q")
 
     def read(self, descriptor: int, mapped: mmap | None = None) -> None:
-        """Read an open file; `mapped` is the same file, where it is mapped."""
+        """
+        Scan one file.
+
+        :param descriptor: Descriptor of the open file.
+        :param mapped: The same file, memory-mapped; None to read it in blocks.
+        """
         for offset, block in blocks_of_lines(descriptor, mapped):
             starts = array("i")
-            note, find, start = starts.append, block.find, 0
+            append, find, start = starts.append, block.find, 0
             while (end := find(b"\n", start)) >= 0:
-                note(start)
+                append(start)
                 start = end + 1
-            note(start)
-            self._keep_places(descriptor, offset, starts)
+            append(start)
+            self._add_positions(descriptor, offset, starts)
             buffers = [None, pa.py_buffer(starts), pa.py_buffer(block)]
             lines = pa.Array.from_buffers(pa.binary(), len(starts) - 1, buffers)
-            for first in range(0, len(lines), _TOGETHER):
-                self._heads.append(pc.binary_slice(lines.slice(first, _TOGETHER), 0, _HEAD_BYTES))
-                if sum(map(len, self._heads)) >= _TOGETHER:
+            for first in range(0, len(lines), _SCANNED_TOGETHER):
+                self._beginnings.append(pc.binary_slice(lines.slice(first, _SCANNED_TOGETHER), 0, _SCANNED_BYTES))
+                if sum(map(len, self._beginnings)) >= _SCANNED_TOGETHER:
                     self._read_ids()
 
-    def heads(self) -> ScannedLines:
-        """Return what was read, files in the order in which they were."""
+    def scanned(self) -> ScannedLines:
+        """Return the lines of all scanned files, in the order of the scans."""
         self._read_ids()
         return ScannedLines(self._files, self._starts, self._ends, pa.concat_arrays(self._ids))
 
     def _read_ids(self) -> None:
-        if self._heads:
-            self._ids.append(_custom_ids(self._heads))
-            self._heads = []
+        if self._beginnings:
+            self._ids.append(_custom_ids(self._beginnings))
+            self._beginnings = []
 
-    def _keep_places(self, descriptor: int, offset: int, starts: array[int]) -> None:
+    def _add_positions(self, descriptor: int, offset: int, starts: array[int]) -> None:
         count = len(starts) - 1
         bounds = pa.Array.from_buffers(pa.int32(), count + 1, [None, pa.py_buffer(starts)]).cast(pa.int64())
         firsts = bounds.slice(0, count)
@@ -85,9 +97,9 @@ class HeadReader:
         self._ends.frombytes(memoryview(ends.buffers()[1])[: 8 * count])
 
 
-def _custom_ids(heads: list[pa.Array[Any]]) -> pa.Array[Any]:
-    """Return the ids in the beginnings of lines, null where one is not usual."""
-    lines = pa.concat_arrays(heads)
-    first, second = _HEADS
+def _custom_ids(beginnings: list[pa.Array[Any]]) -> pa.Array[Any]:
+    """Return the ids in the beginnings of lines, null where a line has another form."""
+    lines = pa.concat_arrays(beginnings)
+    first, second = _LINE_STARTS
     ids: pa.Array[Any] = pc.struct_field(pc.extract_regex(lines, first), 0)
     return pc.coalesce(ids, pc.struct_field(pc.extract_regex(lines, second), 0)) if ids.null_count else ids

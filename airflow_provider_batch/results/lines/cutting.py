@@ -1,8 +1,8 @@
 r"""
-Cut bytes into lines at `\n`, and nowhere else.
+Split bytes into lines at `\n` only.
 
-`str.splitlines`, and with it an HTTP client's `iter_lines`, also cut at U+2028, U+2029, U+0085 and five more, which may
-stand raw inside a JSON string: a row that was paid for would become two halves that nobody can read.
+`str.splitlines`, and the `iter_lines` of HTTP clients, also split at U+2028, U+2029, U+0085 and five other characters,
+which JSON strings can contain unescaped: they would split a paid result line into two unreadable halves.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from collections.abc import Iterator
 from mmap import mmap
 from typing import TypeAlias
 
-#: A result line; a view where its file is mapped.
+#: A result line; a memoryview where the file is memory-mapped.
 ResultLine: TypeAlias = bytes | memoryview
 
-#: Bytes read at once. Larger blocks are slower: fresh memory costs more than the calls that it saves.
+#: Bytes of one read. Larger blocks are slower: allocating new memory costs more than the saved calls.
 READ_BYTES = 1 << 20
 
 
 def blocks_of_lines(descriptor: int, mapped: mmap | None = None) -> Iterator[tuple[int, bytes | mmap]]:
     r"""
-    Yield (offset in bytes, block) of an open file, cut so that each line stands whole in one block.
+    Yield the blocks of an open file, each with its offset in bytes; every line is complete in one block.
 
-    What follows the last `\n` of a block is the beginning of the next one. The file's last line may lack its `\n`; in
-    the block it has one.
+    The bytes after the last `\n` of a block belong to the next block. If the last line of the file has no `\n`, one is
+    added to its block.
 
-    :param mapped: The file, where it is mapped: then it is one block, but for a last line without `\n`.
+    :param descriptor: Descriptor of the open file.
+    :param mapped: The same file, memory-mapped: it is one block, except a last line without `\n`. None to read blocks.
     """
     offset, size, seen = 0, READ_BYTES, 0
     if mapped is not None:
@@ -38,7 +39,7 @@ def blocks_of_lines(descriptor: int, mapped: mmap | None = None) -> Iterator[tup
             yield offset, block
             offset, size, seen = offset + end, READ_BYTES, 0
         elif len(block) > seen:
-            size, seen = 2 * size, len(block)  # a longer line, or the last one
+            size, seen = 2 * size, len(block)  # a line longer than the block, or the last line
         else:
             yield offset, block + b"\n"
             return

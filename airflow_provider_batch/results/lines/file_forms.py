@@ -1,6 +1,8 @@
 r"""
-A result file in another form than lines of JSON, where that form can be read exactly: gzip, one array, printed over
-several lines. What holds anything else is left as it is; its lines then count as unreadable.
+Convert a result file to JSON Lines where that is possible without loss.
+
+The forms are gzip, one JSON array, and objects over several lines. Other files are not changed; their lines then count
+as unreadable.
 """
 
 from __future__ import annotations
@@ -15,20 +17,21 @@ from airflow_provider_batch.storage.local_disk import not_written
 
 _GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-#: Bytes that a packed file may hold at most: several times what 50,000 vectors take as numbers.
+#: The largest size of an unpacked file, in bytes: several times the size of 50,000 embeddings as numbers.
 MAX_UNPACKED = 16 << 30
 _BLOCK = 1 << 20
-#: Bytes at a file's start that tell its form.
+#: Bytes at the beginning of a file from which its form is recognised.
 _START = 4096
-#: Strings, and what opens and closes objects and lists outside of them.
+#: JSON strings, and the brackets of objects and lists outside of them.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]]', re.DOTALL)
 _BETWEEN = b" \t\r\n,"
 
 
 def as_json_lines(path: Path) -> Path:
     """
-    Return a result file with one JSON object a line: the given one, or another written beside it.
+    Return a result file with one JSON object per line: the given file, or a converted copy in the same folder.
 
+    :param path: Local result file.
     :raises StorageError: The local disk is full.
     """
     try:
@@ -59,7 +62,7 @@ def _in_lines(path: Path) -> Path:
     with path.open("rb") as file:
         start = file.read(_START)
     start = start.removeprefix(_BYTE_ORDER_MARK).lstrip()
-    # A first line that is a whole object is the usual form; one that is cut is for the reader of lines to judge.
+    # A first line with a complete object is the usual form; an incomplete one is left to the reader of lines.
     if not start.startswith(b"[") and start.partition(b"\n")[0].strip() != b"{":
         return path
     to = path.with_suffix(".lines")
@@ -67,7 +70,7 @@ def _in_lines(path: Path) -> Path:
 
 
 def _write_lines(path: Path, to: Path) -> bool:
-    """Write each object of an array, or of objects that follow each other, as one line; return whether that went."""
+    """Write each object of an array or a sequence as one line; return False where the file has another form."""
     with (
         path.open("rb") as file,
         mmap(file.fileno(), 0, prot=PROT_READ) as data,

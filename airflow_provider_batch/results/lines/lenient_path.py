@@ -1,10 +1,11 @@
 """
-Read a result line that the typed decoder refused, into the same structs: nothing that was paid for is lost to a type.
+The lenient path: read a result line that the typed decoder rejects into the same structs.
 
-`json.loads` reads more than the decoder (NaN, lone surrogates, a byte order mark), and a coercer for each field makes
-the best of what stands there: text from a list of parts or a number, a count from ``"12"`` or ``12.0``, an object from
-a JSON string. What cannot be made to fit becomes null, alone. On lines that the typed decoder accepts, both give equal
-structs.
+No paid answer is lost because a field has an unexpected type.
+`json.loads` accepts more than the decoder (NaN, lone surrogates, a byte order mark). A coercer for each field converts
+the value: text from a list of parts or a number, a count from ``"12"`` or ``12.0``, an object from a JSON string. A
+value that cannot be converted becomes null, and the other fields are kept. For lines that the typed decoder accepts,
+both return equal structs.
 """
 
 from __future__ import annotations
@@ -24,13 +25,18 @@ T = TypeVar("T")
 Coercer = Callable[[Any], Any]
 
 _BIGGEST_EXACT = 2**63
-#: Digits; Python's own limit is 4,300.
+#: The largest number of digits of an integer; Python's own limit is 4,300.
 _LONGEST_INT = 4_000
 _TOO_DEEP = "nested too deeply"
 
 
 def read_json(raw: bytes) -> Any:
-    """Return the JSON value of a line; raise ValueError where it is none. Bytes that are no UTF-8 become U+FFFD."""
+    """
+    Return the JSON value of a line; bytes that are not UTF-8 become U+FFFD.
+
+    :param raw: The line.
+    :raises ValueError: The line is not JSON.
+    """
     text = raw.decode("utf-8", "replace").removeprefix("\ufeff")
     try:
         return json.loads(text, parse_int=_bounded_int)
@@ -39,7 +45,13 @@ def read_json(raw: bytes) -> Any:
 
 
 def read_as(raw: bytes, shape: type[T]) -> T:
-    """Return a line as a struct of the given type; raise ValueError where it is no JSON object."""
+    """
+    Return a line as a struct.
+
+    :param raw: The line.
+    :param shape: Type of the struct.
+    :raises ValueError: The line is not a JSON object.
+    """
     value = read_json(raw)
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, found {type(value).__name__}")
@@ -51,12 +63,12 @@ def read_as(raw: bytes, shape: type[T]) -> T:
 
 
 def _bounded_int(digits: str) -> int | float:
-    # Python refuses to parse very long integers at all, which would cost the whole line.
+    # Python raises an error for very long integers, and the whole line would be lost.
     return int(digits) if len(digits) < _LONGEST_INT else float(digits)
 
 
 def _coercer(kind: inspect.Type) -> Coercer:
-    """Return what makes a value of this type out of anything, or None."""
+    """Return a function that converts any JSON value to this type, or returns None."""
     match kind:
         case inspect.UnionType(types=types):
             return _union([_coercer(one) for one in types if not isinstance(one, inspect.NoneType)])
@@ -96,7 +108,7 @@ def _struct(cls: type, fields: dict[str, Coercer]) -> Coercer:
 
 
 def _object_in(text: str) -> dict[str, Any] | None:
-    """Return the object that a JSON string holds in turn: some servers encode bodies twice."""
+    """Return the object in a JSON string, because some servers encode bodies twice; else None."""
     try:
         value = read_json(text.encode("utf-8", "surrogatepass"))
     except ValueError:
@@ -105,7 +117,7 @@ def _object_in(text: str) -> dict[str, Any] | None:
 
 
 def _as_message(text: str, fields: dict[str, Coercer]) -> dict[str, Any] | None:
-    """Return a bare text as what it must be: an error's message, a part's text, or a body that is a proxy's page."""
+    """Return a text as an object: the message of an error, the text of a part, or the error of a body."""
     if "message" in fields:
         return {"message": text}
     if "text" in fields:
@@ -123,7 +135,7 @@ def _list(item: Coercer, *, keep_null: bool, whole: bool, alone: tuple[type, ...
         if keep_null:
             return made
         if whole and any(one is None for one in made):
-            return None  # a vector with a hole is no vector
+            return None  # an embedding with a missing number is useless
         return [one for one in made if one is not None]
 
     return coerce

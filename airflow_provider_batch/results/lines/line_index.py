@@ -1,9 +1,10 @@
 """
-Where each row's result line stands: the one pass over a shard's output and error file, which keeps keys and no bodies.
+Index the result lines of a shard: find the position of each row's line in its output and error file.
 
-Both files count alike: the API's documentation sends failures to the error file, but a 500 has been seen in the output
-file and a success in the error file. So a line is judged by what it says, and only when an id comes twice: then a
-success is preferred to a failure, else the first line stays. Lines that nobody can read are counted and kept aside.
+One pass reads both files and keeps no line in memory. Both files are treated the same: by the API's documentation
+failures are in the error file, but output files with a status 500 and error files with a success exist. Where two lines
+have the same id, a success is preferred to a failure; otherwise the first line is kept. Unreadable lines are counted
+and written to a separate file.
 """
 
 from __future__ import annotations
@@ -25,21 +26,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_provider_batch.arrow.arrays import whole_number
-from airflow_provider_batch.results.lines.custom_id_scan import HEAD, HeadReader
+from airflow_provider_batch.results.lines.custom_id_scan import LINE_START, CustomIdScanner
 from airflow_provider_batch.results.lines.cutting import ResultLine, blocks_of_lines
 from airflow_provider_batch.results.lines.lenient_path import read_as
 from airflow_provider_batch.results.lines.typed_lines import Body, Line, LineId
 
-_HEAD = re.compile(HEAD.encode())
+_LINE_START = re.compile(LINE_START.encode())
 
-#: Bytes of result lines that are typed together: what bounds memory where lines are long (images, embeddings).
-PIECE_BYTES = 6 << 20
+#: Bytes of result lines that are converted together; bounds the memory where lines are long (images, embeddings).
+CHUNK_BYTES = 6 << 20
 
-#: Bytes of result files, and of a line on average, up to which lines are read in place rather than copied out one by
-#: one. A mapped page counts as the process's memory, and what is longer (images, numbers of vectors) gains nothing.
-MAPPED_BYTES, MAPPED_LINE_BYTES = 112 << 20, 20 << 10
+#: Bytes of result files up to which they are memory-mapped; mapped pages count as memory of the process.
+MAPPED_BYTES = 112 << 20
+#: Bytes of an average line up to which lines are read from the mapped file; longer lines (images, embeddings as
+#: numbers) are not faster that way.
+MAPPED_LINE_BYTES = 20 << 10
 
-#: Bytes of a line, or characters of an id, that are kept as an example.
+#: Bytes of a line, or characters of an id, that are kept as an example for messages.
 EXAMPLE_BYTES = 80
 
 _NO_LINE = memoryview(b"")
@@ -50,22 +53,24 @@ _read_status = msgspec.json.Decoder(Line[Body]).decode
 
 class LineIndex:
     """
-    The result lines of one shard by the position of their row.
+    The result lines of one shard, by position of the row in the shard.
 
-    :param custom_ids: The shard's ids as UTF-8, in row order; each stands there once.
-    :param files: The result files, in the order in which they are believed.
-    :param unreadable: Where lines without a readable id are written; they are counted only when it is None.
+    :param custom_ids: Ids of the shard's rows as UTF-8, in row order, without duplicates.
+    :param files: The result files, in the order in which they are read.
+    :param unreadable: Local file for lines that cannot be read; None to only count them.
     """
 
     def __init__(self, custom_ids: pa.Array[Any], files: Iterable[Path], unreadable: Path | None = None) -> None:
+        #: Number of further lines of rows that already have a line.
         self.duplicates = 0
+        #: Number of lines whose id belongs to no row, and one of these ids.
         self.foreign = 0
-        self.unreadable = 0
-        #: Lines without an id that can be read, and one foreign id and the beginning of an unreadable line as examples.
-        self.unidentified = 0
         self.foreign_id: str | None = None
+        #: Number of lines that cannot be read, those of them without a readable id, and the beginning of one.
+        self.unreadable = 0
+        self.unidentified = 0
         self.unreadable_start: bytes | None = None
-        #: Row → its line's file, its offset there and its end; a row without a line has an empty one.
+        #: For each row: descriptor of the line's file, offset of the line and its end; equal for a row without a line.
         self._files, self._starts, self._ends = array("i"), array("q"), array("q")
         self._stack = ExitStack()
         self._views: dict[int, memoryview] = {}
@@ -73,10 +78,10 @@ class LineIndex:
         self._unreadable_file: BinaryIO | None = None
         try:
             descriptors = [self._opened(path) for path in files]
-            self._nothing = self._opened(Path(os.devnull))
+            self._empty_file = self._opened(Path(os.devnull))
             maps = _maps(descriptors)
-            if not self._reads_heads(descriptors, maps, custom_ids):
-                self._scan_all(descriptors, custom_ids)
+            if not self._index_fast(descriptors, maps, custom_ids):
+                self._index_line_by_line(descriptors, custom_ids)
             if sum(self._ends) - sum(self._starts) <= MAPPED_LINE_BYTES * len(self._ends):
                 self._views = {at: self._stack.enter_context(memoryview(mapped)) for at, mapped in maps.items()}
         except BaseException:
@@ -92,7 +97,12 @@ class LineIndex:
         self._stack.close()
 
     def read(self, start: int, count: int) -> Sequence[ResultLine]:
-        """Return the result lines of rows; that of a row without one is empty."""
+        """
+        Return the result lines of consecutive rows; empty bytes for a row without a line.
+
+        :param start: Position of the first row in the shard, from 0.
+        :param count: Number of rows.
+        """
         rows = slice(start, start + count)
         files, starts, ends = self._files[rows], self._starts[rows], self._ends[rows]
         if self._views:
@@ -100,12 +110,17 @@ class LineIndex:
             return list(map(memoryview.__getitem__, views, map(slice, starts, ends)))
         return list(map(os.pread, files, map(sub, ends, starts), starts))
 
-    def pieces(self, start: int, count: int) -> Iterator[int]:
-        """Cut rows into runs of about the same bytes, none much over the limit; yield the number of rows of each."""
+    def chunk_sizes(self, start: int, count: int) -> Iterator[int]:
+        """
+        Yield the numbers of rows of chunks with about the same bytes, at most about `CHUNK_BYTES` each.
+
+        :param start: Position of the first row in the shard, from 0.
+        :param count: Number of rows to divide into chunks.
+        """
         starts, ends = self._starts[start : start + count], self._ends[start : start + count]
         total = sum(ends) - sum(starts)
-        share = total / -(-total // PIECE_BYTES) if total else 0
-        if total <= PIECE_BYTES and count:
+        share = total / -(-total // CHUNK_BYTES) if total else 0
+        if total <= CHUNK_BYTES and count:
             yield count
             return
         rows, size = 0, 0
@@ -119,18 +134,22 @@ class LineIndex:
 
     @property
     def without_line(self) -> int:
-        """Rows that have no line."""
+        """Number of rows without a line."""
         return sum(map(eq, self._starts, self._ends))
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the result lines in row order."""
+        """Yield the existing result lines in row order."""
         for position in range(len(self._starts)):
             (line,) = self.read(position, 1)
             if line:
                 yield bytes(line)
 
     def keep_unreadable(self, line: bytes) -> None:
-        """Count a line that nobody can read, and write it to the side file."""
+        """
+        Count an unreadable line, and write it to the file of unreadable lines.
+
+        :param line: The line, without its line break.
+        """
         self.unreadable += 1
         if self.unreadable_start is None:
             self.unreadable_start = line[:EXAMPLE_BYTES]
@@ -143,39 +162,39 @@ class LineIndex:
     def _opened(self, path: Path) -> int:
         return self._stack.enter_context(path.open("rb", buffering=0)).fileno()
 
-    def _reads_heads(self, descriptors: Sequence[int], maps: Mapping[int, mmap], custom_ids: pa.Array[Any]) -> bool:
-        """Note the lines if each of them is usual and of a row of its own; return whether that is so."""
-        reader = HeadReader()
+    def _index_fast(self, descriptors: Sequence[int], maps: Mapping[int, mmap], custom_ids: pa.Array[Any]) -> bool:
+        """Index the lines if all have the usual form and each belongs to another row; return False otherwise."""
+        scanner = CustomIdScanner()
         for descriptor in descriptors:
-            reader.read(descriptor, maps.get(descriptor))
-        heads = reader.heads()
-        lines = pc.index_in(custom_ids, value_set=heads.custom_ids)
-        if heads.custom_ids.null_count or len(lines) - lines.null_count != len(heads.custom_ids):
+            scanner.read(descriptor, maps.get(descriptor))
+        lines = scanner.scanned()
+        line_of_row = pc.index_in(custom_ids, value_set=lines.custom_ids)
+        if lines.custom_ids.null_count or len(line_of_row) - line_of_row.null_count != len(lines.custom_ids):
             return False
-        # The last one stands for no line.
-        order = pc.fill_null(lines.cast(pa.int64()), whole_number(len(heads.starts)))
-        self._files = _taken(heads.files, self._nothing, order)
-        self._starts = _taken(heads.starts, 0, order)
-        self._ends = _taken(heads.ends, 0, order)
+        # Rows without a line get the index after the last line, for which `_taken` returns the default.
+        order = pc.fill_null(line_of_row.cast(pa.int64()), whole_number(len(lines.starts)))
+        self._files = _taken(lines.files, self._empty_file, order)
+        self._starts = _taken(lines.starts, 0, order)
+        self._ends = _taken(lines.ends, 0, order)
         return True
 
-    def _scan_all(self, descriptors: Sequence[int], custom_ids: pa.Array[Any]) -> None:
-        """Note the lines one by one, whatever they hold."""
+    def _index_line_by_line(self, descriptors: Sequence[int], custom_ids: pa.Array[Any]) -> None:
+        """Index the lines one by one, whatever their form."""
         count = len(custom_ids)
-        self._files = array("i", [self._nothing]) * count
+        self._files = array("i", [self._empty_file]) * count
         self._starts, self._ends = array("q", bytes(8 * count)), array("q", bytes(8 * count))
         positions = dict(zip(custom_ids.to_pylist(), range(count), strict=True))
         for descriptor in descriptors:
             self._scan(descriptor, positions)
 
     def _scan(self, descriptor: int, positions: Mapping[bytes, int]) -> None:
-        """Note where the lines of a file stand, and which row each is of."""
-        head, position_of = _HEAD.match, positions.get
+        """Index the lines of one file."""
+        match_start, position_of = _LINE_START.match, positions.get
         files, starts, ends = self._files, self._starts, self._ends
         for offset, block in blocks_of_lines(descriptor):
             start, find = 0, block.find
             while (end := find(b"\n", start)) >= 0:
-                found = head(block, start, end)
+                found = match_start(block, start, end)
                 position = position_of(found[1]) if found else None
                 if position is None or ends[position]:
                     position = self._position_of(block[start:end].rstrip(b"\r"), positions)
@@ -184,7 +203,7 @@ class LineIndex:
                 start = end + 1
 
     def _position_of(self, line: bytes, positions: Mapping[bytes, int]) -> int | None:
-        """Return the row whose line this is, None where it has a better one, or none has it; count what is odd."""
+        """Return the row of a line; count it and return None where it has no row or the row has a better line."""
         if not line or line.isspace():
             return None
         custom_id = _custom_id(line)
@@ -201,30 +220,34 @@ class LineIndex:
         return position
 
     def _replaces(self, line: bytes, position: int) -> bool:
-        """Count a second line of the same row; return whether it is the better one."""
+        """Count a further line of a row; return whether it replaces the known one."""
         self.duplicates += 1
         (known,) = self.read(position, 1)
         return not is_success(bytes(known)) and is_success(line)
 
 
 def _maps(descriptors: Sequence[int]) -> dict[int, mmap]:
-    """Map files; none of them where they are too large for that."""
+    """Memory-map the files; return no maps where the files are too large."""
     sizes = {descriptor: os.fstat(descriptor).st_size for descriptor in descriptors}
     if sum(sizes.values()) > MAPPED_BYTES:
         return {}
     return {descriptor: mmap(descriptor, 0, prot=PROT_READ) for descriptor, size in sizes.items() if size}
 
 
-def _taken(values: array[int], last: int, order: pa.Array[Any]) -> array[int]:
-    """Return the values at some places; at the place behind all of them stands another value."""
-    values.append(last)
+def _taken(values: array[int], default: int, order: pa.Array[Any]) -> array[int]:
+    """Return the values at the given indices; the index after the last value gives the default."""
+    values.append(default)
     kind = pa.int32() if values.typecode == "i" else pa.int64()
     taken = pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)]).take(order)
     return array(values.typecode, memoryview(taken.buffers()[1])[: values.itemsize * len(order)].tobytes())
 
 
 def is_success(line: bytes) -> bool:
-    """Return whether a result line says that its request succeeded: by the HTTP status, whatever file it stands in."""
+    """
+    Return whether the HTTP status in a result line is 2xx, whichever file contains the line.
+
+    :param line: The result line.
+    """
     try:
         read = _read_status(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -1,8 +1,7 @@
 """
-Result lines that name a request and say nothing of it: neither an answer nor an error, HTTP status 0 or none.
+Recognise result lines of requests that did not run: neither an answer nor an error, and HTTP status 0 or none.
 
-Services write them for requests that they never ran. A line that holds anything else is an answer in a form that is not
-known, and may be paid for.
+Some services write such lines. A line with any other content is an answer in an unknown form, which may be charged.
 """
 
 from __future__ import annotations
@@ -12,13 +11,17 @@ from typing import Any
 
 from airflow_provider_batch.results.lines.lenient_path import read_json
 
-#: Members of a line, and of its response, that name the request and say nothing of what came of it.
+#: Fields of a line, and of its response, that identify the request and do not belong to a result.
 _NAMES = frozenset({"id", "custom_id", "request_id", "status_code", "object", "method", "url"})
 _NO_STATUS = (None, 0, "", "0")
 
 
-def says_nothing(raw: bytes) -> bool:
-    """Return whether a result line holds nothing beside the names of its request."""
+def has_no_result(raw: bytes) -> bool:
+    """
+    Return whether a result line contains only fields that identify its request.
+
+    :param raw: The result line.
+    """
     try:
         line = read_json(raw)
         return isinstance(line, dict) and _is_empty(line)

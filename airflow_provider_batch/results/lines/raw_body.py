@@ -1,7 +1,7 @@
 """
-The response body of a result line as JSON text: what the `response` column holds.
+The response body of a result line as JSON text, for the column `response`.
 
-Images stand beside the table, never as base64 in it: in their place the text holds null.
+The base64 data of images is replaced by null: images are stored as files beside the table.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from airflow_provider_batch.results.lines.cutting import ResultLine
 from airflow_provider_batch.results.lines.lenient_path import read_json
 from airflow_provider_batch.results.lines.typed_lines import RawLine
 
-#: The base64 of an image, and of one that a tool of a response made. Neither can match within a JSON string: there its
-#: quotes would be escaped.
+#: The base64 data of an image, and of an image of a response's image tool. Neither pattern matches inside of a JSON
+#: string, where the quotes are escaped.
 _IMAGE = re.compile(
     rb'("b64_json"\s*:\s*)"[^"\\]*(?:\\.[^"\\]*)*"|("result"\s*:\s*)"(?:[A-Za-z0-9+/=]|\\/){64,}"',
 )
@@ -28,9 +28,11 @@ _decode = msgspec.json.Decoder(RawLine).decode
 
 def read_raw_body(raw: ResultLine) -> str | None:
     """
-    Return the body as it stands in the line, or None where the line has none or is no JSON.
+    Return the unchanged body of a result line, or None where the line has no body or is not JSON.
 
-    A body that was encoded twice is given as the JSON that it holds.
+    Some servers write the body as a JSON string that contains JSON; such a body is decoded once.
+
+    :param raw: The result line.
     """
     try:
         response = _decode(raw).response
@@ -39,7 +41,7 @@ def read_raw_body(raw: ResultLine) -> str | None:
         return _parsed(bytes(raw))
     if body in (b"", b"null"):
         return None
-    # The decoder does not look into what it skips: bytes that are no UTF-8 can stand there.
+    # The decoder does not check the values that it skips: they can contain bytes that are not UTF-8.
     return _parsed(bytes(raw)) if body.startswith(b'"') else _without_images(body).decode("utf-8", "replace")
 
 
@@ -62,7 +64,7 @@ def _parsed(raw: bytes) -> str | None:
 
 
 def _unwrapped(value: Any) -> dict[str, Any]:
-    """Return an object, or the one that a JSON string holds, or an empty one."""
+    """Return a JSON object, the object in a JSON string, or an empty dictionary."""
     if isinstance(value, str):
         try:
             value = read_json(value.encode("utf-8", "surrogatepass"))

@@ -1,9 +1,9 @@
 """
-Result lines as typed structs: only what a column is made of; the decoder skips the rest without building it.
+Result lines as typed structs: only the fields that columns need; the decoder skips the others.
 
-Every field may be absent or null, and every number has bounds that fit its column. A line that does not fit (content as
-a list of parts, tokens as text, a body as a JSON string) is a `ValidationError` here and is read again by `tolerant.py`
-into the same structs, so that what follows has one shape to deal with.
+Every field may be missing or null, and every number has bounds that fit its column. A line that does not fit (content
+as a list of parts, token counts as text, a body as a JSON string) raises `msgspec.ValidationError` here. Then
+`lenient_path.py` reads it into the same structs, so that the extractors handle one form only.
 """
 
 from __future__ import annotations
@@ -12,16 +12,22 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec import Meta, Raw, Struct
 
-#: A count of tokens. The bound keeps every sum of a shard within 64 bits.
+#: A number of tokens. The bound keeps every sum over a shard within 64 bits.
 Count = Annotated[int, Meta(ge=0, le=2**53)]
-#: HTTP status; 0 has been seen where a server gave up before it had one.
+#: HTTP status; some servers write 0 where they have none.
 StatusCode = Annotated[int, Meta(ge=0, le=999)]
 
 BodyT = TypeVar("BodyT")
 
 
 class ErrorInfo(Struct, gc=False):
-    """`error` of a line, or of a body."""
+    """
+    The field `error` of a result line or of a body.
+
+    :param code: Error code.
+    :param message: Error text.
+    :param type: Kind of error.
+    """
 
     code: str | None = None
     message: str | None = None
@@ -29,7 +35,15 @@ class ErrorInfo(Struct, gc=False):
 
 
 class TokenDetails(Struct, gc=False):
-    """`*_tokens_details` of any endpoint."""
+    """
+    The `*_tokens_details` of `usage`, for every endpoint.
+
+    :param cached_tokens: Input tokens read from the cache.
+    :param cache_write_tokens: Input tokens written to the cache.
+    :param reasoning_tokens: Output tokens used for reasoning.
+    :param audio_tokens: Tokens of audio.
+    :param image_tokens: Tokens of images.
+    """
 
     cached_tokens: Count | None = None
     cache_write_tokens: Count | None = None
@@ -39,7 +53,19 @@ class TokenDetails(Struct, gc=False):
 
 
 class Usage(Struct, gc=False):
-    """`usage` of any endpoint: chat and completions count prompts, the others input."""
+    """
+    The field `usage` of every endpoint. Chat completions and completions use the names with `prompt` and `completion`.
+
+    :param prompt_tokens: Tokens of the request.
+    :param completion_tokens: Tokens of the answer.
+    :param input_tokens: Tokens of the request.
+    :param output_tokens: Tokens of the answer.
+    :param total_tokens: Tokens of request and answer.
+    :param prompt_tokens_details: Details of the request's tokens.
+    :param completion_tokens_details: Details of the answer's tokens.
+    :param input_tokens_details: Details of the request's tokens.
+    :param output_tokens_details: Details of the answer's tokens.
+    """
 
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
@@ -53,7 +79,13 @@ class Usage(Struct, gc=False):
 
 
 class Body(Struct, gc=False):
-    """What the bodies of all endpoints share; a failed request's body has only `error`."""
+    """
+    The fields that the bodies of all endpoints share; the body of a failed request has only `error`.
+
+    :param model: The model that answered.
+    :param usage: Tokens of request and answer.
+    :param error: Why the request failed.
+    """
 
     model: str | None = None
     usage: Usage | None = None
@@ -61,7 +93,13 @@ class Body(Struct, gc=False):
 
 
 class Response(Struct, Generic[BodyT], gc=False):
-    """`response` of a line."""
+    """
+    The field `response` of a result line.
+
+    :param status_code: HTTP status of the request.
+    :param request_id: The API's id of the request.
+    :param body: The response body.
+    """
 
     status_code: StatusCode | None = None
     request_id: str | None = None
@@ -69,7 +107,13 @@ class Response(Struct, Generic[BodyT], gc=False):
 
 
 class Line(Struct, Generic[BodyT], gc=False):
-    """One result line."""
+    """
+    One result line.
+
+    :param custom_id: Id of the request.
+    :param response: The response; None where the request did not run.
+    :param error: Why the request did not run.
+    """
 
     custom_id: str | None = None
     response: Response[BodyT] | None = None
@@ -77,33 +121,55 @@ class Line(Struct, Generic[BodyT], gc=False):
 
 
 class LineId(Struct, gc=False):
-    """One result line, for its id alone."""
+    """
+    One result line, of which only the id is read.
+
+    :param custom_id: Id of the request.
+    """
 
     custom_id: str | None = None
 
 
 class RawResponse(Struct, gc=False):
-    """`response` of a line, its body left as text."""
+    """
+    The field `response` of a result line, with the body as undecoded JSON.
 
-    #: Empty where the line has none. A union with None would not be decoded as raw.
+    :param body: The body; empty where the line has none. Its type is no union with None, which msgspec would decode.
+    """
+
     body: Raw = Raw(b"")
 
 
 class RawLine(Struct, gc=False):
-    """One result line, its body left as text."""
+    """
+    One result line, with the body as undecoded JSON.
+
+    :param response: The response; None where the request did not run.
+    """
 
     response: RawResponse | None = None
 
 
 class TokenChance(Struct, gc=False):
-    """One of the likely tokens at a place."""
+    """
+    One of the likely tokens at a position.
+
+    :param token: Text of the token.
+    :param logprob: Natural logarithm of its probability.
+    """
 
     token: str | None = None
     logprob: float | None = None
 
 
 class TokenLogprob(Struct, gc=False):
-    """The chosen token at a place, and the likely ones."""
+    """
+    The chosen token at a position.
+
+    :param token: Text of the token.
+    :param logprob: Natural logarithm of its probability.
+    :param top_logprobs: The most likely tokens at this position.
+    """
 
     token: str | None = None
     logprob: float | None = None
@@ -111,7 +177,13 @@ class TokenLogprob(Struct, gc=False):
 
 
 class Function(Struct, gc=False):
-    """`function`, or `custom`, of a tool call."""
+    """
+    The field `function` or `custom` of a tool call.
+
+    :param name: Name of the tool.
+    :param arguments: Arguments of a function: JSON text, or an object from some servers.
+    :param input: Input of a custom tool.
+    """
 
     name: str | None = None
     arguments: Any = None
@@ -119,7 +191,14 @@ class Function(Struct, gc=False):
 
 
 class ToolCall(Struct, gc=False):
-    """One tool call of a chat message."""
+    """
+    One tool call of a chat message.
+
+    :param id: Id of the call.
+    :param type: `function` or `custom`.
+    :param function: The called function.
+    :param custom: The called custom tool.
+    """
 
     id: str | None = None
     type: str | None = None
@@ -128,13 +207,27 @@ class ToolCall(Struct, gc=False):
 
 
 class Audio(Struct, gc=False):
-    """`audio` of a chat message: what was said."""
+    """
+    The field `audio` of a chat message.
+
+    :param transcript: Text of the spoken answer.
+    """
 
     transcript: str | None = None
 
 
 class Message(Struct, gc=False):
-    """`message` of a chat choice. `reasoning_content` and `reasoning` are compatible servers' (vLLM, DeepSeek)."""
+    """
+    The field `message` of a chat choice.
+
+    :param content: Text of the answer.
+    :param refusal: Text with which the model refused to answer.
+    :param tool_calls: The tool calls that the model requests.
+    :param function_call: The only call, in the older form of the API.
+    :param audio: The spoken answer.
+    :param reasoning_content: Reasoning text of compatible servers such as vLLM and DeepSeek.
+    :param reasoning: The same under another name.
+    """
 
     content: str | None = None
     refusal: str | None = None
@@ -146,14 +239,26 @@ class Message(Struct, gc=False):
 
 
 class Logprobs(Struct, gc=False):
-    """`logprobs` of a chat choice: of its text, or of its refusal."""
+    """
+    The field `logprobs` of a chat choice.
+
+    :param content: Log-probabilities of the text.
+    :param refusal: Log-probabilities of the refusal.
+    """
 
     content: list[TokenLogprob] | None = None
     refusal: list[TokenLogprob] | None = None
 
 
 class ChatChoice(Struct, gc=False):
-    """One choice of a chat completion."""
+    """
+    One choice of a chat completion.
+
+    :param index: Position of the choice, from 0.
+    :param finish_reason: Why the model stopped.
+    :param message: The answer.
+    :param logprobs: Log-probabilities, where the request asks for them.
+    """
 
     index: Count | None = None
     finish_reason: str | None = None
@@ -162,13 +267,23 @@ class ChatChoice(Struct, gc=False):
 
 
 class ChatBody(Body, gc=False):
-    """`/v1/chat/completions`."""
+    """
+    Body of `/v1/chat/completions`.
+
+    :param choices: The answers.
+    """
 
     choices: list[ChatChoice] | None = None
 
 
 class CompletionLogprobs(Struct, gc=False):
-    """`logprobs` of a completion: parallel lists."""
+    """
+    The field `logprobs` of a completion: lists of the same length.
+
+    :param tokens: Text of each token.
+    :param token_logprobs: Log-probability of each token.
+    :param top_logprobs: Log-probability by likely token, for each token.
+    """
 
     tokens: list[str] | None = None
     token_logprobs: list[float | None] | None = None
@@ -176,7 +291,14 @@ class CompletionLogprobs(Struct, gc=False):
 
 
 class CompletionChoice(Struct, gc=False):
-    """One choice of a completion."""
+    """
+    One choice of a completion.
+
+    :param index: Position of the choice, from 0.
+    :param text: The answer.
+    :param finish_reason: Why the model stopped.
+    :param logprobs: Log-probabilities, where the request asks for them.
+    """
 
     index: Count | None = None
     text: str | None = None
@@ -185,13 +307,24 @@ class CompletionChoice(Struct, gc=False):
 
 
 class CompletionBody(Body, gc=False):
-    """`/v1/completions`."""
+    """
+    Body of `/v1/completions`.
+
+    :param choices: The answers.
+    """
 
     choices: list[CompletionChoice] | None = None
 
 
 class OutputPart(Struct, gc=False):
-    """One part of an output item: `output_text`, `refusal`, `summary_text` or `reasoning_text`."""
+    """
+    One part of an output item.
+
+    :param type: `output_text`, `refusal`, `summary_text` or `reasoning_text`.
+    :param text: Text of the part.
+    :param refusal: Text with which the model refused to answer.
+    :param logprobs: Log-probabilities of the text.
+    """
 
     type: str | None = None
     text: str | None = None
@@ -203,7 +336,23 @@ class OutputItem(Struct, gc=False):
     """
     One item of `output`: a message, reasoning, or a tool call.
 
-    What a call is asked to do stands under a name of its tool's own: `arguments` down to `code`.
+    :param type: Kind of item, such as `message` or `function_call`.
+    :param id: Id of the item.
+    :param call_id: Id of a tool call.
+    :param phase: `final_answer` or `commentary`, where a message has it.
+    :param status: `completed` or `incomplete`.
+    :param name: Name of the called tool.
+    :param arguments: Input of a function.
+    :param input: Input of a custom tool.
+    :param action: Input of a search, shell or computer call.
+    :param actions: Input of a computer call with several actions.
+    :param operation: Input of a patch call.
+    :param queries: Input of a file search.
+    :param code: Input of the code interpreter.
+    :param content: Parts of a message, or of reasoning.
+    :param summary: Parts of a reasoning summary.
+    :param result: Base64 data of a generated image.
+    :param revised_prompt: Prompt of a generated image, as the API changed it.
     """
 
     type: str | None = None
@@ -226,13 +375,24 @@ class OutputItem(Struct, gc=False):
 
 
 class IncompleteDetails(Struct, gc=False):
-    """Why a response is incomplete."""
+    """
+    The field `incomplete_details` of a response.
+
+    :param reason: Why the response is incomplete.
+    """
 
     reason: str | None = None
 
 
 class ResponsesBody(Body, gc=False):
-    """`/v1/responses`."""
+    """
+    Body of `/v1/responses`.
+
+    :param id: Id of the response.
+    :param status: `completed`, `incomplete` or `failed`.
+    :param incomplete_details: Why the response is incomplete.
+    :param output: The items, in order.
+    """
 
     id: str | None = None
     status: str | None = None
@@ -241,20 +401,35 @@ class ResponsesBody(Body, gc=False):
 
 
 class EmbeddingItem(Struct, gc=False):
-    """One vector: numbers, or base64 of little-endian 32-bit floats."""
+    """
+    One embedding.
+
+    :param index: Position of the input, from 0.
+    :param embedding: The numbers, or the bytes of little-endian 32-bit floats, which are base64 in the line.
+    """
 
     index: Count | None = None
     embedding: bytes | list[float] | None = None
 
 
 class EmbeddingsBody(Body, gc=False):
-    """`/v1/embeddings`."""
+    """
+    Body of `/v1/embeddings`.
+
+    :param data: One embedding for each input.
+    """
 
     data: list[EmbeddingItem] | None = None
 
 
 class ModerationResult(Struct, gc=False):
-    """The verdict on one input."""
+    """
+    The verdict on one input.
+
+    :param flagged: Whether at least one category is flagged.
+    :param categories: Whether each category is flagged.
+    :param category_scores: Score of each category, from 0 to 1.
+    """
 
     flagged: bool | None = None
     categories: dict[str, bool | None] | None = None
@@ -262,13 +437,23 @@ class ModerationResult(Struct, gc=False):
 
 
 class ModerationsBody(Body, gc=False):
-    """`/v1/moderations`."""
+    """
+    Body of `/v1/moderations`.
+
+    :param results: One verdict for each input.
+    """
 
     results: list[ModerationResult] | None = None
 
 
 class Image(Struct, gc=False):
-    """One image: its bytes, or where it can be fetched for a while."""
+    """
+    One image.
+
+    :param b64_json: Bytes of the image, which are base64 in the line.
+    :param url: Temporary address of the image at the API.
+    :param revised_prompt: Prompt of the image, as the API changed it.
+    """
 
     b64_json: bytes | None = None
     url: str | None = None
@@ -276,7 +461,15 @@ class Image(Struct, gc=False):
 
 
 class ImagesBody(Body, gc=False):
-    """`/v1/images/generations` and `/v1/images/edits`."""
+    """
+    Body of `/v1/images/generations` and `/v1/images/edits`.
+
+    :param data: The images.
+    :param output_format: Format of the images, such as `png`.
+    :param size: Width and height in pixels, such as `1024x1024`.
+    :param quality: Quality of the images.
+    :param background: `opaque` or `transparent`.
+    """
 
     data: list[Image] | None = None
     output_format: str | None = None
@@ -286,7 +479,14 @@ class ImagesBody(Body, gc=False):
 
 
 class VideoBody(Body, gc=False):
-    """`/v1/videos`."""
+    """
+    Body of `/v1/videos`.
+
+    :param id: Id of the video.
+    :param status: Status of the video, such as `completed`.
+    :param seconds: Length in seconds, as text.
+    :param size: Width and height in pixels, such as `720x1280`.
+    """
 
     id: str | None = None
     status: str | None = None

@@ -1,9 +1,9 @@
 """
-Lines of embeddings given as numbers, read several times faster than by a decoder that makes a Python float of each.
+Decode result lines with embeddings as JSON numbers, several times faster than msgspec.
 
-The list of numbers is cut out of the line, the small rest goes through the typed decoder as always, and the numbers
-through `simdjson` (the extra `airflow-provider-batch[simdjson]`) into a buffer. Lines of any other form, and all lines
-where `simdjson` is not installed, take the decoder alone.
+msgspec creates a float object for each number. Here the list of numbers is removed from the line. The typed decoder
+reads the rest, and `simdjson` (the extra `airflow-provider-batch[simdjson]`) reads the numbers into a buffer. Lines of
+any other form, and all lines where `simdjson` is not installed, are read by the typed decoder only.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ import pyarrow as pa
 
 from airflow_provider_batch.results.lines.cutting import ResultLine
 
-#: Cannot stand within a JSON string: there its quotes would be escaped.
+#: The JSON key; it cannot match inside of a JSON string, where the quotes are escaped.
 _NAME = b'"embedding":'
 _LIST = re.compile(rb"\s*\[")
-#: Bytes of a line in which a vector's beginning is looked for before the line is copied.
+#: Bytes at the beginning of a line that are searched for a base64 embedding before the line is copied.
 _HEAD_BYTES = 1024
-#: Put in the place of the numbers, as base64, to see that it is there that the decoder looks for a vector.
+#: Replaces the numbers in the line, as base64; if the decoder returns it as embedding, the right list was removed.
 _STAND_IN = b"the numbers are read apart!!"
 _STAND_IN_JSON = b'"' + b64encode(_STAND_IN) + b'"'
 
 
-class NumberLines:
+class NumberLineDecoder:
     """
-    A decoder of result lines of `/v1/embeddings`.
+    Decode result lines of `/v1/embeddings`.
 
-    :param decode: The typed decoder, which is asked first for what is not one list of numbers.
+    :param decode: The typed decoder; it reads the line without its numbers, and lines without a list of numbers whole.
     """
 
     def __init__(self, decode: Callable[[ResultLine], Any]) -> None:
@@ -40,11 +40,16 @@ class NumberLines:
         self._parser = _simdjson_parser()
 
     def decode(self, raw: ResultLine) -> Any:
-        """Return the line as a struct; numbers become bytes in it. Raise what the typed decoder raises."""
+        """
+        Return a line as a struct; a list of numbers becomes the bytes of 32-bit floats.
+
+        :param raw: The result line.
+        :raises msgspec.MsgspecError: The typed decoder cannot read the line.
+        """
         head = bytes(raw[:_HEAD_BYTES])
         _, name, value = head.partition(_NAME)
         if self._parser is None or (name and value.lstrip().startswith(b'"')):
-            return self._whole(raw)  # in place: base64, as it is asked for
+            return self._whole(raw)  # base64, the usual form
         return self._read(bytes(raw))
 
     def _read(self, raw: bytes) -> Any:
@@ -58,7 +63,7 @@ class NumberLines:
         body = None if line.response is None else line.response.body
         item = body.data[0] if body is not None and body.data else None
         if item is None or item.embedding != _STAND_IN:
-            return self._whole(raw)  # the list stood elsewhere
+            return self._whole(raw)  # another list of the line was removed
         item.embedding = self._floats(raw[start:end])
         return self._whole(raw) if item.embedding is None else line
 
@@ -74,7 +79,7 @@ class NumberLines:
 
 
 def _simdjson_parser() -> Any:
-    """Return a parser, None where `simdjson` is not installed."""
+    """Return a parser, or None where `simdjson` is not installed."""
     try:
         simdjson = import_module("simdjson")
     except ImportError:

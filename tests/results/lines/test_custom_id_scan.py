@@ -61,11 +61,11 @@ def test_both_ways_find_the_same(contents: list[bytes], block: int) -> None:
         for file, content in zip(files, contents, strict=True):
             file.write_bytes(content)
         patch.setattr("airflow_provider_batch.results.lines.cutting.READ_BYTES", block)
-        patch.setattr("airflow_provider_batch.results.lines.custom_id_scan._TOGETHER", 2)
+        patch.setattr("airflow_provider_batch.results.lines.custom_id_scan._SCANNED_TOGETHER", 2)
         quick = found(files)
         patch.setattr(line_index, "MAPPED_BYTES", -1)
         copied = found(files)
-        patch.setattr(LineIndex, "_reads_heads", lambda *_: False)
+        patch.setattr(LineIndex, "_index_fast", lambda *_: False)
         assert quick == copied == found(files)
 
 

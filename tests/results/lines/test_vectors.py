@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from airflow_provider_batch.results.extractors import vector_bytes
 from airflow_provider_batch.results.lines import vectors
 from airflow_provider_batch.results.lines.typed_lines import EmbeddingsBody, Line
-from airflow_provider_batch.results.lines.vectors import NumberLines
+from airflow_provider_batch.results.lines.vectors import NumberLineDecoder
 from tests.results.recorded import EMBEDDINGS_LINES, Recorded, embeddings_body
 from tests.results.support import encoded, success
 
@@ -47,21 +47,21 @@ def vectors_of(read: Any, raw: bytes) -> Any:
 
 
 @pytest.fixture(params=["simdjson", "without"])
-def numbers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> NumberLines:
+def numbers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> NumberLineDecoder:
     if request.param == "simdjson":
         pytest.importorskip("simdjson")
     else:
         monkeypatch.setattr(vectors, "_simdjson_parser", lambda: None)
-    return NumberLines(decode)
+    return NumberLineDecoder(decode)
 
 
 @pytest.mark.parametrize("case", EMBEDDINGS_LINES, ids=lambda case: case.name)
-def test_recorded_lines_have_the_same_vectors(case: Recorded, numbers: NumberLines) -> None:
+def test_recorded_lines_have_the_same_vectors(case: Recorded, numbers: NumberLineDecoder) -> None:
     assert vectors_of(numbers.decode, case.line) == vectors_of(decode, case.line)
 
 
 @pytest.mark.parametrize("raw", ODD)
-def test_odd_lines_have_the_same_vectors(raw: bytes, numbers: NumberLines) -> None:
+def test_odd_lines_have_the_same_vectors(raw: bytes, numbers: NumberLineDecoder) -> None:
     assert vectors_of(numbers.decode, raw) == vectors_of(decode, raw)
     assert vectors_of(numbers.decode, memoryview(raw)) == vectors_of(decode, raw)
     # The parser is left as it was found: the next line can be read.
@@ -71,7 +71,7 @@ def test_odd_lines_have_the_same_vectors(raw: bytes, numbers: NumberLines) -> No
 
 def test_a_list_of_numbers_never_becomes_python_floats() -> None:
     pytest.importorskip("simdjson")
-    line = NumberLines(decode).decode(encoded(success("1", embeddings_body([1.0, 2.0]))))
+    line = NumberLineDecoder(decode).decode(encoded(success("1", embeddings_body([1.0, 2.0]))))
     assert line.response.body.data[0].embedding == b"\0\0\x80?\0\0\0@"
 
 
@@ -83,5 +83,5 @@ def test_a_list_of_numbers_never_becomes_python_floats() -> None:
 def test_any_numbers_are_read_alike(numbers: list[float], spaces: bool) -> None:
     pytest.importorskip("simdjson")
     raw = encoded(success("1", embeddings_body(numbers)), spaces=spaces)
-    assert vectors_of(NumberLines(decode).decode, raw) == vectors_of(decode, raw)
+    assert vectors_of(NumberLineDecoder(decode).decode, raw) == vectors_of(decode, raw)
     assert json.loads(raw)["response"]["body"]["data"][0]["embedding"] == numbers

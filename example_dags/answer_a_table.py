@@ -1,14 +1,14 @@
 """
 The whole job in one task: a table in, a table out.
 
-The task cuts the table into batches, submits them, defers (no worker slot is held, however long the API takes), and
-lands one answered row for each input row. Clearing or retrying it goes on with the batches in flight. With the defaults
-below it answers the tickets of the run's day:
+The task splits the table into batches, submits them and defers: it holds no worker slot while the API works. Then it
+lands one row with an answer for each input row. Clear or retry it at any time: it continues with the batches that it
+has submitted. With the defaults below it answers the tickets of the run's day:
 
     s3://example-bucket/tickets/ds=2026-11-20/*.parquet   →   s3://example-bucket/answers/ds=2026-11-20/
 
-``{text}`` is a column of the input and is filled in for each row; ``{{ ds }}`` is Airflow's and is rendered once,
-before.
+``{text}`` is a column of the input and is replaced for each row. ``{{ ds }}`` is Airflow's template and is rendered
+once, before the task runs.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ with DAG(
     start_date=datetime(2026, 1, 1),
     catchup=False,
     params={
-        "source": Param("s3://example-bucket/tickets", type="string", description="Folder with one folder a day"),
-        "destination": Param("s3://example-bucket/answers", type="string", description="Folder for one folder a day"),
+        "source": Param("s3://example-bucket/tickets", type="string", description="One folder for each day"),
+        "destination": Param("s3://example-bucket/answers", type="string", description="Gets one folder for each day"),
     },
     tags=["openai_batch"],
 ):
@@ -44,9 +44,9 @@ with DAG(
             ],
             "max_completion_tokens": 30,
         },
-        # The text itself stays out of the result; the id is enough to join it back.
+        # The result has the id of the ticket, not its text: join the two tables by the id.
         carry=["ticket_id"],
-        # Past five percent of rows without success the task fails, after everything has landed.
+        # The task fails if more than five percent of the rows are without success. It lands all rows before.
         max_failed=0.05,
         deferrable=True,
     )

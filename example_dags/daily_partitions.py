@@ -1,9 +1,9 @@
 """
-Dynamic task mapping: one job for each daily partition that is found, side by side.
+Dynamic task mapping: one job for each daily partition, all at the same time.
 
-Each mapped task is a job of its own, with its own ledger, retries and result. While their batches run they hold no
-worker slot, so a year of days may wait at the same time; ``max_active_tis_per_dag`` only limits how many prepare or
-land at once.
+Each mapped task is a job of its own, with its own ledger, retries and result. Deferred tasks hold no worker slot, so
+that the jobs of a whole year can wait at the same time. ``max_active_tis_per_dag`` only limits how many tasks prepare
+or land at one time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 
 @task
 def find_partitions() -> list[dict[str, str]]:
-    """Return source and destination of each folder ``ds=…``, in order of days."""
+    """Return source and destination of each folder ``ds=…``, in the order of the days."""
     params = get_current_context()["params"]
     days = sorted(path.name for path in ObjectStoragePath(params["source"]).iterdir() if path.name.startswith("ds="))
     return [

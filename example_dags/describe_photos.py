@@ -1,8 +1,8 @@
 """
-Images in prompts: a table of photos, given as bytes or as URIs, becomes a table of descriptions.
+Images in prompts: a table of photos, as bytes or as URIs, becomes a table of descriptions.
 
-``data_urls`` names the column that the body holds as a data URL. A column of URIs is read from storage, with the
-storage's own connection; the carried columns keep the URI, not the bytes.
+``data_urls`` names the columns that are sent as data URLs. The files of a column of URIs are read from storage, with
+the storage's own connection. The carried columns keep the URI, not the bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 
 with DAG(
     dag_id="openai_batch_describe_photos",
-    description="What is to be seen on each photo",
+    description="A description of each photo",
     schedule=None,
     params={
         "source": Param("s3://example-bucket/photos.parquet", type="string", description="Columns id, photo"),

@@ -1,7 +1,7 @@
 """
-Embeddings: the result has a column ``embedding``, a list of as many floats for each row, beside the row's id.
+Embeddings: the result has a column ``embedding``, a list of floats, beside the carried columns.
 
-Ask for the number of dimensions that the index behind it wants; fewer are cheaper to keep.
+``dimensions`` is the number of floats in each list. Choose the number that your index needs: fewer need less storage.
 """
 
 from __future__ import annotations

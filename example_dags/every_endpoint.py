@@ -1,8 +1,8 @@
 """
-The eight endpoints, a task each: what is asked of them, and so what columns the table has.
+All eight endpoints, with one task each: the request body of each endpoint, and the result columns that follow from it.
 
-The rows stand here to be read; a table in object storage is the usual ``source``. OpenAI has closed its own models for
-completions and videos; both endpoints stay for services that serve such models: name theirs in the params.
+The rows are in this file to keep the example short; a table in object storage is the usual ``source``. OpenAI no longer
+offers its own models for completions and videos. Other services do: set the params to the names of their models.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """
-Structured outputs: each row's text becomes a typed record, by a Pydantic model.
+Structured outputs: each row's text becomes a typed record, defined by a Pydantic model.
 
-The model is sent with each request, every answer is validated by it, and the result has a struct column ``parsed``
-that SQL reads into:
+The model's JSON Schema is sent with each request, and every answer is validated with the model. The result has a struct
+column ``parsed``, whose fields SQL can read:
 
     SELECT document, parsed.supplier, parsed.due_date, unnest(parsed.positions) FROM 's3://…/invoices/*.parquet'
 
-A row whose answer does not validate keeps its text, with the status ``invalid_output`` and the reason.
+A row whose answer is not valid keeps the answer's text, the status ``invalid_output`` and the reason.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 
 
 class Currency(Enum):
-    """What an amount is in."""
+    """Currency of the amounts."""
 
     EUR = "EUR"
     USD = "USD"
@@ -34,11 +34,11 @@ class Position(BaseModel):
 
     description: str
     quantity: int = Field(ge=1)
-    price: Decimal = Field(max_digits=12, decimal_places=2, description="Of one piece, without tax.")
+    price: Decimal = Field(max_digits=12, decimal_places=2, description="Price of one piece, without tax.")
 
 
 class Invoice(BaseModel):
-    """What an invoice says."""
+    """Contents of an invoice."""
 
     supplier: str
     issued: date

@@ -1,8 +1,8 @@
 """
 Batches that another tool has submitted: wait for them, then land them as one table.
 
-The loader reads each batch's own input file for the ids of its requests, so that a request without any result is a row
-too. It submits nothing. Batches of one endpoint make one table.
+The loader submits nothing. It reads the input file of each batch for the ids of its requests, so that a request without
+any result becomes a row too. All batches of a table need the same endpoint.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ with DAG(
     wait = OpenAIBatchSensor(
         task_id="wait",
         batch_id="{{ params.batch_ids }}",
-        # An expired batch has results too: they are kept, billed, and landed.
+        # An expired batch can have results too. They are billed, so land them.
         success_statuses=["completed", "expired"],
         deferrable=True,
     )
@@ -34,7 +34,7 @@ with DAG(
         task_id="land",
         batch_id="{{ params.batch_ids }}",
         destination="{{ params.destination }}",
-        # Requests without any result line are rows with the status `missing`, instead of a failure of the task.
+        # A request without any result line becomes a row with the status `missing`; the task does not fail.
         on_missing="land",
     )
 

@@ -1,8 +1,8 @@
 """
-Large tables: a check of the whole input that sends nothing, then the job, in waves that fit the account.
+Large tables: first check the whole input without submitting anything, then run the job within the account's limits.
 
-The first task reads every row and fails on what the API would refuse; its XCom says how many requests, batches and
-tokens the table makes. Memory is bounded by the keys of one batch, whatever the size of the table.
+The first task reads every row, and fails if the API would refuse one. Its XCom has the numbers of requests, batches and
+tokens. Memory does not grow with the table: it holds the keys of one batch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from airflow.sdk import DAG, Param
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 
-ASKED: dict[str, Any] = {
+JOB: dict[str, Any] = {
     "endpoint": "/v1/chat/completions",
     "source": "{{ params.source }}",
     "destination": "{{ params.destination }}",
@@ -23,7 +23,7 @@ ASKED: dict[str, Any] = {
         "messages": [{"role": "user", "content": "Keywords of this abstract, comma-separated: {abstract}"}],
         "max_completion_tokens": 60,
     },
-    # Only what is named here and in the body is read from the files.
+    # Only the columns in `carry` and in the body are read from the files.
     "carry": ["paper_id"],
 }
 
@@ -37,20 +37,20 @@ with DAG(
     },
     tags=["openai_batch"],
 ):
-    check = OpenAIBatchOperator(task_id="check", validate_only=True, **ASKED)
+    check = OpenAIBatchOperator(task_id="check", validate_only=True, **JOB)
 
     answer = OpenAIBatchOperator(
         task_id="answer",
-        # What one account may have waiting at one time; the rest of the table follows as the first batches end.
+        # The account's limits on unfinished batches; more batches are submitted when earlier ones end.
         max_active_batches=20,
         max_enqueued_tokens=90_000_000,
-        # Smaller batches end earlier, and less is sent again where one expires.
+        # Smaller batches end earlier, and fewer rows are sent again if one expires.
         max_shard_rows=25_000,
         timeout=timedelta(days=7),
         max_failed=0.01,
         delete_files=True,
         deferrable=True,
-        **ASKED,
+        **JOB,
     )
 
     check >> answer

@@ -1,8 +1,8 @@
 """
-Partitions: one job reads some partitions of a table and writes a table that is partitioned too.
+Partitions: one job reads some partitions of a table and writes a partitioned table.
 
-The keys of the folders (``day=2026-11-20/lang=de/``) are columns: ``filters`` chooses by them, and files of other
-partitions are not read. ``partition_by`` writes the result into folders in the same way.
+The keys in the names of the folders (``day=2026-11-20/lang=de/``) are columns. ``filters`` selects by them, and files
+of other partitions are not read. ``partition_by`` writes the result into folders with such names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 
 with DAG(
     dag_id="openai_batch_partitions_in_and_out",
-    description="The German reviews since a day, translated, in a folder for each day and status",
+    description="German reviews since a day, translated, in a folder for each day and status",
     schedule=None,
     params={
         "source": Param("s3://example-bucket/reviews", type="string", description="Folders day=…/lang=…"),
@@ -31,7 +31,7 @@ with DAG(
         partition_by=["day", "status"],
         body={"model": "gpt-6-luna", "input": "Translate into English:\n\n{review}"},
         carry=["review_id", "day"],
-        # The next run, with another day, adds its own parts beside those of this one.
+        # Each run adds its part files to the table; the files of earlier runs stay.
         if_exists="append",
         deferrable=True,
     )

@@ -1,8 +1,9 @@
 """
-Prompts that a Python function makes, answers in columns: what `LLMBatchOperator` and `@task.llm_batch` are used for.
+Rows from a Python function, answers in columns: for those who know `LLMBatchOperator` and `@task.llm_batch`.
 
-The function returns a list of mappings (or texts, a data frame, an Arrow table, the address of a file). Each answer is
-validated by the Pydantic model and becomes the column ``parsed``; the function's own columns stand beside it.
+The function returns a list of mappings, or texts, a data frame, an Arrow table, or the address of a file. Each answer
+is
+validated with the Pydantic model and stored in the column ``parsed``, beside the function's own columns.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ REVIEWS = [
 
 
 class Verdict(BaseModel):
-    """What a review says."""
+    """Verdict of a review."""
 
     label: Literal["good", "bad", "mixed"]
     confidence: float
@@ -48,8 +49,8 @@ with DAG(
         destination="{{ params.destination }}",
         deferrable=True,
     )
-    def judge() -> list[dict[str, object]]:
-        """Return the rows: the same ones at every attempt."""
+    def rate_reviews() -> list[dict[str, object]]:
+        """Return the rows; every attempt has to return the same rows."""
         return REVIEWS
 
-    judge()
+    rate_reviews()

@@ -1,9 +1,10 @@
 """
-Request lines that already exist: JSONL as the Batch API takes it, written by a colleague or by another tool.
+Existing request lines: a JSONL file in the Batch API's format, written by another tool.
 
-Without ``body`` each row *is* a request: ``custom_id``, ``method``, ``url``, ``body``. The lines are validated before
-anything is sent (an error names file and line) and split into as many batches as the API's limits ask for. The result
-has one row a line, with its ``custom_id``.
+Without ``body`` each row is a whole request: ``custom_id``, ``method``, ``url``, ``body``. The lines are validated
+before anything is submitted; an error names the file and the line. Then they are split into as many batches as the
+API's
+limits require. The result has one row for each line, with its ``custom_id``.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """
-Rows without success, sent again on purpose.
+Send rows without success again, on purpose.
 
-What failed for a passing reason (408, 409, 429, 5xx, expiry) is sent again by the job itself. A row that the API
-refused for good, or whose answer did not validate, stays in the table with its ``status`` and ``error_message``. To pay
-for such rows again, set the Airflow variable ``openai_batch_rerun`` to ``failed_rows``, clear the task, and delete the
-variable when the run has ended:
+The job itself sends a row again after a temporary failure (408, 409, 429, 5xx, expiry). A row that the API refuses
+permanently, or whose answer is not valid, stays in the table with its ``status`` and ``error_message``. To pay for
+such rows again, set the Airflow variable ``openai_batch_rerun`` to ``failed_rows``, clear the task, and delete the
+variable after the run:
 
     airflow variables set openai_batch_rerun failed_rows
     airflow tasks clear openai_batch_retry_failed_rows --yes
     airflow variables delete openai_batch_rerun
 
-The rows that succeeded stay as they are, and the table is replaced when all rows are there.
+Rows with success are not sent again. The table is replaced when all rows are complete.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 
 with DAG(
     dag_id="openai_batch_retry_failed_rows",
-    description="Summaries; a clear sends the rows without success again, if a variable says so",
+    description="Summaries; if a variable is set, a cleared task sends rows without success again",
     schedule=None,
     params={
         "source": Param("s3://example-bucket/minutes/*.parquet", type="string"),
@@ -36,7 +36,7 @@ with DAG(
         destination="{{ params.destination }}",
         body={"model": "gpt-6-luna", "input": "Summarise these minutes in three sentences:\n\n{minutes}"},
         rerun="{{ var.value.get('openai_batch_rerun', 'never') }}",
-        # Executions of one row that may fail for a passing reason before its failure is final.
+        # After three executions with a temporary failure, the failure of a row is final.
         max_attempts=3,
         deferrable=True,
     )

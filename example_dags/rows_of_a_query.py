@@ -1,8 +1,8 @@
 """
-SQL in: the rows of a query are the input, over any Airflow connection whose hook speaks SQL.
+Rows of an SQL query as input, from any Airflow connection whose hook runs SQL.
 
-The query runs once for a job: its rows are kept beside the ledger until they have landed, and a retry goes on with
-them. ``ORDER BY`` gives each row the same number at every run.
+The query runs once for each job. Its rows are stored beside the ledger until they have landed, so that a retry uses the
+same rows. ``ORDER BY`` gives each row the same number in every run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ with DAG(
     OpenAIBatchOperator(
         task_id="categorise",
         endpoint="/v1/chat/completions",
-        # The placeholder is the driver's own: `:day` for SQLite, `%(day)s` for PostgreSQL.
+        # The form of the placeholder depends on the driver: `:day` for SQLite, `%(day)s` for PostgreSQL.
         sql="SELECT sku, title, price FROM products WHERE added_on = :day ORDER BY sku",
         sql_parameters={"day": "{{ params.day }}"},
         sql_conn_id="{{ params.sql_conn_id }}",
@@ -38,7 +38,7 @@ with DAG(
             "model": "gpt-6-luna",
             "messages": [{"role": "user", "content": "Category of this product, in two words: {title}, {price} EUR"}],
         },
-        # A product without a price has a null there.
+        # Text in the prompt for a product without a price.
         null_text="unknown",
         carry=["sku"],
         deferrable=True,

@@ -1,9 +1,10 @@
 """
 The same job as three tasks: submit, wait, land.
 
-For when the steps belong to different places: a DAG that submits in the evening and one that lands in the morning, a
-pool that limits submissions only, or batches that another tool has submitted. In the last case only the sensor and the
-loader are needed; ``batch_id`` takes an id, a list of ids, or what ``submit`` returns.
+Use this if the steps belong to different places: one DAG submits in the evening and another lands in the morning, or a
+pool limits only the submissions. For batches that another tool has submitted, only the sensor and the loader are
+needed.
+``batch_id`` takes an id, a list of ids, or the return value of ``submit``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ with DAG(
         task_id="submit",
         endpoint="/v1/responses",
         source="{{ params.source }}",
-        # No destination: nothing is landed here. The ledger then needs a place of its own.
+        # Without a destination this task lands nothing, and the ledger needs its own `state_path`.
         state_path="{{ params.state_path }}",
         body={"model": "gpt-6-luna", "input": "Translate into English:\n\n{text}", "max_output_tokens": 300},
         wait_for_completion=False,

@@ -1,1 +1,1 @@
-"""Arrays and values in Arrow; knows nothing of the rest of this package."""
+"""Arrays and values in Arrow; this folder knows nothing of the rest of the package."""

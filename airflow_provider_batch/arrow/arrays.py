@@ -1,9 +1,9 @@
 """
 Arrow arrays from Python lists without ``pa.array``.
 
-The first ``pa.array(list)`` of a process imports pandas wherever that is installed, and so does the first
-``pa.scalar``, or a number given to ``pyarrow.compute``: two seconds and 60 MB that a small job would pay for nothing.
-The types that rows of JSON have are built from buffers here; all others go the usual way.
+The first ``pa.array(list)`` of a process imports pandas where that is installed, and so does the first ``pa.scalar``,
+or a number given to ``pyarrow.compute``: two seconds and 60 MB for a job that does not need it. The types of JSON
+values are built from buffers here; all others by ``pa.array``.
 """
 
 from __future__ import annotations
@@ -16,23 +16,36 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-#: Arrow type → code of a Python array, for numbers that are laid out as they are.
+#: Arrow type → type code of a Python `array` with the same memory layout.
 NUMBERS = {pa.int64(): "q", pa.int32(): "i", pa.int16(): "h", pa.float64(): "d", pa.float32(): "f"}
 
 
 def int64_array(values: Iterable[int]) -> pa.Array:
-    """Return an int64 array without nulls."""
+    """
+    Return an int64 array without nulls.
+
+    :param values: Whole numbers of at most 64 bits; no None.
+    """
     data = array("q", values)
     return pa.Array.from_buffers(pa.int64(), len(data), [None, pa.py_buffer(data)])
 
 
 def whole_number(value: int) -> pa.Scalar:
-    """Return an int64 scalar."""
+    """
+    Return an int64 scalar.
+
+    :param value: A whole number of at most 64 bits.
+    """
     return int64_array([value])[0]
 
 
 def consecutive(first: int, count: int) -> pa.Array:
-    """Return the whole numbers from ``first`` on as an int64 array."""
+    """
+    Return consecutive whole numbers as an int64 array.
+
+    :param first: The first number.
+    :param count: How many numbers.
+    """
     if count > len(_CONSECUTIVE):
         return int64_array(range(first, first + count))
     return pc.add(_CONSECUTIVE.slice(0, count), whole_number(first))
@@ -42,7 +55,8 @@ def binary_array(values: Sequence[bytes], *, after: bytes = b"") -> pa.Array:
     """
     Return a large_binary array without nulls.
 
-    :param after: What each value ends with besides.
+    :param values: The bytes of each value; no None.
+    :param after: Bytes that are appended to each value.
     """
     data = after.join((*values, b"")) if after else b"".join(values)
     lengths = (len(value) + len(after) for value in values) if after else map(len, values)
@@ -52,10 +66,10 @@ def binary_array(values: Sequence[bytes], *, after: bytes = b"") -> pa.Array:
 
 def joined(parts: Iterable[bytes | pa.Array], count: int) -> pa.Array:
     """
-    Return for each row its parts one after the other, as a large_binary array.
+    Concatenate parts row by row, as a large_binary array.
 
-    :param parts: Bytes that all rows share, and arrays of texts or bytes without nulls that hold one value a row.
-    :param count: The number of rows.
+    :param parts: Bytes that all rows share, and arrays of strings or bytes without nulls with one value for each row.
+    :param count: Number of rows.
     """
     columns = [_shared(part) if isinstance(part, bytes) else part.cast(pa.large_binary()) for part in parts]
     if not any(isinstance(column, pa.Array) for column in columns):
@@ -68,7 +82,12 @@ def _shared(value: bytes) -> pa.Scalar:
 
 
 def array_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Return the values, None among them, as an array of the given type, which all of them have."""
+    """
+    Return Python values as an array of a given type.
+
+    :param values: Values that all have that type; None becomes null.
+    :param kind: Arrow type.
+    """
     if pa.types.is_boolean(kind):
         return _boolean_array(values)
     if kind in NUMBERS:
@@ -79,16 +98,18 @@ def array_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _boolean_array(values: Sequence[Any]) -> pa.Array:
-    """Return truths, None among them."""
+    """Return booleans as an array; None becomes null."""
     flags = bytes(1 if value else 0 for value in values)
     return pa.Array.from_buffers(pa.bool_(), len(values), [validity(values), _bits(flags)])
 
 
 def number_array(values: Sequence[Any], kind: pa.DataType, code: str) -> pa.Array:
     """
-    Return numbers, None among them, laid out as they are.
+    Return numbers as an array, with the memory layout of a Python `array`.
 
-    :param code: The type code that a Python array has for them.
+    :param values: Numbers; None becomes null.
+    :param kind: Arrow type.
+    :param code: Type code of the Python `array` with the same memory layout.
     """
     try:
         data, valid = array(code, values), None
@@ -98,7 +119,12 @@ def number_array(values: Sequence[Any], kind: pa.DataType, code: str) -> pa.Arra
 
 
 def string_array(values: Sequence[str | None]) -> pa.Array:
-    """Return texts, None among them: encoded one by one, which long ones gain from."""
+    """
+    Return strings as an array; encoding them one by one is faster for long strings.
+
+    :param values: Strings; None becomes null.
+    :raises UnicodeEncodeError: A string has no UTF-8 form.
+    """
     encoded = [value.encode() if value else b"" for value in values]
     offsets = array("i", accumulate(map(len, encoded), initial=0))
     buffers = [validity(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
@@ -106,14 +132,22 @@ def string_array(values: Sequence[str | None]) -> pa.Array:
 
 
 def validity(values: Sequence[Any]) -> pa.Buffer | None:
-    """Return the bitmap of what is not None; None, which Arrow reads as "all valid", where nothing is null."""
+    """
+    Return the validity bitmap of values, or None, which Arrow reads as "no nulls".
+
+    :param values: Python values; None is null.
+    """
     if None not in values:
         return None
     return _bits(bytes(value is not None for value in values))
 
 
 def mask(flags: bytes | bytearray) -> pa.Array:
-    """Return a boolean array of bytes that are 0 or 1."""
+    """
+    Return a boolean array.
+
+    :param flags: One byte for each row, 0 or 1.
+    """
     return pa.Array.from_buffers(pa.uint8(), len(flags), [None, pa.py_buffer(flags)]).cast(pa.bool_())
 
 
@@ -123,23 +157,37 @@ def _bits(flags: bytes) -> pa.Buffer:
 
 
 def list_array(values: Sequence[Any], build_items: Callable[[list[Any]], pa.Array]) -> pa.Array:
-    """Return lists, None among them; ``build_items`` makes one array of all their items."""
+    """
+    Return Python lists as a list array.
+
+    :param values: Lists; None becomes null.
+    :param build_items: Builds one array of the items of all lists.
+    """
     items = build_items(list(chain.from_iterable(filter(None, values))))
     return pa.Array.from_buffers(pa.list_(items.type), len(values), list_buffers(values), children=[items])
 
 
 def list_buffers(values: Sequence[Any]) -> list[pa.Buffer | None]:
-    """Return what an array of lists has beside their items: which are null, and where each begins."""
+    """
+    Return the buffers of a list array without its items: validity bitmap and offsets.
+
+    :param values: Lists; None is null.
+    """
     offsets = array("i", accumulate([len(value) if value else 0 for value in values], initial=0))
     return [validity(values), pa.py_buffer(offsets)]
 
 
 def struct_array(values: Sequence[Any], build_fields: Callable[[list[Any]], dict[str, pa.Array]]) -> pa.Array:
-    """Return mappings, None among them, as structs; ``build_fields`` makes the array of each field."""
+    """
+    Return mappings as a struct array.
+
+    :param values: Mappings from field name to value; None becomes null.
+    :param build_fields: Builds the array of each field from the mappings.
+    """
     children = build_fields([{} if value is None else value for value in values])
     kind = pa.struct([(name, child.type) for name, child in children.items()])
     return pa.Array.from_buffers(kind, len(values), [validity(values)], children=list(children.values()))
 
 
-#: Reckoning with these is faster than making as many Python numbers anew.
+#: An addition to these is faster than making new Python numbers.
 _CONSECUTIVE = int64_array(range(4_096))

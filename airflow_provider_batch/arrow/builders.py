@@ -1,8 +1,8 @@
 """
-Python values to Arrow arrays, without the second or two and the 60 MB that importing pandas costs.
+Python values as Arrow arrays, without the cost of importing pandas (one to two seconds, 60 MB).
 
-`pa.array(list)` imports pandas wherever it is installed, which is most Airflow images. There the buffers are laid out
-here; where pandas is absent, or imported already, `pa.array` does the same a little faster.
+`pa.array(list)` imports pandas where it is installed, which is so in most Airflow images. There the buffers are built
+here. Where pandas is absent or already imported, `pa.array` does the same a little faster.
 """
 
 from __future__ import annotations
@@ -33,14 +33,19 @@ _CODES = {
     pa.timestamp("us", tz="UTC"): "q",
 }
 
-#: Rows of the arrays that are kept for values that a whole column has: a record batch of a sidecar has no more.
+#: Rows of the cached arrays of one repeated value: a record batch of a sidecar has no more rows.
 _REPEATED = 2048
-#: Characters up to which a text is looked for in all rows of a column.
+#: Longest value, in characters, whose repeated array is cached.
 _SHORT = 64
 
 
 class Same(Sequence[Any]):
-    """A column of one value, as status, model, round and many counts are: nothing is done for each of its rows."""
+    """
+    A column with the same value in every row, such as status, model or round: nothing is computed for each row.
+
+    :param value: The value.
+    :param length: Number of rows.
+    """
 
     __slots__ = ("_length", "value")
 
@@ -58,11 +63,22 @@ class Same(Sequence[Any]):
         return Same(self.value, len(picked)) if isinstance(picked, range) else self.value
 
     def count(self, value: Any) -> int:
+        """
+        Return how many rows have a value.
+
+        :param value: The value to count.
+        """
         return self._length if value == self.value else 0
 
 
 def same(values: Sequence[Any]) -> Sequence[Any]:
-    """Return a column, which holds values of one type, as `Same` where all are equal. Not floats: -0.0 equals 0.0."""
+    """
+    Return a column as `Same` where all its values are equal, else unchanged.
+
+    Floats are never merged, because -0.0 equals 0.0.
+
+    :param values: Column with values of one type.
+    """
     if isinstance(values, Same) or not values:
         return values
     first, count = values[0], len(values)
@@ -71,16 +87,21 @@ def same(values: Sequence[Any]) -> Sequence[Any]:
 
 
 def distinct(values: Sequence[Any]) -> set[Any]:
-    """Return the values that a column has."""
+    """
+    Return the different values of a column.
+
+    :param values: The column.
+    """
     return {values.value} if isinstance(values, Same) else set(values)
 
 
 def column(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
     """
-    Return an Arrow array of Python values; None is null.
+    Return Python values as an Arrow array; None is null.
 
     :param values: Structs as mappings, maps as lists of pairs, decimals as whole numbers of their last digit,
         fixed-size lists as their bytes, dates and times as whole numbers of their unit.
+    :param kind: Arrow type of the array.
     """
     count = len(values)
     if count == 0 or (values[0] is None and values.count(None) == count):
@@ -105,14 +126,20 @@ def _converted(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
         return _decimals(values, kind)
     if pa.types.is_fixed_size_list(kind):
         return _vectors(values, kind)
-    if _pandas_is_no_cost() and not _has_forms_of_ours(kind):
+    if _pandas_costs_nothing() and not _has_own_value_forms(kind):
         converted: pa.Array[Any] = pa.array(values, kind)
         return converted
     return laid_out(values, kind)
 
 
 def laid_out(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
-    """Return what `pa.array(values, kind)` does, built from buffers."""
+    """
+    Return the same as `pa.array(values, kind)`, built from buffers.
+
+    :param values: Python values in the forms that `column` takes.
+    :param kind: Arrow type of the array.
+    :raises TypeError: No layout is known for the type.
+    """
     if kind in _CODES:
         return number_array(values, kind, _CODES[kind])
     if pa.types.is_string(kind) or pa.types.is_boolean(kind):
@@ -138,16 +165,18 @@ def _pandas_installed() -> bool:
     return find_spec("pandas") is not None and find_spec("numpy") is not None
 
 
-def _pandas_is_no_cost() -> bool:
+def _pandas_costs_nothing() -> bool:
     return "pandas" in sys.modules or not _pandas_installed()
 
 
 @lru_cache(maxsize=64)
-def _has_forms_of_ours(kind: Any) -> bool:
-    """Whether vectors or decimals stand in a nested type: their values here are not those that Arrow takes."""
+def _has_own_value_forms(kind: Any) -> bool:
+    """
+    Return whether a nested type has vectors or decimals, whose values are given here in other forms than Arrow takes.
+    """
     if pa.types.is_fixed_size_list(kind) or pa.types.is_decimal(kind):
         return True
-    return any(_has_forms_of_ours(kind.field(at).type) for at in range(kind.num_fields))
+    return any(_has_own_value_forms(kind.field(at).type) for at in range(kind.num_fields))
 
 
 def _structs(values: Sequence[Any], kind: pa.StructType) -> pa.Array[Any]:
@@ -158,7 +187,7 @@ def _structs(values: Sequence[Any], kind: pa.StructType) -> pa.Array[Any]:
 
 
 def _decimals(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
-    """Lay out 128-bit decimals: the value, then its sign, where all of them fit 64 bits."""
+    """Build 128-bit decimals: the value, then its sign, where all of them fit into 64 bits."""
     bitmap = validity(values)
     filled = values if bitmap is None else [value or 0 for value in values]
     halves = array("q", bytes(16 * len(values)))
@@ -173,8 +202,8 @@ def _decimals(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
 
 
 def _vectors(values: Sequence[bytes | None], kind: Any) -> pa.Array[Any]:
-    """Lay out fixed-size lists of 32-bit floats, each given as its bytes."""
-    hole = bytes(4 * kind.list_size)
-    data = pa.py_buffer(b"".join(hole if value is None else value for value in values))
+    """Build fixed-size lists of 32-bit floats, each given as its bytes."""
+    zeros = bytes(4 * kind.list_size)
+    data = pa.py_buffer(b"".join(zeros if value is None else value for value in values))
     items = pa.Array.from_buffers(kind.value_type, kind.list_size * len(values), [None, data])
     return pa.Array.from_buffers(kind, len(values), [validity(values)], children=[items])

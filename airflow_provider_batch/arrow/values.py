@@ -1,9 +1,9 @@
 """
-How a value of a row becomes text inside a string, and JSON when it stands alone: `JSON_FORMS`.
+Values of rows as text inside a longer string, and as JSON where a value is alone; `JSON_FORMS` lists both.
 
-Alone, numbers, booleans, lists, structs and null keep their JSON type; all else is a string of the text that stands
-inside a longer one. NaN and infinity have no JSON form: they are an error that names row and column, and a NaN inside a
-text counts as null. Times are read to the microsecond.
+Alone, numbers, booleans, lists, structs and null keep their JSON type; every other value becomes a string with the text
+that it has inside a longer one. NaN and infinity have no JSON form: they are an error that names row and column. A NaN
+inside a text counts as null. Times are read to the microsecond.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ _AS_TEXT: dict[type, Callable[[Any], str]] = {
 
 
 def to_text(value: Any) -> str:
-    """Return what stands for a value inside a longer string; the value is not None."""
+    """
+    Return the text of a value inside a longer string.
+
+    :param value: Python value of a row; not None.
+    """
     known = _AS_TEXT.get(type(value))
     if known is not None:
         return known(value)
@@ -41,7 +45,11 @@ def to_text(value: Any) -> str:
 
 
 def is_number_without_json(value: Any) -> bool:
-    """Return whether a value is, or holds, a NaN or an infinity."""
+    """
+    Return whether a value is a NaN or an infinity, or contains one.
+
+    :param value: Python value of a row.
+    """
     if isinstance(value, float):
         return not math.isfinite(value)
     if isinstance(value, decimal.Decimal):
@@ -53,7 +61,7 @@ def is_number_without_json(value: Any) -> bool:
     return False
 
 
-#: Arrow types → what they become inside a text, and alone.
+#: Arrow types → their form inside a text, and their form alone.
 JSON_FORMS: Mapping[str, tuple[str, str]] = {
     "null": ("an error, or `null_text`", "`null`"),
     "bool": ("`true`, `false`", "boolean"),
@@ -74,16 +82,23 @@ JSON_FORMS: Mapping[str, tuple[str, str]] = {
     "list, large_list, fixed_size_list, list_view, large_list_view": ("compact JSON: `[1,2]`", "array"),
     "struct": ('compact JSON: `{"a":1}`', "object"),
     "map": ("compact JSON, keys as text", "object, keys as text"),
-    "dictionary, run_end_encoded": ("as their values", "as their values"),
+    "dictionary, run_end_encoded": ("that of their values", "that of their values"),
     "arrow.uuid": ("`01234567-89ab-…`", "string"),
     "arrow.bool8": ("`true`, `false`", "boolean"),
-    "other extension types": ("as their storage", "as their storage"),
+    "other extension types": ("that of their storage type", "that of their storage type"),
     "union": ("none: an error before anything is sent", "none: an error before anything is sent"),
 }
 
 
 def python_values(array: pa.Array) -> list[Any]:
-    """Return an Arrow array as plain Python values: a map as a dict, an interval as text, times to the microsecond."""
+    """
+    Return an Arrow array as plain Python values.
+
+    A map becomes a dict, an interval becomes text, times are cut to the microsecond.
+
+    :param array: Array of any type.
+    :raises ValueError: Python has no such value, for example a date after the year 9999.
+    """
     array = without_encoding(array, halves=False)
     if not _holds(array.type, lambda kind: _has_own_form(kind) or _is_nanoseconds(kind)):
         values: list[Any] = array.to_pylist()
@@ -97,9 +112,12 @@ def python_values(array: pa.Array) -> list[Any]:
 
 def plain_column(array: pa.Array) -> pa.Array | None:
     """
-    Return a column of texts, as large_string, or of whole numbers; None for any other, and for one with broken UTF-8.
+    Return a column of strings as large_string, or of whole numbers as it is; None for any other column.
 
-    What is none has forms of its own, or errors to tell: it is read value by value.
+    A column with invalid UTF-8 gives None too. Columns that give None are read value by value, for their forms and
+    errors.
+
+    :param array: Column of a source.
     """
     array = without_encoding(array, halves=False)
     if pa.types.is_integer(array.type):
@@ -115,9 +133,10 @@ def plain_column(array: pa.Array) -> pa.Array | None:
 
 def without_encoding(array: pa.Array, *, halves: bool = True) -> pa.Array:
     """
-    Return an array of the values that a dictionary, runs, a view or an extension stands for.
+    Return an array without dictionaries, runs, views or extension types: with the values that they encode.
 
-    :param halves: Whether 16-bit floats become 32-bit ones, with which more can be computed.
+    :param array: Array of any type.
+    :param halves: Whether 16-bit floats become 32-bit floats, which more functions can compute with.
     """
     kind = array.type
     if pa.types.is_dictionary(kind):
@@ -141,9 +160,11 @@ def without_encoding(array: pa.Array, *, halves: bool = True) -> pa.Array:
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
     """
-    Return the type with dictionaries and views replaced, at any depth, by what they stand for.
+    Return a type with dictionaries and views replaced, at any depth, by the type of their values.
 
     An Arrow file cannot hold a dictionary that changes from batch to batch, and not every function knows views.
+
+    :param kind: Arrow type.
     """
     if pa.types.is_dictionary(kind):
         return plain_type(kind.value_type)
@@ -153,12 +174,20 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def unsupported_type(kind: pa.DataType) -> str | None:
-    """Return the name of the first type in ``kind`` that has no stated JSON form, or None."""
+    """
+    Return the name of the first type within a type that has no JSON form, or None.
+
+    :param kind: Arrow type.
+    """
     return _first_type(kind, pa.types.is_union)
 
 
 def unstorable_type(kind: pa.DataType) -> str | None:
-    """Return the name of the first type in ``kind`` that a Parquet file cannot hold, or None."""
+    """
+    Return the name of the first type within a type that a Parquet file cannot hold, or None.
+
+    :param kind: Arrow type.
+    """
     return _first_type(
         kind, lambda part: pa.types.is_union(part) or pa.types.is_interval(part) or pa.types.is_run_end_encoded(part)
     )
@@ -173,19 +202,19 @@ def _as_list(view: pa.Array) -> pa.Array:
     return kind.from_arrays(offsets, view.flatten(), mask=view.is_null())
 
 
-#: Views, and what they are views of.
+#: View type → type of its values.
 _VIEWS = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
 
 
 def _first_type(kind: pa.DataType, test: Callable[[pa.DataType], bool]) -> str | None:
     found: list[str] = []
 
-    def look(part: pa.DataType) -> bool:
+    def note_first(part: pa.DataType) -> bool:
         if test(part):
             found.append(str(part))
         return bool(found)
 
-    return found[0] if _holds(kind, look) else None
+    return found[0] if _holds(kind, note_first) else None
 
 
 def _children(kind: pa.DataType) -> list[pa.DataType]:
@@ -219,7 +248,7 @@ def _readable(kind: pa.DataType) -> pa.DataType:
 
 
 def _rebuilt(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
-    """Return a nested type with its children changed, a list's view as the list; any other type as it is."""
+    """Return a nested type with its children changed, a list view as a list; any other type unchanged."""
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(change(field.type)) for field in kind])
     if pa.types.is_map(kind):

@@ -1,1 +1,1 @@
-"""Prices, offline: what an answer cost."""
+"""Prices of requests, computed offline."""

@@ -1,17 +1,17 @@
 """
-What one request cost, at the batch price, from the price table of `genai-prices` (offline; a snapshot shipped with it).
+The cost of one request at the batch price, from the price table of `genai-prices` (offline: a snapshot in that
+package).
 
 Three rules:
 
-- Unknown is ``None``, never 0: a model that the table does not know, or a line without usage, has no price. The one
+- Unknown is ``None``, never 0: a model that the table does not know, or a line without usage, has no price. The only
   free endpoint is moderations.
-- A request is priced by itself: long-context tiers are chosen by the request's own input tokens, so the price of a sum
-  is wrong.
-- Where the table has no batch price for a model it answers with the standard price and does not say so. Equal prices
-  are taken as that, and the documented 50 % is applied.
+- A request is priced by itself: its own input tokens select the long-context tier, so the price of a sum is wrong.
+- Where the table has no batch price for a model, it returns the standard price without saying so. Where batch price and
+  standard price are equal, the documented 50 % is applied.
 
-The table takes 0.1 ms for a request. Text requests are therefore priced from unit prices read out of it once for each
-model; requests with audio or image tokens go through the table itself.
+A lookup in the table takes 0.1 ms. Text requests are therefore priced from unit prices that are read from it once for
+each model; requests with audio or image tokens are looked up in the table.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice, PriceCalculation
 
-#: Whole-number unit of all sums here: 10^-12 dollars, fine enough for any price per million tokens with 6 decimals.
+#: Unit of all sums here, as a power of ten: 10^-12 dollars is exact for a price per million tokens with 6 decimals.
 PICODOLLARS = 12
 #: Share of the standard price that the Batch API costs, where no batch price is known for a model.
 BATCH_SHARE = Decimal("0.5")
 
-#: Endpoints by their path, as request lines name them; this room knows no other.
+#: Paths of endpoints, as in request lines.
 _MODERATIONS = "/v1/moderations"
 _IMAGE_ENDPOINTS = frozenset({"/v1/images/generations", "/v1/images/edits"})
 
@@ -42,7 +42,20 @@ _PROVIDER = "openai"
 
 
 class TokenUsage(Struct, frozen=True, gc=False):
-    """The tokens of one answer, as the API reports them; None where it says nothing."""
+    """
+    The tokens of one response, as the API reports them; None where it reports no number.
+
+    :param input_tokens: All input tokens, cached ones included.
+    :param output_tokens: All output tokens, reasoning tokens included.
+    :param total_tokens: Input and output tokens together.
+    :param cached_tokens: Input tokens that were read from the prompt cache.
+    :param cache_write_tokens: Input tokens that were written to the prompt cache.
+    :param reasoning_tokens: Output tokens that the model used for reasoning.
+    :param input_audio_tokens: Audio among the input tokens.
+    :param output_audio_tokens: Audio among the output tokens.
+    :param input_image_tokens: Images among the input tokens.
+    :param output_image_tokens: Images among the output tokens.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -58,7 +71,15 @@ class TokenUsage(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """Picodollars for a token, for requests of more than ``above`` input tokens."""
+    """
+    Unit prices for requests of one size, in picodollars (10^-12 dollars) for each token.
+
+    :param above: The tier applies to requests with more input tokens than this; -1 for all sizes.
+    :param input: Price of an input token.
+    :param cached: Price of an input token from the prompt cache.
+    :param cache_write: Price of an input token that is written to the prompt cache.
+    :param output: Price of an output token.
+    """
 
     above: int
     input: int
@@ -72,9 +93,13 @@ class PriceList:
     """
     The batch prices of one model on one endpoint.
 
-    :param tiers: In falling order of ``above``; the last has -1. Empty where every request has to go through the table.
-    :param has_audio: Whether audio tokens have a price. They never cost what text costs, so else they have none.
-    :param has_images: Whether image tokens have a price of their own; else they cost what text costs.
+    :param model: Name of the model.
+    :param endpoint: Path of the endpoint, such as ``/v1/responses``.
+    :param tiers: In descending order of ``above``; the last has -1. Empty where every request is looked up in the
+        table.
+    :param has_audio: Whether audio tokens have a price; if not, requests with audio tokens have no known price.
+    :param has_images: Whether image tokens have a price of their own; if not, they cost as much as text tokens.
+    :param free: Whether every request costs nothing.
     """
 
     model: str
@@ -85,7 +110,11 @@ class PriceList:
     free: bool = False
 
     def picodollars(self, usage: TokenUsage) -> int | None:
-        """Return the price in 10^-12 dollars, or None where it cannot be known."""
+        """
+        Return the price of one request in 10^-12 dollars, or None where it is not known.
+
+        :param usage: Tokens of the response.
+        """
         if self.free:
             return 0
         if usage.input_tokens is None:
@@ -100,9 +129,14 @@ class PriceList:
 
     def text_picodollars(self, count: int, output: int | None, cached: int | None, written: int | None) -> int | None:
         """
-        Return the price of a request for text, where there are `tiers`.
+        Return the price of a text request in 10^-12 dollars, or None where the counts contradict each other.
+
+        It may be called only where there are `tiers`.
 
         :param count: All input tokens, cached and written ones included.
+        :param output: Output tokens; None counts as 0.
+        :param cached: Input tokens from the prompt cache; None counts as 0.
+        :param written: Input tokens written to the prompt cache; None counts as 0.
         """
         tier = self.tiers[0]
         if count <= tier.above:
@@ -122,11 +156,18 @@ class PriceList:
         cached: Sequence[int | None],
         written: Sequence[int | None],
     ) -> Sequence[int | None]:
-        """Return `text_picodollars` of many requests."""
+        """
+        Return the prices of many text requests, in the order of the arguments; see `text_picodollars`.
+
+        :param counts: Input tokens of each request.
+        :param outputs: Output tokens of each request.
+        :param cached: Cached input tokens of each request.
+        :param written: Input tokens of each request that were written to the prompt cache.
+        """
         if len(self.tiers) > 1 or any(cached) or any(written) or None in outputs:
             return list(map(self.text_picodollars, counts, outputs, cached, written))
-        into, out = self.tiers[0].input, self.tiers[0].output
-        return [count * into + output * out for count, output in zip(counts, outputs, strict=True)]  # type: ignore[operator]
+        tier = self.tiers[0]
+        return [count * tier.input + output * tier.output for count, output in zip(counts, outputs, strict=True)]  # type: ignore[operator]
 
     def _has_images(self, usage: TokenUsage) -> bool:
         return bool(usage.input_image_tokens or usage.output_image_tokens or self.endpoint in _IMAGE_ENDPOINTS)
@@ -134,7 +175,12 @@ class PriceList:
 
 @lru_cache(maxsize=1024)
 def price_list(model: str | None, endpoint: str) -> PriceList | None:
-    """Return the batch prices of a model, or None where the table does not know it."""
+    """
+    Return the batch prices of a model, or None where the table does not know the model.
+
+    :param model: Name of the model; None gives None.
+    :param endpoint: Path of the endpoint, such as ``/v1/responses``.
+    """
     if not model:
         return None
     try:
@@ -153,7 +199,7 @@ def price_list(model: str | None, endpoint: str) -> PriceList | None:
 
 @lru_cache(maxsize=1024)
 def _share(model: str) -> Decimal:
-    """Return the factor for the table's batch prices: 1, or one half where they are the standard ones."""
+    """Return the factor for the table's batch prices: 1, or one half where they equal the standard prices."""
     usage = TokenUsage(input_tokens=1)
     standard = _table(model, usage, batch=False).model_price
     known = _unit_prices(standard) != _unit_prices(_table(model, usage, batch=True).model_price)
@@ -166,14 +212,14 @@ def _unit_prices(prices: ModelPrice) -> tuple[Any, Any, Any, Any]:
 
 def _tiers(prices: ModelPrice, share: Decimal) -> tuple[Tier, ...] | None:
     """
-    Return the unit prices by input size, None where the model has no price for tokens.
+    Return the unit prices by input size, or None where the model has no price for tokens.
 
-    Empty means that a unit price is no whole number of picodollars: then every request goes through the table.
+    An empty result means that a unit price is no whole number of picodollars: every request is looked up in the table.
     """
     base, cached, written, output = _unit_prices(prices)
     if base is None:
         return None
-    # A token that has no price of its own costs what its parent costs: a cached one what an input token costs.
+    # A token without a price of its own costs as much as its parent kind: a cached token as much as an input token.
     units = (base, base if cached is None else cached, base if written is None else written, output)
     starts = {tier.start for price in units for tier in getattr(price, "tiers", ())}
     tiers = []
@@ -198,7 +244,7 @@ def _at(price: Any, start: int) -> Decimal:
 
 def _priced_by_table(model: str, endpoint: str, usage: TokenUsage) -> int | None:
     if endpoint in _IMAGE_ENDPOINTS and usage.output_image_tokens is None:
-        # Older image models report one number: all of it is images.
+        # Older image models report one number of output tokens: all of them are images.
         usage = msgspec.structs.replace(usage, output_image_tokens=usage.output_tokens)
     try:
         price = _table(model, usage, batch=True).total_price

@@ -33,7 +33,7 @@ from airflow_provider_batch.requests.templates.template import NullInTextError
 from airflow_provider_batch.sources.column_paths import Columns, columns_hint
 from airflow_provider_batch.sources.filters import Selection
 from airflow_provider_batch.sources.row_chunk import BATCH_BYTES, Place, SourceBatch
-from airflow_provider_batch.sources.schema_agreement import check_row_twins, twins_of
+from airflow_provider_batch.sources.schema_agreement import check_similar_names_of_rows, similar_columns
 from airflow_provider_batch.sources.source import Source
 from airflow_provider_batch.storage import Resolver
 from airflow_provider_batch.structured.response_format import directive
@@ -126,7 +126,7 @@ def prepare(
     carried = _carried(source, spec)
     named = _named(source, renderer, spec)
     source.check_named(named)
-    twins = twins_of(named, source.names)
+    similar = similar_columns(named, source.names)
     # Of rows that came as objects a value is read there; a source without columns has no rows to read it of.
     has_columns = source.columns_known and not source.keeps_objects
     columns = list(dict.fromkeys([*(renderer.columns if has_columns else ()), *carried.names]))
@@ -148,7 +148,7 @@ def prepare(
             for batch in chain.from_iterable(batch.pieces(_rows_at_once(renderer, batch)) for batch in whole):
                 rows += len(batch)
                 _check_variety(renderer, rows)
-                check_row_twins(batch, twins)
+                check_similar_names_of_rows(batch, similar)
                 rendered = renderer.render(batch)
                 _check_sizes(rendered, batch, spec)
                 if renderer.identifier_columns is not None:

@@ -28,7 +28,7 @@ from airflow_provider_batch.results.lines.cutting import ResultLine
 from airflow_provider_batch.results.lines.raw_body import read_raw_body
 from airflow_provider_batch.results.lines.typed_lines import BodyT, Count, EmbeddingItem, TokenDetails, ToolCall
 from airflow_provider_batch.results.lines.vectors import NumberLineDecoder
-from airflow_provider_batch.structured.validation import InvalidOutputError, judge
+from airflow_provider_batch.structured.validation import InvalidOutputError, answer_parser
 from airflow_provider_batch.table.columns import COST_COLUMN, PARSED_COLUMN, RESPONSE_COLUMN, USAGE_COLUMNS
 from airflow_provider_batch.table.schema import TableSpec
 
@@ -339,7 +339,7 @@ class FastPathReader:
             self._decode = _VectorLines(self._decode, spec.embedding_size or 0).decode
         self._endpoint = spec.endpoint
         self._keep_raw = spec.raw == "all"
-        self._parse = None if spec.parsed is None else judge(spec.parsed.model, spec.parsed.shape)
+        self._parse = None if spec.parsed is None else answer_parser(spec.parsed.model, spec.parsed.shape)
 
     @classmethod
     def for_table(cls, spec: TableSpec) -> FastPathReader | None:

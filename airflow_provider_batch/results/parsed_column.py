@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_provider_batch.results.extractors import NO_ANSWER, SUCCEEDED, Answer
 from airflow_provider_batch.structured.column_type import ParsedColumn
-from airflow_provider_batch.structured.validation import NO_TEXT, InvalidOutputError, judge
+from airflow_provider_batch.structured.validation import NO_TEXT, InvalidOutputError, answer_parser
 
 INVALID_OUTPUT = "invalid_output"
 
@@ -26,7 +26,7 @@ def with_parsed_column(read: Callable[[Any], Answer], column: ParsedColumn, text
     :param column: The column `parsed`, with its response model.
     :param text_at: Index of `text` in the endpoint's columns.
     """
-    parse = judge(column.model, column.shape)
+    parse = answer_parser(column.model, column.shape)
 
     def read_and_parse(body: Any) -> Answer:
         answer = read(body)

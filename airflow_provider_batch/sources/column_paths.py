@@ -1,4 +1,4 @@
-"""The columns of a table by the names that people write: an exact name, or a dotted path into a struct."""
+"""Columns of a table by name: an exact column name, or a dotted path into a struct."""
 
 from __future__ import annotations
 
@@ -10,27 +10,32 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-#: What looks like a name, or a dotted path of names.
+#: A name, or a dotted path of names.
 NAME = re.compile(r"[^\W\d]\w*(?:\.\w+)*")
 
 
 @dataclass(frozen=True)
 class Columns:
     """
-    What a template or a filter may name.
+    The columns that a template or a filter may name.
 
-    :param known: False where a source without rows says nothing about its columns; every name is then taken.
+    :param schema: Columns with their types.
+    :param known: False for a source without rows and without a schema: then every name is accepted.
     """
 
     schema: pa.Schema
     known: bool = True
 
     def find(self, name: str) -> tuple[str, ...] | None:
-        """Return the path that a name stands for, an exact column before a way into a struct, or None."""
+        """
+        Return the path that a name stands for, or None. An exact column name goes before a path into a struct.
+
+        :param name: Column name, or dotted path into a struct.
+        """
         if self.schema.get_field_index(name) >= 0:
             return (name,)
         head, dot, rest = name.partition(".")
-        while dot:  # a column may have a dot in its name too
+        while dot:  # a column name may contain a dot too
             index = self.schema.get_field_index(head)
             if index >= 0 and _has_path(self.schema.field(index).type, rest.split(".")):
                 return (head, *rest.split("."))
@@ -39,7 +44,11 @@ class Columns:
         return (name,) if not self.known and NAME.fullmatch(name) else None
 
     def type_of(self, path: Sequence[str]) -> pa.DataType:
-        """Return the type of what a path leads to."""
+        """
+        Return the type of the column or field at a path; null where the column is not known.
+
+        :param path: Column name, then the names of fields within its struct.
+        """
         if self.schema.get_field_index(path[0]) < 0:
             return pa.null()
         kind = self.schema.field(path[0]).type
@@ -48,8 +57,13 @@ class Columns:
         return kind
 
 
-def each_once(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names with the second of a kind called ``name_2``, and the names that several columns have."""
+def distinct_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """
+    Return names that differ: a repeated name gets a suffix, such as ``name_2``.
+
+    :param names: Column names of a file, in order.
+    :return: The names in order, each different; and the names that several columns have.
+    """
     counts, taken, found = Counter(names), set(names), list[str]()
     seen: Counter[str] = Counter()
     for name in names:
@@ -63,7 +77,12 @@ def each_once(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def columns_hint(name: str, names: Sequence[str]) -> str:
-    """Return the sentence that lists the columns, and the one that was probably meant."""
+    """
+    Return the sentence of an error message that lists the columns and suggests the closest one.
+
+    :param name: The name that was not found.
+    :param names: The columns that exist.
+    """
     close = difflib.get_close_matches(name, names, n=1)
     shown = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
     return (f"Did you mean '{close[0]}'? " if close else "") + f"The columns are: {shown or 'none'}."

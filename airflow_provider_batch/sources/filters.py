@@ -1,10 +1,10 @@
 """
 Which rows of a table become requests: filters, then a sample, then a limit.
 
-Filters are written as pyarrow writes them: ``[("lang", "=", "de"), ("n", ">", 3)]`` means both, a list of such lists
-means any of them. As in SQL, a null is true for ``is null`` alone: ``!=`` and ``not in`` leave it out. A value given
-as text, as a template gives it, is read as what the column is; a column of text that is compared with a number or a
-date is read as that. A sample is decided by a row's number, so that every attempt picks the same rows.
+Filters are written as in pyarrow: ``[("lang", "=", "de"), ("n", ">", 3)]`` means both conditions, a list of such lists
+means any of them. As in SQL, only ``is null`` is true for a null: ``!=`` and ``not in`` leave nulls out. A value that
+is text, as templates give it, is read as the type of the column; a text column that is compared with a number or a date
+is read as that. A sample depends on row numbers alone, so that every attempt picks the same rows.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
 }
 _OPERATORS = (*_COMPARE, "in", "not in", "is null", "is not null")
 _EXPECTED = "expected (column, operator, value), such as ('lang', '=', 'de')"
-#: Values of `in` past which they are looked up instead of compared one by one.
+#: More values of `in` than this are looked up in a set instead of compared one by one.
 _MANY = 16
 #: Types of values that can be compared with a column.
 _VALUES = (str, bool, int, float, decimal.Decimal, dt.datetime, dt.date, dt.time, dt.timedelta, bytes)
@@ -45,10 +45,12 @@ _VALUES = (str, bool, int, float, decimal.Decimal, dt.datetime, dt.date, dt.time
 @dataclass(frozen=True)
 class Condition:
     """
-    One comparison.
+    One comparison of a filter.
 
-    :param name: A column, or a dotted path into a struct.
-    :param values: One value; any number for ``in`` and ``not in``; none for ``is null`` and ``is not null``.
+    :param name: Column, or dotted path into a struct.
+    :param operator: One of ``=``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in``, ``not in``, ``is null``, ``is not
+        null``.
+    :param values: One value; any number of values for ``in`` and ``not in``; none for ``is null`` and ``is not null``.
     """
 
     name: str
@@ -61,9 +63,10 @@ class Condition:
 
     def mask(self, column: pa.Array) -> pa.Array:
         """
-        Return for each value whether the condition is true.
+        Return a boolean array: for each value of a column, whether the condition is true.
 
-        :raises ConfigurationError: Values of this type cannot be compared so.
+        :param column: The column that the condition names.
+        :raises ConfigurationError: The column's type cannot be compared with the condition's values.
         :raises pyarrow.ArrowInvalid: A text is not the number or date that it is compared with.
         """
         if self.operator == "is null":
@@ -90,14 +93,19 @@ class Condition:
         return found if self.operator == "in" else pc.and_(pc.is_valid(column), pc.invert(found))
 
     def _looked_up(self, column: pa.Array, scalars: Sequence[pa.Scalar]) -> pa.Array | None:
-        """Return whether each value is one of many; None where the column's type does not hold all of those."""
+        """Return whether each value is one of many; None where the column's type cannot hold all of them."""
         try:
             return pc.is_in(column, pa.array([scalar.as_py() for scalar in scalars], column.type))
         except (OverflowError, pa.ArrowInvalid, pa.ArrowTypeError):
             return None
 
     def comparable(self, column: pa.Array) -> tuple[pa.Array, list[pa.Scalar]]:
-        """Return the column and the values as types that can be compared."""
+        """
+        Return the column and the condition's values as types that can be compared.
+
+        :param column: The column that the condition names.
+        :raises ConfigurationError: The types cannot be compared.
+        """
         kind = column.type
         if pa.types.is_nested(kind):
             raise self.incomparable(kind)
@@ -113,7 +121,7 @@ class Condition:
         return found, [self._whole(one, found.type) if type(one) is int else pa.scalar(one) for one in self.values]
 
     def _scalar(self, value: Any, kind: pa.DataType) -> pa.Scalar:
-        """Return a value as what a column that is no text can be compared with."""
+        """Return a value in a type that can be compared with a column that is not text."""
         if type(value) is int or (type(value) is float and value.is_integer() and pa.types.is_integer(kind)):
             return self._whole(int(value), kind)
         if type(value) is not str:
@@ -129,7 +137,7 @@ class Condition:
             raise self.incomparable(kind) from error
 
     def _whole(self, value: int, kind: pa.DataType) -> pa.Scalar:
-        """Return a whole number as the column's type or 64 bits, and as a decimal where these are too small."""
+        """Return a whole number in the column's type or 64 bits, or as a decimal where these are too small."""
         if pa.types.is_boolean(kind):
             raise self.incomparable(kind)
         try:
@@ -140,14 +148,18 @@ class Condition:
             raise self.incomparable(kind) from error
 
     def _scalar_of(self, text: pa.Scalar, *kinds: pa.DataType) -> pa.Scalar:
-        """Return a time without a zone as one of UTC."""
+        """Return a time without a zone as a time in UTC."""
         try:
             return reduce(lambda value, kind: value.cast(kind), kinds, text)
         except pa.ArrowInvalid as error:
             raise self.incomparable(kinds[-1]) from error
 
     def incomparable(self, kind: pa.DataType) -> ConfigurationError:
-        """Return the error for a column of a type that the values do not fit."""
+        """
+        Return the error for a column whose type cannot be compared with the values.
+
+        :param kind: Type of the column.
+        """
         return ConfigurationError(
             f"filters: {self}: expected a value that can be compared with column '{self.name}', which is {kind}."
         )
@@ -159,11 +171,11 @@ Groups = tuple[tuple[Condition, ...], ...]
 @dataclass(frozen=True)
 class Selection:
     """
-    Which rows are wanted.
+    Which rows of a source are wanted.
 
-    :param groups: Rows for which all conditions of any group are true; without groups all rows.
-    :param sample: Share of these rows, picked by the hash of their numbers; None takes all.
-    :param limit: At most so many of these.
+    :param groups: A row is wanted if all conditions of any group are true; without groups all rows are.
+    :param sample: Share of these rows, above 0 and below 1, picked by the hash of their numbers; None takes all.
+    :param limit: Highest number of rows, counted after filters and sample; None means no limit.
     """
 
     groups: Groups = ()
@@ -173,10 +185,12 @@ class Selection:
     @classmethod
     def of(cls, filters: Any = None, sample: float | None = None, limit: int | None = None) -> Selection:
         """
-        Return what a user's arguments say.
+        Return the selection that a user's arguments describe.
 
-        :param filters: Conditions, or lists of them.
-        :raises ConfigurationError: They cannot be read.
+        :param filters: Conditions as tuples, or lists of them; None means all rows.
+        :param sample: Share of the rows, above 0 and up to 1; None means all.
+        :param limit: Highest number of rows; None means no limit.
+        :raises ConfigurationError: An argument is not valid.
         """
         if limit is not None and limit < 0:
             raise ConfigurationError(f"limit: expected a number of rows, found {limit}.")
@@ -197,24 +211,41 @@ class Selection:
         return not self.groups and self.sample is None
 
     def paths(self, columns: Columns) -> dict[str, tuple[str, ...]]:
-        """Return where each name of the filters leads; raise ConfigurationError for one that is no column."""
+        """
+        Return the path for each name that the filters use.
+
+        :param columns: Columns of the source.
+        :raises ConfigurationError: A name is not a column.
+        """
         found: dict[str, tuple[str, ...]] = {}
         for name in self.names:
             path = columns.find(name)
             if path is None:
-                raise ConfigurationError(f"filters: '{name}' is no column. {columns_hint(name, columns.schema.names)}")
+                hint = columns_hint(name, columns.schema.names)
+                raise ConfigurationError(f"filters: '{name}' is not a column. {hint}")
             found[name] = path
         return found
 
     def check(self, columns: Columns) -> None:
-        """Try the filters on no rows, so that a value of a wrong type shows however few rows there are."""
+        """
+        Try the filters on an empty column, so that a value of a wrong type is an error however few rows there are.
+
+        :param columns: Columns of the source.
+        :raises ConfigurationError: A name is not a column, or a value cannot be compared with its column.
+        """
         for name, path in self.paths(columns).items():
             empty = pa.nulls(0, columns.type_of(path))
             for condition in self._conditions(name):
                 condition.mask(empty)
 
     def picks(self, batch: SourceBatch, paths: Mapping[str, tuple[str, ...]]) -> Sequence[int]:
-        """Return the indices of the rows that filters and sample leave, in order."""
+        """
+        Return the indices of the wanted rows of a batch, in order; the limit is not applied.
+
+        :param batch: Rows of the source.
+        :param paths: Path for each name that the filters use.
+        :raises SourceError: A value of a row cannot be compared.
+        """
         picked: Sequence[int] = range(len(batch))
         if self.groups:
             masks = [reduce(pc.and_, (_mask(one, batch, paths[one.name]) for one in group)) for group in self.groups]
@@ -225,13 +256,21 @@ class Selection:
             picked = [index for index, is_kept in zip(picked, kept, strict=True) if is_kept]
         return picked
 
-    def of_content(self, added: Collection[str]) -> Selection:
-        """Return what is asked of a file's own columns, for a file that fulfils what is asked of the added ones."""
+    def without_columns(self, added: Collection[str]) -> Selection:
+        """
+        Return the selection without conditions on added columns, for a file whose partition keys fulfil these.
+
+        :param added: Names of columns that are not in the file's content, such as partition keys.
+        """
         groups = tuple(tuple(one for one in group if one.name not in added) for group in self.groups)
         return replace(self, groups=groups if all(groups) else ())
 
     def may_hold(self, is_possible: Callable[[Condition], bool]) -> bool:
-        """Return whether some row may be wanted, given for each condition whether it may be true of any row."""
+        """
+        Return whether a set of rows may contain wanted rows.
+
+        :param is_possible: Says of a condition whether it may be true for any of the rows.
+        """
         return not self.groups or any(all(map(is_possible, group)) for group in self.groups)
 
     def _conditions(self, name: str) -> Iterable[Condition]:
@@ -243,7 +282,11 @@ ALL = Selection()
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Return whether values of a type are text."""
+    """
+    Return whether a type is text.
+
+    :param kind: Arrow type.
+    """
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
@@ -259,13 +302,13 @@ def _mask(condition: Condition, batch: SourceBatch, path: tuple[str, ...]) -> pa
                 condition.mask(column.slice(index, 1))
             except pa.ArrowInvalid:
                 found = repr(column[index].as_py())
-                problem = f"filters: {condition}: expected text that can be read as such a value, found {found}."
+                problem = f"filters: {condition}: expected text of the same kind as the filter's value, found {found}."
                 raise SourceError(problem, **batch.place(index), column=condition.name) from error
         raise
 
 
 def _check_kinds(condition: Condition, batch: SourceBatch, path: tuple[str, ...]) -> None:
-    """Raise SourceError where rows of JSON have values of kinds that no comparison holds for alike."""
+    """Raise SourceError where rows of JSON have values of different kinds, which no comparison can treat alike."""
     values = [] if batch.objects is None or path[0] in batch.added else batch.values(path)
     if len({float if kind is int else kind for kind in map(type, values)} - {type(None)}) <= 1:
         return
@@ -279,7 +322,7 @@ def _check_kinds(condition: Condition, batch: SourceBatch, path: tuple[str, ...]
 
 
 def _read_as(column: pa.Array, types: set[type]) -> pa.Array:
-    """Return a column of text as numbers, dates or times; the white space around them does not count."""
+    """Return a text column as numbers, dates or times; white space around the values is ignored."""
     texts = pc.utf8_trim_whitespace(column)
     if types == {int}:
         try:
@@ -327,9 +370,11 @@ def _values(given: Sequence[Any], operator: str) -> tuple[Any, ...]:
         values = (value,)
     for one in values:
         if one is None:
-            raise ConfigurationError(f"filters: nothing equals null; write ({given[0]!r}, 'is null'), found {given!r}.")
+            raise ConfigurationError(
+                f"filters: no value equals null; write ({given[0]!r}, 'is null'), found {given!r}."
+            )
         if not isinstance(one, _VALUES):
-            raise ConfigurationError(f"filters: a {type(one).__name__} is no value to compare with, found {given!r}.")
+            raise ConfigurationError(f"filters: a {type(one).__name__} cannot be compared with, found {given!r}.")
     if len({str if isinstance(one, str) else object for one in values}) > 1:
         raise ConfigurationError(f"filters: expected values of one kind, found {given!r}.")
     return values

@@ -1,4 +1,4 @@
-"""Open a table: files, rows or a query, told apart by what was given."""
+"""Open a table from files, rows or a query; the type of the argument says which."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ def open_source(
     """
     Open a table.
 
-    Parquet, JSONL (``.jsonl``, ``.ndjson``), CSV and TSV, told apart by their names where the format is not stated; all
-    but Parquet also compressed (``.gz``, ``.zst``). The keys of hive-partitioned folders are columns too, see
-    `partitions`. CSV columns are always text, so that ``01234`` keeps its zero; an empty field without quotes is null.
-    JSONL columns get one type over the whole input (with a limit: over what is read for it): integers beside floats
-    become floats, other mixed kinds JSON text; a template still sees each row's own value.
+    Files are Parquet, JSONL (``.jsonl``, ``.ndjson``), CSV or TSV; the file names say which where the format is not
+    stated. All but Parquet may be compressed (``.gz``, ``.zst``). The keys of hive-partitioned folders become columns
+    too, see `hive_partitions`. CSV columns are always text, so that ``01234`` keeps its zero; an empty field without
+    quotes is null. JSONL columns get one type over the whole input (with a limit: over the rows that are read for it):
+    integers beside floats become floats, other mixed kinds become JSON text; a template still gets each row's own
+    value.
 
     :param source: A file, a folder or a glob, several of them, rows as mappings, or a query. A folder means all its
-        files at any depth, of one format; names that start with ``_`` or ``.`` are left out, but
-        for partitions such as ``_dt=1``.
-    :param resolve: Turns a URI into a place on a file system.
-    :param form: How the files are written, as far as it was stated.
-    :raises SourceError: Nothing is there, or it cannot be read as a table.
+        files at any depth, of one format, without names that start with ``_`` or ``.`` (partitions such as ``_dt=1``
+        are read).
+    :param resolve: Turns a URI into a `Location`.
+    :param form: Stated format of the files; by default the file names say it.
+    :raises SourceError: No file exists, or it cannot be read as a table.
+    :raises ConfigurationError: The source mixes URIs and rows, or has a format option that it cannot have.
     """
     if isinstance(source, Query):
         form.check_no_file()
@@ -60,7 +62,7 @@ def _open_files(uris: Sequence[str], resolve: Callable[[str], storage.Location],
 
 
 def _reader_for(files: Sequence[FoundFile], form: InputFormat) -> Reader:
-    """Return the reader of the files' format; each imports its own part of pyarrow."""
+    """Return the reader for the files' format; each reader imports only the parts of pyarrow that it needs."""
     if files[0].format == "parquet":
         from airflow_provider_batch.sources.files.parquet import ParquetReader
 

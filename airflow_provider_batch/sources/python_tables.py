@@ -1,9 +1,9 @@
 """
-What a Python function may return as a table: read as rows, or refused by name with what to write instead.
+Python values as tables: rows, or addresses of files, or an error that names the type and what to write instead.
 
-Frames and Arrow tables come through Arrow's own interface (`__arrow_c_stream__`), so that neither pandas nor Polars is
-imported here. Rows may be mappings, dataclasses, named tuples, models of Pydantic, attrs or msgspec; texts are one
-column, `TEXT_COLUMN`, or the addresses of files where they look like that. A set is sorted, as every attempt has to see
+Frames and Arrow tables are read through Arrow's interface (`__arrow_c_stream__`), so that neither pandas nor Polars is
+imported here. Rows may be mappings, dataclasses, named tuples, or models of Pydantic, attrs or msgspec. Texts are one
+column, `TEXT_COLUMN`, or addresses of files where they look like these. A set is sorted, so that every attempt reads
 the same order.
 """
 
@@ -21,25 +21,25 @@ import pyarrow as pa
 from airflow_provider_batch.arrow.values import python_values
 from airflow_provider_batch.exceptions import SourceError
 
-#: The column that texts become: `{text}` in a body.
+#: Name of the column that a list of texts becomes: `{text}` in a body.
 TEXT_COLUMN = "text"
 
-#: Rows of a frame that become Python objects at one time.
+#: Rows of a frame that are converted to Python objects at a time.
 _TOGETHER = 1_000
-#: What an address of a file has: a scheme, a path from the root or from here, or a name of a format that is read.
+#: An address of a file: a URI, an absolute or relative path, or a name with the ending of a readable format.
 _ADDRESS = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*://\S|[/~]|\.{1,2}/|[A-Za-z]:\\"
     r"|[^\n]*\.(parquet|pq|jsonl|ndjson|json|csv|tsv)(\.(gz|zst|bz2|xz))?$",
     re.IGNORECASE,
 )
-#: What only files have: the ending of a format that is read, a path of this machine, or, not at a web address, a
-#: pattern or a folder's slash.
+#: An address that can only be a file: with the ending of a readable format, a local path, or, except for web
+#: addresses, a glob or a name with a slash at its end.
 _FILE = re.compile(
     r"[^\n]*\.(parquet|pq|jsonl|ndjson|json|csv|tsv)(\.(gz|zst|bz2|xz))?$"
     r"|([/~]|\.{1,2}/|[A-Za-z]:\\)\S*$|(?!https?://)\S*(\*\S*|/)$",
     re.IGNORECASE,
 )
-#: The column in which a frame of pandas hands over an index that has no name.
+#: Name of the column for the unnamed index of a pandas frame.
 _INDEX = re.compile(r"__index_level_\d+__")
 _READ = (
     "Give a list of mappings, a frame of pandas or Polars, an Arrow table, a dict of columns, a list of texts, or the "
@@ -50,7 +50,7 @@ Row = Mapping[str, Any]
 
 
 class _Path(str):
-    """The text of a path, which is a file's whatever it looks like."""
+    """A path as text; it always names a file."""
 
     __slots__ = ()
 
@@ -59,14 +59,17 @@ def table_of(
     value: Any, giver: str, max_bytes: int, *, words_are_addresses: bool = False, addresses_are_files: bool = False
 ) -> list[Row] | list[str] | str:
     """
-    Return the rows that a value is, or the address or addresses of files.
+    Return the rows of a Python value, or the addresses of files that it names.
 
-    :param giver: Who gave it, and the verb, for messages: "the function returned".
-    :param max_bytes: Bytes of JSON that the rows may have together.
-    :param words_are_addresses: Whether a list of single words, and any text alone, are addresses rather than refused.
-    :param addresses_are_files: Whether a list of addresses is surely files, as where their format is stated. Else those
-        without the ending of a file, which may be prompts (web pages to write about), are refused.
-    :raises SourceError: It is no table, or a larger one.
+    :param value: What a function or an XCom has given.
+    :param giver: Subject and verb of error messages, such as "the function returned".
+    :param max_bytes: Highest size of all rows as JSON, in bytes.
+    :param words_are_addresses: Whether a list of single words, or a single text, is read as addresses; if not, it is an
+        error.
+    :param addresses_are_files: Whether a list of addresses is always read as files, for example because their format is
+        stated. If not, addresses without the ending of a file are an error, because they may be prompts (such as web
+        pages to write about).
+    :raises SourceError: The value is not a table, or is larger than `max_bytes`.
     """
     if isinstance(value, str):
         return value if words_are_addresses else _one_address(value, giver)
@@ -80,7 +83,7 @@ def table_of(
         if size > max_bytes:
             raise SourceError(
                 f"source: {giver} more than {max_bytes // 1_000_000} MB of rows. Let the task that makes them write a "
-                "Parquet, JSONL or CSV file and return its address: every attempt of this task reads an XCom whole."
+                "Parquet, JSONL or CSV file and return its address: every attempt of this task reads the whole XCom."
             )
         if isinstance(item, str):
             texts.append(item)
@@ -92,7 +95,7 @@ def table_of(
 
 
 def _texts(texts: list[str], giver: str, words_are_addresses: bool, addresses_are_files: bool) -> list[Row] | list[str]:
-    """Give texts as addresses where all look like that, else as rows of one column."""
+    """Return texts as addresses where all look like addresses, else as rows of one column."""
     addresses = [text for text in texts if _ADDRESS.match(text)]
     as_rows = f"For prompts give [{{'{TEXT_COLUMN}': …}}, …], for files their whole addresses."
     if len(addresses) == len(texts):
@@ -131,7 +134,7 @@ def _one_address(text: str, giver: str) -> str:
 
 
 def _items(value: Any, giver: str) -> Iterator[Row | str]:
-    """Give the rows or texts of something that holds several."""
+    """Yield the rows or texts of a value that holds several."""
     value = _unwrapped(value)
     frame = _frame(value)
     if frame is not None:
@@ -148,24 +151,24 @@ def _items(value: Any, giver: str) -> Iterator[Row | str]:
 
 
 def _unwrapped(value: Any) -> Any:
-    """Give the list that a root model of Pydantic stands for; anything else as it is."""
+    """Return the list of a Pydantic root model; anything else unchanged."""
     is_root = hasattr(type(value), "model_fields") and isinstance(getattr(value, "root", None), list)
     return value.root if is_root else value
 
 
 def _no_table(value: Any) -> tuple[str, str] | None:
-    """Give what is wrong with a value as a whole, and what to write instead; None for what can be read."""
+    """Return what is wrong with a value as a whole and what to write instead; None for a value that can be read."""
     name = _type_name(value)
     if value is None:
         return "None, or nothing at all", f"{_READ} A table without rows is []."
     if isinstance(value, type):
         return f"the class {value.__name__}", _READ
     if callable(getattr(value, "collect", None)):
-        return f"{name}, which is not read yet", "Give what its collect() gives."
+        return f"{name}, which is not read yet", "Return the result of its collect()."
     if callable(getattr(value, "to_table", None)):
-        return f"{name}, which is not read yet", "Give what its to_table() gives."
+        return f"{name}, which is not read yet", "Return the result of its to_table()."
     if hasattr(value, "__await__") or hasattr(value, "__aiter__"):
-        return f"{name}, which nobody awaits", "Write a function that is not async."
+        return f"{name}, which was not awaited", "Write a function that is not async."
     if _record(value) is not None:
         return f"a single row ({name})", "Give a list of rows: [row]."
     is_scalar = isinstance(value, bytes | bytearray | memoryview) or getattr(value, "ndim", None) == 0
@@ -175,7 +178,7 @@ def _no_table(value: Any) -> tuple[str, str] | None:
 
 
 def _item(item: Any, number: int, giver: str, depth: int = 0) -> Iterator[Row | str]:
-    """Give what one item of a list is: a row, a text, or the rows of a chunk."""
+    """Yield what one item of a list is: a row, a text, or the rows of a chunk."""
     if isinstance(item, str | Mapping):
         yield item
     elif _is_path(item):
@@ -196,7 +199,7 @@ def _item(item: Any, number: int, giver: str, depth: int = 0) -> Iterator[Row | 
 
 
 def _columns(value: Mapping[Any, Any], giver: str) -> Iterator[Row]:
-    """Give the rows of a dict of columns."""
+    """Yield the rows of a dict of columns."""
     if not value:
         raise _refusal(giver, "an empty dict", f"{_READ} A table without rows is [].")
     if "destination" in value and "statuses" in value:
@@ -217,7 +220,7 @@ def _columns(value: Mapping[Any, Any], giver: str) -> Iterator[Row]:
 
 
 def _values(column: Any) -> Sequence[Any] | None:
-    """Give the values of a column, or None where it is none."""
+    """Return the values of a column, or None where it is not a column."""
     if isinstance(column, list | tuple | range):
         return None if hasattr(column, "_fields") else column
     if isinstance(column, str | bytes | bytearray | Mapping):
@@ -233,7 +236,7 @@ def _values(column: Any) -> Sequence[Any] | None:
 
 
 def _frame(value: Any) -> Iterator[Row | str] | None:
-    """Give the rows of a frame, an Arrow table or an array; None for what is none of them."""
+    """Return the rows of a frame, an Arrow table or an array; None for any other value."""
     if isinstance(value, type):
         return None
     if hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__"):
@@ -290,7 +293,7 @@ def _python(array: pa.Array | pa.ChunkedArray) -> list[Any]:
 
 
 def _pandas_rows(value: Any) -> Iterator[Row]:
-    """Give the rows of a frame of an older pandas, or of one that Arrow does not take."""
+    """Yield the rows of a frame of an older pandas, or of a frame that Arrow cannot convert."""
     if not hasattr(value, "columns"):
         values = value.tolist()
         if len({type(one) for one in values if one is not None and one == one}) > 1:
@@ -304,7 +307,7 @@ def _pandas_rows(value: Any) -> Iterator[Row]:
 
 
 def _array_rows(value: Any) -> Iterator[Row | str]:
-    """Give the rows of an array of numpy: one with named fields, or one of texts."""
+    """Yield the rows of a NumPy array with named fields or with texts."""
     names = value.dtype.names
     if names:
         for row in value.tolist():
@@ -320,7 +323,7 @@ def _check_names(names: list[Any]) -> None:
 
 
 def _check_types(value: Any, schema: pa.Schema) -> None:
-    """Raise where Arrow has numbers or addresses for what a frame shows as something else."""
+    """Raise SourceError where Arrow has numbers or addresses for values that a frame shows as something else."""
     library = type(value).__module__.partition(".")[0]
     for field in schema:
         name = str(getattr(field.type, "extension_name", ""))
@@ -330,11 +333,11 @@ def _check_types(value: Any, schema: pa.Schema) -> None:
             what, advice = "objects of Python", "Make it a column of Polars' own types."
         else:
             continue
-        raise SourceError(f"source: the column holds {what}, which no table has. {advice}", column=field.name)
+        raise SourceError(f"source: the column holds {what}, which cannot be read. {advice}", column=field.name)
 
 
 def _record(value: Any) -> Row | None:
-    """Give an object with named fields as a mapping; None for any other."""
+    """Return an object with named fields as a mapping; None for any other value."""
     kind = type(value)
     if isinstance(value, type | str | list):
         return None
@@ -359,14 +362,14 @@ def _is_row(value: Any) -> bool:
 
 
 def _is_path(value: Any) -> bool:
-    """Give whether a value is a path, Airflow's `ObjectStoragePath` among them."""
+    """Return whether a value is a path, such as Airflow's `ObjectStoragePath`."""
     return isinstance(value, os.PathLike) or (hasattr(value, "as_uri") and hasattr(value, "joinpath"))
 
 
 def _bytes_of(item: Row | str) -> int:
     try:
         return len(msgspec.json.encode(item, enc_hook=str))
-    except (TypeError, ValueError, RecursionError):  # its own error comes later, with row and column
+    except (TypeError, ValueError, RecursionError):  # the error with row and column is raised later
         return len(str(item))
 
 

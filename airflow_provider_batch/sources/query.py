@@ -1,4 +1,4 @@
-"""A SQL query as a source of rows: what a job needs to know of it. Who opens connections is not its business."""
+"""A SQL query as a source of rows; the caller opens the connection."""
 
 from __future__ import annotations
 
@@ -14,24 +14,29 @@ from airflow_provider_batch.sources.files.listing import SourceFile
 
 
 class Rows(Protocol):
-    """The rows of a query that runs: a cursor of the Python database API, as far as it is used."""
+    """The rows of a running query: the methods of a Python database cursor (DB-API 2.0) that are used here."""
 
     @property
     def names(self) -> Sequence[str]:
-        """The columns' names, in order."""
+        """Names of the columns, in order."""
 
     def fetch(self, count: int) -> Sequence[Sequence[Any]]:
-        """Return the next rows, ``count`` at most; none at the end."""
+        """
+        Return the next rows; no rows at the end.
+
+        :param count: Highest number of rows.
+        """
 
 
 @dataclass(frozen=True)
 class Query:
     """
-    A query.
+    A SQL query.
 
     :param text: SQL.
-    :param conn_id: Name of the connection; says where, and holds no secret.
-    :param run: Opens the connection and runs the query; what it gives is closed by the context manager.
+    :param conn_id: Id of the Airflow connection; holds no secret.
+    :param run: Opens the connection and runs the query; its context manager closes both.
+    :param parameters: Parameters of the query; None means that it has none.
     """
 
     text: str
@@ -41,11 +46,11 @@ class Query:
 
     @property
     def listed(self) -> SourceFile:
-        """What a fingerprint is made of: connection, text and parameters. What the tables hold is no part of it."""
+        """Connection, text and parameters for the fingerprint of a job; the content of the tables is not part of it."""
         asked = msgspec.json.encode([self.text, self.parameters], order="sorted", enc_hook=repr)
         return SourceFile(self.uri, 0, hashlib.sha256(asked).hexdigest())
 
     @property
     def uri(self) -> str:
-        """What stands for the query in messages."""
+        """Name of the query in messages."""
         return f"query over connection '{self.conn_id}'"

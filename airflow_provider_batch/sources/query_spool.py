@@ -1,11 +1,11 @@
 """
-The rows of a query, put on local disk as Parquet while they come, and from there a table like any other.
+The rows of a query as a table: they are written to local Parquet files while they are fetched, and read from these.
 
-Rows are fetched some at a time, so that memory is bounded whatever the query gives. Types are told by the values: all
-of a column's values are of one kind, and where a later value needs more room (a decimal with more digits, a float after
-integers, anything after nothing but nulls) the column gets it. Integers past 64 bits become decimals; text, bytes,
-booleans, decimals, dates, times, timestamps, durations, UUIDs (as text), lists and JSON objects (as JSON text) are
-taken. A column with values of two other kinds is an error that names the row: the query has to say ``CAST``.
+Rows are fetched in chunks, so that memory is bounded whatever the size of the result. The type of a column follows from
+its values. Where a later value needs a wider type (a decimal with more digits, a float after integers, any value after
+nulls only), the column gets that type. Integers beyond 64 bits become decimals. Accepted are text, bytes, booleans,
+decimals, dates, times, timestamps, durations, UUIDs (as text), lists and JSON objects (as JSON text). Other mixed kinds
+in one column are an error that names the row: the query has to use ``CAST``.
 """
 
 from __future__ import annotations
@@ -33,14 +33,18 @@ from airflow_provider_batch.sources.row_chunk import BATCH_BYTES, SourceBatch
 from airflow_provider_batch.sources.source import Source
 from airflow_provider_batch.sources.type_inference import plain
 
-#: Rows that are fetched first, and at the most; in between as many as have `BATCH_BYTES`.
+#: Rows of the first chunk, and of the largest; between these, as many rows as have `BATCH_BYTES`.
 FIRST_ROWS, MAX_ROWS = 256, 10_000
-#: Errors of the database API that the same query meets again, by their names in it.
-_LASTING = {"ProgrammingError", "NotSupportedError", "DataError"}
+#: Errors of the database API (DB-API 2.0) that the same query would raise again.
+_PERMANENT = {"ProgrammingError", "NotSupportedError", "DataError"}
 
 
 class QuerySource(Source):
-    """A query as a table: it runs when a row or a column is asked for first, and once."""
+    """
+    The table of a query's rows. The query runs once, when rows or columns are first read.
+
+    :param query: The query.
+    """
 
     keeps_objects = False
 
@@ -49,6 +53,7 @@ class QuerySource(Source):
         self._spool = _Spool(query)  # shared by all selections of the table
 
     def close(self) -> None:
+        """Delete the local files with the query's rows."""
         self._spool.close()
 
     @property
@@ -63,7 +68,7 @@ class QuerySource(Source):
 
 
 class _Spool:
-    """The rows of a query on local disk, from the first time that they are asked for until `close`."""
+    """The rows of a query in local files, from the first read until `close`."""
 
     def __init__(self, query: Query) -> None:
         self._query = query
@@ -73,7 +78,7 @@ class _Spool:
 
     def table(self, rows: int | None) -> Source:
         """
-        Return the table.
+        Return the table of the query's rows; runs the query where too few rows were fetched before.
 
         :param rows: How many of the first rows are wanted; None means all.
         """
@@ -92,17 +97,17 @@ class _Spool:
 
 def _spooled(query: Query, folder: Path, wanted: int | None) -> tuple[list[FoundFile], pa.Schema]:
     """
-    Run a query and return the files that hold its rows, in order, and the types that hold all of them.
+    Run a query and return the files with its rows, in order, and the schema that fits all of them.
 
-    :param wanted: Rows after which no more are fetched.
+    :param wanted: Highest number of rows to fetch, roughly; None means all.
     """
     with _explaining(query), query.run() as rows:
         names = [str(name) for name in rows.names]
-        if doubled := next((name for name in names if names.count(name) > 1), None):
-            problem = "expected one column of this name, found several. Name them apart with AS."
-            raise SourceError(problem, file=query.uri, column=doubled)
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            problem = "expected one column of this name, found several. Give them different names with AS."
+            raise SourceError(problem, file=query.uri, column=repeated)
         if not names:
-            raise SourceError("expected rows, found a statement that gives none. Write a SELECT.", file=query.uri)
+            raise SourceError("expected rows, found a statement without a result. Write a SELECT.", file=query.uri)
         with _Writer(folder, names, query.uri) as writer:
             for chunk in _chunks(rows, writer):
                 writer.add(chunk)
@@ -121,22 +126,23 @@ def _chunks(rows: Rows, writer: _Writer) -> Iterator[Sequence[Sequence[Any]]]:
 
 @contextmanager
 def _explaining(query: Query) -> Iterator[None]:
-    """Turn what a database's driver raises into SourceError where the query is wrong, else StorageError."""
+    """Raise a database driver's error as SourceError where the query is wrong, else as StorageError."""
     try:
         yield
     except OpenAIBatchError:
         raise
     except Exception as error:
         problem = " ".join(f"{type(error).__name__}: {error}".split())
-        if _LASTING & {kind.__name__ for kind in type(error).__mro__}:
-            raise SourceError(f"the database refuses it ({problem}).", file=query.uri) from error
+        if _PERMANENT & {kind.__name__ for kind in type(error).__mro__}:
+            raise SourceError(f"the database refuses the query ({problem}).", file=query.uri) from error
         raise StorageError(f"{query.uri}: cannot be read ({problem}). Nothing was sent.") from error
 
 
 class _Writer:
     """
-    Writes chunks of rows as Parquet, a new file where a column's type needs more room than before; the earlier ones
-    are read with the last one's types.
+    Writes chunks of rows as Parquet.
+
+    It begins a new file where the type of a column gets wider; earlier files are read with the last file's types.
     """
 
     def __init__(self, folder: Path, names: Sequence[str], uri: str) -> None:
@@ -167,12 +173,12 @@ class _Writer:
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns' types, as far as rows were added; nothing but nulls is text."""
+        """The columns' types for all rows added so far; a column of nulls only is text."""
         kinds = [pa.string() if pa.types.is_null(kind) else kind for kind in self._kinds]
         return pa.schema(list(zip(self._names, kinds, strict=True)))
 
     def files(self) -> list[FoundFile]:
-        """Return the finished files; without any row, one that has the columns."""
+        """Return the finished files; for a result without rows, one file with the columns."""
         if not self._paths:
             self._begin()
         self._finish()
@@ -183,7 +189,7 @@ class _Writer:
         return found
 
     def _column(self, index: int, values: list[Any]) -> pa.Array:
-        """Return the values of a column with the type that all so far fit in."""
+        """Return the values of a column in the type that fits all values so far."""
         known = self._kinds[index]
         try:
             column = _array(values)
@@ -193,7 +199,7 @@ class _Writer:
             raise self._misfit(index, values, known, error) from error
 
     def _misfit(self, index: int, values: list[Any], known: pa.DataType, error: Exception) -> SourceError:
-        """Return the error that names the first row whose value does not fit."""
+        """Return the error for the first row whose value does not fit."""
         at, name = {"file": self._uri, "column": self._names[index]}, type(error).__name__
         for row, value in enumerate(values):
             try:
@@ -201,9 +207,9 @@ class _Writer:
             except Exception as own:
                 expected = "a value of a type that Arrow knows" if pa.types.is_null(known) else f"{known}"
                 found = f"{type(value).__name__} {str(value)[:60]!r}"
-                problem = f"expected {expected}, as in the rows before, found {found}. Give the column one type: CAST."
+                problem = f"expected {expected}, as in earlier rows, found {found}. Give the column one type with CAST."
                 if isinstance(own, _UnknownTypeError):
-                    problem = f"a {type(value).__name__} is no value of a table. Give it as text: CAST."
+                    problem = f"a {type(value).__name__} is not a value of a table. Convert it to text with CAST."
                 return SourceError(problem, **at, row=self.rows + row)  # type: ignore[arg-type]
         return SourceError(f"the values cannot become one type ({name}: {error}).", **at)  # type: ignore[arg-type]
 
@@ -220,11 +226,11 @@ class _Writer:
 
 
 class _UnknownTypeError(TypeError):
-    """A value that no column can hold."""
+    """A value whose type no column can hold."""
 
 
 def _array(values: list[Any]) -> pa.Array:
-    """Return values of one kind, None among them, as an array of the narrowest type that holds them."""
+    """Return values of one kind, or None, as an array of the narrowest type that holds them."""
     kinds = set(map(type, values))
     if not kinds <= _AS_IS:
         values = [value if type(value) in _AS_IS else _plain(value) for value in values]
@@ -244,7 +250,7 @@ def _array(values: list[Any]) -> pa.Array:
             raise TypeError("times with and without a zone")
         return pa.array(values, pa.timestamp("us", None if True in zones else "UTC"))
     if kinds == {dt.time} and any(value is not None and value.tzinfo is not None for value in values):
-        raise TypeError("times of day with a zone")  # Arrow would leave it out
+        raise TypeError("times of day with a zone")  # Arrow would drop the zone
     return pa.array(values, _TYPES.get(next(iter(kinds), type(None))))
 
 
@@ -255,7 +261,7 @@ _TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string
 
 
 def _common(known: pa.DataType, new: pa.DataType) -> pa.DataType:
-    """Return the type that holds the values of both; raise TypeError where there is none."""
+    """Return the type that holds the values of both types; raise TypeError where there is none."""
     if known == new or pa.types.is_null(new):
         return known
     if pa.types.is_null(known):
@@ -281,7 +287,7 @@ _INT64_DIGITS = 19
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that a driver gave as one of the types that are taken."""
+    """Return a driver's value as one of the accepted types."""
     if isinstance(value, memoryview | bytearray):
         return bytes(value)
     if isinstance(value, uuid.UUID):

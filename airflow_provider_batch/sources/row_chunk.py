@@ -1,4 +1,4 @@
-"""What every source gives: pieces of rows that know where they stand, for templates, sidecars and messages."""
+"""Chunks of rows with their positions in the source, for templates, sidecars and error messages."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from airflow_provider_batch.arrow.values import plain_column, python_values
 from airflow_provider_batch.exceptions import SourceError
 from airflow_provider_batch.sources.type_inference import InferredColumn
 
-#: Rows in a piece, and the bytes past which it has fewer.
+#: Rows of a chunk, and bytes after which it has fewer rows.
 BATCH_ROWS, BATCH_BYTES = 2_048, 8 << 20
 
 
 class Place(TypedDict):
-    """Where a row stands, in the words of `SourceError`."""
+    """The position of a row, with the argument names of `SourceError`."""
 
     file: str | None
     row: int
@@ -29,18 +29,18 @@ class Place(TypedDict):
 @dataclass(frozen=True)
 class SourceBatch:
     """
-    Rows of one file, in its order.
+    Consecutive or selected rows of one file, in its order.
 
-    :param rows: The columns that were asked for.
+    :param rows: The columns that the caller has asked for.
     :param first_row: Number of the first row within the whole source, from 0.
-    :param file: URI, or None for rows that came as mappings.
-    :param objects: The rows as they were parsed, where they were: a value keeps its own type there, whatever its
-        column's is.
-    :param raw: The rows' lines without line breaks (JSONL only).
-    :param line_of: Gives the line, from 1, of the row at an index of this batch, where the format has lines.
-    :param numbers: The rows' numbers where some between them were left out; None where they are consecutive.
-    :param added: Columns that stand beside the file's content: the keys of its partition.
-    :param shown: Values, by path, that stand for the rows' own.
+    :param file: URI of the file; None for rows that were given as mappings.
+    :param objects: The parsed rows, for JSONL and mappings: there a value keeps its own type, whatever its column's is.
+    :param raw: The lines of the rows without line breaks (JSONL only).
+    :param line_of: Returns the line, from 1, of the row at an index of this batch, where the format has lines.
+    :param numbers: Row numbers where rows between them were left out; None where they are consecutive.
+    :param added: Columns that are not in the file's content: the keys of its partition.
+    :param shown: Values, by path, that replace the rows' own values in templates.
+    :param forms: Cache of converted values, by path and form; see `conversions`.
     """
 
     rows: pa.RecordBatch
@@ -52,7 +52,6 @@ class SourceBatch:
     numbers: Sequence[int] | None = None
     added: Mapping[str, pa.Array] = field(default_factory=dict)
     shown: Mapping[tuple[str, ...], list[Any]] = field(default_factory=dict)
-    #: Values that were converted, by path and form; see `conversions`.
     forms: dict[tuple[str, ...], list[Any]] = field(default_factory=dict, init=False, compare=False, repr=False)
     _values: dict[tuple[str, ...], list[Any]] = field(default_factory=dict, init=False, compare=False, repr=False)
     _plain: dict[tuple[str, ...], pa.Array | None] = field(default_factory=dict, init=False, compare=False, repr=False)
@@ -62,16 +61,21 @@ class SourceBatch:
 
     @property
     def row_numbers(self) -> Sequence[int]:
-        """The rows' numbers within the whole source."""
+        """Row numbers within the whole source, from 0."""
         return range(self.first_row, self.first_row + len(self)) if self.numbers is None else self.numbers
 
     @property
     def number_column(self) -> pa.Array:
-        """The same as an int64 array."""
+        """Row numbers within the whole source as an int64 array."""
         return consecutive(self.first_row, len(self)) if self.numbers is None else int64_array(self.numbers)
 
     def part(self, start: int, count: int) -> SourceBatch:
-        """Return the rows from ``start`` on, ``count`` of them at most."""
+        """
+        Return consecutive rows of the batch.
+
+        :param start: Index of the first row.
+        :param count: Highest number of rows.
+        """
         if start == 0 and count >= len(self):
             return self
         stop, line_of = min(start + count, len(self)), self.line_of
@@ -88,11 +92,19 @@ class SourceBatch:
         )
 
     def pieces(self, size: int) -> Iterator[SourceBatch]:
-        """Give the rows in order, ``size`` at a time."""
+        """
+        Yield the rows in order as smaller batches.
+
+        :param size: Rows of each batch; the last may have fewer.
+        """
         return (self.part(start, size) for start in range(0, len(self), size))
 
     def picked(self, indices: Sequence[int]) -> SourceBatch:
-        """Return the rows at these indices, which are in order."""
+        """
+        Return some rows of the batch.
+
+        :param indices: Indices of the rows, in ascending order.
+        """
         if len(indices) == len(self):
             return self
         if not indices or indices[-1] - indices[0] + 1 == len(indices):
@@ -110,14 +122,23 @@ class SourceBatch:
         )
 
     def values(self, path: Sequence[str]) -> list[Any]:
-        """Return the rows' values of a column or of a field within its struct; None where the struct is null."""
+        """
+        Return the values of a column, or of a field within its struct, as Python values; None where the struct is null.
+
+        :param path: Column name, then the names of fields.
+        :raises SourceError: Python cannot hold a value, for example a date after the year 9999.
+        """
         key = tuple(path)
         if key not in self._values:
             self._values[key] = self.shown[key] if key in self.shown else self._read(key)
         return self._values[key]
 
     def array(self, path: Sequence[str]) -> pa.Array:
-        """Return the same values as an array; rows of JSON get the type that fits the values of this batch."""
+        """
+        Return the same values as an Arrow array; for rows of JSON its type is inferred from this batch.
+
+        :param path: Column name, then the names of fields.
+        """
         if self.objects is not None and path[0] not in self.added:
             values = self.values(path)
             inferred = InferredColumn()
@@ -129,7 +150,11 @@ class SourceBatch:
         return pc.struct_field(column, list(path[1:])) if len(path) > 1 else column
 
     def plain(self, path: Sequence[str]) -> pa.Array | None:
-        """Return the same values as a column of sound texts or whole numbers; None where they are not known to be."""
+        """
+        Return the same values as a column of valid strings or whole numbers; None where the column is of another kind.
+
+        :param path: Column name, then the names of fields.
+        """
         key = tuple(path)
         if key not in self._plain:
             own = key in self.shown or (self.objects is not None and key[0] not in self.added)
@@ -149,7 +174,7 @@ class SourceBatch:
         return values
 
     def _unreadable(self, array: pa.Array, path: Sequence[str], error: Exception) -> SourceError:
-        """Return the error that names the first row whose value Python cannot hold, such as the year 20000."""
+        """Return the error for the first row whose value Python cannot hold, such as a date in the year 20000."""
         for index in range(len(array)):
             try:
                 python_values(array.slice(index, 1))
@@ -161,15 +186,23 @@ class SourceBatch:
         return SourceError(f"cannot be read ({error}).", file=self.file, column=".".join(path))
 
     def as_read(self) -> SourceBatch:
-        """Return the rows with their own values, where others are shown for them."""
+        """Return the batch with the rows' own values, without the replacements in `shown`."""
         return replace(self, shown={}) if self.shown else self
 
     def place(self, index: int) -> Place:
-        """Return where the row at an index of this batch stands."""
+        """
+        Return the position of a row, for error messages.
+
+        :param index: Index of the row in this batch.
+        """
         line = None if self.line_of is None else self.line_of(index)
         return Place(file=self.file, row=self.row_numbers[index], line=line)
 
 
 def rows_without_columns(count: int) -> pa.RecordBatch:
-    """Return a batch of so many rows and no columns."""
+    """
+    Return a record batch without columns.
+
+    :param count: Number of its rows.
+    """
     return pa.RecordBatch.from_arrays([pa.nulls(count)], ["none"]).select([])

@@ -16,6 +16,13 @@ from airflow_provider_batch.sources.type_inference import plain
 
 
 class RowsSource(Source):
+    """
+    The table that consists of mappings.
+
+    :param rows: Mappings from column name to value.
+    :raises SourceError: A row is not a mapping, or a value has no form in a table; names row and column.
+    """
+
     keeps_objects = True
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -49,9 +56,9 @@ def _plain_row(row: Any, number: int) -> dict[str, Any]:
             found[str(name)] = plain(value)
         except TypeError as error:
             raise SourceError(
-                f"{error}; expected what JSON has, or dates, decimals and bytes.", row=number, column=name
+                f"{error}; expected a JSON value, a date or time, a decimal or bytes.", row=number, column=name
             ) from error
         except RecursionError as error:
-            problem = "expected what JSON has, found a value that is nested too deeply, or that holds itself."
+            problem = "expected a JSON value, found a value that is nested too deeply or that contains itself."
             raise SourceError(problem, row=number, column=name) from error
     return found

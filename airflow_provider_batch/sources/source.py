@@ -1,8 +1,9 @@
 """
-Tables to read rows from: Parquet, JSONL and CSV files on any file system, and lists of mappings.
+Tables to read rows from: Parquet, JSONL and CSV files on any file system, queries, and lists of mappings.
 
-A source is read in pieces, as often as asked, always in the same order; only the columns that are asked for are built,
-and only of the rows that its selection wants. A row's number is its place in the whole source, whatever is selected.
+A source is read in chunks, any number of times, always in the same order. Only the columns that the caller asks for are
+built, and only for rows that the selection wants. A row's number is its position in the whole source, whatever is
+selected.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ from airflow_provider_batch.sources.type_inference import InferredColumn
 
 __all__ = ["Source", "SourceBatch", "SourceFile"]
 
-#: Columns past which a JSONL file is no table.
+#: Highest number of columns of a JSONL file.
 MAX_COLUMNS = 10_000
 
 
 class Source:
-    """A table whose rows are read in pieces; see `open_source`. A context manager that removes what it put on disk."""
+    """A table whose rows are read in chunks; see `open_source`. A context manager that deletes its local work files."""
 
-    #: What a fingerprint is made of: the files, or one entry with the content's hash for rows that came as mappings.
+    #: The files, for the fingerprint of a job; one entry with the hash of the content for rows given as mappings.
     listing: Sequence[SourceFile]
-    #: Whether batches hold the rows as they were parsed, so that only columns to carry need to be built.
+    #: Whether batches hold the parsed rows, so that only carried columns need to be built.
     keeps_objects: bool
-    #: Which of the rows are given.
+    #: Which of the rows are read.
     selection: Selection = ALL
 
     def __enter__(self) -> Self:
@@ -50,23 +51,27 @@ class Source:
         self.close()
 
     def close(self) -> None:
-        """Let go of what the source holds."""
+        """Delete the source's local work files."""
 
     def select(self, selection: Selection) -> Source:
-        """Return the same table with only some of its rows."""
+        """
+        Return the same table with only some of its rows.
+
+        :param selection: The rows that are wanted.
+        """
         narrowed = copy.copy(self)
-        narrowed.__dict__.pop("_seen", None)
+        narrowed.__dict__.pop("_inferred", None)
         narrowed.selection = selection
         return narrowed
 
     @property
     def schema(self) -> pa.Schema:
-        """All columns with their types; JSONL is read once for it, as far as the limit goes."""
+        """All columns with their types; a JSONL source is read once for this, up to the limit."""
         return pa.schema([*self._own_schema, *self._added_schema])
 
     @property
     def columns_known(self) -> bool:
-        """Whether there is anything that says which columns there are; an empty list or file says nothing."""
+        """Whether the columns are known; they are not for an empty list or empty JSONL files."""
         return bool(len(self._own_schema))
 
     @property
@@ -76,17 +81,18 @@ class Source:
 
     def check_named(self, names: Iterable[str]) -> None:
         """
-        Check the columns that a job names, as the files of a source may differ in what nobody asked for.
+        Check that the columns that a job uses are the same, with one type, in all files.
 
-        :raises SourceError: One is not the same column, of one type, in all files.
+        :param names: Columns that the job uses.
+        :raises SourceError: A column differs between files.
         """
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[SourceBatch]:
         """
-        Give the selected rows in order, each with its number over the whole source, from 0.
+        Yield the selected rows in order, each with its number within the whole source, from 0.
 
-        :param columns: Which to build, in that order; None means all.
-        :raises SourceError: A column that is not there, or content that cannot be read.
+        :param columns: Columns to build, in this order; None means all.
+        :raises SourceError: A column does not exist, or the content cannot be read.
         """
         schema = self.schema
         names, known = schema.names, set(schema.names)
@@ -106,7 +112,7 @@ class Source:
     def _selected(
         self, pieces: Iterator[SourceBatch], paths: Mapping[str, tuple[str, ...]] | None
     ) -> Iterator[SourceBatch]:
-        """Give what the selection leaves of the pieces; without paths each batch says where a name leads."""
+        """Yield the selected rows of chunks; without paths, each batch says where a name of the filters leads."""
         selection, taken = self.selection, 0
         if selection.limit == 0:
             return
@@ -122,7 +128,7 @@ class Source:
                 yield picked
 
     def _built(self, batch: SourceBatch, schema: pa.Schema) -> SourceBatch:
-        """Return the batch with exactly these columns."""
+        """Return the batch with exactly the columns of a schema."""
         if batch.objects is None and batch.rows.schema.names == schema.names:
             return batch
         arrays = [self._column(batch, field.name) for field in schema]
@@ -134,21 +140,21 @@ class Source:
             return batch.added[name]
         if batch.objects is None:
             return batch.rows.column(batch.rows.schema.get_field_index(name))
-        return self._seen.fields[name].build([row.get(name) for row in batch.objects])
+        return self._inferred.fields[name].build([row.get(name) for row in batch.objects])
 
     @cached_property
-    def _seen(self) -> InferredColumn:
-        """What the columns of rows that came as objects hold, as far as they are read at all."""
+    def _inferred(self) -> InferredColumn:
+        """The types of the columns of parsed rows, inferred from all rows that are read."""
         table = InferredColumn(1 << 30)
-        limit, pieces = self.selection.limit, self._noted(table)
-        if limit == 0:  # no row is wanted, and a first look says what columns there would be
+        limit, pieces = self.selection.limit, self._observed(table)
+        if limit == 0:  # no row is wanted; the first chunk says which columns there are
             pieces = islice(pieces, 1)
         elif limit is not None:
             pieces = self._selected(pieces, None)
         deque(pieces, 0)
         return table
 
-    def _noted(self, table: InferredColumn) -> Iterator[SourceBatch]:
+    def _observed(self, table: InferredColumn) -> Iterator[SourceBatch]:
         for piece in self._pieces(()):
             table.observe(piece.objects or ())
             if len(table.fields) > MAX_COLUMNS and piece.file is not None:
@@ -158,20 +164,20 @@ class Source:
 
     @property
     def _own_schema(self) -> pa.Schema:
-        """The columns of the content, without those that stand beside it."""
-        return pa.schema([(name, column.arrow_type) for name, column in self._seen.fields.items()])
+        """The columns of the content, without the added ones such as partition keys."""
+        return pa.schema([(name, column.arrow_type) for name, column in self._inferred.fields.items()])
 
     @property
     def _added_schema(self) -> pa.Schema:
         return pa.schema([])
 
     def _pieces(self, columns: Sequence[str]) -> Iterator[SourceBatch]:
-        """Give the rows that the selection may want, with these columns at least, or as objects."""
+        """Yield the rows that the selection may want, with at least these columns, or as objects."""
         raise NotImplementedError
 
 
 def _paths_in(batch: SourceBatch, selection: Selection) -> Mapping[str, tuple[str, ...]]:
-    """Return where the names of a selection lead among rows whose columns are not known yet."""
+    """Return the paths for the names of a selection among rows whose columns are not known yet."""
     paths: dict[str, tuple[str, ...]] = {}
     for name in selection.names:
         is_own = name in batch.added or any(name in row for row in batch.objects or ())

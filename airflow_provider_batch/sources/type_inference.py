@@ -1,10 +1,11 @@
 """
-One Arrow type for a column whose values are seen piece by piece.
+One Arrow type for a column whose values are read chunk by chunk.
 
-Rows of JSON, and mappings from Python, have no schema. A column is watched over the whole input before the first row
-is used, so that its type does not depend on where a piece ends. Integers and floats become float64; any other mix of
-kinds becomes JSON text; a struct without fields, or with too many to be one, becomes JSON text too; a column that is
-always null is text. NaN beside anything but numbers is how pandas writes a missing value, and is null.
+Rows of JSON and mappings from Python have no schema. All values of a column are observed before the first row is used,
+so that its type does not depend on where a chunk ends. Integers and floats together become float64; any other mix of
+kinds becomes JSON text. A struct without fields, or with too many fields, becomes JSON text too. A column that is
+always null is text. NaN in a column of other values than numbers is pandas' form of a missing value, and counts as
+null.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ import pyarrow as pa
 from airflow_provider_batch.arrow.arrays import array_of, list_array, struct_array
 from airflow_provider_batch.arrow.values import to_json, to_text
 
-#: Fields past which a JSON object is a dictionary with data for keys rather than a struct.
+#: A JSON object with more fields than this is a dictionary whose keys are data, and becomes JSON text.
 MAX_FIELDS = 500
-#: Integers past this are not exact as float64.
+#: Larger integers are not exact as float64.
 _EXACT = 1 << 53
 _NULL = type(None)
 _TIMES = {
@@ -32,12 +33,16 @@ _TIMES = {
     datetime.timedelta: pa.duration("us"),
     bytes: pa.binary(),
 }
-#: Carried as the text that a template would write.
+#: Kinds that are carried as the text that a template writes for them.
 _TEXTS = (str, decimal.Decimal, uuid.UUID)
 
 
 class InferredColumn:
-    """What is known of a column so far, and the way to build it once all is known."""
+    """
+    The type of a column as far as its values are known, and the way to build its arrays.
+
+    :param max_fields: An object with more fields than this becomes JSON text.
+    """
 
     def __init__(self, max_fields: int = MAX_FIELDS) -> None:
         self.fields: dict[str, InferredColumn] = {}
@@ -49,7 +54,11 @@ class InferredColumn:
         self._max_fields = max_fields
 
     def observe(self, values: Sequence[Any]) -> None:
-        """Take note of more values; their types are those of JSON, or plain Python ones (see ``plain``)."""
+        """
+        Include values in the inferred type.
+
+        :param values: Values of the column, of types of JSON or plain Python types (see ``plain``); None is null.
+        """
         kinds = set(map(type, values))
         self._kinds |= kinds
         if float in kinds and not self._has_floats:
@@ -66,9 +75,13 @@ class InferredColumn:
             self._items.observe([item for value in values if type(value) is list for item in value])
 
     def build(self, values: Sequence[Any]) -> pa.Array:
-        """Return values, all of which were observed, as an array of ``arrow_type``."""
+        """
+        Return values as an array of ``arrow_type``.
+
+        :param values: Values of the column, all observed before.
+        """
         kind = self._kind()
-        if float in self._kinds - self._held_kinds():
+        if float in self._kinds - self._value_kinds():
             values = [None if type(value) is float else value for value in values]
         if kind is dict:
             return struct_array(values, self.build_fields)
@@ -78,17 +91,21 @@ class InferredColumn:
             return array_of(
                 [None if value is None else to_json(value).decode("utf-8") for value in values], pa.string()
             )
-        if self._held_kinds() - {str} and kind == pa.string():
+        if self._value_kinds() - {str} and kind == pa.string():
             return array_of([None if value is None else to_text(value) for value in values], kind)
         return array_of(values, kind)
 
     def build_fields(self, rows: Sequence[dict[str, Any]]) -> dict[str, pa.Array]:
-        """Return the array of each field of the rows; a row without the field has null there."""
+        """
+        Return the array of each field; a row without a field has null there.
+
+        :param rows: Objects of the column, all observed before.
+        """
         return {name: field.build([row.get(name) for row in rows]) for name, field in self.fields.items()}
 
     @property
     def arrow_type(self) -> pa.DataType:
-        """The Arrow type that all observed values have."""
+        """The Arrow type that fits all observed values."""
         kind = self._kind()
         if kind is dict:
             return pa.struct([(name, field.arrow_type) for name, field in self.fields.items()])
@@ -98,7 +115,7 @@ class InferredColumn:
 
     def _observe_fields(self, rows: list[dict[str, Any]]) -> None:
         layouts = dict.fromkeys(map(tuple, rows))
-        if len(layouts) == 1:  # the usual table: every row has the same keys in the same order
+        if len(layouts) == 1:  # most tables: every row has the same keys in the same order
             columns: Iterable[tuple[str, Sequence[Any]]] = zip(
                 next(iter(layouts)), zip(*map(dict.values, rows), strict=True), strict=True
             )
@@ -110,7 +127,7 @@ class InferredColumn:
 
     def _kind(self) -> Any:
         """Return an Arrow type, ``dict``, ``list``, or None for JSON text."""
-        kinds = self._held_kinds()
+        kinds = self._value_kinds()
         if not kinds or kinds <= set(_TEXTS):
             return pa.string() if len(kinds) <= 1 else None
         if kinds <= {int, float}:
@@ -124,8 +141,8 @@ class InferredColumn:
             return None if len(self._zones) > 1 else pa.timestamp("us", None if True in self._zones else "UTC")
         return {list: list, bool: pa.bool_()}.get(only, _TIMES.get(only))
 
-    def _held_kinds(self) -> set[type]:
-        """Return the kinds of the values that are none of them a null."""
+    def _value_kinds(self) -> set[type]:
+        """Return the kinds of the values that are not null."""
         kinds = self._kinds - {_NULL}
         return kinds if self._has_floats or kinds <= {int, float} else kinds - {float}
 
@@ -137,9 +154,10 @@ class InferredColumn:
 
 def plain(value: Any) -> Any:
     """
-    Return a value as one of the types that columns are made of, at any depth: subclasses become their base.
+    Return a value in the types that columns have, at any depth; subclasses become their base type.
 
-    :raises TypeError: It is of no such type; the message says which it is of.
+    :param value: Value of a row, as Python, NumPy or pandas gives it.
+    :raises TypeError: The value is of another type; the message names it.
     """
     if type(value) in _PLAIN:
         return value
@@ -156,12 +174,12 @@ def plain(value: Any) -> Any:
             return convert(value)
     if callable(getattr(value, "tolist", None)):  # an array, or a scalar, of NumPy
         return plain(value.tolist())
-    raise TypeError(f"a {type(value).__name__} is no value of a table")
+    raise TypeError(f"a {type(value).__name__} is not a value of a table")
 
 
 def _name(key: Any) -> str:
     if not isinstance(key, str):
-        raise TypeError(f"the name {key!r} is no text")
+        raise TypeError(f"the name {key!r} is not text")
     return str(key)
 
 
@@ -169,7 +187,7 @@ _PLAIN = frozenset(
     {_NULL, bool, int, float, str, bytes, datetime.datetime, datetime.date, datetime.time, datetime.timedelta}
     | {decimal.Decimal, uuid.UUID}
 )
-#: What pandas writes for a missing time, and for any missing value.
+#: Types of pandas' missing time and missing value.
 _MISSING = frozenset({"NaTType", "NAType"})
 _BASES: dict[type, Any] = {
     str: lambda value: str.__str__(value),

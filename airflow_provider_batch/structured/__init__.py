@@ -1,1 +1,3 @@
-"""Structured outputs: from a response model to the request's directive, the column type and the validated value."""
+"""
+Structured outputs: from a response model to the members of the request, the column's type and the validated value.
+"""

@@ -1,21 +1,21 @@
 """
-From a JSON Schema to the type of the column `parsed`.
+The Arrow type of the column `parsed` for a JSON Schema.
 
 | in the schema | in the table |
 |---|---|
-| object with properties | struct, members in the schema's order; others are dropped |
-| object of one kind of values (`additionalProperties`, `patternProperties`) | map<string, …> |
+| object with properties | struct, fields in the schema's order; other members are dropped |
+| object with values of one type (`additionalProperties`, `patternProperties`) | map<string, …> |
 | array; tuple of one type | list |
 | integer, number, boolean | int64, float64, bool |
-| string; enum or const of texts | string |
+| string; enum or const of strings | string |
 | string with format `date`, `date-time`, `time` | date32, timestamp[us, UTC], time64[us] |
 | format `decimal` with `maxDigits` and `decimalPlaces` (a Pydantic `Decimal` with both) | decimal128 |
 | any other `Decimal`, other formats (uuid, duration, email …) | string |
-| anyOf or a type list with null, members that are not required | the same type; every field takes nulls |
+| anyOf or a type list with null, members that are not required | the same type; every field is nullable |
 | integer or number | float64 |
 
-What has no one type there is an error that names the place: a model that contains itself, a union of different types,
-`Any`.
+A schema without one type for each place is an error that names the place: a model that contains itself, a union of
+different types, `Any`.
 """
 
 from __future__ import annotations
@@ -54,18 +54,19 @@ _SCALARS: Mapping[str, pa.DataType] = {
     "time": pa.time64("us"),
 }
 _MAX_DIGITS = 38
-#: Keywords that say what a value is; the others only narrow it.
-_TELLING = ("$ref", "allOf", "anyOf", "oneOf", "enum", "const", "type", "properties", "items", "prefixItems")
+#: Keywords that say which type a value has; the others only restrict it.
+_TYPE_KEYWORDS = ("$ref", "allOf", "anyOf", "oneOf", "enum", "const", "type", "properties", "items", "prefixItems")
 
 
 @dataclass(frozen=True)
 class Shape:
     """
-    What a value is.
+    The type of a value in a JSON Schema.
 
-    :param fields: Members of an object, in order.
-    :param item: What a list or a map holds.
-    :param digits: Precision and scale of a decimal, where both are known.
+    :param kind: Kind of the value.
+    :param fields: Members of an object with their shapes, in order.
+    :param item: Shape of the values of a list or a map.
+    :param digits: Precision and scale of a decimal; None where the schema does not have both.
     """
 
     kind: Kind
@@ -85,7 +86,11 @@ class Shape:
         return pa.map_(pa.string(), self.item.type) if self.kind == "map" else pa.list_(self.item.type)
 
     def covers(self, other: Shape) -> bool:
-        """Whether a value of this shape has everything that one of the other has, by the same names and types."""
+        """
+        Return whether this shape has every member of another shape, with the same names and types.
+
+        :param other: The other shape.
+        """
         if (self.kind, self.digits, self.item is None) != (other.kind, other.digits, other.item is None):
             return False
         if self.item is not None and other.item is not None:
@@ -99,7 +104,13 @@ class Shape:
 
 @dataclass(frozen=True)
 class ParsedColumn:
-    """The column `parsed`: the model that judges, and the type it gives."""
+    """
+    The column `parsed`.
+
+    :param model: The model that validates answers.
+    :param shape: Shape of an answer.
+    :param type: Arrow type of the column.
+    """
 
     model: ResponseModel
     shape: Shape
@@ -110,7 +121,8 @@ class ParsedColumn:
         """
         Return the column of a model.
 
-        :raises ConfigurationError: No column can hold its answers.
+        :param model: The response model.
+        :raises ConfigurationError: No column can hold the model's answers.
         """
         shape = shape_of(model)
         return cls(model, shape, shape.type)
@@ -120,11 +132,12 @@ def shape_of(model: ResponseModel) -> Shape:
     """
     Return the shape of a model's answers.
 
-    :raises ConfigurationError: A column cannot hold them; names the place in the model.
+    :param model: The response model.
+    :raises ConfigurationError: No column can hold the answers; names the place in the model.
     """
     shape = _Reader(model).read(model.schema, model.name, ())
     if shape.kind != "object":
-        raise _unfit(model.name, f"an answer is an object at its top, and this is {shape}", "Put it into a field.")
+        raise _unfit(model.name, f"an answer must be an object, and this is {shape}", "Put it into a field.")
     return shape
 
 
@@ -136,11 +149,11 @@ class _Reader:
         """
         Return the shape of one schema.
 
-        :param path: Its place in the model, as messages write it.
-        :param refs: The references that led here.
+        :param path: Place in the model, as in messages.
+        :param refs: The references that were followed to this schema.
         """
-        if not isinstance(node, Mapping) or not any(key in node for key in (*_TELLING, *_MAPS)):
-            raise _unfit(path, "any value may stand here", "Give it a type.")
+        if not isinstance(node, Mapping) or not any(key in node for key in (*_TYPE_KEYWORDS, *_MAPS)):
+            raise _unfit(path, "any value is allowed here", "Give it a type.")
         if "$ref" in node or "allOf" in node:
             return self._of_all(node, path, refs)
         if "const" in node or "enum" in node:
@@ -151,26 +164,26 @@ class _Reader:
         return _one_of([self.read(branch, path, refs) for branch in branches], path)
 
     def _of_all(self, node: Mapping[str, Any], path: str, refs: tuple[str, ...]) -> Shape:
-        """Of several schemas that all hold, one says what the value is and the others narrow it."""
+        """Return the shape of `allOf`: one schema says the type and the others restrict it."""
         rest = {key: value for key, value in node.items() if key not in ("$ref", "allOf")}
-        parts = [part for part in (rest, *node.get("allOf", ())) if _tells(part)]
+        parts = [part for part in (rest, *node.get("allOf", ())) if _says_type(part)]
         found = [self.read(part, path, refs) for part in parts]
         if "$ref" in node:
-            found.append(self._behind(str(node["$ref"]), path, refs))
+            found.append(self._referenced(str(node["$ref"]), path, refs))
         if not found:
-            raise _unfit(path, "any value may stand here", "Give it a type.")
+            raise _unfit(path, "any value is allowed here", "Give it a type.")
         if any(shape != found[0] for shape in found):
-            raise _unfit(path, "allOf joins several different types", "Write the joined one out.")
+            raise _unfit(path, "allOf joins several different types", "Write one schema with all members.")
         return found[0]
 
-    def _behind(self, ref: str, path: str, refs: tuple[str, ...]) -> Shape:
+    def _referenced(self, ref: str, path: str, refs: tuple[str, ...]) -> Shape:
         if ref in refs:
             raise _unfit(
                 path, "the model contains itself, and a column has a fixed depth", "Use a list of flat items, with ids."
             )
         found = resolved(ref, self._root)
         if found is None:
-            raise _unfit(path, f"{ref} leads nowhere in the schema", "Put what it names under $defs.")
+            raise _unfit(path, f"{ref} is not defined in the schema", "Define it under $defs.")
         return self.read(found, path, (*refs, ref))
 
     def _of_types(self, node: Mapping[str, Any], path: str, refs: tuple[str, ...]) -> Shape:
@@ -200,7 +213,7 @@ class _Reader:
         values += [node["additionalProperties"]] if isinstance(node.get("additionalProperties"), Mapping) else []
         if not values:
             raise _unfit(
-                path, "an object without members is no column", "Give it properties, or a type for its values."
+                path, "an object without members cannot be a column", "Give it properties, or a type for its values."
             )
         return Shape("map", item=self._field_of(values, f"{path}{{}}", refs))
 
@@ -227,8 +240,8 @@ def _is_object(node: Mapping[str, Any]) -> bool:
     return any(key in node for key in ("properties", *_MAPS))
 
 
-def _tells(node: Any) -> bool:
-    return isinstance(node, Mapping) and any(key in node for key in _TELLING)
+def _says_type(node: Any) -> bool:
+    return isinstance(node, Mapping) and any(key in node for key in _TYPE_KEYWORDS)
 
 
 def _decimal(node: Mapping[str, Any]) -> Shape:
@@ -258,7 +271,7 @@ def _of_values(values: Iterable[Any], node: Mapping[str, Any], path: str) -> Sha
 
 
 def _one_of(shapes: list[Shape], path: str) -> Shape:
-    """Return the one shape that all are, or null; integers among numbers are numbers."""
+    """Return the one shape that all shapes have, ignoring null; integers among numbers are numbers."""
     found = list(dict.fromkeys(shape for shape in shapes if shape.kind != "null"))
     if {shape.kind for shape in found} == {"integer", "number"}:
         return Shape("number")
@@ -266,7 +279,7 @@ def _one_of(shapes: list[Shape], path: str) -> Shape:
         names = list(dict.fromkeys(map(str, found)))
         kinds = " or ".join(names) if len(names) > 1 else f"one of {len(found)} kinds of {names[0]}"
         raise _unfit(
-            path, f"it is {kinds}, and a column has one type", "Use a field for each of them, all but one of them null."
+            path, f"it is {kinds}, and a column has one type", "Use one field for each of them; the others are null."
         )
     return found[0] if found else Shape("null")
 

@@ -1,8 +1,8 @@
 """
-From a JSON value to what `columns.column` takes for the column `parsed`.
+JSON values as values of the column `parsed`, in the forms that `arrow.builders.column` takes.
 
-Rules. Nothing is replaced in silence: a value that its column cannot hold is an error that names the place. Times are
-UTC, to the microsecond: an offset is taken off, and a time without one is taken for UTC.
+No value is changed silently: a value that its column cannot hold is an error that names the place. Times are in UTC, to
+the microsecond: an offset is converted, and a time without an offset counts as UTC.
 """
 
 from __future__ import annotations
@@ -23,36 +23,53 @@ _TIME = re.compile(r"\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = _EPOCH.toordinal()
 _MICROSECOND, _DAY = timedelta(microseconds=1), 86_400_000_000
-#: Years 1 to 9999, what Python and most engines hold.
+#: Years 1 to 9999, the range of Python and most query engines.
 _FIRST = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _LAST = (datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _SHOWN = 80
 
 
 class UnfitError(ValueError):
-    """A value that its column cannot hold; `path` grows on the way out."""
+    """
+    A value that its column cannot hold; `path` is the value's place within the answer.
+
+    :param expected: What the column holds, for the message.
+    :param found: The value.
+    """
 
     def __init__(self, expected: str, found: Any) -> None:
         super().__init__(f"expected {expected}, found {shown(found)}")
         self.path = ""
 
     def within(self, step: str) -> UnfitError:
-        """Return the error with one step more before its path."""
+        """
+        Return the same error with a step before its path.
+
+        :param step: Member or index that contains the value, such as ``.name`` or ``[0]``.
+        """
         self.path = step + self.path
         return self
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message shows it."""
+    """
+    Return a value for a message, cut to 80 characters.
+
+    :param value: Any JSON value.
+    """
     try:
         text = repr(value)
-    except ValueError:  # Python writes no number of more than 4,300 digits
+    except ValueError:  # Python does not write numbers of more than 4,300 digits
         return f"a {type(value).__name__} of very many digits"
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 def converter(shape: Shape) -> Converter:
-    """Return the function that converts values of a shape; it raises UnfitError. Null is null in all of them."""
+    """
+    Return the function that converts values of a shape; it raises UnfitError. None is null at every depth.
+
+    :param shape: Shape of the values.
+    """
     if shape.kind == "object":
         return _object([(name, converter(inner)) for name, inner in shape.fields])
     if shape.kind == "decimal":
@@ -109,7 +126,12 @@ def _map(item: Converter) -> Converter:
 
 
 def text(value: Any) -> str:
-    """Return a text that has a UTF-8 form."""
+    """
+    Return a string that has a UTF-8 form.
+
+    :param value: Any JSON value.
+    :raises UnfitError: The value is not such a string.
+    """
     if type(value) is not str:
         raise UnfitError("text", value)
     if not value.isascii():
@@ -149,7 +171,12 @@ def _number(value: Any) -> float:
 
 
 def days(value: Any) -> int:
-    """Return a date such as `2026-01-31` as days since 1970."""
+    """
+    Return a date such as `2026-01-31` as days since 1970-01-01.
+
+    :param value: Any JSON value.
+    :raises UnfitError: The value is not a date.
+    """
     try:
         if _DATE.fullmatch(value):
             return date.fromisoformat(value).toordinal() - _EPOCH_DAY
@@ -159,7 +186,12 @@ def days(value: Any) -> int:
 
 
 def microseconds(value: Any) -> int:
-    """Return a moment such as `2026-01-31T12:00:00Z` as microseconds since 1970, UTC."""
+    """
+    Return a timestamp such as `2026-01-31T12:00:00Z` as microseconds since 1970-01-01, UTC.
+
+    :param value: Any JSON value.
+    :raises UnfitError: The value is not a timestamp.
+    """
     try:
         if _DATE.fullmatch(value[:10]) and value[10] in "Tt " and _TIME.fullmatch(value[11:]):
             moment = datetime.fromisoformat(value.upper())
@@ -174,7 +206,12 @@ def microseconds(value: Any) -> int:
 
 
 def time_of_day(value: Any) -> int:
-    """Return a time of day such as `12:00:00` as microseconds since midnight, UTC."""
+    """
+    Return a time of day such as `12:00:00` as microseconds since midnight, UTC.
+
+    :param value: Any JSON value.
+    :raises UnfitError: The value is not a time of day.
+    """
     try:
         if _TIME.fullmatch(value):
             moment = time.fromisoformat(value.upper())
@@ -186,7 +223,12 @@ def time_of_day(value: Any) -> int:
 
 
 def decimal_text(value: Any) -> str:
-    """Return a decimal number as text, exact."""
+    """
+    Return a decimal number as text, exactly.
+
+    :param value: Any JSON value.
+    :raises UnfitError: The value is not a finite number.
+    """
     number = _decimal_of(value)
     return value if type(value) is str else str(number)
 
@@ -221,7 +263,7 @@ def _decimal(digits: int, places: int) -> Converter:
                 return whole
         elif number == 0:
             return 0
-        raise UnfitError(f"a decimal number of {digits} digits, {places} of them behind the point", value)
+        raise UnfitError(f"a decimal number of {digits} digits, {places} of them after the point", value)
 
     return convert
 

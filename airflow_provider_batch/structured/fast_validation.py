@@ -1,8 +1,9 @@
 """
-A quick judge for most answers: a JSON Schema as a msgspec type, which decodes and checks a text in one pass.
+Fast validation of most answers: a JSON Schema as a msgspec type, which decodes and checks a text in one pass.
 
-It may only say yes where the schema does. So it is built from the keywords that both understand alike, and there is
-none for a schema with any other; what it does not accept is judged again by the schema itself, which says why.
+It accepts a text only if the schema does. So it is built only from keywords that both understand in the same way; a
+schema with any other keyword has no fast validation. A text that it does not accept is validated again with the schema
+itself, which gives the reason.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _NOTES = frozenset(
     | {"definitions", "$schema"}
 )
 _INT64 = 2**63
-#: Formats that the conversion to a column checks, and those that nobody does.
+#: Formats that the conversion to a column checks, and formats that are not checked.
 _FREE_FORMATS = frozenset(
     {"date", "date-time", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "binary"}
 )
@@ -30,15 +31,20 @@ _LIST = {"minItems": "min_length", "maxItems": "max_length"}
 _BOUNDS = {"minimum": "ge", "exclusiveMinimum": "gt", "maximum": "le", "exclusiveMaximum": "lt"}
 
 
-class _NoShortcutError(Exception):
-    """The schema says something that a type cannot."""
+class _NotSupportedError(Exception):
+    """The schema has a keyword that a msgspec type cannot express."""
 
 
-def shortcut(schema: Mapping[str, Any]) -> Callable[[str], bool] | None:
-    """Return a function that says whether a text surely satisfies a schema, or None where there is none."""
+def fast_validator(schema: Mapping[str, Any]) -> Callable[[str], bool] | None:
+    """
+    Return a function that says whether a text certainly satisfies a schema, or None where the schema has other
+    keywords.
+
+    :param schema: JSON Schema.
+    """
     try:
         decode = msgspec.json.Decoder(_Builder(schema).build(schema)).decode
-    except (_NoShortcutError, TypeError, ValueError, RecursionError):
+    except (_NotSupportedError, TypeError, ValueError, RecursionError):
         return None
 
     def accepts(text: str) -> bool:
@@ -57,55 +63,55 @@ class _Builder:
 
     def build(self, node: Any) -> Any:
         if not isinstance(node, Mapping):
-            raise _NoShortcutError
-        told = {key: value for key, value in node.items() if key not in _NOTES}
-        if set(told) == {"$ref"}:
-            return self.build(resolved(told["$ref"], self._root))
-        if set(told) == {"anyOf"}:
-            return self._optional(told["anyOf"])
-        if "enum" in told or "const" in told:
-            return _literal(told)
-        kind = told.pop("type", None)
+            raise _NotSupportedError
+        keywords = {key: value for key, value in node.items() if key not in _NOTES}
+        if set(keywords) == {"$ref"}:
+            return self.build(resolved(keywords["$ref"], self._root))
+        if set(keywords) == {"anyOf"}:
+            return self._optional(keywords["anyOf"])
+        if "enum" in keywords or "const" in keywords:
+            return _literal(keywords)
+        kind = keywords.pop("type", None)
         if isinstance(kind, list):
-            full = [one for one in kind if one != "null"]
-            if len(full) != 1:
-                raise _NoShortcutError
-            made = self._of_type(full[0], told)
+            others = [one for one in kind if one != "null"]
+            if len(others) != 1:
+                raise _NotSupportedError
+            made = self._of_type(others[0], keywords)
             return made | None if "null" in kind else made
-        return self._of_type(kind, told)
+        return self._of_type(kind, keywords)
 
     def _optional(self, branches: list[Any]) -> Any:
-        full = [branch for branch in branches if branch != {"type": "null"}]
-        if len(full) != 1:
-            raise _NoShortcutError
-        made = self.build(full[0])
-        return made if len(full) == len(branches) else made | None
+        others = [branch for branch in branches if branch != {"type": "null"}]
+        if len(others) != 1:
+            raise _NotSupportedError
+        made = self.build(others[0])
+        return made if len(others) == len(branches) else made | None
 
-    def _of_type(self, kind: Any, told: dict[str, Any]) -> Any:
+    def _of_type(self, kind: Any, keywords: dict[str, Any]) -> Any:
         match kind:
-            case "object" if told.get("properties"):
-                return self._struct(told)
+            case "object" if keywords.get("properties"):
+                return self._struct(keywords)
             case "object":
-                _only(told, {"additionalProperties"})
-                return dict[str, self.build(told.get("additionalProperties"))]  # type: ignore[misc]
+                _only(keywords, {"additionalProperties"})
+                return dict[str, self.build(keywords.get("additionalProperties"))]  # type: ignore[misc]
             case "array":
-                _only(told, {"items", *_LIST})
-                return _limited(list[self.build(told.get("items"))], told, _LIST)  # type: ignore[misc]
+                _only(keywords, {"items", *_LIST})
+                return _limited(list[self.build(keywords.get("items"))], keywords, _LIST)  # type: ignore[misc]
             case "string":
-                return _text(told)
+                return _text(keywords)
             case "integer" | "number":
-                return _number(told, kind)
+                return _number(keywords, kind)
             case "boolean":
-                _only(told, set())
+                _only(keywords, set())
                 return bool
-        raise _NoShortcutError
+        raise _NotSupportedError
 
-    def _struct(self, told: dict[str, Any]) -> Any:
-        _only(told, {"properties", "required", "additionalProperties"})
-        members, required = told["properties"], set(told.get("required") or ())
-        extra = told.get("additionalProperties", True)
+    def _struct(self, keywords: dict[str, Any]) -> Any:
+        _only(keywords, {"properties", "required", "additionalProperties"})
+        members, required = keywords["properties"], set(keywords.get("required") or ())
+        extra = keywords.get("additionalProperties", True)
         if not isinstance(extra, bool) or not required <= set(members):
-            raise _NoShortcutError
+            raise _NotSupportedError
         fields: list[Any] = []
         for number, (name, inner) in enumerate(members.items()):
             kind = self.build(inner)
@@ -118,47 +124,47 @@ class _Builder:
         return msgspec.defstruct("Answer", fields, kw_only=True, forbid_unknown_fields=not extra, gc=False)
 
 
-def _only(told: Mapping[str, Any], known: set[str]) -> None:
-    if set(told) - known:
-        raise _NoShortcutError
+def _only(keywords: Mapping[str, Any], known: set[str]) -> None:
+    if set(keywords) - known:
+        raise _NotSupportedError
 
 
-def _limited(kind: Any, told: Mapping[str, Any], names: Mapping[str, str]) -> Any:
-    limits: dict[str, Any] = {names[key]: value for key, value in told.items() if key in names}
+def _limited(kind: Any, keywords: Mapping[str, Any], names: Mapping[str, str]) -> Any:
+    limits: dict[str, Any] = {names[key]: value for key, value in keywords.items() if key in names}
     return Annotated[kind, msgspec.Meta(**limits)] if limits else kind
 
 
-def _text(told: dict[str, Any]) -> Any:
-    _only(told, {*_TEXT, "format"})
-    form = told.get("format")
-    if form == "uuid" and "pattern" not in told:
-        told = {**told, "pattern": UUID_PATTERN}
+def _text(keywords: dict[str, Any]) -> Any:
+    _only(keywords, {*_TEXT, "format"})
+    form = keywords.get("format")
+    if form == "uuid" and "pattern" not in keywords:
+        keywords = {**keywords, "pattern": UUID_PATTERN}
     elif form is not None and form not in _FREE_FORMATS:
-        raise _NoShortcutError
-    return _limited(str, told, _TEXT)
+        raise _NotSupportedError
+    return _limited(str, keywords, _TEXT)
 
 
-def _number(told: dict[str, Any], kind: str) -> Any:
-    _only(told, set(_BOUNDS))
-    if any(isinstance(value, bool) for value in told.values()):
-        raise _NoShortcutError
+def _number(keywords: dict[str, Any], kind: str) -> Any:
+    _only(keywords, set(_BOUNDS))
+    if any(isinstance(value, bool) for value in keywords.values()):
+        raise _NotSupportedError
     if kind == "number":
-        return _limited(float, told, _BOUNDS)
-    if not all(isinstance(value, int) and abs(value) < _INT64 for value in told.values()):
-        raise _NoShortcutError
-    return _limited(int, told, _BOUNDS)
+        return _limited(float, keywords, _BOUNDS)
+    if not all(isinstance(value, int) and abs(value) < _INT64 for value in keywords.values()):
+        raise _NotSupportedError
+    return _limited(int, keywords, _BOUNDS)
 
 
-def _literal(told: dict[str, Any]) -> Any:
-    values = told["enum"] if "enum" in told else [told["const"]]
+def _literal(keywords: dict[str, Any]) -> Any:
+    values = keywords["enum"] if "enum" in keywords else [keywords["const"]]
     kinds = {type(value) for value in values} - {type(None)}
-    _only(told, {"enum", "type"} if "enum" in told else {"const", "type"})
+    _only(keywords, {"enum", "type"} if "enum" in keywords else {"const", "type"})
     if kinds not in ({str}, {int}) or not all(isinstance(v, str | None) or abs(v) < _INT64 for v in values):
-        raise _NoShortcutError
-    named = told.get("type", [])
+        raise _NotSupportedError
+    named = keywords.get("type", [])
     expected = {"string"} if kinds == {str} else {"integer", "number"}
-    if "type" in told and not expected & set([named] if isinstance(named, str) else named):
-        raise _NoShortcutError
-    if "type" in told and None in values and "null" not in named:
-        raise _NoShortcutError
+    if "type" in keywords and not expected & set([named] if isinstance(named, str) else named):
+        raise _NotSupportedError
+    if "type" in keywords and None in values and "null" not in named:
+        raise _NotSupportedError
     return Literal[tuple(values)]

@@ -1,4 +1,4 @@
-"""A response model as the directive of a request: the members of the body that ask for structured outputs."""
+"""A response model as members of a request body that ask for structured outputs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from airflow_provider_batch.api.endpoints import FACTS, Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.structured.response_model import ResponseModel
 
-#: Endpoints that answer by a schema.
+#: Endpoints with structured outputs.
 
 
 def directive(endpoint: Endpoint, model: ResponseModel | None, body: Mapping[str, Any] | None) -> dict[str, Any]:
     """
-    Return the members that are added to every body, as they are; none where the rows are ready-made request lines.
+    Return the members that are added to every body and are not templates; none without a model.
 
-    :raises ConfigurationError: The endpoint knows no structured outputs, or the body has a directive of its own.
+    Rows that are ready-made request lines get none either.
+
+    :param endpoint: The endpoint of the job.
+    :param model: The response model; None means no structured outputs.
+    :param body: Template of the body; None means that the rows are request lines.
+    :raises ConfigurationError: The endpoint has no structured outputs, or the body asks for them itself.
     """
     if model is None:
         return {}
@@ -31,8 +36,8 @@ def directive(endpoint: Endpoint, model: ResponseModel | None, body: Mapping[str
     text = body.get("text", {})
     if not isinstance(text, Mapping):
         raise ConfigurationError(
-            f"response_model: it adds text.format to the body, whose 'text' is no object but {text!r}. "
-            "Write its members out."
+            f"response_model: it adds text.format to the body, and expects an object as 'text', found {text!r}. "
+            "Write 'text' as an object."
         )
     if "format" in text:
         raise _two_directives("text.format")
@@ -40,16 +45,21 @@ def directive(endpoint: Endpoint, model: ResponseModel | None, body: Mapping[str
 
 
 def check_endpoint(endpoint: Endpoint) -> None:
-    """Raise ConfigurationError for an endpoint that gives no structured outputs."""
+    """
+    Check that an endpoint has structured outputs.
+
+    :param endpoint: The endpoint of the job.
+    :raises ConfigurationError: The endpoint has none.
+    """
     if not FACTS[endpoint].takes_response_model:
         names = " and ".join(sorted(one.value for one, facts in FACTS.items() if facts.takes_response_model))
         raise ConfigurationError(
-            f"response_model: {names} answer by a schema, {endpoint.value} does not. Leave response_model out."
+            f"response_model: {names} have structured outputs, {endpoint.value} has none. Leave response_model out."
         )
 
 
 def _two_directives(member: str) -> ConfigurationError:
     return ConfigurationError(
-        f"response_model: the body has a '{member}' of its own. Give one of them: without response_model the answer "
-        "stays text, without the body's member it becomes the column 'parsed'."
+        f"response_model: the body has a '{member}' too. Give one of them: without response_model the answer stays "
+        "text, without the body's member it becomes the column 'parsed'."
     )

@@ -1,9 +1,9 @@
 """
-What an answer has to look like: a Pydantic model or a JSON Schema, in one form for requests, ledger and landing.
+The form of an answer: a Pydantic model or a JSON Schema, in one type for requests, ledger and landing.
 
-Rules. The schema is what counts: it is what a fingerprint compares, what a ledger keeps, and what every column is made
-of; a class is only a second, better judge of answers while it is at hand. A class's schema is made here, so that a
-`Decimal` says what it is; a schema that was given as a dict is never changed.
+The schema is decisive: the fingerprint compares it, the ledger stores it, and every column is made from it. A class is
+a second, stricter validator of answers while it is available. The schema of a class is made here, so that it describes
+a `Decimal` with its digits; a schema that was given as a dict is never changed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _VALUES = frozenset({"enum", "const", "default", "examples"})
 @dataclass(frozen=True, eq=False)
 class ResponseModel:
     """
-    The shape of an answer.
+    The form of an answer.
 
-    :param name: What the API and error messages call it.
-    :param schema: The JSON Schema that answers are judged by.
-    :param model: The Pydantic class, where there is one.
+    :param name: Name for the API and for error messages.
+    :param schema: JSON Schema that answers are validated with.
+    :param model: The Pydantic class; None where there is only a schema.
     """
 
     name: str
@@ -44,10 +44,10 @@ class ResponseModel:
     @classmethod
     def of(cls, given: Any) -> ResponseModel:
         """
-        Return the form of what a user gave.
+        Return the response model for a user's argument.
 
         :param given: A Pydantic model class, or a JSON Schema as a mapping.
-        :raises ConfigurationError: It is neither, or no valid schema.
+        :raises ConfigurationError: The argument is neither, or the schema is not valid.
         """
         if isinstance(given, ResponseModel):
             return given
@@ -66,27 +66,29 @@ class ResponseModel:
     @classmethod
     def recorded(cls, schema: Mapping[str, Any]) -> ResponseModel:
         """
-        Return the model of a schema that a ledger holds, which was checked when its job began.
+        Return the response model for a schema from a ledger, which was checked when its job began.
 
         Patterns that only Pydantic can read are left out: without the class they cannot be checked.
+
+        :param schema: JSON Schema.
         """
         return cls(_name(str(schema.get("title") or "response")), _readable(schema))
 
     @cached_property
     def not_strict(self) -> str | None:
-        """Why the API cannot hold a model to this schema (strict mode); None where it can."""
+        """Why the API's strict mode does not take this schema; None where it does."""
         return strict_problem(self._candidate)
 
     @property
     def asked(self) -> Mapping[str, Any]:
-        """The schema that is sent: what is given as a dict as it is, a class's as strict as it can be."""
+        """The schema that is sent: a dict unchanged, the schema of a class in its strict form where it has one."""
         if self.model is None or self.not_strict is None:
             return self._candidate
         return loose_form(self.schema)
 
     @property
     def text(self) -> str:
-        """Everything that shapes a request, as text; the order of members counts, for the model writes in it."""
+        """Name and schema as text, for the fingerprint; the order of members counts, since models write in it."""
         return json.dumps([self.name, self.schema])
 
     @cached_property
@@ -96,10 +98,10 @@ class ResponseModel:
 
 def load_response_model(text: str) -> ResponseModel:
     """
-    Return the model that a command line names.
+    Return the response model that a command line names.
 
-    :param text: A `.json` file with a JSON Schema, or `module:Class`; modules are found in the current folder too.
-    :raises ConfigurationError: There is no such file or class.
+    :param text: A `.json` file with a JSON Schema, or `module:Class`; modules in the current folder are found too.
+    :raises ConfigurationError: The file or the class does not exist, or is not a valid model.
     """
     module, colon, name = text.partition(":")
     if text.endswith(".json") or not colon:
@@ -132,8 +134,9 @@ def pydantic_schema(model: Any, mode: str = "validation") -> dict[str, Any]:
     """
     Return the JSON Schema of a Pydantic class.
 
-    :param mode: `validation` for what it reads, `serialization` for what it writes.
-    :raises ConfigurationError: A field of it has no JSON form.
+    :param model: The class.
+    :param mode: `validation` for the values that it reads, `serialization` for the values that it writes.
+    :raises ConfigurationError: A field of the class has no JSON form.
     """
     from pydantic.errors import PydanticUserError
 
@@ -148,7 +151,7 @@ def _generator() -> Any:
     from pydantic.json_schema import GenerateJsonSchema
 
     class Generator(GenerateJsonSchema):
-        """A decimal stays one: Pydantic's own schema is a union of number and text, without its digits."""
+        """Describes decimals with their digits: Pydantic's own schema is a union of number and text without them."""
 
         def decimal_schema(self, schema: Any) -> dict[str, Any]:
             digits, places = schema.get("max_digits"), schema.get("decimal_places")
@@ -159,7 +162,7 @@ def _generator() -> Any:
 
 
 def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy that is JSON and nothing else."""
+    """Return a copy that consists of JSON values only."""
     try:
         text = json.dumps(schema, allow_nan=False)
         text.encode("utf-8")
@@ -181,18 +184,19 @@ def _check(schema: dict[str, Any]) -> None:
     except SchemaError as error:
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
         raise ConfigurationError(
-            f"response_model: no valid JSON Schema{' at ' + where.removeprefix('.') if where else ''}: {error.message}"
+            f"response_model: not a valid JSON Schema{' at ' + where.removeprefix('.') if where else ''}: "
+            f"{error.message}"
         ) from error
     except RecursionError as error:
         raise ConfigurationError("response_model: the schema is nested too deeply. Make it flatter.") from error
     for ref, place in _references(schema, "response"):
         if resolved(ref, schema) is None:
             raise ConfigurationError(
-                f"response_model: {place}: {ref} leads nowhere in the schema. Put what it names under $defs."
+                f"response_model: {place}: {ref} is not defined in the schema. Define it under $defs."
             )
     for pattern in _patterns(schema):
         if not _can_read(pattern):
-            raise ConfigurationError(f"response_model: the pattern {pattern!r} cannot be read.")
+            raise ConfigurationError(f"response_model: the pattern {pattern!r} is not a valid regular expression.")
 
 
 def _patterns(node: Any) -> list[str]:
@@ -206,7 +210,7 @@ def _patterns(node: Any) -> list[str]:
 
 
 def _references(node: Any, place: str) -> Iterator[tuple[str, str]]:
-    """Yield all references of a schema, each with its place; what stands in values is none."""
+    """Yield all references of a schema, each with its place; values such as defaults are not searched."""
     if isinstance(node, list):
         for item in node:
             yield from _references(item, place)
@@ -223,7 +227,7 @@ def _references(node: Any, place: str) -> Iterator[tuple[str, str]]:
 
 
 def _readable(node: Any) -> Any:
-    """Return a schema whose patterns are regular expressions of Python."""
+    """Return a schema without patterns that are not regular expressions of Python."""
     if isinstance(node, list):
         return [_readable(item) for item in node]
     if not isinstance(node, Mapping):

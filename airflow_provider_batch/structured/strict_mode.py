@@ -1,9 +1,10 @@
 """
-The API's strict mode: which JSON Schemas it takes, and the strict form of a Pydantic model's.
+The API's strict mode: which JSON Schemas it takes, and the strict form of a Pydantic model's schema.
 
-In strict mode the API holds the model to the schema, for a subset of JSON Schema only: every object is closed and all
-its members are required, few keywords are known, sizes are limited. A schema outside of the subset is refused for every
-row, so in doubt it is sent without strict mode; answers are judged on landing either way.
+In strict mode the API makes the model answer exactly by the schema, for a subset of JSON Schema: every object is
+closed, all its members are required, few keywords are known, and sizes are limited. A schema outside the subset is an
+error for every row, so in doubt it is sent without strict mode. Answers are validated when they are landed in both
+cases.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-#: The vendor's limits: https://platform.openai.com/docs/guides/structured-outputs (supported schemas).
+#: OpenAI's limits: https://platform.openai.com/docs/guides/structured-outputs (supported schemas).
 MAX_DEPTH = 10
 MAX_PROPERTIES = 5_000
 MAX_NAMES_LENGTH = 120_000
@@ -28,22 +29,24 @@ _KEYWORDS = frozenset(
         *("minItems", "maxItems"),
     }
 )
-#: Keywords that say nothing about an answer: a strict form leaves them out.
+#: Keywords without an effect on an answer: the strict form leaves them out.
 _NOTES = frozenset({"default", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "discriminator"})
-#: Keywords that a strict form tells the model in the description: the class checks them on landing.
-_TOLD = frozenset({"minLength", "maxLength", "uniqueItems", "minProperties", "maxProperties", "propertyNames"})
-#: Keywords of ours, about decimals.
-_OURS = frozenset({"maxDigits", "decimalPlaces"})
+#: Keywords that the strict form moves into the description: the class checks them on landing.
+_DESCRIBED = frozenset({"minLength", "maxLength", "uniqueItems", "minProperties", "maxProperties", "propertyNames"})
+#: Keywords of this package for decimals.
+_DECIMAL_KEYWORDS = frozenset({"maxDigits", "decimalPlaces"})
 _LOOK_AROUND = ("(?=", "(?!", "(?<")
 _TYPES = ("type", "$ref", "anyOf", "enum", "const")
 
 
 def strict_form(schema: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return a Pydantic model's schema as strict mode wants it, where that keeps its meaning.
+    Return a Pydantic model's schema in the form that strict mode takes, as far as its meaning stays the same.
 
-    Objects are closed (what else stands in one is ignored anyway), all members are required (the model has to give what
-    has a default too), references beside other keywords are written out.
+    Objects are closed (Pydantic ignores other members anyway), all members are required (the model has to write members
+    with a default too), and references beside other keywords are replaced by their definition.
+
+    :param schema: JSON Schema of a Pydantic class.
     """
     root = dict(schema)
     made: dict[str, Any] = _strict(root, root, is_root=True)
@@ -51,15 +54,23 @@ def strict_form(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def loose_form(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a Pydantic model's schema as it is, but for what only this package understands."""
+    """
+    Return a Pydantic model's schema with decimals in plain JSON Schema, otherwise unchanged.
+
+    :param schema: JSON Schema of a Pydantic class.
+    """
     made: dict[str, Any] = _walk(schema, _plain_decimal)
     return made
 
 
 def strict_problem(schema: Mapping[str, Any]) -> str | None:
-    """Return why strict mode does not take a schema, with the place in it, or None."""
+    """
+    Return why strict mode does not take a schema, with the place in it, or None.
+
+    :param schema: JSON Schema.
+    """
     if schema.get("type") != "object" or "anyOf" in schema:
-        return "the top of the schema is no plain object"
+        return "the top of the schema is not a plain object"
     nodes = list(_nodes(schema, ""))
     for node, where in nodes:
         if (problem := _node_problem(node)) is not None:
@@ -79,7 +90,7 @@ def _strict(node: Any, root: Mapping[str, Any], *, is_root: bool = False, seen: 
         if isinstance(found, Mapping):
             return _strict({**found, **beside}, root, is_root=is_root, seen=(*seen, ref))
     made = _plain_decimal({key: value for key, value in node.items() if key not in _NOTES})
-    made = _told(_without_tuple(made))
+    made = _described(_without_tuple(made))
     for key in ("$defs", "definitions", "properties"):
         if isinstance(made.get(key), Mapping):
             made[key] = {name: _strict(inner, root, seen=seen) for name, inner in made[key].items()}
@@ -97,10 +108,10 @@ def _strict(node: Any, root: Mapping[str, Any], *, is_root: bool = False, seen: 
 
 
 def _plain_decimal(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a node with text in place of a decimal: exact, its digits told by a pattern that strict mode takes."""
+    """Return a node with text instead of a decimal: exact, with its digits as a pattern that strict mode takes."""
     if node.get("format") != "decimal":
         return dict(node)
-    made = {key: value for key, value in node.items() if key not in _OURS and key != "format"}
+    made = {key: value for key, value in node.items() if key not in _DECIMAL_KEYWORDS and key != "format"}
     whole, places = "+", "+"
     if "maxDigits" in node:
         whole = f"{{1,{max(1, node['maxDigits'] - node['decimalPlaces'])}}}"
@@ -119,20 +130,25 @@ def _without_tuple(node: dict[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in node.items() if key != "prefixItems"}, "items": kinds[0]}
 
 
-def _told(node: dict[str, Any]) -> dict[str, Any]:
-    """Return a node without the keywords that strict mode lacks; the description tells them."""
-    dropped = {key: node.pop(key) for key in sorted(_TOLD & node.keys())}
+def _described(node: dict[str, Any]) -> dict[str, Any]:
+    """Return a node without the keywords that strict mode lacks; they are moved into the description."""
+    dropped = {key: node.pop(key) for key in sorted(_DESCRIBED & node.keys())}
     strange = node.get("format") is not None and node.get("format") not in FORMATS and node.get("type") == "string"
     if strange:
         dropped["format"] = node.pop("format")
     if not dropped:
         return node
-    told = ", ".join(f"{key}: {value}" for key, value in dropped.items())
-    return {**node, "description": f"{node.get('description', '')} ({told})".strip()}
+    note = ", ".join(f"{key}: {value}" for key, value in dropped.items())
+    return {**node, "description": f"{node.get('description', '')} ({note})".strip()}
 
 
 def resolved(ref: str, root: Mapping[str, Any]) -> Any:
-    """Return what a reference within the schema leads to, or None."""
+    """
+    Return the schema that a reference within a schema names, or None.
+
+    :param ref: Value of ``$ref``.
+    :param root: The whole schema.
+    """
     if not (ref == "#" or ref.startswith("#/")):
         return None
     found: Any = root
@@ -151,7 +167,7 @@ def _walk(node: Any, change: Any) -> Any:
 
 
 def _nodes(node: Any, where: str) -> Iterator[tuple[Any, str]]:
-    """Yield every schema within a schema, and its place."""
+    """Yield every schema within a schema, with its place."""
     yield node, where
     if not isinstance(node, Mapping):
         return
@@ -167,7 +183,7 @@ def _nodes(node: Any, where: str) -> Iterator[tuple[Any, str]]:
 
 
 def _levels(node: Any, root: Mapping[str, Any], refs: tuple[str, ...]) -> int:
-    """Return how many objects and lists stand in one another, references followed, each once."""
+    """Return how deeply objects and lists are nested; every reference is followed once."""
     if not isinstance(node, Mapping):
         return 0
     if isinstance(ref := node.get("$ref"), str):
@@ -179,24 +195,24 @@ def _levels(node: Any, root: Mapping[str, Any], refs: tuple[str, ...]) -> int:
 
 def _node_problem(node: Any) -> str | None:
     if not isinstance(node, Mapping) or not any(key in node for key in _TYPES):
-        return "it says no type"
+        return "it has no type"
     if strange := sorted(set(node) - _KEYWORDS):
-        return f"strict mode knows no {', '.join(strange)}"
+        return f"strict mode does not take {', '.join(strange)}"
     if "$ref" in node and set(node) - {"$ref"}:
-        return "a $ref stands beside other keywords"
+        return "a $ref is beside other keywords"
     if str(node.get("format", "date")) not in FORMATS:
-        return f"strict mode knows no format {node['format']!r}"
+        return f"strict mode does not take the format {node['format']!r}"
     if any(token in str(node.get("pattern", "")) for token in _LOOK_AROUND):
-        return "strict mode knows no look-around in a pattern"
+        return "strict mode does not take look-around in a pattern"
     if sum("$ref" in branch or "properties" in branch for branch in node.get("anyOf", ())) > 1:
-        return "a union of objects, which strict mode refuses where they begin alike"
+        return "a union of objects, which strict mode refuses where their first members are the same"
     return _object_problem(node)
 
 
 def _object_problem(node: Mapping[str, Any]) -> str | None:
     kinds = node.get("type")
     if "array" in (kinds if isinstance(kinds, list) else [kinds]) and "items" not in node:
-        return "a list says no items"
+        return "a list has no items"
     if "object" not in (kinds if isinstance(kinds, list) else [kinds]) and "properties" not in node:
         return None
     if node.get("additionalProperties") is not False:

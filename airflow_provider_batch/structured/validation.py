@@ -1,9 +1,9 @@
 """
-Does a text satisfy a response model, and which value is it?
+Validation of an answer's text by a response model, and its value for the column `parsed`.
 
-A Pydantic class judges by itself, and its instance is the value: defaults are filled in, validators have had their say.
-Where only the schema is at hand (an edited DAG, a loader without the class) `jsonschema` judges, and the text's own
-value counts. Formats that are checked then: `date`, `date-time`, `time`, `uuid` and `decimal`; the others say nothing.
+A Pydantic class validates by itself, and its instance is the value: with defaults and the results of validators. Where
+only the schema is available (an edited DAG, a loader without the class), `jsonschema` validates, and the value is that
+of the text. Then the formats `date`, `date-time`, `time`, `uuid` and `decimal` are checked, and no others.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from airflow_provider_batch.structured.conversion import (
     shown,
     time_of_day,
 )
-from airflow_provider_batch.structured.fast_validation import UUID_PATTERN, shortcut
+from airflow_provider_batch.structured.fast_validation import UUID_PATTERN, fast_validator
 from airflow_provider_batch.structured.response_model import ResponseModel, pydantic_schema
 
-#: Codes of rows whose text does not give the value that was asked for.
+#: Error codes of rows whose text is not a valid answer.
 NO_TEXT, NOT_JSON, MISMATCH, UNFIT = "no_text", "not_json", "schema_mismatch", "value_out_of_range"
 _MAX_MESSAGE = 500
 _MAX_REASONS = 3
@@ -39,15 +39,25 @@ _TOO_DEEP = "nested too deeply"
 
 
 class InvalidOutputError(Exception):
-    """A text that is not what was asked for: a code, and the reason with its place."""
+    """
+    A text that is not a valid answer.
+
+    :param code: Error code of the row.
+    :param reason: What is wrong, with the place in the answer; cut to 500 characters.
+    """
 
     def __init__(self, code: str, reason: str) -> None:
         self.code = code
         super().__init__(scrub(reason if len(reason) <= _MAX_MESSAGE else reason[:_MAX_MESSAGE] + "…"))
 
 
-def judge(model: ResponseModel, shape: Shape) -> Callable[[str], Any]:
-    """Return the function that gives a text's value for the column, or raises InvalidOutputError."""
+def answer_parser(model: ResponseModel, shape: Shape) -> Callable[[str], Any]:
+    """
+    Return the function that returns a text's value for the column, or raises InvalidOutputError.
+
+    :param model: The response model.
+    :param shape: Shape of its answers.
+    """
     convert = _fitting(converter(shape))
     if model.model is not None:
         return _by_class(model, shape, convert)
@@ -80,7 +90,7 @@ def _by_class(model: ResponseModel, shape: Shape, convert: Callable[[Any], Any])
             raise _pydantic_reason(error) from None
         except MemoryError:
             raise
-        except Exception as error:  # a validator is somebody's code, and one row must not cost the others
+        except Exception as error:  # a validator is the user's code: its error in one row must not stop the others
             raise InvalidOutputError(
                 MISMATCH, f"the model's own code raised {type(error).__name__}: {error}"
             ) from error
@@ -97,7 +107,9 @@ def _by_class(model: ResponseModel, shape: Shape, convert: Callable[[Any], Any])
 
 
 def _writes_what_it_reads(model: ResponseModel, shape: Shape) -> bool:
-    """Whether an instance, written as JSON, has the names and types that were asked for; if not, the text counts."""
+    """
+    Return whether an instance written as JSON has the schema's names and types; if not, the text's own value is used.
+    """
     try:
         written = ResponseModel(model.name, pydantic_schema(model.model, "serialization"))
         return shape_of(written).covers(shape)
@@ -118,7 +130,7 @@ def _pydantic_reason(error: Any) -> InvalidOutputError:
 
 
 def _by_schema(model: ResponseModel, convert: Callable[[Any], Any]) -> Callable[[str], Any]:
-    accepts, errors = shortcut(model.schema), _validator(model)
+    accepts, errors = fast_validator(model.schema), _validator(model)
     decode = msgspec.json.Decoder().decode
 
     def parse(text: str) -> Any:
@@ -126,7 +138,7 @@ def _by_schema(model: ResponseModel, convert: Callable[[Any], Any]) -> Callable[
             try:
                 return convert(decode(text))
             except (InvalidOutputError, msgspec.MsgspecError):
-                pass  # the slow way says why
+                pass  # the slower validation gives the reason
         value = _value_of(text)
         if (reason := errors(value)) is not None:
             raise InvalidOutputError(MISMATCH, reason)
@@ -158,7 +170,7 @@ def _validator(model: ResponseModel) -> Callable[[Any], str | None]:
             return _TOO_DEEP
         except MemoryError:
             raise
-        except Exception as error:  # a schema's own fault that shows with a value only
+        except Exception as error:  # an error of the schema that shows only with a value
             return f"the schema cannot be applied ({type(error).__name__}: {error})"
         if found is None:
             return None
@@ -185,7 +197,7 @@ def _value_of(text: str) -> Any:
     try:
         return json.loads(text, parse_int=_bounded_int, parse_constant=_no_constant)
     except ValueError as error:
-        raise InvalidOutputError(NOT_JSON, f"the text is no JSON: {error}") from None
+        raise InvalidOutputError(NOT_JSON, f"the text is not JSON: {error}") from None
     except RecursionError:
         raise InvalidOutputError(NOT_JSON, _TOO_DEEP) from None
 
@@ -196,4 +208,4 @@ def _bounded_int(digits: str) -> int | float:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")

@@ -218,9 +218,9 @@ class TestABadModel:
     @pytest.mark.parametrize(
         ("model", "changes", "message"),
         [
-            ({"type": "object", "properties": {"a": {}}}, {}, "response_model: response.a: any value may stand here"),
-            (Other, {"body": {**BODY, "response_format": {"type": "text"}}}, "'response_format' of its own"),
-            (Other, {"spec": {"endpoint": Endpoint.EMBEDDINGS}}, "/v1/embeddings does not"),
+            ({"type": "object", "properties": {"a": {}}}, {}, "response_model: response.a: any value is allowed here"),
+            (Other, {"body": {**BODY, "response_format": {"type": "text"}}}, "'response_format' too"),
+            (Other, {"spec": {"endpoint": Endpoint.EMBEDDINGS}}, "/v1/embeddings has none"),
         ],
     )
     def test_is_named_before_anything_is_sent(
@@ -239,7 +239,7 @@ class TestABadModel:
         request = asking(tmp_path, some_rows(2), None, spec=spec, body=body, destination=None, limits=limits)
         ids = run(request, tools_for(emulator))["batch_ids"]
         load = LoadRequest(ids, str(tmp_path / "table"), response_model=ResponseModel.of(Other))
-        with pytest.raises(ConfigurationError, match="/v1/embeddings does not"):
+        with pytest.raises(ConfigurationError, match="/v1/embeddings has none"):
             load_batches(load, tools_for(emulator))
 
 

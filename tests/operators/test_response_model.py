@@ -80,8 +80,11 @@ def test_the_loader_parses_with_a_model_of_its_own(tmp_path: Path) -> None:
     ("model", "message"),
     [
         ("models.Verdict", "response_model: expected a Pydantic model class or a JSON Schema as a dict, found str"),
-        (type("Any", (BaseModel,), {"__annotations__": {"a": Any}}), "response_model: Any.a: any value may stand here"),
-        ({"type": "objekt"}, "response_model: no valid JSON Schema"),
+        (
+            type("Any", (BaseModel,), {"__annotations__": {"a": Any}}),
+            "response_model: Any.a: any value is allowed here",
+        ),
+        ({"type": "objekt"}, "response_model: not a valid JSON Schema"),
     ],
 )
 def test_what_is_no_model_fails_without_a_retry_before_anything_is_sent(

@@ -278,7 +278,7 @@ class TestForms:
             TemplateError, match=r"\{v:float\} has no form 'float'\. Write one of \{v:text\}, \{v:number\}"
         ):
             lines(tmp_path, rows, chat("{v:float}"))
-        with pytest.raises(TemplateError, match=r"\{w:number\} is no column\. .*write \{!w:number\}"):
+        with pytest.raises(TemplateError, match=r"\{w:number\} is not a column\. .*write \{!w:number\}"):
             lines(tmp_path, rows, chat("{w:number}"))
         with pytest.raises(TemplateError, match=r"write \{v:text\} for the column, found \{\{ v:text \}\}"):
             lines(tmp_path, rows, chat("{{ v:text }}"))

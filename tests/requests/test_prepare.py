@@ -193,7 +193,7 @@ class TestIdentifiers:
             ("{id}" * 33, r"row 0: expected a custom_id of 1 to 64 characters, found 66 \('k0k0"),
             ("{empty}", "row 0: expected a custom_id of 1 to 64 characters, found none"),
             ("{nothing}", "row 0, column 'nothing': .* found null"),
-            ("{iid}", r"custom_id: \{iid\} is no column"),
+            ("{iid}", r"custom_id: \{iid\} is not a column"),
             ("fixed", "row 1: expected a custom_id of its own, found 'fixed'"),
         ],
     )
@@ -207,7 +207,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("given", "expected"),
         [
-            (spec({"model": "m", "input": "{txt}"}), r"body\.input: \{txt\} is no column\. Did you mean 'text'"),
+            (spec({"model": "m", "input": "{txt}"}), r"body\.input: \{txt\} is not a column\. Did you mean 'text'"),
             (spec({"model": "m", "input": "hello"}), "every row would send the same request"),
             (spec({"input": "{text}"}), "/v1/responses needs 'model' in the body, found the members input"),
             (spec({"model": "m"}), "needs 'input' or 'prompt'"),

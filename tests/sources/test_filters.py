@@ -90,7 +90,7 @@ class TestFilters:
     @pytest.mark.parametrize(
         ("filters", "expected"),
         [
-            ([("lnag", "=", "de")], r"filters: 'lnag' is no column. Did you mean 'lang'"),
+            ([("lnag", "=", "de")], r"filters: 'lnag' is not a column. Did you mean 'lang'"),
             (
                 [("id", "=", "x")],
                 r"filters: id = 'x': expected a value that can be compared with column 'id', .* int64",
@@ -112,11 +112,11 @@ class TestFilters:
             ([("lang", "like", "d%")], r"expected one of =, !=, .*, found 'like'"),
             ([("lang",)], r"expected \(column, operator, value\)"),
             ([("lang", "=")], r"expected \(column, operator, value\)"),
-            ([("lang", "=", None)], r"nothing equals null; write \('lang', 'is null'\)"),
+            ([("lang", "=", None)], r"no value equals null; write \('lang', 'is null'\)"),
             ([("lang", "in", "de")], r"'in' takes a list of values"),
             ([("lang", "in", ["de", 1])], r"expected values of one kind"),
             ([("lang", "is null", 1)], r"'is null' takes no value"),
-            ([("lang", "=", {"a": 1})], r"a dict is no value to compare with"),
+            ([("lang", "=", {"a": 1})], r"a dict cannot be compared with"),
             ([[]], r"expected \(column, operator, value\)"),
         ],
     )

@@ -239,8 +239,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "rows as JSON": ('[{"text":"a"}]', r"For rows as JSON give what json\.loads gives"),
     "single root model": (pydantic.RootModel[dict[str, int]]({"a": 1}), "a single row"),
     "objects in Polars": (pl.DataFrame({"a": [object()]}, schema={"a": pl.Object}), "objects of Python"),
-    "lazy frame": (pl.DataFrame(ROWS).lazy(), r"a LazyFrame, which is not read yet\. Give what its collect\(\) gives"),
-    "dataset": (pyarrow.dataset.dataset(TABLE), r"not read yet\. Give what its to_table\(\) gives"),
+    "lazy frame": (
+        pl.DataFrame(ROWS).lazy(),
+        r"a LazyFrame, which is not read yet\. Return the result of its collect\(\)",
+    ),
+    "dataset": (pyarrow.dataset.dataset(TABLE), r"not read yet\. Return the result of its to_table\(\)"),
     "class": (Plain, "the class Plain"),
     "function": (len, "a builtin_function_or_method"),
     "object": (object(), "an object"),
@@ -261,7 +264,7 @@ def test_a_coroutine_is_refused() -> None:
         return ROWS
 
     made = rows()
-    with pytest.raises(SourceError, match="a coroutine, which nobody awaits"):
+    with pytest.raises(SourceError, match="a coroutine, which was not awaited"):
         of(made)
     made.close()
 
@@ -333,5 +336,5 @@ def test_members_of_an_enum_are_their_values() -> None:
 def test_a_row_that_holds_itself_is_an_error() -> None:
     rows: list[dict[str, Any]] = [{}]
     rows[0]["a"] = rows
-    with pytest.raises(SourceError, match=r"row 0, column 'a': .* holds itself"):
+    with pytest.raises(SourceError, match=r"row 0, column 'a': .* contains itself"):
         open_source(of(rows))

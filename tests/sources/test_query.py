@@ -88,7 +88,7 @@ class TestTypes:
     @pytest.mark.parametrize(
         ("given", "row", "expected"),
         [
-            ([1, 2, "three"], 2, "expected int64, as in the rows before, found str 'three'"),
+            ([1, 2, "three"], 2, "expected int64, as in earlier rows, found str 'three'"),
             (["a", 1], 1, "expected string, .* found int '1'"),
             ([dt.date(2026, 1, 1), "2026"], 1, r"expected date32\[day\], .* found str '2026'"),
             ([MOMENT, MOMENT.replace(tzinfo=dt.UTC)], 1, r"expected timestamp\[us\], .* found datetime"),
@@ -98,7 +98,7 @@ class TestTypes:
                 1,
                 "expected a value of a type that Arrow knows, .* found time '09:00:00.0",
             ),
-            ([1, object()], 1, "a object is no value of a table. Give it as text: CAST"),
+            ([1, object()], 1, "a object is not a value of a table. Convert it to text with CAST"),
         ],
     )
     @pytest.mark.parametrize("most", [1, 1000])
@@ -177,7 +177,7 @@ class TestReading:
             _ = open_source(query([], ("x", "x"))).schema
 
     def test_a_statement_without_rows_is_refused(self) -> None:
-        with pytest.raises(SourceError, match=r"found a statement that gives none\. Write a SELECT"):
+        with pytest.raises(SourceError, match=r"found a statement without a result\. Write a SELECT"):
             _ = open_source(query([], ())).schema
 
     @pytest.mark.parametrize(

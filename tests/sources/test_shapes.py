@@ -40,7 +40,7 @@ class TestCompression:
         packed = gzip.compress(data) if codec == "gz" else pa.compress(data, "zstd", asbytes=True)
         (tmp_path / f"a.{ending}.{codec}").write_bytes(packed[: len(packed) // 2])
         with pytest.raises(
-            SourceError, match=rf"a\.{ending}\.{codec}: the content cannot be read .* Is the file whole"
+            SourceError, match=rf"a\.{ending}\.{codec}: the content cannot be read .* Is the file complete"
         ):
             rows_of(open_source(str(tmp_path / f"a.{ending}.{codec}")))
 

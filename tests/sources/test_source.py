@@ -292,7 +292,7 @@ class TestCsv:
             (b"a,\xe9\n1,2\n", r"a\.csv, line 1: expected UTF-8, found byte 0xe9"),
             (b'a,b\n1,"x\ny"\n2,"z\n3,z\n', r"a\.csv, line 4: expected a quote that closes the one in this row"),
             (b'a,b\n1,"x""\n', r"a\.csv, line 2: expected a quote that closes"),
-            (b'a,b\n1,"x\ny"\n2,"x"y"', r"a\.csv, line 4: .* behind the closing quote"),
+            (b'a,b\n1,"x\ny"\n2,"x"y"', r"a\.csv, line 4: .* after the closing quote"),
         ],
     )
     def test_what_is_no_csv_is_an_error_with_file_and_line(self, tmp_path: Path, content: bytes, expected: str) -> None:
@@ -449,7 +449,7 @@ class TestMappings:
         ("rows", "expected"),
         [
             ([{"a": 1}, 7], "row 1: expected a mapping of column to value, found a int"),
-            ([{"a": 1}, {"a": {1}}], "row 1, column 'a': a set is no value of a table"),
+            ([{"a": 1}, {"a": {1}}], "row 1, column 'a': a set is not a value of a table"),
             ([{"a": {"b": object()}}], "row 0, column 'a': a object"),
             ([{1: "a"}], "row 0: expected text as a column's name, found 1"),
             ([{"a": "\ud83d"}], "row 0: expected text, found half of a surrogate pair"),

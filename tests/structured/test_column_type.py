@@ -118,8 +118,8 @@ class TestWhatHasNoType:
     @pytest.mark.parametrize(
         ("annotation", "place", "message"),
         [
-            (Any, "field", "any value may stand here"),
-            (object, "field", "any value may stand here"),
+            (Any, "field", "any value is allowed here"),
+            (object, "field", "any value is allowed here"),
             (int | str, "field", "it is integer or string"),
             (Inner | None | list[int], "field", "it is an object or a list"),
             (list[Any], r"field\[\]", "any value"),
@@ -141,16 +141,16 @@ class TestWhatHasNoType:
         [
             (
                 {"type": "array", "items": {"type": "string"}},
-                "response: an answer is an object at its top, and this is a list",
+                "response: an answer must be an object, and this is a list",
             ),
             ({"type": "object"}, "response: an object without members"),
             ({}, "response: any value"),
             ({"type": "object", "additionalProperties": {"type": "string"}}, "this is a map"),
             (
                 {"type": "object", "properties": {"a": {"$ref": "#/$defs/none"}}},
-                "response.a: #/.defs/none leads nowhere",
+                "response.a: #/.defs/none is not defined",
             ),
-            ({"type": "object", "properties": {"a": {"$ref": "http://x/y"}}}, "leads nowhere"),
+            ({"type": "object", "properties": {"a": {"$ref": "http://x/y"}}}, "is not defined"),
             ({"type": "object", "properties": {"a": {"enum": [[1]]}}}, "response.a: an enum holds lists"),
             ({"type": "object", "properties": {"a": True}}, "response.a: any value"),
             (

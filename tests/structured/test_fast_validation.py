@@ -1,4 +1,4 @@
-"""The quick judge says yes only where the schema does."""
+"""Fast validation accepts only what the schema accepts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from airflow_provider_batch.structured.fast_validation import shortcut
+from airflow_provider_batch.structured.fast_validation import fast_validator
 
 NODE: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 
@@ -44,7 +44,7 @@ def whole(schema: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_each_keyword_is_kept(schema: dict[str, Any], good: list[Any], bad: list[Any]) -> None:
-    accepts = shortcut(whole(schema))
+    accepts = fast_validator(whole(schema))
     assert accepts is not None
     for value in good:
         assert accepts(json.dumps({"f": value}))
@@ -77,8 +77,8 @@ def test_each_keyword_is_kept(schema: dict[str, Any], good: list[Any], bad: list
     ],
 )
 def test_there_is_none_for_what_a_type_cannot_say(schema: Any) -> None:
-    assert shortcut(whole(schema)) is None
+    assert fast_validator(whole(schema)) is None
 
 
 def test_there_is_none_for_a_schema_that_contains_itself() -> None:
-    assert shortcut({"type": "object", "properties": {"f": {"$ref": "#"}}}) is None
+    assert fast_validator({"type": "object", "properties": {"f": {"$ref": "#"}}}) is None

@@ -22,10 +22,10 @@ from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.arrow import builders
 from airflow_provider_batch.emulator.answers.schemas import value_for
 from airflow_provider_batch.structured.column_type import ParsedColumn
-from airflow_provider_batch.structured.fast_validation import shortcut
+from airflow_provider_batch.structured.fast_validation import fast_validator
 from airflow_provider_batch.structured.response_model import ResponseModel
 from airflow_provider_batch.structured.strict_mode import loose_form
-from airflow_provider_batch.structured.validation import judge
+from airflow_provider_batch.structured.validation import answer_parser
 from airflow_provider_batch.table.schema import TableSpec, result_columns
 from tests.results.recorded import message, response_body
 from tests.results.support import Landed, chat_body, chat_choice, land, success
@@ -169,8 +169,8 @@ class TestASchema:
     @pytest.mark.parametrize(
         ("text", "code", "message"),
         [
-            ('{"n": 1', "not_json", "the text is no JSON"),
-            ('{"n": NaN}', "not_json", "NaN is no JSON number"),
+            ('{"n": 1', "not_json", "the text is not JSON"),
+            ('{"n": NaN}', "not_json", "NaN is not a JSON number"),
             ('{"n": "1"}', "schema_mismatch", "n: '1' is not of type 'integer'"),
             ("{}", "schema_mismatch", "'n' is a required property"),
             ('{"n": 1, "day": "2026-02-30"}', "schema_mismatch", "day: '2026-02-30' is not a 'date'"),
@@ -247,7 +247,7 @@ class TestTheTable:
 
 def building_arrays(*, by_arrow: bool) -> Any:
     """Let Arrow read lists of Python values, or lay them out as is done where pandas is installed."""
-    return mock.patch.object(builders, "_pandas_is_no_cost", return_value=by_arrow)
+    return mock.patch.object(builders, "_pandas_costs_nothing", return_value=by_arrow)
 
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -284,7 +284,7 @@ def test_broken_answers_of_any_schema_land_too(data: st.DataObject) -> None:
 @given(st.data())
 def test_the_shortcut_accepts_nothing_that_the_schema_does_not(data: st.DataObject) -> None:
     kind = data.draw(models)
-    accepts = shortcut(kind.schema)
+    accepts = fast_validator(kind.schema)
     if accepts is None:
         return
     value, _ = data.draw(kind.pairs)
@@ -299,4 +299,4 @@ def test_the_shortcut_accepts_nothing_that_the_schema_does_not(data: st.DataObje
 def test_what_the_emulator_answers_to_any_schema_is_valid(kind: Kind, seed: str) -> None:
     model = ResponseModel.of(kind.schema)
     answer = value_for(loose_form(kind.schema), prompt="What?", answer="Some text.", seed=seed)
-    assert judge(model, ParsedColumn.of(model).shape)(json.dumps(answer)) is not None
+    assert answer_parser(model, ParsedColumn.of(model).shape)(json.dumps(answer)) is not None

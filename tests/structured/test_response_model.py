@@ -93,7 +93,7 @@ class TestAClass:
         ("field", "reason"),
         [
             (dict[str, int], "additionalProperties"),
-            (Any, "says no type"),
+            (Any, "has no type"),
         ],
     )
     def test_is_not_strict_where_that_would_change_its_meaning(self, field: Any, reason: str) -> None:
@@ -153,10 +153,10 @@ class TestADictionary:
             ({"additionalProperties": True}, "additionalProperties"),
             (
                 {"properties": {"a": {"type": "string", "minLength": 1}, "b": {"type": "string"}}},
-                "a: strict mode knows no",
+                "a: strict mode does not take",
             ),
-            ({"properties": {"a": {"type": "string", "format": "uri"}, "b": {"type": "string"}}}, "no format 'uri'"),
-            ({"properties": {"a": {"type": "array"}, "b": {"type": "string"}}}, "a list says no items"),
+            ({"properties": {"a": {"type": "string", "format": "uri"}, "b": {"type": "string"}}}, "the format 'uri'"),
+            ({"properties": {"a": {"type": "array"}, "b": {"type": "string"}}}, "a list has no items"),
             ({"properties": {"a": {"type": "string", "default": "x"}, "b": {"type": "string"}}}, "default"),
             ({"allOf": [{"required": ["a"]}]}, "allOf"),
             (
@@ -164,7 +164,7 @@ class TestADictionary:
                     "properties": {"a": {"$ref": "#/$defs/x", "title": "A"}, "b": {"const": 1}},
                     "$defs": {"x": {"type": "null"}},
                 },
-                "a: a $ref stands beside other keywords",
+                "a: a $ref is beside other keywords",
             ),
             ({"properties": {"a": {"enum": list(range(1_001))}, "b": {"type": "string"}}}, "1,001 enum values"),
             ({"properties": {"a": {"enum": [f"{n:099}" for n in range(251)]}, "b": {"type": "null"}}}, "15,000"),
@@ -187,15 +187,15 @@ class TestADictionary:
     @pytest.mark.parametrize(
         ("given", "message"),
         [
-            ({"type": "objekt"}, "no valid JSON Schema at type"),
+            ({"type": "objekt"}, "not a valid JSON Schema at type"),
             ({"type": "object", "properties": {"a": {"type": "string", "pattern": "("}}}, "pattern"),
             ({"type": "object", "default": float("nan")}, "no JSON form"),
             ({"type": "object", "title": "\ud83d"}, "no JSON form"),
             ({"type": "object", "default": object()}, "no JSON form"),
-            ({"type": "object", "not": {"$ref": "#/$defs/none"}}, "response: #/.defs/none leads nowhere"),
+            ({"type": "object", "not": {"$ref": "#/$defs/none"}}, "response: #/.defs/none is not defined"),
             (
                 {"type": "object", "properties": {"a": {"if": {"$ref": "http://127.0.0.1:9/a"}}}},
-                "response.a: http://127.0.0.1:9/a leads nowhere",
+                "response.a: http://127.0.0.1:9/a is not defined",
             ),
             (nested(300), "nested too deeply"),
             ("Order", "found str"),
@@ -228,11 +228,11 @@ class TestTheDirective:
     @pytest.mark.parametrize(
         ("endpoint", "body", "message"),
         [
-            (Endpoint.EMBEDDINGS, {}, "/v1/embeddings does not"),
-            (Endpoint.COMPLETIONS, None, "/v1/completions does not"),
-            (Endpoint.CHAT_COMPLETIONS, {"response_format": {"type": "text"}}, "'response_format' of its own"),
-            (Endpoint.RESPONSES, {"text": {"format": {"type": "text"}}}, "'text.format' of its own"),
-            (Endpoint.RESPONSES, {"text": "{column}"}, "whose 'text' is no object"),
+            (Endpoint.EMBEDDINGS, {}, "/v1/embeddings has none"),
+            (Endpoint.COMPLETIONS, None, "/v1/completions has none"),
+            (Endpoint.CHAT_COMPLETIONS, {"response_format": {"type": "text"}}, "'response_format' too"),
+            (Endpoint.RESPONSES, {"text": {"format": {"type": "text"}}}, "'text.format' too"),
+            (Endpoint.RESPONSES, {"text": "{column}"}, "expects an object as 'text'"),
         ],
     )
     def test_is_refused_where_it_has_no_place(self, endpoint: Endpoint, body: Any, message: str) -> None:

@@ -122,7 +122,7 @@ def media_type(data: bytes, name: str = "") -> str | None:
 def _path(name: str, columns: Columns) -> tuple[str, ...]:
     path = columns.find(name)
     if path is None:
-        raise ConfigurationError(f"data_urls: '{name}' is no column. {columns_hint(name, columns.schema.names)}")
+        raise ConfigurationError(f"data_urls: '{name}' is not a column. {columns_hint(name, columns.schema.names)}")
     kind = plain_type(columns.type_of(path))
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
     if not (any(test(kind) for test in tests) or pa.types.is_fixed_size_binary(kind) or pa.types.is_null(kind)):

@@ -29,7 +29,7 @@ def scan(text: str, columns: Columns, where: str) -> list[str | Reference]:
     Return the pieces of a text: literal text, and its placeholders.
 
     :param where: The place in the template, for messages.
-    :raises TemplateError: A name that is no column.
+    :raises TemplateError: A name that is not a column.
     """
     pieces: list[str | Reference] = []
     end = 0
@@ -111,4 +111,4 @@ def _no_such(name: str, columns: Columns, inner: str) -> str:
             return f"names a field of column '{head}', which is {kind} and no struct. {literal}"
         fields = [field.name for field in kind]
         return f"is no field of column '{head}'. Its fields are: {', '.join(fields)}. {literal}"
-    return f"is no column. {columns_hint(name, columns.schema.names)} {literal}"
+    return f"is not a column. {columns_hint(name, columns.schema.names)} {literal}"

@@ -86,7 +86,7 @@ class TemplateRenderer:
     :param verbatim: Members of the body that are no templates.
     :param by_any: Whether values may be what some service takes, not OpenAI and Azure alone.
     :param check_bodies: Whether values are checked against what the endpoint takes.
-    :raises TemplateError: A name that is no column.
+    :raises TemplateError: A name that is not a column.
     :raises RequestError: The body lacks what the endpoint needs.
     """
 

@@ -3,7 +3,7 @@ Templates: a request body, or a ``custom_id``, with ``{column}`` in its texts.
 
 Rules. ``{name}`` stands for a row's value where ``name`` is exactly a column, or a dotted path into a struct; inside
 a longer text as text, alone as the value itself. It is one pass: values are never scanned again, and keys never at
-all. ``{name:number}`` converts, see `conversions`. A ``{name}`` that looks like a name and is no column is an error;
+all. ``{name:number}`` converts, see `conversions`. A ``{name}`` that looks like a name and is not a column is an error;
 any other braces are text. ``{!name}`` writes ``{name}``. What may not stand where it does, by what `accepted` knows of
 the endpoint, is an error: at once where the template has it, else for the first row that has it.
 
@@ -102,8 +102,8 @@ def compile_body(
     :param verbatim: Members that are added, or replace the body's, as they are: their texts are no templates. Where
         both have an object, its members are joined.
     :param accepts: What the endpoint takes as a body; None checks nothing.
-    :raises TemplateError: A name that is no column, a value that has no JSON form or that the endpoint does not take;
-        names the place in the body.
+    :raises TemplateError: A name is not a column, or a value has no JSON form or is not accepted by the endpoint; names
+        the place in the body.
     """
     return Template(_joined_members(body, verbatim or {}, columns, "body", accepts, is_top=True), null_text)
 

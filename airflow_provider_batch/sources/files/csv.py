@@ -1,9 +1,10 @@
 """
-Rows from CSV files.
+Rows of CSV files.
 
-Every column is text, so that nothing is lost: ``01234`` keeps its zero. A field without quotes that is empty is null,
-``""`` is an empty text. A quoted field may hold line breaks. Blank lines are no rows, and neither is an empty file. A
-quote that is never closed would make one field of all that follows: an error, as is what `csv_doubts` finds.
+Every column is text, so that nothing is lost: ``01234`` keeps its zero. An empty field without quotes is null, ``""``
+is an empty text. A quoted field may contain line breaks. Blank lines are ignored, and an empty file has no rows. A
+quote that is never closed would turn the rest of the file into one field: that is an error, as is everything that
+`csv_diagnosis` finds.
 """
 
 from __future__ import annotations
@@ -17,25 +18,27 @@ import pyarrow.csv as pcsv
 
 from airflow_provider_batch.arrow.arrays import array_of
 from airflow_provider_batch.exceptions import SourceError
-from airflow_provider_batch.sources.files.csv_diagnosis import Doubts, joined_error
+from airflow_provider_batch.sources.files.csv_diagnosis import DialectChecks, joined_error
 from airflow_provider_batch.sources.files.csv_escapes import EscapedCsv, Field
-from airflow_provider_batch.sources.files.csv_layout import Layout, layout_of, records, without_mark
-from airflow_provider_batch.sources.files.formats import InputFormat, shown
+from airflow_provider_batch.sources.files.csv_layout import Layout, WithoutByteOrderMark, layout_of, records
+from airflow_provider_batch.sources.files.formats import InputFormat, option_text
 from airflow_provider_batch.sources.files.listing import FoundFile
 from airflow_provider_batch.sources.files.text_streams import UTF8_BOM, ByteStream, not_utf8, opened, utf8_error
 from airflow_provider_batch.sources.filters import ALL, Selection
 from airflow_provider_batch.sources.row_chunk import BATCH_ROWS, SourceBatch, rows_without_columns
-from airflow_provider_batch.sources.schema_agreement import doubled_error
+from airflow_provider_batch.sources.schema_agreement import repeated_name_error
 
-#: Bytes that are parsed at a time; a row is never longer.
+#: Bytes that are parsed at a time; a longer row is an error.
 BLOCK_BYTES = 16 << 20
 
 
 class CsvReader:
     """
-    Reads CSV files; the headers are read at once, no row is.
+    Reads CSV files. The headers of all files are read at once, rows later.
 
-    :param form: What was stated of the files.
+    :param files: The files, in the order of their rows.
+    :param form: Stated format of the files.
+    :raises SourceError: A file looks like another dialect or encoding.
     """
 
     keeps_objects = False
@@ -46,20 +49,31 @@ class CsvReader:
         names = dict.fromkeys(name for layout in self._layouts.values() for name in layout.columns)
         self.schema = pa.schema([(name, pa.string()) for name in names])
         self.names = {uri: layout.columns for uri, layout in self._layouts.items() if layout.columns}
-        self.disputed = {
-            name: doubled_error(uri, name, layout.columns)
+        self.conflicts = {
+            name: repeated_name_error(uri, name, layout.columns)
             for uri, layout in self._layouts.items()
-            for name in layout.doubled
+            for name in layout.repeated_names
         }
 
     def row_count(self, file: FoundFile) -> int:
-        """Return how many rows a file has, by reading it where it was not read yet."""
+        """
+        Return the number of rows of a file; reads the file where it was not read yet.
+
+        :param file: One of the reader's files.
+        """
         if file.uri not in self._counts:
             self._counts[file.uri] = _count(file, self._layouts[file.uri])
         return self._counts[file.uri]
 
     def read(self, file: FoundFile, columns: Sequence[str], selection: Selection = ALL) -> Iterator[SourceBatch]:
-        """Give the rows of one file, in order; a column that only other files have is null."""
+        """
+        Yield the rows of one file in order; a column that only other files have is null.
+
+        :param file: One of the reader's files.
+        :param columns: Columns to build.
+        :param selection: Not used: every row is read.
+        :raises SourceError: The file is not valid CSV; names the line.
+        """
         layout, seen = self._layouts[file.uri], 0
         if not layout.columns:
             return
@@ -83,7 +97,7 @@ def _count(file: FoundFile, layout: Layout) -> int:
 
 
 def _batches(file: FoundFile, layout: Layout, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Give the rows of a file with these columns, or with any where none is asked for."""
+    """Yield the rows of a file with these columns, or with any one column where none is asked for."""
     wanted = columns or layout.columns[:1]
     return _escaped_batches(file, layout, wanted) if layout.is_escaped else _arrow_batches(file, layout, wanted)
 
@@ -107,55 +121,55 @@ def _arrow_batches(file: FoundFile, layout: Layout, columns: Sequence[str]) -> I
         newlines_in_values=bool(form.quote),
     )
     with opened(file, form.encoding) as stream:
-        doubts = Doubts(file, layout)
-        content = pa.PythonFile(_CsvStream(stream, doubts), mode="r")
+        checks = DialectChecks(file, layout)
+        content = pa.PythonFile(_CsvStream(stream, checks), mode="r")
         try:
             for rows in pcsv.open_csv(content, read_options=read, parse_options=parse, convert_options=convert):
-                doubts.settle()
+                checks.check()
                 yield rows
         except pa.ArrowInvalid as error:
             if "Empty CSV file" not in str(error):  # a header, and no rows
-                raise _explained(file, layout, doubts, error) from error
-    doubts.settle(is_end=True)
+                raise _explained(file, layout, checks, error) from error
+    checks.check(is_end=True)
 
 
 class _CsvStream:
     r"""
-    The bytes of a file as Arrow is to get them.
+    The bytes of a file as Arrow has to read them.
 
-    No piece ends with ``\r``: Arrow would take a ``\n`` at the beginning of the next one for its other half, also where
-    both stand in a quoted field, and leave it out. The last piece ends with a line break: without one, Arrow takes an
-    empty last field for a quoted one where the field before it is quoted.
+    No chunk ends with ``\r``: Arrow would take a ``\n`` at the start of the next chunk for its second half and drop it,
+    also within a quoted field. The last chunk ends with a line break: without it, Arrow takes an empty last field for a
+    quoted one where the field before it is quoted.
     """
 
     closed = False
 
-    def __init__(self, stream: ByteStream, doubts: Doubts) -> None:
-        self._stream, self._doubts = stream, doubts
-        self._held = b""  # read ahead: not yet given to Arrow
+    def __init__(self, stream: ByteStream, checks: DialectChecks) -> None:
+        self._stream, self._checks = stream, checks
+        self._ahead = b""  # bytes that were read from the stream and not yet given to Arrow
 
     def read(self, size: int | None = None) -> bytes:
-        data = self._held + self._stream.read(-1 if size is None else size - 1 - len(self._held))
-        self._held = self._stream.read(1)
-        if self._held and len(data) > 1 and data.endswith(b"\r"):
-            data, self._held = data[:-1], b"\r" + self._held
-        elif data and not self._held and data[-1:] not in b"\r\n":
+        data = self._ahead + self._stream.read(-1 if size is None else size - 1 - len(self._ahead))
+        self._ahead = self._stream.read(1)
+        if self._ahead and len(data) > 1 and data.endswith(b"\r"):
+            data, self._ahead = data[:-1], b"\r" + self._ahead
+        elif data and not self._ahead and data[-1:] not in b"\r\n":
             data += b"\n"
-        self._doubts.see(data)
+        self._checks.scan(data)
         return data
 
     def close(self) -> None:
-        """Leave the stream to who opened it."""
+        """Do nothing: the caller closes the stream."""
 
 
 def _escaped_batches(file: FoundFile, layout: Layout, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Give rows whose fields have escapes, which Arrow reads otherwise than their writers mean them."""
+    """Yield rows whose fields have escapes, which Arrow reads in another way than their writers mean them."""
     places = [layout.columns.index(name) for name in columns]
     width = len(layout.columns)
     header = [name.encode() for name in layout.header]
     quote = layout.form.quote.encode()
     with opened(file, layout.form.encoding) as stream:
-        found = EscapedCsv(layout.form, layout.delimiter, file.uri).records(without_mark(stream))
+        found = EscapedCsv(layout.form, layout.delimiter, file.uri).records(WithoutByteOrderMark(stream))
         rows = ((line, fields) for line, fields in found if line > layout.skipped)
         while batch := list(islice(rows, BATCH_ROWS)):
             for line, fields in batch:
@@ -168,7 +182,7 @@ def _escaped_batches(file: FoundFile, layout: Layout, columns: Sequence[str]) ->
 
 
 def _bare(field: Field, quote: bytes) -> bytes:
-    """Return a field as it would be without a byte order mark, after which a quote is a character like any other."""
+    """Return a first field without a byte order mark and the quotes after it, which a reader takes for text."""
     text = field or b""
     return text.removeprefix(UTF8_BOM).strip(quote) if text.startswith(UTF8_BOM) else text
 
@@ -181,15 +195,15 @@ def _text_column(values: Sequence[tuple[int, Field]], file: FoundFile) -> pa.Arr
 
 
 def _line_of(file: FoundFile, layout: Layout, first: int, index: int) -> int | None:
-    """Return the line on which a row of a file starts, by reading the file again: records can span lines."""
+    """Return the line on which a row of a file starts; reads the file again, because records can span lines."""
     return next((line for line, _, _ in islice(records(file, layout, layout.skipped), first + index, None)), None)
 
 
-def _explained(file: FoundFile, layout: Layout, doubts: Doubts, error: pa.ArrowInvalid) -> SourceError:
-    """Return what is wrong with a file that Arrow cannot parse, with its line."""
+def _explained(file: FoundFile, layout: Layout, checks: DialectChecks, error: pa.ArrowInvalid) -> SourceError:
+    """Return the error for a file that Arrow cannot parse, with the line."""
     if (undecodable := not_utf8(file, layout.form.encoding)) is not None:
         return undecodable
-    doubts.settle()
+    checks.check()
     if "straddling" in str(error):
         return SourceError(
             f"expected rows of at most {BLOCK_BYTES >> 20} MB, found a longer one. Is a quote missing?", file=file.uri
@@ -197,8 +211,8 @@ def _explained(file: FoundFile, layout: Layout, doubts: Doubts, error: pa.ArrowI
     for line, record, _ in records(file, layout, layout.skipped):
         if len(record) != len(layout.columns):
             escapes = layout.form.escape is None and any((value or "").endswith("\\") for value in record)
-            stated = f"{shown('escape', chr(92))} and {shown('quote', '')}"
-            hint = f" A backslash stands before a delimiter: where nothing is quoted, give {stated}." if escapes else ""
+            stated = f"{option_text('escape', chr(92))} and {option_text('quote', '')}"
+            hint = f" A field ends with a backslash: if it escapes the delimiter, give {stated}." if escapes else ""
             return _wrong_width(file, len(layout.columns), len(record), line, hint)
     return SourceError(f"not valid CSV ({error}).", file=file.uri)
 

@@ -1,6 +1,8 @@
 r"""
-What a CSV file may be other than what it is read as, each told by bytes that are cheap to look for: a backslash before
-a quote, a delimiter or a line break, ``\N`` for null, a byte order mark between joined files, an open quote at the end.
+Signs that a CSV file has another dialect than it is read with.
+
+Each sign is a sequence of bytes that is fast to search for: a backslash before a quote, a delimiter or a line break,
+``\N`` for null, a byte order mark or a second header between joined files, an open quote at the end of the file.
 """
 
 from __future__ import annotations
@@ -16,19 +18,20 @@ from typing import Any
 
 from airflow_provider_batch.exceptions import SourceError
 from airflow_provider_batch.sources.files.csv_escapes import EscapedCsv
-from airflow_provider_batch.sources.files.csv_layout import Layout, records, without_mark
-from airflow_provider_batch.sources.files.formats import shown
+from airflow_provider_batch.sources.files.csv_layout import Layout, WithoutByteOrderMark, records
+from airflow_provider_batch.sources.files.formats import option_text
 from airflow_provider_batch.sources.files.listing import FoundFile
 from airflow_provider_batch.sources.files.text_streams import UTF8_BOM, opened
 
 _MARK = "\ufeff"
 
 
-class Doubts:
+class DialectChecks:
     """
-    Counts quotes and looks for signs in the pieces of one file as they are read.
+    Searches the chunks of one file for signs of another dialect while it is read, and counts quotes.
 
-    :param layout: How the file is read; what was stated is not doubted.
+    :param file: The file, for the closer check and for messages.
+    :param layout: Dialect that the file is read with; options that the user has stated are not checked.
     """
 
     def __init__(self, file: FoundFile, layout: Layout) -> None:
@@ -43,7 +46,7 @@ class Doubts:
             self._signs[b"\n" + layout.header_line] = _check_headers
         if form.null_values is None:
             self._signs[rb"\N"] = _check_nulls
-        # A quote behind which a field goes on: text of a field without quotes, or the end of one with them.
+        # A quote with more text of the field after it: in a field without quotes, or after a closing quote.
         quote, cut = re.escape(self._quote), re.escape(layout.delimiter.encode())
         self._goes_on = re.compile(rb"%b(?<![%b\r\n%b]%b)[^%b\r\n%b \t]" % (quote, cut, quote, quote, cut, quote))
         self._may_go_on: bool | None = False if self._quote else None
@@ -51,8 +54,12 @@ class Doubts:
         self._longest = max(map(len, self._signs)) - 1
         self._quotes, self._last, self._is_first = 0, b"", True
 
-    def see(self, data: bytes) -> None:
-        """Take note of the next piece."""
+    def scan(self, data: bytes) -> None:
+        """
+        Search the next chunk for signs.
+
+        :param data: Next bytes of the file.
+        """
         self._quotes += data.count(self._quote) if self._quote else 0
         across = self._last + data[: self._longest]
         looked = data.removeprefix(UTF8_BOM) if self._is_first else data
@@ -60,20 +67,21 @@ class Doubts:
             self._may_go_on = bool(self._goes_on.search(looked) or self._goes_on.search(across))
         self._is_first, self._last = False, (self._last + data[-self._longest :])[-self._longest :]
         for sign in self._signs:
-            # Of one byte Python looks for much faster, and mostly it is nowhere.
+            # Python finds one byte much faster than several, and most files do not contain it.
             if sign not in self._found and ((sign[:1] in looked and sign in looked) or sign in across):
                 self._found.append(sign)
 
-    def settle(self, *, is_end: bool = False) -> None:
+    def check(self, *, is_end: bool = False) -> None:
         """
-        Look closer where there was a sign; raise SourceError where it is a reason to stop.
+        Check the file closely for each sign that was found.
 
         :param is_end: Whether the whole file was read.
+        :raises SourceError: The file has another dialect; names the line and the option to give.
         """
         while self._found:
-            check = self._signs.pop(self._found.pop(0))
-            check(self._file, self._layout)
-            if isinstance(check, partial):  # it looked at the whole file, whatever the backslashes stand before
+            confirm = self._signs.pop(self._found.pop(0))
+            confirm(self._file, self._layout)
+            if isinstance(confirm, partial):  # it has checked the whole file for all backslashes
                 self._signs = {sign: other for sign, other in self._signs.items() if not isinstance(other, partial)}
                 self._found = [sign for sign in self._found if sign in self._signs]
         if self._may_go_on:
@@ -85,9 +93,9 @@ class Doubts:
 
 def _check_backslashes(file: FoundFile, layout: Layout, before: str) -> None:
     """
-    Raise where a backslash is not, without any doubt, a character like any other.
+    Raise SourceError where a backslash may be an escape.
 
-    :param before: A quote, the delimiter or a line break: what one stands before.
+    :param before: The character after the backslash: a quote, the delimiter or a line break.
     """
     doubled = _is_doubled(file, layout)
     escaped = _is_escaped(file, layout)
@@ -95,16 +103,16 @@ def _check_backslashes(file: FoundFile, layout: Layout, before: str) -> None:
         return
     called = {"\n": "a line break", "\r": "a line break"}.get(before, before)
     line = _first_line(file, layout, re.compile(re.escape(f"\\{before}")))
-    escape, none = shown("escape", "\\"), shown("escape", "")
+    escape, none = option_text("escape", "\\"), option_text("escape", "")
     if escaped and not doubled and before == layout.form.quote:
         problem = f"expected a quote to be doubled within quotes, found \\{before}, as Spark, MySQL and Hive write it."
         raise SourceError(f"{problem} Give {escape}.", file=file.uri, line=line)
-    problem = f"found a backslash before {called}: one that escapes it, or one that is text?"
-    raise SourceError(f"{problem} Give {escape} for the first, {none} for the second.", file=file.uri, line=line)
+    problem = f"found a backslash before {called}, which may be an escape or text."
+    raise SourceError(f"{problem} Give {escape} for an escape, {none} for text.", file=file.uri, line=line)
 
 
 def _is_doubled(file: FoundFile, layout: Layout) -> bool:
-    """Return whether all records are ones in which quotes are doubled, taken strictly."""
+    """Return whether all records are valid with doubled quotes, read strictly."""
     with opened(file, layout.form.encoding) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
         for _ in range(layout.skipped):
@@ -116,10 +124,10 @@ def _is_doubled(file: FoundFile, layout: Layout) -> bool:
 
 
 def _is_escaped(file: FoundFile, layout: Layout) -> bool:
-    """Return whether all records are ones in which a backslash stands before quotes, and none is doubled."""
+    """Return whether all records are valid with a backslash before quotes and without doubled quotes."""
     form = replace(layout.form, escape="\\", escape_unquoted=True)
     with opened(file, form.encoding) as stream:
-        found = EscapedCsv(form, layout.delimiter, file.uri, is_strict=True).records(without_mark(stream))
+        found = EscapedCsv(form, layout.delimiter, file.uri, is_strict=True).records(WithoutByteOrderMark(stream))
         try:
             return _fit((record for line, record in found if line > layout.skipped), layout)
         except SourceError:
@@ -135,8 +143,8 @@ def _check_nulls(file: FoundFile, layout: Layout) -> None:
     line = _first_line(file, layout, re.compile(rf"(?:^|{cut})\\N(?:$|[\r\n{cut}])"))
     if line is not None:
         problem = r"found a field \N, which MySQL, Hive and PostgreSQL write for null."
-        stated = f"Give {shown('null_values', [chr(92) + 'N'])}, or {shown('null_values', [''])} if it is text"
-        raise SourceError(f"{problem} {stated}.", file=file.uri, line=line)
+        null, text = option_text("null_values", ["\\N"]), option_text("null_values", [""])
+        raise SourceError(f"{problem} Give {null}, or {text} if it is text.", file=file.uri, line=line)
 
 
 def _first_line(file: FoundFile, layout: Layout, pattern: re.Pattern[str]) -> int | None:
@@ -148,7 +156,7 @@ def _first_line(file: FoundFile, layout: Layout, pattern: re.Pattern[str]) -> in
 
 
 def _check_marks(file: FoundFile, layout: Layout) -> None:
-    """Raise where a byte order mark stands where a file begins that was joined to another."""
+    """Raise SourceError where a byte order mark begins a file that was joined to another."""
     begins = set(_lines_with_mark(file, layout))
     first_name = f"{_MARK}{layout.columns[0]}"
     for line, record, _ in records(file, layout, layout.skipped):
@@ -158,14 +166,20 @@ def _check_marks(file: FoundFile, layout: Layout) -> None:
 
 
 def _check_headers(file: FoundFile, layout: Layout) -> None:
-    """Raise where the header comes again as a row."""
+    """Raise SourceError where the header is repeated as a row."""
     for line, record, _ in records(file, layout, layout.skipped):
         if tuple(record) == layout.header:
             raise joined_error(file, line, "the header again")
 
 
 def joined_error(file: FoundFile, line: int, found: str) -> SourceError:
-    """Return the error for two files that were made one, with what tells it."""
+    """
+    Return the error for a file that consists of two joined files.
+
+    :param file: The file.
+    :param line: Line where the second file begins.
+    :param found: The sign of it, such as "a byte order mark".
+    """
     problem = f"found {found} in the middle of the file, as after files were joined with cat."
     advice = "The header of the second file would be read as a row: name the files one by one as the source"
     return SourceError(f"{problem} {advice}, or remove it.", file=file.uri, line=line)
@@ -179,7 +193,7 @@ def _lines_with_mark(file: FoundFile, layout: Layout) -> Iterator[int]:
 
 
 def _check_ends(file: FoundFile, layout: Layout) -> None:
-    """Raise where a field goes on behind its closing quote: its reader would lose a quote or more."""
+    """Raise SourceError where a field continues after its closing quote: the reader would drop quotes."""
     with opened(file, layout.form.encoding) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
         for _ in range(layout.skipped):
@@ -190,9 +204,9 @@ def _check_ends(file: FoundFile, layout: Layout) -> None:
                 line = layout.skipped + reader.line_num + 1
         except csv.Error as error:
             if "expected after" in str(error):
-                problem = "expected a delimiter or a line break behind the closing quote of a field, found more text."
-                advice = f"Write quotes within quotes doubled, or give {shown('quote', None)} where nothing is quoted"
-                raise SourceError(f"{problem} {advice}.", file=file.uri, line=line) from error
+                problem = "expected a delimiter or a line break after the closing quote of a field, found more text."
+                advice = f"Double the quotes within a field, or give {option_text('quote', None)} if nothing is quoted."
+                raise SourceError(f"{problem} {advice}", file=file.uri, line=line) from error
 
 
 def _check_closed(file: FoundFile, layout: Layout) -> None:
@@ -201,7 +215,7 @@ def _check_closed(file: FoundFile, layout: Layout) -> None:
     last: tuple[int, str] = (1, "")
     with opened(file, layout.form.encoding) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-        reader, line = csv.reader(_noted(text, lines), **layout.dialect), 1
+        reader, line = csv.reader(_observed(text, lines), **layout.dialect), 1
         for _ in reader:
             last = (line, "".join(lines))
             lines.clear()
@@ -214,7 +228,7 @@ def _check_closed(file: FoundFile, layout: Layout) -> None:
             raise SourceError(problem, file=file.uri, line=last[0]) from error
 
 
-def _noted(text: Iterable[str], lines: list[str]) -> Iterator[str]:
+def _observed(text: Iterable[str], lines: list[str]) -> Iterator[str]:
     for line in text:
         lines.append(line)
         yield line

@@ -1,11 +1,12 @@
 r"""
-CSV in which a character, mostly a backslash, stands before a quote instead of a second quote: as Spark, MySQL and Hive
+CSV with an escape character, usually a backslash, before quotes instead of doubled quotes: as Spark, MySQL and Hive
 write it.
 
-Within quotes the escape takes a quote, itself, the delimiter or a line break as it is. Where nothing is quoted it does
-the same for every field, and a letter after it is a control character (``\n`` a line break, ``\t`` a tab). Writers
-differ in what an escape means in a field without quotes beside fields with them, so that has to be stated where it
-matters; and an escape before anything else is an error: one of two readers would lose a character.
+Within quotes, the escape makes a quote, itself, the delimiter or a line break a plain character. Where nothing is
+quoted it does the same in every field, and a letter after it is a control character (``\n`` a line break, ``\t`` a
+tab). In a file with quoted fields, writers differ in what an escape means in a field without quotes; there the option
+has to state it where it matters. An escape before any other character is an error: one of two readers would lose a
+character.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from airflow_provider_batch.exceptions import SourceError
-from airflow_provider_batch.sources.files.formats import InputFormat, shown
+from airflow_provider_batch.sources.files.formats import InputFormat, option_text
 from airflow_provider_batch.sources.files.text_streams import READ_BYTES, ByteStream
 
 #: Bytes of the longest field.
 MAX_FIELD_BYTES = 16 << 20
-#: What a letter after the escape means where nothing is quoted.
+#: Letter after the escape → control character, where nothing is quoted.
 _LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"0": b"\0"}
 _LINE_BREAKS = (b"\n", b"\r", b"\r\n")
 _QUOTES = (b'"', b"'")
@@ -30,11 +31,13 @@ Field = bytes | None
 
 class EscapedCsv:
     """
-    Reads records from a stream of UTF-8.
+    Parser of CSV records with an escape character.
 
-    :param form: A format with an escape.
-    :param uri: The file's, for messages.
-    :param is_strict: Whether the text of a field does not matter, but a doubled quote ends it: no writer has both.
+    :param form: Format with an escape.
+    :param delimiter: The character between fields.
+    :param uri: URI of the file, for messages.
+    :param is_strict: For a check of the dialect only: values are not checked, and a doubled quote ends a field, because
+        no writer uses both forms.
     """
 
     def __init__(self, form: InputFormat, delimiter: str, uri: str, *, is_strict: bool = False) -> None:
@@ -59,13 +62,18 @@ class EscapedCsv:
         self._taken = {self._escape, self._delimiter, *_LINE_BREAKS, *([self._quote] if self._quote else _QUOTES)}
 
     def records(self, stream: ByteStream) -> Iterator[tuple[int, list[Field]]]:
-        """Give (line it starts on, fields) of each record; blank lines are none."""
+        """
+        Yield each record as (line where it starts, fields); blank lines are left out.
+
+        :param stream: Stream of UTF-8.
+        :raises SourceError: The stream has no valid record; names the line.
+        """
         buffer, position, ended = b"", 0, False
         self.line = line = 1
         record: list[Field] = []
         while True:
             match = self._either.match(buffer, position)
-            # Where a piece ends, the next one may go on with the field, or with its line break.
+            # At the end of a chunk, the next chunk may continue the field or its line break.
             if match is None or (match.end() == len(buffer) and not ended):
                 self._check_open(buffer, position, is_end=ended)
                 more = stream.read(READ_BYTES)
@@ -87,7 +95,7 @@ class EscapedCsv:
             record, line = [], self.line
 
     def _check_open(self, buffer: bytes, position: int, *, is_end: bool) -> None:
-        """Raise SourceError where more bytes cannot make a field of those that are there."""
+        """Raise SourceError where more bytes cannot complete the field."""
         closed = self._closed.match(buffer, position) if self._quote else None
         if closed is not None and closed.end() + 1 < len(buffer):
             after = buffer[closed.end() : closed.end() + 2]
@@ -107,12 +115,13 @@ class EscapedCsv:
         if self._escape not in raw:
             return raw
         if self._asks_for_nulls and raw == self._escape + b"N":
-            stated = f"Give {shown('null_values', [raw.decode()])}, or {shown('null_values', [''])} if it is text"
-            self._refuse(f"found a field {raw.decode()}, which MySQL, Hive and PostgreSQL write for null. {stated}.")
+            problem = f"found a field {raw.decode()}, which MySQL, Hive and PostgreSQL write for null."
+            null, text = option_text("null_values", [raw.decode()]), option_text("null_values", [""])
+            self._refuse(f"{problem} Give {null}, or {text} if it is text.")
         if self._in_all:
             return self._unescaped(raw)
         if self._undecided and self._is_ambiguous(raw):
-            told = " or ".join(shown("escape_unquoted", flag) for flag in (True, False))
+            told = " or ".join(option_text("escape_unquoted", flag) for flag in (True, False))
             self._refuse(
                 f"found {self._shown(raw)} without quotes, where writers mean different things by the escape. "
                 f"Give {told}: whether it is an escape there too (Python, MySQL), or text (Spark)."
@@ -145,7 +154,7 @@ class EscapedCsv:
     def _refuse_escape(self, found: bytes) -> NoReturn:
         self._refuse(
             f"found {found.decode('utf-8', 'replace')!r}: expected a quote, the delimiter, a line break or another "
-            f"{self._escape.decode()!r} after it. If it escapes nothing in this file, give {shown('escape', '')}."
+            f"{self._escape.decode()!r} after it. If it escapes nothing in this file, give {option_text('escape', '')}."
         )
 
     def _shown(self, raw: bytes) -> str:

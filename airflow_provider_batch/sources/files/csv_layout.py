@@ -1,8 +1,7 @@
 """
-How one CSV file is laid out: its delimiter, the names of its columns, and the line on which its rows begin.
+The layout of one CSV file: its delimiter, the names of its columns, and the line where its rows begin.
 
-A file that looks like another dialect than the stated one is an error here, with the option to give: other delimiters,
-backslashes before quotes, ``\\N`` for null, a byte order mark between two files that were joined.
+A file that looks like another dialect than the stated one is an error that names the option to give.
 """
 
 from __future__ import annotations
@@ -17,56 +16,60 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from airflow_provider_batch.exceptions import SourceError
-from airflow_provider_batch.sources.column_paths import each_once
+from airflow_provider_batch.sources.column_paths import distinct_names
 from airflow_provider_batch.sources.files.csv_escapes import EscapedCsv
-from airflow_provider_batch.sources.files.formats import DELIMITERS, InputFormat, shown
+from airflow_provider_batch.sources.files.formats import DELIMITERS, InputFormat, option_text
 from airflow_provider_batch.sources.files.listing import FoundFile
 from airflow_provider_batch.sources.files.text_streams import UTF8_BOM, check_text, check_width, not_utf8, opened
 
-#: What people put between fields.
+#: Delimiters that are tried, with their names for messages.
 _CANDIDATES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", "\x01": "the byte 0x01"}
-#: Records that are looked at to tell a delimiter.
-_LOOKED_AT = 6
-#: Bytes at the beginning of a file in which its first records are.
+#: Records that are read to check the delimiter.
+_CHECKED_RECORDS = 6
+#: Bytes at the beginning of a file that are read for its first records.
 _HEAD_BYTES = 1 << 20
 _SEP = re.compile(r"sep=(.)[\r\n]*")
-#: First line, fields, last line.
+#: First line of the record, its fields, its last line; lines count from 1.
 Record = tuple[int, list[str | None], int]
 
 
 @dataclass(frozen=True)
 class Layout:
     """
-    One file's dialect and columns.
+    The dialect and the columns of one file.
 
-    :param columns: Names, each once; empty for a file without any line.
-    :param doubled: Names that several columns have, as the file has them.
-    :param skipped: Lines before the first row.
-    :param header: The names as the file has them, where it has several; empty without a header line.
-    :param header_line: The bytes of the header's first line.
+    :param form: Stated format.
+    :param delimiter: The character between fields.
+    :param columns: Column names, each different; empty for an empty file.
+    :param repeated_names: Names that several columns have in the file.
+    :param skipped: Number of lines before the first row.
+    :param header: Column names as the file has them, where there are several; empty without a header line.
+    :param header_line: Bytes of the header's first line.
+    :param dialect: Arguments of Python's `csv.reader`.
     """
 
     form: InputFormat
     delimiter: str
     columns: tuple[str, ...] = ()
-    doubled: tuple[str, ...] = ()
+    repeated_names: tuple[str, ...] = ()
     skipped: int = 0
     header: tuple[str, ...] = ()
     header_line: bytes = b""
-    #: Arguments of Python's reader.
     dialect: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_escaped(self) -> bool:
-        """Whether an escape stands before quotes or delimiters."""
+        """Whether the file uses an escape character before quotes or delimiters."""
         return bool(self.form.escape)
 
 
 def layout_of(file: FoundFile, form: InputFormat) -> Layout:
     """
-    Look at the beginning of a file.
+    Return the layout of a file; reads its beginning.
 
-    :raises SourceError: It looks like another dialect or encoding.
+    :param file: The file.
+    :param form: Stated format.
+    :raises SourceError: The file looks like another dialect or encoding.
     """
     try:
         return _layout(file, form)
@@ -90,7 +93,7 @@ def _layout(file: FoundFile, form: InputFormat) -> Layout:
     line, header, last = begun[0]
     if form.delimiter is None and not skipped and (other := _other_delimiter(file, head, found, begun)) is not None:
         looks = f"expected {_CANDIDATES[delimiter]} between the fields, found what looks like {_CANDIDATES[other]}"
-        states = f"Give {shown('delimiter', other)}, or {shown('delimiter', delimiter)} if it is right"
+        states = f"Give {option_text('delimiter', other)}, or {option_text('delimiter', delimiter)} if it is right"
         raise SourceError(f"{looks}. {states}.", file=file.uri, line=line)
     if form.header is True:
         names, skipped = [name or "" for name in header], last
@@ -103,38 +106,38 @@ def _layout(file: FoundFile, form: InputFormat) -> Layout:
         if [name or "" for name in header] == names:
             problem = "expected a row, as header gives the names of the columns, found these names."
             raise SourceError(f"{problem} Leave header out where a file has them.", file=file.uri, line=line)
-    columns, doubled = each_once(names)
-    repeated = tuple(names) if form.header is True and len(names) > 1 else ()
+    columns, repeated = distinct_names(names)
+    full_header = tuple(names) if form.header is True and len(names) > 1 else ()
     written = head.data.removeprefix(UTF8_BOM).split(b"\n", line)[line - 1].rstrip(b"\r")
-    return Layout(form, delimiter, columns, doubled, skipped, repeated, written, dialect)
+    return Layout(form, delimiter, columns, repeated, skipped, full_header, written, dialect)
 
 
 class _Head(NamedTuple):
-    """The beginning of a file, and whether there is more."""
+    """The beginning of a file, and whether the file has more bytes."""
 
     data: bytes
     is_cut: bool
 
 
 def _first_records(file: FoundFile, given: _Head, layout: Layout) -> list[Record]:
-    """Return the first records, of the head of a file as far as one quote that is missing cannot make it one record."""
+    """Return the first records; of the beginning of the file only, where one missing quote could make it one record."""
     head, is_cut = given
     if is_cut and not layout.is_escaped:
         head = head[: head.rfind(b"\n") + 1] or head
     if is_cut and layout.is_escaped:
         with closing(records(file, layout, layout.skipped)) as read:
-            return [record for _, record in zip(range(_LOOKED_AT), read, strict=False)]
+            return [record for _, record in zip(range(_CHECKED_RECORDS), read, strict=False)]
     found = [
         record
         for _, record in zip(
-            range(_LOOKED_AT + 1), _records_of(io.BytesIO(head), layout, file, layout.skipped), strict=False
+            range(_CHECKED_RECORDS + 1), _records_of(io.BytesIO(head), layout, file, layout.skipped), strict=False
         )
     ]
-    return found[:_LOOKED_AT] if len(found) > _LOOKED_AT or not is_cut else (found[:-1] or found)
+    return found[:_CHECKED_RECORDS] if len(found) > _CHECKED_RECORDS or not is_cut else (found[:-1] or found)
 
 
 def _delimiter(head: bytes, file: FoundFile, form: InputFormat) -> tuple[str, int]:
-    """Return the delimiter, and the number of lines before the header: Excel may write ``sep=;`` there."""
+    """Return the delimiter and the number of lines before the header: Excel may write a line such as ``sep=;``."""
     usual = DELIMITERS["tsv" if "tsv" in (form.name, file.format) else "csv"]
     first = head.split(b"\n", 1)[0].decode("utf-8-sig", "replace")
     match = _SEP.fullmatch(first)
@@ -145,9 +148,11 @@ def _delimiter(head: bytes, file: FoundFile, form: InputFormat) -> tuple[str, in
 
 def records(file: FoundFile, layout: Layout, from_line: int = 0) -> Generator[Record, None, None]:
     """
-    Give each record of a file; slow, for headers and for messages.
+    Yield each record of a file; slow, used for headers and for messages.
 
-    :param from_line: Lines that are passed by.
+    :param file: The file.
+    :param layout: Layout of the file.
+    :param from_line: Number of lines to skip at the beginning.
     """
     with opened(file, layout.form.encoding) as stream:
         yield from _records_of(stream, layout, file, from_line)
@@ -171,20 +176,28 @@ def _records_of(stream: Any, layout: Layout, file: FoundFile, from_line: int) ->
 
 def _escaped_records(stream: Any, layout: Layout, file: FoundFile, from_line: int) -> Iterator[Record]:
     parser = EscapedCsv(layout.form, layout.delimiter, file.uri)
-    for line, fields in parser.records(without_mark(stream)):
+    for line, fields in parser.records(WithoutByteOrderMark(stream)):
         if line > from_line:
             texts = [None if value is None else value.decode("utf-8") for value in fields]
             yield line, texts, parser.line - 1
 
 
-class without_mark:  # noqa: N801
-    """The bytes of a stream without a byte order mark at the beginning."""
+class WithoutByteOrderMark:
+    """
+    A stream without the byte order mark at its beginning.
+
+    :param stream: Stream of bytes.
+    """
 
     def __init__(self, stream: Any) -> None:
         self._stream, self._is_first = stream, True
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return at most so many bytes."""
+        """
+        Return the next bytes; no bytes at the end.
+
+        :param size: Highest number of bytes; -1 means all.
+        """
         data: bytes = self._stream.read(size)
         if self._is_first:
             self._is_first = False
@@ -193,7 +206,7 @@ class without_mark:  # noqa: N801
 
 
 def _other_delimiter(file: FoundFile, head: _Head, layout: Layout, begun: list[Record]) -> str | None:
-    """Return the delimiter that the first records have more likely than their own, or None."""
+    """Return the delimiter that fits the first records better than the layout's, or None."""
     widths = [len(record) for _, record, _ in begun]
     if widths[0] > 1 and len(set(widths)) == 1:
         return None

@@ -1,8 +1,8 @@
 """
 How the files of a source are written, where their names and contents do not say it: `format` and `format_options`.
 
-What is not stated is the usual: UTF-8, commas, double quotes that are doubled inside a field, a header line, and null
-where an unquoted field is empty. A file that looks like something else is an error that names the option to give.
+The defaults are UTF-8, commas, double quotes that are doubled inside a field, a header line, and null for an empty
+field without quotes. A file that looks different is an error that names the option to give.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 }
 #: Delimiter of a format where none is stated.
 DELIMITERS = {"csv": ",", "tsv": "\t"}
-#: How a character is written where a template or a shell cannot hold it.
+#: Notation of a character that a template or a shell cannot hold → the character.
 _WRITTEN = {"\\t": "\t", "tab": "\t", "\\x01": "\x01", "\\001": "\x01"}
 _ALL = tuple(dict.fromkeys(name for names in OPTIONS.values() for name in names))
 
@@ -33,17 +33,17 @@ _ALL = tuple(dict.fromkeys(name for names in OPTIONS.values() for name in names)
 @dataclass(frozen=True)
 class InputFormat:
     """
-    The format of a source's files, as far as it was stated.
+    The format of a source's files, as far as the user has stated it.
 
-    :param name: ``csv``, ``tsv``, ``jsonl`` or ``parquet``; None takes what the names of the files say.
+    :param name: ``csv``, ``tsv``, ``jsonl`` or ``parquet``; None means that the file names say it.
     :param encoding: Name of a Python codec; None means UTF-8.
     :param delimiter: One ASCII character; None means the format's own.
     :param quote: One ASCII character; an empty text means that nothing is quoted.
-    :param escape: The character before a quote within a quoted field, or before a delimiter where nothing is quoted; an
-        empty text says that there is none, None that nobody said so.
-    :param escape_unquoted: Whether fields without quotes have escapes too; None says that nobody said so.
-    :param null_values: Unquoted fields that are null; None means the empty field.
-    :param header: Whether the first line has the names of the columns; or the names, and no line has them.
+    :param escape: The character before a quote within a quoted field, or before a delimiter where nothing is quoted. An
+        empty text states that there is none; None means not stated.
+    :param escape_unquoted: Whether fields without quotes have escapes too; None means not stated.
+    :param null_values: Values of fields without quotes that are null; None means the empty field.
+    :param header: Whether the first line has the names of the columns; or the names, for files without a header line.
     """
 
     name: str | None = None
@@ -60,7 +60,9 @@ class InputFormat:
         """
         Return the format that a user's arguments state.
 
-        :raises ConfigurationError: An option that there is not, or a value that it cannot have.
+        :param name: Name of the format; None means that the file names say it.
+        :param options: Name of an option → its value; None means no options.
+        :raises ConfigurationError: An option does not exist, or has a value that is not allowed.
         """
         kind = _format(name)
         given: Any = options or {}
@@ -83,25 +85,39 @@ class InputFormat:
         return self != InputFormat()
 
     def text(self) -> str:
-        """Return what was stated, for a fingerprint."""
+        """Return the stated options as JSON, for the fingerprint of a job."""
         usual = asdict(InputFormat())
         return json.dumps({name: value for name, value in asdict(self).items() if value != usual[name]}, sort_keys=True)
 
     def check_no_file(self) -> None:
-        """Raise ConfigurationError where something was stated: the source is rows or a query."""
+        """
+        Check that nothing was stated, for a source of rows or a query.
+
+        :raises ConfigurationError: The format or an option was stated.
+        """
         if self.is_stated:
-            raise ConfigurationError("format and format_options are for files, and the source is none.")
+            raise ConfigurationError("format and format_options are for files, and the source is not a file.")
 
     def check_fits(self, kind: str) -> None:
-        """Raise ConfigurationError for an option that files of a format do not have."""
+        """
+        Check that files of a format have the stated options.
+
+        :param kind: Name of the format.
+        :raises ConfigurationError: The format does not have an option.
+        """
         stated: dict[str, Any] = json.loads(self.text())
         for option in stated:
             if option != "name" and option not in OPTIONS[kind]:
                 raise ConfigurationError(f"format_options: {_no_such(option, OPTIONS[kind], kind)}")
 
 
-def shown(option: str, value: Any) -> str:
-    """Return what to write in a DAG or on the command line for an option."""
+def option_text(option: str, value: Any) -> str:
+    """
+    Return an option as a user writes it in a DAG or on the command line.
+
+    :param option: Name of the option.
+    :param value: Value of the option.
+    """
     return f"format_options={{{json.dumps(option)}: {json.dumps(value)}}}"
 
 

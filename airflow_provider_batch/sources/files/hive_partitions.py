@@ -1,11 +1,11 @@
 """
-Hive-partitioned folders: ``dt=2026-11-01/lang=de/part-0.parquet`` has two columns more than its content.
+Hive-partitioned folders: ``dt=2026-11-01/lang=de/part-0.parquet`` has two columns besides its content.
 
-The keys are those of the unbroken run of ``key=value`` folders right above a file, wherever the source begins. Over
-all files, a key whose values are all ``YYYY-MM-DD`` is a date, one whose values are all whole numbers is an integer
-(``month=09`` is 9; where one has three or more digits and begins with 0, such as ``id=007``, all are text), any other
-is text. ``__HIVE_DEFAULT_PARTITION__`` is null, and ``%20`` and its like are decoded. A column of the same name within
-a file gives way to the folder's.
+The keys are those of the ``key=value`` folders directly above a file, without a gap, wherever the source begins. A key
+is a date if its values in all files are ``YYYY-MM-DD``, and an integer if all are whole numbers (``month=09`` is 9;
+where a value has three or more digits and begins with 0, such as ``id=007``, all are text). Any other key is text.
+``__HIVE_DEFAULT_PARTITION__`` is null, and ``%20`` and the like are decoded. The key of a folder replaces a column of
+the same name within a file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from airflow_provider_batch.arrow.arrays import array_of
 from airflow_provider_batch.exceptions import SourceError
 from airflow_provider_batch.sources.files.listing import FoundFile
 
-#: What Hive writes for null.
+#: Hive's name for the null partition.
 NULL = "__HIVE_DEFAULT_PARTITION__"
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17}|0\d)", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -32,9 +32,10 @@ _EPOCH = dt.date(1970, 1, 1)
 
 class Partitions:
     """
-    The partition keys of some files.
+    The partition keys of a source's files.
 
-    :raises SourceError: Files differ in their keys.
+    :param files: The files of the source.
+    :raises SourceError: The files have different keys.
     """
 
     def __init__(self, files: Sequence[FoundFile]) -> None:
@@ -54,7 +55,12 @@ class Partitions:
         ]
 
     def columns(self, index: int, count: int) -> Mapping[str, pa.Array]:
-        """Return the columns of the file at an index of the list, for so many of its rows."""
+        """
+        Return the partition columns of one file.
+
+        :param index: Index of the file.
+        :param count: Number of rows of the columns.
+        """
         return {field.name: _repeated(self._values[index][field.name], field.type, count) for field in self.schema}
 
 

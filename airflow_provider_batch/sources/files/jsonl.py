@@ -1,8 +1,8 @@
 """
-Rows from JSONL files: one JSON object a line.
+Rows of JSONL files: one JSON object in each line.
 
-Rows are given as objects: whoever reads them sees all of them once before the first is used, so that each column has
-one type whatever the rows hold. Lines of white space alone are no rows.
+Rows are given as objects: the caller reads all of them once before it uses the first, so that each column has one type.
+Lines with only white space are ignored.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass
 class _Lines:
-    """Parsed lines that wait to become a batch."""
+    """Parsed lines that become one batch."""
 
     raw: list[bytes] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
@@ -48,7 +48,12 @@ class _Lines:
 
 
 class JsonlReader:
-    """Reads JSONL files; their columns are known once the rows have been seen."""
+    """
+    Reads JSONL files; their columns are known once all rows were read.
+
+    :param files: The files, in the order of their rows.
+    :param form: Stated format of the files.
+    """
 
     schema, keeps_objects = pa.schema([]), True
 
@@ -56,16 +61,27 @@ class JsonlReader:
         self._counts: dict[str, int] = {}
         self._encoding = form.encoding
         self.names: dict[str, Sequence[str]] = {}
-        self.disputed: dict[str, SourceError] = {}
+        self.conflicts: dict[str, SourceError] = {}
 
     def row_count(self, file: FoundFile) -> int:
-        """Return how many rows a file has, by reading it where it was not read yet."""
+        """
+        Return the number of rows of a file; reads the file where it was not read yet.
+
+        :param file: One of the reader's files.
+        """
         if file.uri not in self._counts:
             self._counts[file.uri] = _count(file, self._encoding)
         return self._counts[file.uri]
 
     def read(self, file: FoundFile, columns: Sequence[str], selection: Selection = ALL) -> Iterator[SourceBatch]:
-        """Give the rows of one file, in order, as objects."""
+        """
+        Yield the rows of one file in order, as objects.
+
+        :param file: One of the reader's files.
+        :param columns: Not used: objects have all fields.
+        :param selection: Not used: every row is read.
+        :raises SourceError: A line is not a JSON object; names the line.
+        """
         seen = 0
         for lines in _parsed(file, self._encoding):
             yield SourceBatch(
@@ -96,7 +112,7 @@ def _parsed(file: FoundFile, encoding: str | None) -> Iterator[_Lines]:
                     if encoding is None:
                         check_width(raw[:4096], file.uri)
                 bare = raw.removesuffix(b"\r")
-                line = bare.removeprefix(UTF8_BOM) if number == 1 else bare  # what an editor may put there
+                line = bare.removeprefix(UTF8_BOM) if number == 1 else bare  # editors may write it
                 if not line or line.isspace():
                     continue
                 found.objects.append(_object(line, file.uri, number))
@@ -138,7 +154,7 @@ def _invalid(line: bytes, uri: str, number: int, error: BaseException) -> Source
 
 
 def _is_read_by_python(line: bytes) -> bool:
-    """Return whether a line is what `json.dumps` writes and nobody else reads."""
+    """Return whether a line is valid for Python only: `json.dumps` writes NaN, which is not JSON."""
     try:
         json.loads(line)
     except (ValueError, RecursionError):

@@ -1,10 +1,10 @@
 """
-Which files a source is made of.
+The files of a source.
 
-A folder means all files of one supported format in it, at any depth, without names that start with ``_`` or ``.`` (but
-partitions such as ``_dt=1`` count); a glob means what it matches, folders among it included. Where the format is stated
-a folder means all its files but those whose names say another format. The order is that of the paths, so that row
-numbers are the same at every reading.
+A folder means all files of one supported format in it, at any depth, without names that start with ``_`` or ``.``
+(partitions such as ``_dt=1`` count). A glob means everything it matches, folders too. Where the format is stated, a
+folder means all its files except those whose names say another format. The files are in the order of their paths, so
+that row numbers are the same at every reading.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from airflow_provider_batch.exceptions import SourceError, StorageError
 from airflow_provider_batch.storage import Location, Resolver, object_stores
 
-#: Ending of a name → format, before an ending of `COMPRESSIONS`.
+#: Ending of a file name → format; an ending of `COMPRESSIONS` may follow.
 FORMATS = {
     ".parquet": "parquet",
     ".pq": "parquet",
@@ -28,21 +28,22 @@ FORMATS = {
     ".tsv": "tsv",
     ".tab": "tsv",
 }
-#: Ending of a name → compression of the stream.
+#: Ending of a file name → compression.
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 _SUPPORTED = "expected .parquet, .jsonl, .ndjson, .csv or .tsv, all but the first also with .gz or .zst"
-_STATE_IT = "Give format='csv', 'tsv', 'jsonl' or 'parquet' for files whose names do not say it"
-#: What stores call the thing that changes with the content, best first.
+_STATE_IT = "Give format='csv', 'tsv', 'jsonl' or 'parquet' for files with other names"
+#: Fields of a store's listing that change with the content, the best first.
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "content_md5", "checksum", "generation", "mtime", "LastModified", "updated")
 
 
 @dataclass(frozen=True)
 class SourceFile:
     """
-    One file as the listing shows it.
+    One file as the listing of its store shows it.
 
+    :param uri: URI, or a description of rows or of a query.
     :param size: Bytes.
-    :param version: Etag, checksum or time of change: whatever the store has that changes with the content.
+    :param version: ETag, checksum or time of change: what the store has that changes with the content.
     """
 
     uri: str
@@ -52,7 +53,14 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file to read: where it is, and how it is written."""
+    """
+    A file to read.
+
+    :param location: Place of the file.
+    :param listed: The file in the listing of its store.
+    :param format: ``csv``, ``tsv``, ``jsonl`` or ``parquet``.
+    :param compression: ``gzip``, ``zstd``, or None.
+    """
 
     location: Location
     listed: SourceFile
@@ -69,27 +77,40 @@ def find_files(uris: Sequence[str], resolve: Resolver, stated: str | None = None
     """
     Return the files that URIs name, all of one format.
 
-    :param stated: The format of the files, whatever their names say; None goes by the names.
-    :raises SourceError: Nothing is there, nothing matches, a file comes twice, formats are mixed or unknown.
+    :param uris: Files, folders or globs.
+    :param resolve: Turns a URI into a `Location`.
+    :param stated: Format of all files; None means that the file names say it.
+    :raises SourceError: No file exists or matches, a file is named twice, or formats are mixed or unknown.
+    :raises StorageError: The store does not respond.
     """
     found = [file for uri in uris for file in _files_of(resolve(uri), stated)]
     seen: set[str] = set()
     for file in found:
         if file.uri in seen:
-            raise SourceError("this file is named twice by the source; every row would be sent twice.", file=file.uri)
+            problem = (
+                "this file is named twice by the source: every row would be sent and paid for twice. Name it once."
+            )
+            raise SourceError(problem, file=file.uri)
         seen.add(file.uri)
     by_format = {file.format: file for file in found}
     if len(by_format) > 1:
         examples = "; ".join(f"{name}: {file.uri}" for name, file in sorted(by_format.items()))
         raise SourceError(
-            f"expected files of one format, found {len(by_format)} ({examples}). Name them more narrowly."
+            f"expected files of one format, found {len(by_format)} ({examples}). Name the files of one format, for "
+            "example with a pattern such as *.csv."
         )
     return found
 
 
 @contextmanager
 def reading(uri: str) -> Iterator[None]:
-    """Turn what a file system raises for a file into SourceError where reading again cannot help, else StorageError."""
+    """
+    Turn the error of a file system into SourceError where another try cannot help, else into StorageError.
+
+    :param uri: The file that the block reads, for messages.
+    :raises SourceError: The file is absent, is not readable, or has invalid content.
+    :raises StorageError: The file system reports another error.
+    """
     try:
         yield
     except (SourceError, StorageError) as error:
@@ -100,8 +121,8 @@ def reading(uri: str) -> Iterator[None]:
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise _unreadable(uri, error) from error
     except OSError as error:
-        if type(error) is OSError and error.errno is None:  # Arrow's own: the content, not the way to it
-            raise SourceError(f"the content cannot be read ({error}). Is the file whole?", file=uri) from error
+        if type(error) is OSError and error.errno is None:  # Arrow's error about the content, not about access
+            raise SourceError(f"the content cannot be read ({error}). Is the file complete?", file=uri) from error
         raise StorageError(f"{uri}: cannot read it ({type(error).__name__}: {error}).") from error
 
 
@@ -114,7 +135,7 @@ def _unreadable(uri: str, error: OSError) -> SourceError:
 def _files_of(location: Location, stated: str | None) -> list[FoundFile]:
     with reading(location.uri):
         try:
-            return _look(location, stated)
+            return _listed(location, stated)
         except (FileNotFoundError, SourceError):
             if object_stores.lacks_bucket(location.fs, location.path):
                 raise SourceError("the bucket does not exist.", file=location.uri) from None
@@ -122,10 +143,10 @@ def _files_of(location: Location, stated: str | None) -> list[FoundFile]:
         except OSError:
             raise
         except Exception as error:
-            raise StorageError(f"{location}: cannot look at it ({type(error).__name__}: {error}).") from error
+            raise StorageError(f"{location}: cannot list it ({type(error).__name__}: {error}).") from error
 
 
-def _look(location: Location, stated: str | None) -> list[FoundFile]:
+def _listed(location: Location, stated: str | None) -> list[FoundFile]:
     fs = location.fs
     fs.invalidate_cache()
     is_glob = re.search(r"[*?\[]", location.path) is not None
@@ -142,7 +163,7 @@ def _look(location: Location, stated: str | None) -> list[FoundFile]:
 
 def _matches(location: Location, stated: str | None) -> list[FoundFile]:
     matched: Mapping[str, dict[str, Any]] = location.fs.glob(location.path, detail=True)
-    asked = set(location.path.split("/"))  # what the pattern itself names is wanted
+    asked = set(location.path.split("/"))  # hidden names that the pattern itself contains are wanted
     visible = {
         path: info
         for path, info in sorted(matched.items())
@@ -154,7 +175,7 @@ def _matches(location: Location, stated: str | None) -> list[FoundFile]:
     folders = [f"{path.rstrip('/')}/" for path, info in visible.items() if info.get("type") == "directory"]
     for path, info in visible.items():
         if any(path.startswith(folder) for folder in folders):
-            continue  # stands in a matched folder, and comes with it
+            continue  # is in a matched folder, whose files are all read
         if info.get("type") == "directory":
             found += _within(location.at(path.rstrip("/")), stated)
         else:
@@ -195,7 +216,7 @@ def _found(location: Location, info: Mapping[str, Any], stated: str | None) -> F
 
 
 def _kind(path: str) -> tuple[str | None, str | None]:
-    """Return format and compression by the name's endings; no format where it is none of ours."""
+    """Return format and compression by the endings of a name; None for an unknown format."""
     name = path.lower()
     for ending, compression in COMPRESSIONS.items():
         if name.endswith(ending):
@@ -205,5 +226,9 @@ def _kind(path: str) -> tuple[str | None, str | None]:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether readers pass by a name: as for Spark, `_dt=2026-11-01` is a partition all the same."""
+    """
+    Return whether readers skip a name; as for Spark, `_dt=2026-11-01` is a partition and not hidden.
+
+    :param name: Name of a file or folder, without its path.
+    """
     return name.startswith(".") or (name.startswith("_") and "=" not in name)

@@ -1,11 +1,11 @@
 """
-Rows from Parquet files.
+Rows of Parquet files.
 
-Each file is read on its own in small pieces: a scanner over the whole data set keeps row groups in memory, and those
-can be as large as the table. Files must agree on the columns that a job names, or differ in ways that lose nothing: a
-missing column is null, integers become floats or wider integers, a smaller decimal a larger one. A column that nobody
-named and whose types go together in no such way is carried as text. A file without any byte has no rows. Row groups in
-which a filter can be true of no row, as their statistics say, are not read.
+Each file is read on its own in small chunks: a scanner over the whole data set keeps row groups in memory, which can be
+as large as the table. Files must have the same types for the columns that a job uses, or types that can be joined
+without loss: a missing column is null, integers become floats or wider integers, a smaller decimal becomes a larger
+one. A column that the job only carries is carried as text where its types cannot be joined. A file of zero bytes has no
+rows. Row groups in which a filter cannot be true for any row, by their statistics, are not read.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ import pyarrow.parquet as pq
 from airflow_provider_batch.arrow.arrays import array_of
 from airflow_provider_batch.arrow.values import plain_type, python_values, to_text, without_encoding
 from airflow_provider_batch.exceptions import SourceError
-from airflow_provider_batch.sources.column_paths import Columns, each_once
+from airflow_provider_batch.sources.column_paths import Columns, distinct_names
 from airflow_provider_batch.sources.files.listing import FoundFile, reading
 from airflow_provider_batch.sources.files.parquet_statistics import may_be_true
 from airflow_provider_batch.sources.filters import ALL, Condition, Selection
 from airflow_provider_batch.sources.row_chunk import BATCH_BYTES, BATCH_ROWS, SourceBatch, rows_without_columns
-from airflow_provider_batch.sources.schema_agreement import doubled_error
+from airflow_provider_batch.sources.schema_agreement import repeated_name_error
 
-#: Footers that are read at a time: each is a round trip or two to the store.
+#: Footers that are read at the same time: each needs one or two requests to the store.
 FOOTERS_AT_ONCE = 16
 
 
 class ParquetReader:
     """
-    Reads Parquet files; every footer is read at once, no row is.
+    Reads Parquet files. The footers of all files are read at once, rows later.
 
-    :param schema: The types to give, where they are known; None takes those that hold what all files have.
+    :param files: The files, in the order of their rows.
+    :param schema: Types of the columns, where they are known; None joins the types of all files.
+    :raises SourceError: A file is not a Parquet file.
     """
 
     keeps_objects = False
@@ -46,26 +48,39 @@ class ParquetReader:
     def __init__(self, files: Sequence[FoundFile], schema: pa.Schema | None = None) -> None:
         footers = dict(zip((file.uri for file in files), _footers(files), strict=True))
         self.names = {uri: tuple(footer.origins) for uri, footer in footers.items() if footer.rows}
-        self.disputed: dict[str, SourceError] = {}
+        self.conflicts: dict[str, SourceError] = {}
         for uri, footer in footers.items():
-            self.disputed |= {name: doubled_error(uri, name, list(footer.origins)) for name in footer.doubled}
-        #: Columns that are carried as text, as no type holds what all files have.
+            self.conflicts |= {
+                name: repeated_name_error(uri, name, list(footer.origins)) for name in footer.repeated_names
+            }
+        #: Columns that are carried as text, because the files have types that cannot be joined.
         self._as_text: dict[str, SourceError] = {}
         self.schema = _common_schema(files, footers, self._as_text) if schema is None else schema
-        self.disputed |= self._as_text
+        self.conflicts |= self._as_text
         self._footers = footers
 
     def row_count(self, file: FoundFile) -> int:
-        """Return how many rows a file has."""
+        """
+        Return the number of rows of a file.
+
+        :param file: One of the reader's files.
+        """
         return self._footers[file.uri].rows
 
     def read(self, file: FoundFile, columns: Sequence[str], selection: Selection = ALL) -> Iterator[SourceBatch]:
-        """Give the rows of one file that a selection may want, in order, numbered within the file."""
+        """
+        Yield the rows of one file that the selection may want, in order, with numbers that begin at 0 in this file.
+
+        :param file: One of the reader's files.
+        :param columns: Columns to build.
+        :param selection: Row groups in which its filters cannot be true are left out.
+        :raises SourceError: The file cannot be read, or a value does not fit the joined type.
+        """
         footer = self._footers[file.uri]
         if not footer.rows:
             return
         with _opened(file) as parquet:
-            # Without any column there would be no row count: the first one stands in.
+            # Without any column there would be no row count: the first column is read for it.
             asked = dict.fromkeys(footer.origins[name][0] for name in columns if name in footer.origins)
             wanted = list(asked) or parquet.schema_arrow.names[:1]
             size = _batch_rows(parquet.metadata)
@@ -76,7 +91,10 @@ class ParquetReader:
                     row += batch.num_rows
 
     def _aligned(self, batch: pa.RecordBatch, schema: pa.Schema, footer: _Footer) -> pa.RecordBatch:
-        """Return the batch with the columns of the schema: cast where a file differs, null where it lacks one."""
+        """
+        Return the batch with the columns of the schema: cast where the file has another type, null where it has no such
+        column.
+        """
         if not len(schema):
             return rows_without_columns(batch.num_rows)
         columns = []
@@ -90,24 +108,24 @@ class ParquetReader:
         return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-#: Number of a column in a row group, and its type.
+#: Index of a column in a row group, and its type.
 _Chunk = tuple[int, pa.DataType]
 
 
 @dataclass(frozen=True)
 class _Footer:
     """
-    What a file says of itself.
+    The content of a file's footer.
 
-    :param origins: Column, each under a name of its own → its name in the file, and which of those of that name it is.
-    :param doubled: Names that several columns have.
+    :param origins: Column name, each different → its name in the file, and its index among the columns of that name.
+    :param repeated_names: Names that several columns have.
     """
 
     uri: str
     schema: pa.Schema
     rows: int
     origins: Mapping[str, tuple[str, int]]
-    doubled: tuple[str, ...] = ()
+    repeated_names: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -139,15 +157,15 @@ def _footer(file: FoundFile) -> _Footer:
         schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
     if rows and not len(schema):
         raise SourceError("expected columns, found rows without any.", file=file.uri)
-    own, doubled = each_once(schema.names)
-    places = [schema.names[:index].count(name) if doubled else 0 for index, name in enumerate(schema.names)]
+    own, repeated = distinct_names(schema.names)
+    places = [schema.names[:index].count(name) if repeated else 0 for index, name in enumerate(schema.names)]
     origins = dict(zip(own, zip(schema.names, places, strict=True), strict=True))
     fields = [field.with_name(name) for field, name in zip(schema, own, strict=True)]
-    return _Footer(file.uri, pa.schema(fields), rows, origins, doubled)
+    return _Footer(file.uri, pa.schema(fields), rows, origins, repeated)
 
 
 def _is_empty(file: FoundFile) -> bool:
-    """Return whether a file has no byte; stores that do not know a file's size list it with none."""
+    """Return whether a file has no bytes; stores that do not know the size of a file report 0."""
     if file.listed.size:
         return False
     with reading(file.uri), file.location.open() as opened:
@@ -155,14 +173,14 @@ def _is_empty(file: FoundFile) -> bool:
 
 
 def _batch_rows(metadata: pq.FileMetaData) -> int:
-    """Return how many rows to read at a time, by the size that the footer states."""
+    """Return how many rows to read at a time, by the sizes in the footer."""
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     widest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
     return max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(1, widest))))
 
 
 def _runs(parquet: pq.ParquetFile, selection: Selection, table: pa.Schema) -> Iterator[tuple[int, list[int]]]:
-    """Give the row groups to read as runs of neighbours, each with the number of its first row within the file."""
+    """Yield the row groups to read as runs of neighbours, each with the number of its first row within the file."""
     metadata = parquet.metadata
     chunks = _chunks(parquet, selection, table)
     row, first, run = 0, 0, list[int]()
@@ -181,9 +199,9 @@ def _runs(parquet: pq.ParquetFile, selection: Selection, table: pa.Schema) -> It
 
 def _chunks(parquet: pq.ParquetFile, selection: Selection, table: pa.Schema) -> Mapping[str, _Chunk]:
     """
-    Return where a row group has the column that a filter names.
+    Return the index and type, within a row group, of each column that the filters name.
 
-    :param table: The columns of all files: what a name means does not depend on the file.
+    :param table: Columns of all files: the meaning of a name does not depend on one file.
     """
     if not selection.groups:
         return {}
@@ -192,7 +210,7 @@ def _chunks(parquet: pq.ParquetFile, selection: Selection, table: pa.Schema) -> 
     chunks = {}
     for name in selection.names:
         path = columns.find(name)
-        # A column `a.b` and the member `b` of a struct `a` have one path here: their statistics are left alone.
+        # A column `a.b` and the field `b` of a struct `a` have the same path here: their statistics are not used.
         if path and leaves.count(".".join(path)) == 1 and own.find(name) == path:
             chunks[name] = (leaves.index(".".join(path)), plain_type(own.type_of(path)))
     return chunks
@@ -210,16 +228,16 @@ def _common_schema(
     files: Sequence[FoundFile], footers: Mapping[str, _Footer], as_text: dict[str, SourceError]
 ) -> pa.Schema:
     """
-    Return the columns of all files.
+    Return the columns of all files with their joined types.
 
-    :param as_text: Gets the columns that no type holds but text, with the error for who names one.
+    :param as_text: Is filled with the columns whose types cannot be joined, each with the error for a job that uses it.
     """
     fields: dict[str, pa.Field] = {}
     first_seen: dict[str, str] = {}
     for uri, footer in sorted(footers.items(), key=lambda item: not item[1].rows):
         for field in footer.schema:
             own = pa.field(field.name, plain_type(field.type))
-            # What a file without rows says of a column is no matter: writers take any type for nothing.
+            # The types of a file without rows do not count: writers choose any type for an empty column.
             if field.name in as_text or (field.name in fields and not footer.rows):
                 continue
             if field.name in fields:
@@ -236,7 +254,7 @@ def _common_schema(
 
 
 def _inexact(files: Sequence[FoundFile], footers: Mapping[str, _Footer], name: str) -> SourceError | None:
-    """Return the error for a column of floats of which a file has integers that no float holds, or None."""
+    """Return the error for a column of floats for which a file has integers that float64 cannot hold, or None."""
     for file in files:
         schema = footers[file.uri].schema
         index = schema.get_field_index(name)
@@ -244,13 +262,13 @@ def _inexact(files: Sequence[FoundFile], footers: Mapping[str, _Footer], name: s
             continue
         with _opened(file) as parquet:
             if not _within(parquet, footers[file.uri].origins[name], 1 << 53):
-                problem = "expected float64, as in other files, found int64 with numbers that no float holds exactly."
+                problem = "expected float64, as in other files, found int64 with numbers that float64 cannot hold."
                 return SourceError(f"{problem} Write the files with one type.", file=file.uri, column=name)
     return None
 
 
 def _within(parquet: pq.ParquetFile, origin: tuple[str, int], most: int) -> bool:
-    """Return whether the statistics of a column say nothing of numbers beyond a bound."""
+    """Return whether the statistics of a column show no number beyond a bound."""
     name, place = origin
     leaves = [index for index in range(len(parquet.schema)) if parquet.schema.column(index).path == name]
     for group in range(parquet.metadata.num_row_groups):
@@ -285,6 +303,6 @@ def _cast(column: pa.Array, field: pa.Field, uri: str) -> pa.Array:
 
 
 def _as_text(column: pa.Array) -> pa.Array:
-    """Return a column as the texts that a template would write inside a longer one."""
+    """Return a column as the text that a template writes for each value."""
     values = python_values(column)
     return array_of([None if value is None else to_text(value) for value in values], pa.string())

@@ -1,4 +1,4 @@
-"""Streams of JSONL and CSV files, decompressed and as UTF-8, and what their bytes look like where they are not."""
+"""JSONL and CSV files as decompressed streams of UTF-8, and errors that name what other bytes look like."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from airflow_provider_batch.exceptions import SourceError
-from airflow_provider_batch.sources.files.formats import shown
+from airflow_provider_batch.sources.files.formats import option_text
 from airflow_provider_batch.sources.files.listing import FoundFile, reading
 
-#: Bytes that are read at a time.
+#: Bytes that are read from a stream at a time.
 READ_BYTES = 1 << 20
 UTF8_BOM = b"\xef\xbb\xbf"
 #: Byte order marks of other encodings, the longer ones first.
@@ -24,16 +24,16 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-#: Of text in the Latin script, which bytes of four are null: encodings without a byte order mark.
+#: Which of four bytes are zero in text of the Latin script → encoding without a byte order mark.
 _NULLS = {
     (False, True, True, True): "utf-32-le",
     (True, True, True, False): "utf-32-be",
     (False, True, False, True): "utf-16-le",
     (True, False, True, False): "utf-16-be",
 }
-#: Encodings of one byte a character that text which is not UTF-8 is likely to have.
+#: Likely single-byte encodings of text that is not UTF-8.
 _LIKELY = ("cp1252", "latin-1")
-#: How files begin that are no text: what they are, and what to do.
+#: First bytes of files that are not text → what they are, and what to do.
 _NO_TEXT = {
     b"\x1f\x8b": ("gzip", "Name the file .gz, such as rows.csv.gz"),
     b"\x28\xb5\x2f\xfd": ("zstd", "Name the file .zst, such as rows.csv.zst"),
@@ -46,18 +46,24 @@ _NO_TEXT = {
 
 
 class ByteStream(Protocol):
-    """What the readers of text files need of a stream."""
+    """The method of a stream that the readers of text files need."""
 
     def read(self, size: int = ..., /) -> bytes:
-        """Return at most so many bytes; none at the end."""
+        """
+        Return the next bytes; no bytes at the end.
+
+        :param size: Highest number of bytes.
+        """
 
 
 @contextmanager
 def opened(file: FoundFile, encoding: str | None = None) -> Iterator[Any]:
     """
-    Give the decompressed text of a file as a stream of UTF-8.
+    Yield the decompressed text of a file as a stream of UTF-8.
 
-    :param encoding: What the file is written in; None means UTF-8, and the bytes are given as they are.
+    :param file: The file.
+    :param encoding: Encoding of the file, a Python codec; None means UTF-8, and the bytes are not checked.
+    :raises SourceError: The file is absent, not readable, or not in its compression format.
     """
     with reading(file.uri):
         plain = (
@@ -80,7 +86,7 @@ def _as_utf8(stream: pa.NativeFile, uri: str, encoding: str | None) -> Any:
 
 
 class _Transcoded(io.RawIOBase):
-    """The text of a stream as UTF-8, without the byte order mark."""
+    """A stream of text in another encoding as UTF-8, without the byte order mark."""
 
     def __init__(self, stream: pa.NativeFile, uri: str, encoding: str) -> None:
         self._stream, self._uri, self._encoding = stream, uri, encoding
@@ -116,12 +122,16 @@ class _Transcoded(io.RawIOBase):
     def _undecodable(self, data: bytes, error: UnicodeError) -> SourceError:
         before = data[: error.start] if isinstance(error, UnicodeDecodeError) else data
         line = self._line + before.decode(self._encoding, "ignore").count("\n")
-        found = f"found bytes that are none ({error})"
-        return SourceError(f"expected {self._encoding}, as encoding says, {found}.", file=self._uri, line=line)
+        problem = f"expected {self._encoding}, as the option encoding says, found other bytes ({error})."
+        return SourceError(problem, file=self._uri, line=line)
 
 
 def split_lines(stream: ByteStream) -> Iterator[list[bytes]]:
-    """Give the lines of a stream, without line breaks, some at a time; only the byte ``\\n`` ends a line."""
+    r"""
+    Yield the lines of a stream in lists, without line breaks; only the byte ``\n`` ends a line.
+
+    :param stream: Stream of bytes.
+    """
     rest: list[bytes] = []
     while chunk := stream.read(READ_BYTES):
         head, *lines = chunk.split(b"\n")
@@ -136,7 +146,12 @@ def split_lines(stream: ByteStream) -> Iterator[list[bytes]]:
 
 
 def wide_encoding(head: bytes) -> str | None:
-    """Return the name of UTF-16 or UTF-32 where the first bytes of a text are of one, with or without its mark."""
+    """
+    Return the name of the UTF-16 or UTF-32 encoding that a text begins with, with or without a byte order mark, or
+    None.
+
+    :param head: First bytes of a file or of its first line.
+    """
     for mark, name in _MARKS:
         if head.startswith(mark):
             return name
@@ -146,23 +161,40 @@ def wide_encoding(head: bytes) -> str | None:
 
 
 def check_text(head: bytes, uri: str) -> None:
-    """Raise SourceError where the first bytes of a file say that it is no text."""
+    """
+    Check that a file is text.
+
+    :param head: First bytes of the file.
+    :param uri: URI of the file, for the message.
+    :raises SourceError: The first bytes are those of another kind of file.
+    """
     for start, (called, advice) in _NO_TEXT.items():
         if head.startswith(start) and (b"\0" in head or not start.isascii()):
             raise SourceError(f"expected text, found what looks like {called}. {advice}.", file=uri)
 
 
 def check_width(head: bytes, uri: str) -> None:
-    """Raise SourceError where the first bytes of a file are UTF-16 or UTF-32 and nobody said so."""
+    """
+    Check that a file without a stated encoding is not UTF-16 or UTF-32.
+
+    :param head: First bytes of the file.
+    :param uri: URI of the file, for the message.
+    :raises SourceError: The first bytes look like one of these encodings.
+    """
     name = wide_encoding(head)
     if name is not None:
         family = name[:6].upper()
-        problem = f"expected UTF-8, found what looks like {family}. Give {shown('encoding', name)}."
+        problem = f"expected UTF-8, found what looks like {family}. Give {option_text('encoding', name)}."
         raise SourceError(problem, file=uri, line=1)
 
 
 def not_utf8(file: FoundFile, encoding: str | None = None) -> SourceError | None:
-    """Return the error that names the first line that is not UTF-8, or None where all are."""
+    """
+    Return the error for the first line of a file that is not UTF-8, or None where all lines are.
+
+    :param file: The file.
+    :param encoding: Encoding of the file, a Python codec; None means UTF-8.
+    """
     number = 0
     with opened(file, encoding) as stream:
         for lines in split_lines(stream):
@@ -176,22 +208,28 @@ def not_utf8(file: FoundFile, encoding: str | None = None) -> SourceError | None
 
 
 def utf8_error(uri: str, line: int, error: UnicodeDecodeError) -> SourceError:
-    """Return the error for a line that is not UTF-8: what it looks like, and the option that says so."""
+    """
+    Return the error for a line that is not UTF-8, with its likely encoding and the option to give.
+
+    :param uri: URI of the file.
+    :param line: Line number, from 1.
+    :param error: Error of decoding the line as UTF-8.
+    """
     found = error.object[error.start : error.start + 1].hex()
     problem = f"expected UTF-8, found byte 0x{found} at position {error.start + 1} of the line."
     wide = wide_encoding(error.object) if line == 1 else None
     likely = wide or _likely(error)
     if likely is None:
         return SourceError(
-            f"{problem} Give its encoding, such as {shown('encoding', 'cp1252')}, or convert the file to UTF-8.",
+            f"{problem} Give its encoding, such as {option_text('encoding', 'cp1252')}, or convert the file to UTF-8.",
             file=uri,
             line=line,
         )
     around = error.object if wide else error.object[max(0, error.start - 20) : error.start + 20]
     text = around.decode(likely, "replace")[:60].strip()
-    looks = f"It looks like {likely}, as which this place reads '{text}'"
-    advice = f"give {shown('encoding', likely)} if that is right, or the name of another Python codec"
-    return SourceError(f"{problem} {looks}: {advice}.", file=uri, line=line)
+    looks = f"It looks like {likely}: in that encoding the text is '{text}'."
+    advice = f"Give {option_text('encoding', likely)} if that is right, else the name of another Python codec."
+    return SourceError(f"{problem} {looks} {advice}", file=uri, line=line)
 
 
 def _likely(error: UnicodeDecodeError) -> str | None:

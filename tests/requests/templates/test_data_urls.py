@@ -166,7 +166,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("more", "expected"),
         [
-            ({"data_urls": ["foto"]}, "data_urls: 'foto' is no column. Did you mean 'photo'"),
+            ({"data_urls": ["foto"]}, "data_urls: 'foto' is not a column. Did you mean 'photo'"),
             ({"data_urls": ["n"]}, "expected a column of bytes or of URIs, found 'n', which is int64"),
             ({"data_urls": "photo"}, "data_urls: expected a list of columns"),
             ({"body": None}, "data_urls: without a body the rows are request lines"),

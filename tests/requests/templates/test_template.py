@@ -126,7 +126,7 @@ class TestPlaceholders:
         with pytest.raises(TemplateError) as raised:
             rendered({"messages": [{"content": "x {txt}"}]}, [{"text": "a", "id": 1}])
         message = str(raised.value)
-        assert "body.messages[0].content: {txt} is no column." in message
+        assert "body.messages[0].content: {txt} is not a column." in message
         assert "Did you mean 'text'?" in message
         assert "The columns are: text, id." in message
         assert "{!txt}" in message

@@ -130,7 +130,7 @@ class TestEscapes:
 
     @pytest.mark.parametrize("content", [b'id,text\n1,5\\" disk\n', b'id,text\n1,x\\"\n2,"a"\n'])
     def test_what_both_readings_fit_has_to_be_stated(self, tmp_path: Path, content: bytes) -> None:
-        with pytest.raises(SourceError, match=r"line 2: found a backslash before \".*escapes it, or"):
+        with pytest.raises(SourceError, match=r"line 2: found a backslash before \", which may be an escape or"):
             read(tmp_path, content)
         assert read(tmp_path, content, escape=None) == read(tmp_path, content, escape="")
         assert "\\" in read(tmp_path, content, escape="")[0][1]
@@ -234,10 +234,10 @@ class TestDelimiters:
         assert read(tmp_path, b'id,text\n1,"a\n', quote=None) == [["1", '"a']]
 
     def test_a_delimiter_after_a_backslash_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(SourceError, match=r"line 2: found a backslash before ,: one that escapes it"):
+        with pytest.raises(SourceError, match=r"line 2: found a backslash before ,, which may be an escape"):
             read(tmp_path, b"id,text\n1,a\\,b\n")
         assert read(tmp_path, b"id,text\n1,a\\,b\n", escape="\\", quote="") == [["1", "a,b"]]
-        hint = r"line 2: expected 2 fields.*A backslash stands before a delimiter.*quote"
+        hint = r"line 2: expected 2 fields.*A field ends with a backslash.*quote"
         with pytest.raises(SourceError, match=hint):
             read(tmp_path, b"id,text\n1,a\\,b,c\n")
 
@@ -258,7 +258,7 @@ class TestEncodings:
         assert read(tmp_path, content, name, encoding="cp1252") == [["1", "Grüße – „x“"]]
 
     def test_bytes_that_are_not_of_the_stated_encoding_are_named(self, tmp_path: Path) -> None:
-        with pytest.raises(SourceError, match=r"a\.csv, line 3: expected ascii, as encoding says"):
+        with pytest.raises(SourceError, match=r"a\.csv, line 3: expected ascii, as the option encoding says"):
             read(tmp_path, "id,text\n1,a\n2,é\n".encode(), encoding="ascii")
 
     def test_an_encoding_with_wide_characters_reaches_over_pieces(
@@ -372,7 +372,9 @@ class TestFormats:
 )
 def test_a_field_that_goes_on_behind_its_closing_quote_is_an_error(tmp_path: Path, content: str, line: int) -> None:
     (tmp_path / "a.csv").write_text(content)
-    with pytest.raises(SourceError, match=rf"a\.csv, line {line}: .*behind the closing quote .* doubled") as raised:
+    with pytest.raises(
+        SourceError, match=rf"a\.csv, line {line}: .*after the closing quote .* Double the quotes"
+    ) as raised:
         list(open_source(str(tmp_path / "a.csv")).batches())
     assert '{"quote": null}' in str(raised.value)
 

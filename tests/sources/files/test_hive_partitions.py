@@ -152,5 +152,5 @@ class TestWhatIsNoLayout:
 
     def test_a_key_that_cannot_be_compared_names_the_file(self, tmp_path: Path) -> None:
         lay_out(tmp_path, below=["k=a"])
-        with pytest.raises(SourceError, match=r"k=a/a\.jsonl: filters: a key of this file's partition"):
+        with pytest.raises(SourceError, match=r"k=a/a\.jsonl: filters: a partition key of this file"):
             rows_of_all(open_source(str(tmp_path)).select(Selection.of([("k", ">", 1)])))

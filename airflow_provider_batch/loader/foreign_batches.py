@@ -1,10 +1,10 @@
 """
-The requests of a batch that somebody else made: other tools, gateways, scripts.
+Read the requests of a foreign batch: one that another tool, a gateway or a script created.
 
-Its input file says which rows there are. It is read liberally, as result lines are: an id that is a number, half a
-surrogate pair, a byte order mark, any order of members. A line that is no request all the same stops the load and is
-named, since its answer may be paid for. Where the batch does not say its endpoint (Azure's may be null), its lines do,
-and where the file is gone the answers.
+The rows are the requests in its input file. The file is read leniently: numbers as ids, lone surrogates, a byte order
+mark and any order of fields are accepted. Any other line stops the load with an error that names it, because its answer
+may be charged. Where the batch has no endpoint (Azure can return null), the endpoint is taken from the input lines;
+where the input file does not exist any more, from the answers.
 """
 
 from __future__ import annotations
@@ -33,17 +33,18 @@ from airflow_provider_batch.results.landing import ShardResults
 from airflow_provider_batch.results.lines.lenient_path import read_as
 from airflow_provider_batch.storage.local_disk import scratch
 
-#: Bytes of one line. No service takes larger files; a file without line breaks must not fill the memory.
+#: The largest size of one line, in bytes: no service accepts larger files, and a file without line breaks must not fill
+#: the memory.
 MAX_LINE_BYTES = 256 << 20
-#: Bytes of a line up to which the liberal reader is tried, which makes Python objects of the whole line.
-MAX_LIBERAL_BYTES = 64 << 20
+#: The largest size of a line for the lenient path, in bytes: it creates Python objects for the whole line.
+MAX_LENIENT_BYTES = 64 << 20
 
-#: `object` of an answer, and whose answer it is.
+#: Field `object` of a response body → its endpoint.
 _OBJECTS = {facts.answer_object: endpoint for endpoint, facts in FACTS.items() if facts.answer_object is not None}
 
 
 class _Request(msgspec.Struct):
-    """Of a request line what the loader needs, and of a result line its id."""
+    """The fields of a request line that the loader needs; of a result line only the id."""
 
     custom_id: str | None = None
     url: str | None = None
@@ -73,24 +74,28 @@ _decode_raw = msgspec.json.Decoder(_RawRequest).decode
 @dataclass(frozen=True)
 class ForeignRows:
     """
-    The rows of a batch.
+    The rows of one batch.
 
-    :param path: Their sidecar, a local file.
-    :param count: How many there are.
-    :param lost: Rows that are known by count only.
-    :param places: A row's place by the line of the input file, both from 0; empty where they are the same.
+    :param path: Local sidecar with the rows.
+    :param count: Number of rows in the sidecar.
+    :param lost: Number of rows that are known only from the request counts of the batch.
+    :param positions: Position of the row by line of the input file, both from 0; empty where both are equal.
     """
 
     path: Path
     count: int
     lost: int
-    places: Mapping[int, int] = field(default_factory=dict)
+    positions: Mapping[int, int] = field(default_factory=dict)
 
-    def placed(self, results: ShardResults) -> ShardResults:
-        """Return results whose refusals name rows: the API counts the lines of the file, blank ones too."""
-        if not self.places or not results.refused:
+    def with_row_positions(self, results: ShardResults) -> ShardResults:
+        """
+        Return the results with the errors of the API by position of the row; the API counts lines, also blank ones.
+
+        :param results: Results of the batch, with its errors by line of the input file.
+        """
+        if not self.positions or not results.refused:
             return results
-        refused = {self.places[line]: error for line, error in results.refused.items() if line in self.places}
+        refused = {self.positions[line]: error for line, error in results.refused.items() if line in self.positions}
         return replace(results, refused=refused)
 
 
@@ -98,24 +103,27 @@ def read_foreign(
     batch: Batch, shard: ShardRecord, client: BatchClient, folder: Path, first_row: int, log: logging.Logger
 ) -> tuple[Endpoint, ForeignRows]:
     """
-    Return which endpoint a batch asked, and its rows.
+    Return the endpoint of a foreign batch, and its rows.
 
+    :param batch: The batch.
     :param shard: The batch as a shard that has ended.
-    :param folder: Where the sidecar is written.
-    :param first_row: Number of the batch's first row in the table.
-    :raises SourceError: A line of its input file is no request, or two have the same id.
-    :raises ConfigurationError: Nothing tells the endpoint, or the lines name several.
+    :param client: Client of the account.
+    :param folder: Local folder for the sidecar.
+    :param first_row: Row number of the batch's first row in the table, from 0.
+    :param log: Logger of the task.
+    :raises SourceError: A line of the input file is not a request, or two requests have the same id.
+    :raises ConfigurationError: The endpoint is unknown, or the input file has lines of several endpoints.
     """
     path = folder / f"{shard.key}.arrow"
     with scratch(f"reading batch {batch.id}", NEEDS) as work:
         try:
             if shard.file_id is None:
-                raise NotFoundError(f"Batch {batch.id} names no input file.")
+                raise NotFoundError(f"Batch {batch.id} has no input file.")
             client.download(shard.file_id, work / "input.jsonl")
         except NotFoundError:
             log.warning(
-                "Batch %s: its input file is gone; rows that no result file holds are known by %s.",
-                batch.id, "count only" if batch.total else "nothing: the batch says no count",
+                "Batch %s: its input file does not exist any more. Rows without a result line cannot be landed; %s.",
+                batch.id, "only their number is known" if batch.total else "the batch has no request counts either",
             )  # fmt: skip
             files = _result_files(shard, client, work)
             count = _write_sidecar(path, _result_ids(files, batch), first_row)
@@ -124,82 +132,84 @@ def read_foreign(
         else:
             requests = _Requests(batch)
             count = _write_sidecar(path, requests.ids(work / "input.jsonl"), first_row)
-            rows = ForeignRows(path, count, max(0, batch.total - count), requests.places)
+            rows = ForeignRows(path, count, max(0, batch.total - count), requests.positions)
             endpoint = requests.endpoint() or _endpoint_of_answers(_result_files(shard, client, work), batch)
     if endpoint is None:
         names = ", ".join(endpoint.value for endpoint in Endpoint)
         raise ConfigurationError(
-            f"Batch {batch.id}: its endpoint is {batch.endpoint or 'not said'}, and neither its input lines ('url') "
-            f"nor its answers tell which of {names} it asked. It cannot be landed as a typed table."
+            f"Batch {batch.id}: its endpoint is unknown: the batch has {batch.endpoint or 'none'}, and neither the "
+            f"'url' of its input lines nor its answers belong to one of {names}. Nothing was landed; the batch's "
+            "result files contain the answers."
         )
     return endpoint, rows
 
 
 class _Requests:
-    """The requests of one batch, while its input file is read."""
+    """Read the requests in the input file of one batch."""
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self._lines: dict[str, int] = {}
         self._endpoints: dict[Endpoint, int] = {}
-        self._places: dict[int, int] = {}
-        #: Without results no answer can be given to a wrong row: a file may have been refused for its doubled ids.
+        self._positions: dict[int, int] = {}
+        #: A batch without result files can have duplicate ids: the API may have refused the file because of them.
         self._unique = bool(batch.output_file_id or batch.error_file_id)
 
     @property
-    def places(self) -> dict[int, int]:
-        """A row's place by its line; empty where they are the same."""
-        return {} if all(line == row for line, row in self._places.items()) else self._places
+    def positions(self) -> dict[int, int]:
+        """Position of the row by line; empty where both are equal."""
+        return {} if all(line == row for line, row in self._positions.items()) else self._positions
 
     def endpoint(self) -> Endpoint | None:
         """
-        Return what the lines name, else what the batch says.
+        Return the endpoint of the lines, or that of the batch where the lines have none.
 
-        Azure wants `/chat/completions` for a batch of `/v1/responses` too, and goes by the lines.
+        The lines come first: on Azure a batch of `/v1/responses` has the endpoint `/chat/completions`.
         """
         if len(self._endpoints) > 1:
-            named = " and ".join(f"{told.value} (line {number + 1:,})" for told, number in self._endpoints.items())
+            found = " and ".join(f"{one.value} (line {number + 1:,})" for one, number in self._endpoints.items())
             raise ConfigurationError(
-                f"Batch {self._batch.id}: the lines of its input file {self._batch.input_file_id} name {named}. "
-                "A table holds the answers of one endpoint."
+                f"Batch {self._batch.id}: the lines of its input file {self._batch.input_file_id} have the endpoints "
+                f"{found}. A table has the answers of one endpoint. Nothing was landed; the batch's result files "
+                "contain the answers."
             )
         return next(iter(self._endpoints), None) or endpoint_in(self._batch.endpoint)
 
     def ids(self, file: Path) -> Iterator[str]:
-        """Yield the id of each request."""
+        """Yield the id of each request, in order."""
         for number, line in _lines(file, self._batch):
             read = _read(line)
             if read is None or read.custom_id is None:
-                raise SourceError(_no_request(line, number, self._batch, read))
+                raise SourceError(_not_a_request(line, number, self._batch, read))
             first = self._lines.setdefault(read.custom_id, number)
             if self._unique and first != number:
-                raise SourceError(_doubled(read.custom_id, first, number, self._batch))
-            if read.url is not None and (told := endpoint_in(read.url)) is not None:
-                self._endpoints.setdefault(told, number)
-            self._places[number] = len(self._places)
+                raise SourceError(_duplicate_id(read.custom_id, first, number, self._batch))
+            if read.url is not None and (endpoint := endpoint_in(read.url)) is not None:
+                self._endpoints.setdefault(endpoint, number)
+            self._positions[number] = len(self._positions)
             yield read.custom_id
 
 
-def _no_request(line: bytes, number: int, batch: Batch, read: _Request | None) -> str:
+def _not_a_request(line: bytes, number: int, batch: Batch, read: _Request | None) -> str:
     shown = line[:80].decode("utf-8", "replace").strip()
     if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         found = "UTF-16 text"
-    elif len(line) > MAX_LIBERAL_BYTES:
+    elif len(line) > MAX_LENIENT_BYTES:
         found = f"{len(line):,} bytes that cannot be read as JSON"
     else:
-        found = f"no JSON object: {shown}" if read is None else f"none: {shown}"
+        found = f"no JSON object: {shown}" if read is None else f"no custom_id: {shown}"
     return (
         f"Line {number + 1:,} of {batch.input_file_id}, the input file of batch {batch.id}: expected a request with a "
-        f"custom_id, found {found}. Its answer could not be matched, so nothing was landed; the batch's result files "
-        "hold the answers."
+        f"custom_id, found {found}. Nothing was landed, because the answer to this line cannot be matched; the batch's "
+        "result files contain the answers."
     )
 
 
-def _doubled(custom_id: str, first: int, second: int, batch: Batch) -> str:
+def _duplicate_id(custom_id: str, first: int, second: int, batch: Batch) -> str:
     return (
         f"Lines {first + 1:,} and {second + 1:,} of {batch.input_file_id}, the input file of batch {batch.id}, have "
-        f"the same custom_id {custom_id!r}: which answer belongs to which cannot be told. Nothing was landed; the "
-        "batch's result files hold the answers."
+        f"the same custom_id {custom_id!r}, so their answers cannot be matched. Nothing was landed; the batch's result "
+        "files contain the answers."
     )
 
 
@@ -211,13 +221,13 @@ def _endpoint_of_answers(files: Sequence[Path], batch: Batch) -> Endpoint | None
             except ValueError:
                 continue
             body = None if read.response is None else read.response.body
-            if body is not None and (told := _OBJECTS.get(body.object or "")) is not None:
-                return told
+            if body is not None and (endpoint := _OBJECTS.get(body.object or "")) is not None:
+                return endpoint
     return None
 
 
 def _result_ids(files: Sequence[Path], batch: Batch) -> Iterator[str]:
-    """Yield the ids of all result lines that have one, each once; the landing counts the others as unreadable."""
+    """Yield each id of the result lines once; lines without an id count as unreadable when the batch is landed."""
     seen: dict[str, None] = {}
     for path in files:
         for _, line in _lines(path, batch):
@@ -233,14 +243,15 @@ def _result_files(shard: ShardRecord, client: BatchClient, folder: Path) -> list
 
 
 def _lines(path: Path, batch: Batch) -> Iterator[tuple[int, bytes]]:
-    r"""Yield the lines that are not blank with their numbers, from 0; cut at `\n` alone."""
+    r"""Yield the lines that are not blank with their numbers, from 0; a line ends at `\n` only."""
     number = 0
     with path.open("rb") as file:
         while line := file.readline(MAX_LINE_BYTES):
             if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
                 raise SourceError(
                     f"Batch {batch.id}: line {number + 1:,} of one of its files is longer than "
-                    f"{MAX_LINE_BYTES >> 20} MB. Expected one JSON object a line. Nothing was landed."
+                    f"{MAX_LINE_BYTES >> 20} MB; expected one JSON object per line. Nothing was landed; the "
+                    "batch's result files contain the answers."
                 )
             if line.removeprefix(codecs.BOM_UTF8).strip():
                 yield number, line
@@ -252,11 +263,11 @@ def _read(line: bytes) -> _Request | None:
         return _decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
-    try:  # an id that is a number: the rest of the line, which may be long, is looked over and not read
+    try:  # an id that is a number: the other fields, which may be long, are skipped and not decoded
         raw = _decode_raw(line)
         return read_as(b'{"custom_id":%b,"url":%b}' % (bytes(raw.custom_id), bytes(raw.url)), _Request)
     except (msgspec.MsgspecError, RecursionError, ValueError):
-        if len(line) > MAX_LIBERAL_BYTES:
+        if len(line) > MAX_LENIENT_BYTES:
             return None
     try:
         return read_as(line, _Request)
@@ -265,7 +276,7 @@ def _read(line: bytes) -> _Request | None:
 
 
 def _write_sidecar(path: Path, custom_ids: Iterator[str], first_row: int) -> int:
-    """Write ids, and no carried columns; return the number of rows."""
+    """Write a sidecar without carried columns; return the number of rows."""
     schema = sidecar_schema(pa.schema([]))
     count = 0
     with pa.ipc.new_file(str(path), schema) as writer:

@@ -1,9 +1,9 @@
 """
-Landing batches that have ended, whoever submitted them. Nothing is sent.
+Land batches that have ended, from this package or from any other tool; nothing is submitted.
 
-A batch of ours is landed through its ledger: carried columns and missing rows are known. For a foreign one the input
-file tells the rows; where that is gone too, the results' own ids are all there is, and what is missing is known by
-count only.
+For a batch of this package, the ledger gives the rows with their carried columns. For a foreign batch, the input file
+gives the rows. Where the input file does not exist any more, the ids of the result lines are the rows, and only the
+number of missing rows is known.
 """
 
 from __future__ import annotations
@@ -54,19 +54,21 @@ from airflow_provider_batch.table.partitions import check_columns
 from airflow_provider_batch.table.publication import Publisher, publish
 from airflow_provider_batch.table.schema import TableSpec
 
-_LANDS_AGAIN = "on_missing='land' lands what could be matched, the other rows as missing."
+_ADVICE = "Set on_missing='land' to land the matched answers, and the other rows as missing."
 
 
 @dataclass(frozen=True)
 class LoadRequest:
     """
-    Which batches to land, and where.
+    The batches to land, and the table to write.
 
+    :param batch_ids: Ids of the batches; the rows have their order. Duplicates are ignored.
     :param destination: Folder URI of the table.
-    :param table: What the table is to be; its own destination is not read.
-    :param state: Folder of ledgers, where ours are looked for; None where there is none.
-    :param response_model: What parses the answers; None takes the model that a batch of ours was asked by.
-    :param on_missing: Whether rows that no result file holds, and answers of no row, fail the load, after landing.
+    :param table: Options of the table; the field `destination` in it is not used.
+    :param on_missing: What to do after landing where rows have no result line, or answers belong to no row: "fail"
+        raises an error, "land" logs a warning.
+    :param state: Folder of the ledgers of this package; None to treat all batches as foreign.
+    :param response_model: Model that parses the answers; None to use the model of the job, where the batch has one.
     """
 
     batch_ids: Sequence[str]
@@ -79,24 +81,27 @@ class LoadRequest:
 
 def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
     """
-    Land the batches and return a summary.
+    Land batches as tables, and return the summary for XCom.
 
-    :raises ConfigurationError: No column can hold what the response model asks for, or an endpoint cannot be told.
-    :raises SourceError: A line of a foreign batch's input file is no request.
-    :raises ResultsMissingError: One of them has not ended, or owes its files.
-    :raises JobFailedError: Rows are missing, or answers belong to no row, and `on_missing` says fail; what is there
-        was landed.
+    :param request: The batches, the destination and the options.
+    :param tools: Client, logger and clock.
+    :raises ConfigurationError: The response model has no column type, an endpoint is unknown, or the destination cannot
+        be used.
+    :raises SourceError: A line of a foreign batch's input file is not a request.
+    :raises ResultsMissingError: A batch has not ended, or its files are not available yet.
+    :raises JobFailedError: `on_missing` is "fail", and rows are missing or answers belong to no row; the other rows are
+        landed.
     """
     if request.response_model is not None:
         ParsedColumn.of(request.response_model)
     ids = list(dict.fromkeys(request.batch_ids))
     found = poll_batches(tools.client, ids)
-    seen = {batch_id: found[batch_id] for batch_id in ids}
-    for batch in seen.values():
+    batches = {batch_id: found[batch_id] for batch_id in ids}
+    for batch in batches.values():
         _check_ended(batch, request)
     destination = tools.resolve(request.destination)
     with scratch("the rows of the batches", "their ids") as folder:
-        tables = _tables(request, seen, tools, folder)
+        tables = _tables(request, batches, tools, folder)
         jobs = [table.job for table in tables]
         for table in tables:
             if request.response_model is not None:
@@ -107,45 +112,46 @@ def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
                 check_columns(request.table.partition_by, _table_spec(table, request), carried)
         stores = [table.store for table in tables if table.store is not None]
         claimed = claimed_by_loader(destination, request.table.if_exists, tools, jobs, stores)
-        with claimed, _saying_where_the_money_is():
+        with claimed, _explaining_costs():
             for table in tables:
                 _land(table, request, tools, destination)
             result = _summary(request, tables, tools, destination)
-    _check_whole(request, tables, result, tools)
+    _check_complete(request, tables, result, tools)
     return result
 
 
-def _check_whole(request: LoadRequest, tables: list[LoadedTable], result: dict[str, Any], tools: Tools) -> None:
-    """Fail, or say so, where rows have no answer at all, and where answers that were paid for belong to no row."""
+def _check_complete(request: LoadRequest, tables: list[LoadedTable], result: dict[str, Any], tools: Tools) -> None:
+    """Raise an error or log a warning where rows have no result line, or paid answers belong to no row."""
     batches = ", ".join(batch.id for table in tables for batch, _ in table.batches)
     unmatched = {batch_id: count for table in tables for batch_id, count in table.unmatched.items()}
     problems = []
     if lost := sum(table.lost for table in tables) + int(result["statuses"].get("missing", 0)):
-        problems.append(f"{lost:,} rows stand in neither result file of {batches}.")
+        problems.append(f"{lost:,} rows are in neither result file of {batches}.")
     if unmatched:
         shown = ", ".join(f"{count:,} of {batch_id}" for batch_id, count in unmatched.items())
         problems.append(
-            f"Result lines have a custom_id that no request of their batch has ({shown}); no row holds them."
+            f"Result lines have a custom_id that no request of their batch has ({shown}); these answers are in no row."
         )
     if not problems:
         return
     problem = " ".join(problems)
     if request.on_missing == "fail":
         raise JobFailedError(
-            f"{problem} The other rows are landed at {request.destination}; on_missing='land' accepts that. "
-            "Nothing was sent again."
+            f"{problem} The other rows are landed at {request.destination}. Nothing was sent again. "
+            "Set on_missing='land' to accept this."
         )
     tools.log.warning("%s", problem)
 
 
 @contextmanager
-def _saying_where_the_money_is() -> Iterator[None]:
+def _explaining_costs() -> Iterator[None]:
+    """Add to errors what they mean for the paid answers."""
     try:
         yield
     except OpenAIBatchError as error:
         error.consequence = error.consequence or (
-            "Nothing was sent again: what was paid for stays in the batches' result files, and landing it again is "
-            "free while the API keeps them."
+            "Nothing was sent again: the paid answers are in the batches' result files, and landing them again is free "
+            "while the API keeps these files."
         )
         raise
 
@@ -153,12 +159,13 @@ def _saying_where_the_money_is() -> Iterator[None]:
 def _check_ended(batch: Batch, request: LoadRequest) -> None:
     if not batch.has_ended:
         raise ResultsMissingError(
-            f"Batch {batch.id} is {batch.status}: wait for it with OpenAIBatchSensor, then land it."
+            f"Batch {batch.id} has not ended: it is {batch.status}. Nothing was landed. Wait for it with "
+            "OpenAIBatchSensor, then land it."
         )
     if files_are_late(batch) and batch.error_file_id is None and _must_wait(batch, request):
         raise ResultsMissingError(
             f"Batch {batch.id} is {batch.status}, {batch.completed:,} of {batch.total:,} requests are answered, and it "
-            "has no output file. It may come late: retry the task."
+            "has no output file yet. Nothing was landed. Retry the task: the API may add the file later."
         )
 
 
@@ -166,16 +173,16 @@ def _must_wait(batch: Batch, request: LoadRequest) -> bool:
     return batch.status == statuses.COMPLETED or request.on_missing == "fail"
 
 
-def _tables(request: LoadRequest, seen: dict[str, Batch], tools: Tools, folder: Path) -> list[LoadedTable]:
+def _tables(request: LoadRequest, batches: dict[str, Batch], tools: Tools, folder: Path) -> list[LoadedTable]:
     """
-    Return the tables to be, and which batches go into each.
+    Return the tables to write, each with its batches.
 
-    :param folder: Gets the sidecars of foreign batches: all their requests are read before anything is landed.
+    :param folder: Local folder for the sidecars of foreign batches; all their requests are read before any landing.
     """
     tables: dict[str, LoadedTable] = {}
-    foreign = digest(sorted(seen))[:12]
-    for batch in seen.values():
-        store, ledger, shard = _find(request.state, batch)
+    foreign = digest(sorted(batches))[:12]
+    for batch in batches.values():
+        store, ledger, shard = _find_ledger(request.state, batch)
         if ledger is None or shard is None:
             table = _with_foreign(tables.get(foreign), foreign, batch, tools, folder)
             tables[foreign] = table
@@ -188,7 +195,7 @@ def _tables(request: LoadRequest, seen: dict[str, Batch], tools: Tools, folder: 
 
 
 def _with_foreign(table: LoadedTable | None, name: str, batch: Batch, tools: Tools, folder: Path) -> LoadedTable:
-    """Return the table of foreign batches with one more."""
+    """Return the table of the foreign batches with one more batch."""
     number, first_row = (1, 0) if table is None else (len(table.batches) + 1, table.foreign_count)
     shard = _foreign_shard(batch, number)
     endpoint, rows = read_foreign(batch, shard, tools.client, folder, first_row, tools.log)
@@ -196,8 +203,8 @@ def _with_foreign(table: LoadedTable | None, name: str, batch: Batch, tools: Too
     if table.endpoint is not endpoint:
         first, _ = table.batches[0]
         raise ConfigurationError(
-            f"Batch {first.id} asked {table.endpoint.value}, and batch {batch.id} {endpoint.value}. A table holds the "
-            "answers of one endpoint: land them at two destinations."
+            f"Batch {first.id} has the endpoint {table.endpoint.value}, and batch {batch.id} {endpoint.value}. A table "
+            "has the answers of one endpoint. Nothing was landed. Land the batches at two destinations."
         )
     table.batches.append((batch, shard))
     table.foreign_rows[batch.id] = rows
@@ -205,19 +212,19 @@ def _with_foreign(table: LoadedTable | None, name: str, batch: Batch, tools: Too
 
 
 def _job_of(table: LoadedTable) -> str:
-    """Return under which name a table stands: a part of a job's batches is no version of that job's whole table."""
+    """Return the job in the table's file names; some batches of a job get another name than the job's whole table."""
     ids = sorted(batch.id for batch, _ in table.batches)
     if table.ledger is None or set(ids) == set(table.ledger.batch_ids):
         return table.job
     return digest(table.job, ids)[:12]
 
 
-def _find(state: Location | None, batch: Batch) -> tuple[LedgerStore | None, Ledger | None, ShardRecord | None]:
-    """Return the ledger that knows a batch, by the intent in its metadata, if its shard still stands."""
-    named = re.match(r"([0-9a-f]{12})-([0-9a-f]{12})-", str(batch.metadata.get(INTENT_KEY, "")))
-    if state is None or named is None:
+def _find_ledger(state: Location | None, batch: Batch) -> tuple[LedgerStore | None, Ledger | None, ShardRecord | None]:
+    """Return the ledger of a batch, from the intent in its metadata, where the shard file of the batch still exists."""
+    found = re.match(r"([0-9a-f]{12})-([0-9a-f]{12})-", str(batch.metadata.get(INTENT_KEY, "")))
+    if state is None or found is None:
         return None, None, None
-    store = LedgerStore(state / named[1] / named[2])
+    store = LedgerStore(state / found[1] / found[2])
     ledger = store.load()
     if ledger is None:
         return None, None, None
@@ -244,27 +251,29 @@ def _foreign_shard(batch: Batch, number: int) -> ShardRecord:
 
 def _land(table: LoadedTable, request: LoadRequest, tools: Tools, destination: Location) -> None:
     embedding_size = None if table.ledger is None else table.ledger.embedding_size
-    sent_again, looks = _rows_sent_again(table), _table_spec(table, request)
+    sent_again, spec = _rows_sent_again(table), _table_spec(table, request)
     for batch, shard in table.batches:
         ended = msgspec.structs.replace(shard, ending=Ending.of(batch))
         key = ShardKey.parse(shard.key)
         place = Place(destination, table.job, table.attempt, key, request.table.partition_by)
-        spec = replace(looks, embedding_size=embedding_size)
+        spec = replace(spec, embedding_size=embedding_size)
         with scratch(f"landing batch {batch.id}", NEEDS) as folder:
             staging = Staging(place, spec, tools.client, folder)
             with _rows(table, ended) as rows:
-                results = rows.placed(fetch_results(tools.client, ended, rows.path, folder))
-                later: set[int] = set().union(*(some for round_, some in sent_again.items() if round_ > shard.round))
+                results = rows.with_row_positions(fetch_results(tools.client, ended, rows.path, folder))
+                later: set[int] = set().union(
+                    *(numbers for round_, numbers in sent_again.items() if round_ > shard.round)
+                )
                 if later:
                     results = _leave_out(later, results, folder / "kept.arrow")
                 landed = staging.land(results, lambda _: True)
                 if request.on_missing == "fail":
                     left_out = rows.count - landed.matching.rows
-                    check_understood(place, ended, landed, folder, left_out=left_out, advice=_LANDS_AGAIN)
-            table.note(batch, key, landed, staging.put(landed), tools)
+                    check_understood(place, ended, landed, folder, left_out=left_out, advice=_ADVICE)
+            table.add(batch, key, landed, staging.put(landed), tools)
         embedding_size = embedding_size or landed.embedding_size
         table.lost += rows.lost
-        if landed.foreign and not later:  # the lines of rows that stand in a later round are not foreign
+        if landed.foreign and not later:  # lines of rows that are in a later round are not foreign
             table.unmatched[batch.id] = landed.foreign
         table.landed.append(landed)
         tools.log.info("Batch %s landed: %s rows.", batch.id, f"{landed.rows:,}")
@@ -281,7 +290,7 @@ def _table_spec(table: LoadedTable, request: LoadRequest) -> TableSpec:
 
 
 def _rows_sent_again(table: LoadedTable) -> dict[int, set[int]]:
-    """Return the row numbers of each round after the first: a row is landed as its last round has left it."""
+    """Return the row numbers of each round after the first: a row is landed from its last round."""
     numbers: dict[int, set[int]] = {}
     for _, shard in table.batches:
         if shard.round > 1 and table.store is not None and table.ledger is not None:
@@ -292,24 +301,24 @@ def _rows_sent_again(table: LoadedTable) -> dict[int, set[int]]:
 
 
 def _leave_out(numbers: set[int], results: ShardResults, to: Path) -> ShardResults:
-    """Return a shard's results without some rows, which stand in the results of a later round."""
-    places: list[int] = []
+    """Return a shard's results without the rows that are in a later round."""
+    positions: list[int] = []
     writer: pa.ipc.RecordBatchFileWriter | None = None
     start = 0
     with ExitStack() as stack:
         for batch in read_sidecar(results.rows):
             kept = [number not in numbers for number in batch.column("row_number").to_pylist()]
-            places += [start + at for at, keep in enumerate(kept) if keep]
+            positions += [start + at for at, keep in enumerate(kept) if keep]
             start += batch.num_rows
             writer = writer or stack.enter_context(pa.ipc.new_file(str(to), batch.schema))
             writer.write_batch(batch.filter(mask(bytes(kept))))
-    refused = {at: results.refused[place] for at, place in enumerate(places) if place in results.refused}
+    refused = {at: results.refused[old] for at, old in enumerate(positions) if old in results.refused}
     return replace(results, rows=to, refused=refused)
 
 
 @contextmanager
 def _rows(table: LoadedTable, shard: ShardRecord) -> Iterator[ForeignRows]:
-    """Give the rows of a batch: a copy of our sidecar, or what was read of a foreign batch."""
+    """Yield the rows of a batch: a copy of the sidecar, or the rows that were read of a foreign batch."""
     if table.store is None or table.ledger is None:
         yield table.foreign_rows[str(shard.batch_id)]
         return

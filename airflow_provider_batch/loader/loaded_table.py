@@ -1,4 +1,4 @@
-"""A table that the loader makes, the batches of one ledger or all foreign ones together, and what of it has landed."""
+"""One table of a load, with the parts and files that are landed so far."""
 
 from __future__ import annotations
 
@@ -24,13 +24,22 @@ from airflow_provider_batch.table.manifest import Manifest, Part
 @dataclass
 class LoadedTable:
     """
-    One manifest in the making.
+    One table of a load: the batches of one job, or all foreign batches together.
 
-    :param ledger: That of our job whose batches they are; None for all foreign ones together.
-    :param lost: Rows that are known by count only.
-    :param unmatched: Result lines that belong to no row, by batch.
-    :param foreign_rows: The rows of foreign batches, by batch.
-    :param number: Tells this load's files from those of every other load: milliseconds of its moment.
+    :param job: The 12 hex digits that name the table's files.
+    :param endpoint: Endpoint of the batches.
+    :param ledger: Ledger of the job; None for foreign batches.
+    :param store: Storage of the ledger; None for foreign batches.
+    :param batches: The batches, each with its shard.
+    :param parts: The landed parts.
+    :param landed: The landed rows of each shard, as numbers.
+    :param files: Number of files by folder of images and videos.
+    :param unreadable: Number of lines by file of unreadable result lines.
+    :param lost: Number of rows that are known only from the request counts of their batches.
+    :param unmatched: Number of result lines that belong to no row, by batch id.
+    :param foreign_rows: Rows of the foreign batches, by batch id.
+    :param number: Attempt number in the file names of this load: milliseconds since the epoch, so no load overwrites
+        files of another one.
     """
 
     job: str
@@ -49,21 +58,29 @@ class LoadedTable:
 
     @property
     def foreign_count(self) -> int:
-        """Rows of the foreign batches so far."""
+        """Number of rows of the foreign batches so far."""
         return sum(rows.count for rows in self.foreign_rows.values())
 
     @property
     def generation(self) -> int:
-        """The generation of the job whose batches they are; 1 for foreign ones."""
+        """Generation of the job; 1 for foreign batches."""
         return 1 if self.ledger is None else self.ledger.generation
 
     @property
     def attempt(self) -> Attempt:
-        """What names the files of this load."""
+        """Generation and number that the names of this load's files contain."""
         return Attempt(self.generation, self.number)
 
-    def note(self, batch: Batch, key: ShardKey, landed: LandedShard, staged: StagedPart, tools: Tools) -> None:
-        """Take down what stands in the table's folder now, for its manifest."""
+    def add(self, batch: Batch, key: ShardKey, landed: LandedShard, staged: StagedPart, tools: Tools) -> None:
+        """
+        Add the landed files of one batch, for the manifest.
+
+        :param batch: The batch.
+        :param key: Number and round of its shard.
+        :param landed: The landed rows of the shard, as numbers.
+        :param staged: The stored files of the shard.
+        :param tools: Gives the logger.
+        """
         files = {f"{folder}/{staged.part}": rows for folder, rows in staged.folders.items()}
         if staged.part is not None:
             for name, rows in (files or {staged.part: landed.rows}).items():
@@ -73,17 +90,22 @@ class LoadedTable:
         if staged.unreadable_file is not None:
             self.unreadable[staged.unreadable_file] = landed.unreadable
             tools.log.warning(
-                "Batch %s: %d result lines cannot be read; they are kept as they came: %s.",
+                "Batch %s: %d result lines cannot be read. They are stored unchanged in %s of the table's folder.",
                 batch.id, landed.unreadable, staged.unreadable_file,
             )  # fmt: skip
         if staged.unfetched:
             tools.log.warning(
-                "Batch %s: %d videos could not be fetched; land it again while the API keeps them.",
+                "Batch %s: %d videos could not be fetched; their rows failed. Land it again while the API keeps them.",
                 batch.id, staged.unfetched,
             )  # fmt: skip
 
     def manifest(self, partition_by: Sequence[str], now: float) -> Manifest:
-        """Return the table's manifest, once all its batches are landed."""
+        """
+        Return the manifest of the table; call it after all batches are landed.
+
+        :param partition_by: The partition columns.
+        :param now: Current time in seconds since the epoch.
+        """
         counts: dict[str, int] = {}
         usage: dict[str, int] = {}
         for landed in self.landed:

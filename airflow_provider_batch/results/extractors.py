@@ -2,9 +2,9 @@
 Extract the row's status and the values of the endpoint's columns from a response body; one extractor per endpoint.
 
 An extractor gets the body of a request with HTTP status 2xx. It returns the values in the order of
-`table.columns.ENDPOINT_COLUMNS`. An incomplete answer is `truncated` and keeps its text, a withheld one is `refused`, and a
-body without an answer is `failed`, with the missing field in its message. An empty text is an answer; null is an answer
-only beside a tool call, audio or an image.
+`table.columns.ENDPOINT_COLUMNS`. An incomplete answer is `truncated` and keeps its text, a withheld one is `refused`,
+and a body without an answer is `failed`, with the missing field in its message. An empty text is an answer; null is an
+answer only beside a tool call, audio or an image.
 """
 
 from __future__ import annotations
@@ -445,7 +445,7 @@ def images(body: typed_lines.ImagesBody) -> Answer:
 
 def video(body: typed_lines.VideoBody) -> Answer:
     """
-    Extract the answer of `/v1/videos`; `media.py` downloads the video.
+    Extract the answer of `/v1/videos`; `media.py` fetches the video.
 
     :param body: The response body.
     """

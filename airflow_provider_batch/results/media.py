@@ -6,8 +6,8 @@ folder name starts with ``_``, so Spark, pyarrow and patterns such as ``*.parque
 row only, so a repeated landing overwrites its own files and adds none.
 
 Files are stored while the rows are read, a few at a time: memory contains one chunk of the result file, and the local
-disk a few videos. The part is stored after its files. A video that cannot be downloaded makes its row fail, with the
-reason; a video that is already stored is not downloaded again.
+disk a few videos. The part is stored after its files. A video that cannot be fetched makes its row fail, with the
+reason; a video that is already stored is not fetched again.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from airflow_provider_batch.storage import Location
 from airflow_provider_batch.storage.local_disk import scratch
 from airflow_provider_batch.table.columns import ENDPOINT_COLUMNS
 
-#: Downloads the video with an id to a local path.
+#: Fetches the video with an id to a local path.
 FetchVideo = Callable[[str, Path], object]
 
 #: Endpoints whose answers are files, or can contain files.
 MEDIA = frozenset(endpoint for endpoint, facts in FACTS.items() if facts.has_files)
-#: Error code of a video that was created and charged, and could not be downloaded.
+#: Error code of a video that was created and charged, and could not be fetched.
 NOT_FETCHED = "file_not_fetched"
-#: Number of files that are downloaded and stored in parallel.
+#: Number of files that are fetched and stored in parallel.
 PARALLEL_FILES = 4
 #: First bytes of an image → suffix of its file name.
 _SIGNATURES = (
@@ -57,11 +57,11 @@ class MediaFiles:
     :param table: Folder of the table.
     :param folder: Folder for the files of the part, relative to the table's folder.
     :param endpoint: Endpoint of the requests, one of `MEDIA`.
-    :param fetch_video: Downloads a video; None to store no videos.
+    :param fetch_video: Fetches a video; None to store no videos.
     """
 
     def __init__(self, table: Location, folder: str, endpoint: Endpoint, fetch_video: FetchVideo | None = None) -> None:
-        #: Number of videos that could not be downloaded.
+        #: Number of videos that could not be fetched.
         self.failed = 0
         self._folder, self._location = folder, table / folder
         self._endpoint, self._fetch_video = endpoint, fetch_video
@@ -127,7 +127,7 @@ class MediaFiles:
         row.values = (video_id, self._reference(name), *others[1:])
 
     def _fetch(self, fetch_video: FetchVideo, video_id: str, name: str) -> None:
-        with scratch(f"video {video_id}", "the videos that are downloaded in parallel") as folder:
+        with scratch(f"video {video_id}", "the videos that are fetched in parallel") as folder:
             local = folder / name
             fetch_video(video_id, local)
             (self._location / name).put(local)
@@ -159,6 +159,6 @@ def ending(data: bytes, output_format: str | None) -> str:
 
 def _not_fetched(error: ApiError) -> str:
     return (
-        f"The video was created and charged, and its file could not be downloaded: {str(error)[:_SHOWN]} "
-        "Land the batch again to download it; this is free while the API keeps the video."
+        f"The video was created and charged, and its file could not be fetched: {str(error)[:_SHOWN]} "
+        "Land the batch again to fetch it; this is free while the API keeps the video."
     )

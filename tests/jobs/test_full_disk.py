@@ -187,7 +187,7 @@ def test_the_loader_says_that_landing_again_is_free(emulator: Emulator, tmp_path
     rows = some_rows(10)
     ids = run(a_request(tmp_path, rows, destination=None, limits=limits), tools_for(emulator))["batch_ids"]
     request = LoadRequest(ids, str(tmp_path / "table"), state=storage.resolve(str(tmp_path / "state")))
-    with files_of_at_most(3_000), pytest.raises(StorageError, match="landing it again is free"):
+    with files_of_at_most(3_000), pytest.raises(StorageError, match="landing them again is free"):
         load_batches(request, tools_for(emulator))
     assert visible(tmp_path / "table") == []
     load_batches(request, tools_for(emulator))

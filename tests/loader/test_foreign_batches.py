@@ -1,4 +1,4 @@
-"""Landing batches that other tools made: every request is a row, or the load fails and names the line."""
+"""Landing batches of other tools: every request is a row, or the load fails with an error that names the line."""
 
 from __future__ import annotations
 
@@ -130,13 +130,15 @@ def test_rows_are_the_requests_in_their_order_whatever_the_ids_are(
     [
         (b"not json", "no JSON object: not json"),
         (b'["custom_id", "a"]', "no JSON object"),
-        (b'{"body": {}}', "found none"),
-        (b'{"custom_id": null, "body": {}}', "found none"),
+        (b'{"body": {}}', "found no custom_id"),
+        (b'{"custom_id": null, "body": {}}', "found no custom_id"),
         ("{}".encode("utf-16"), "UTF-16"),
     ],
 )
-def test_a_line_that_is_no_request_stops_the_load_and_is_named(service: Service, line: bytes, found: str) -> None:
-    """What is left out without a word may be an answer that was paid for."""
+def test_a_line_that_is_not_a_request_stops_the_load_with_an_error_that_names_it(
+    service: Service, line: bytes, found: str
+) -> None:
+    """A skipped line may be the request of a paid answer."""
     batch_id = service.has(request_line("a") + b"\n\n" + line, [answer("a")])
     with pytest.raises(SourceError, match=rf"Line 3 of in-1, the input file of batch {batch_id}: .*{found}"):
         service.load(batch_id)
@@ -161,7 +163,7 @@ def test_a_refusal_names_the_row_also_behind_blank_lines(service: Service) -> No
 
 @pytest.mark.parametrize("odd", ["A", " a", "a-1"])
 def test_answers_of_no_request_fail_the_load_after_landing(service: Service, odd: str) -> None:
-    """A paid answer never counts as foreign without a word."""
+    """A paid answer never counts as foreign without an error."""
     batch_id = service.has(request_line("a") + b"\n" + request_line("b"), [answer(odd), answer("a"), answer("b")])
     with pytest.raises(JobFailedError, match=rf"no request of their batch has \(1 of {batch_id}\)"):
         service.load(batch_id)
@@ -180,7 +182,7 @@ def test_answers_of_no_request_fail_the_load_after_landing(service: Service, odd
         (None, "/openai/deployments/luna/chat/completions?api-version=2025-04-01"),
     ],
 )
-def test_the_endpoint_is_told_by_the_lines_where_the_batch_does_not_say_it(
+def test_the_endpoint_is_taken_from_the_lines_where_the_batch_has_none(
     service: Service, said: str | None, url: str | None
 ) -> None:
     line = request_line("a", url=url)
@@ -188,27 +190,29 @@ def test_the_endpoint_is_told_by_the_lines_where_the_batch_does_not_say_it(
     assert table(service.tmp_path, "text") == [("Hi",)]
 
 
-def test_the_lines_are_believed_where_azure_calls_every_batch_chat_completions(service: Service) -> None:
+def test_the_lines_decide_where_azure_gives_every_batch_the_endpoint_of_chat_completions(service: Service) -> None:
     batch_id = service.has(request_line("a", "/v1/responses"), [answer("a", RESPONSE)], endpoint="/chat/completions")
     service.load(batch_id)
     assert table(service.tmp_path, "text, status") == [("Hi", "succeeded")]
 
 
 @pytest.mark.parametrize("body", [CHAT, RESPONSE])
-def test_the_endpoint_is_told_by_the_answers_where_the_input_file_is_gone(service: Service, body: Any) -> None:
+def test_the_endpoint_is_taken_from_the_answers_where_the_input_file_is_gone(service: Service, body: Any) -> None:
     service.load(service.has(None, [answer("a", body)], endpoint=None, total=1))
     assert table(service.tmp_path, "custom_id, text") == [("a", "Hi")]
 
 
-def test_an_endpoint_that_nothing_tells_is_an_error(service: Service) -> None:
-    with pytest.raises(ConfigurationError, match="not said, and neither its input lines"):
+def test_an_unknown_endpoint_is_an_error(service: Service) -> None:
+    with pytest.raises(ConfigurationError, match="the batch has none, and neither the 'url' of its input lines"):
         service.load(service.has(None, [answer("a", {"object": "something"})], endpoint=None))
 
 
 def test_batches_and_lines_of_two_endpoints_are_not_landed_as_one_table(service: Service) -> None:
     first = service.has(request_line("a"), [answer("a")], name="1")
     second = service.has(request_line("a", "/v1/responses"), [answer("a", RESPONSE)], name="2")
-    with pytest.raises(ConfigurationError, match="batch_1 asked /v1/chat/completions, and batch batch_2 /v1/responses"):
+    with pytest.raises(
+        ConfigurationError, match="batch_1 has the endpoint /v1/chat/completions, and batch batch_2 /v1/responses"
+    ):
         service.load(first, second)
     mixed = request_line("a") + b"\n" + request_line("b", "/v1/responses")
     with pytest.raises(ConfigurationError, match=r"/v1/chat/completions \(line 1\) and /v1/responses \(line 2\)"):
@@ -222,14 +226,14 @@ def test_a_file_without_line_breaks_does_not_fill_the_memory(service: Service, m
 
 
 def test_a_long_line_is_not_read_whole_for_its_id(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(foreign_batches, "MAX_LIBERAL_BYTES", 100)
+    monkeypatch.setattr(foreign_batches, "MAX_LENIENT_BYTES", 100)
     assert service.lands(request_line(7, body={"prompt": "x" * 1000}), [answer("7")]) == [("7", "succeeded", "Hi")]
     with pytest.raises(SourceError, match=r"Line 1 .* bytes that cannot be read as JSON"):
         service.load(service.has(request_line("a\ud83d", body={"prompt": "x" * 1000}), [answer("a")]))
 
 
 def test_a_batch_that_counts_more_requests_than_its_file_has_is_not_whole(service: Service) -> None:
-    with pytest.raises(JobFailedError, match="2 rows stand in neither result file"):
+    with pytest.raises(JobFailedError, match="2 rows are in neither result file"):
         service.load(service.has(request_line("a"), [answer("a")], total=3))
 
 

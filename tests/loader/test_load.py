@@ -1,4 +1,4 @@
-"""Landing batches of jobs of ours, and of several jobs together."""
+"""Landing batches of this package, and of several jobs together."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def load(emulator: Emulator, tmp_path: Path, batch_ids: list[str], **changes: An
 
 @pytest.mark.parametrize("if_exists", ["error", "append", "replace"])
 def test_two_jobs_are_landed_together_as_often_as_one_likes(emulator: Emulator, tmp_path: Path, if_exists: str) -> None:
-    """Invariant 9: the tables of one load do not stand in each other's way."""
+    """Invariant 9: the tables of one load do not remove each other's files."""
     ids = a_job(emulator, tmp_path, some_rows(5), 0) + a_job(emulator, tmp_path, some_rows(7), 1)
     for _ in range(2):
         assert load(emulator, tmp_path, ids, if_exists=if_exists)["rows"] == 12
@@ -49,7 +49,7 @@ def test_loads_of_single_batches_of_one_job_leave_each_others_parts_alone(emulat
         load(emulator, tmp_path, a_job(emulator, tmp_path, rows)[:2])
 
 
-def test_a_row_that_had_two_rounds_is_landed_once_as_the_later_one_left_it(emulator: Emulator, tmp_path: Path) -> None:
+def test_a_row_of_two_rounds_is_landed_once_from_the_later_one(emulator: Emulator, tmp_path: Path) -> None:
     """Invariant 1."""
     emulator.fault(kind="http_error", status=503, custom_id="[37]", executions=1)
     rows = some_rows(15)

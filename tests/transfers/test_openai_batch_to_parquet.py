@@ -85,7 +85,7 @@ def test_rows_that_no_file_holds_are_landed_as_missing_and_fail_the_task(
 ) -> None:
     emulator.fault(kind="missing_line", custom_id="theirs-2")
     batch_id = foreign_batch(api)
-    with pytest.raises(AirflowFailException, match="1 rows stand in neither result file"):
+    with pytest.raises(AirflowFailException, match="1 rows are in neither result file"):
         load(tmp_path, batch_id)
     assert statuses(tmp_path) == {"succeeded": 4, "missing": 1}
     load(tmp_path, batch_id, on_missing="land")

@@ -132,7 +132,7 @@ def collecting_end(job: Any, key: str) -> Any:
 #: Where an attempt of the first generation is held: the owner of the function, and its name.
 HELD = {
     "its landing": (Staging, "put"),
-    "its parts are moved": (publication, "_put_in_place"),
+    "its parts are moved": (publication, "_move_staged"),
     "its manifest is written": (publication, "_replace_manifest"),
     "what is old is removed": (publication, "_remove_obsolete"),
 }

@@ -140,7 +140,7 @@ async def get_calls(request: Request) -> list[dict[str, Any]]:
 
     :param request: HTTP request.
     """
-    return _emulator(request).store.calls()
+    return _emulator(request).store.journal.calls()
 
 
 @router.post("/reset")

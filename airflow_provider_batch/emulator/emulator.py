@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_provider_batch.emulator.batches import prices
 from airflow_provider_batch.emulator.batches.engine import Engine
-from airflow_provider_batch.emulator.batches.store import Store, as_stored
+from airflow_provider_batch.emulator.batches.store import Store
 from airflow_provider_batch.emulator.batches.validation import first_model, validate_file
 from airflow_provider_batch.emulator.errors import CallError, file_not_ready, token_limit_text
 from airflow_provider_batch.emulator.faults import BATCH_KINDS, FaultRule
@@ -95,7 +95,7 @@ class Emulator:
             return
         model = first_model(self.store.path_of(batch.input_file_id))
         batch.faults = [
-            dict(as_stored(rule))
+            rule.model_dump(mode="json", exclude_none=True)
             for rule in rules
             if rule.fits_batch(model=model, endpoint=batch.endpoint, metadata=batch.metadata) and self.store.hit(rule)
         ]
@@ -156,7 +156,7 @@ class Emulator:
         costs = [batch["cost_usd"] for batch in batches]
         return {
             "batches_created": len(batches),
-            "uploads": self.store.uploads(),
+            "uploads": self.store.journal.uploads(),
             "batches": batches,
             "executions": self.store.execution_totals(),
             "repeated_executions": self.store.repeated_executions(),

@@ -47,7 +47,7 @@ class ApiMiddleware:
             await self._serve(call, rules)
         finally:
             seconds, fault = time.monotonic() - clock, ",".join(rule.kind for rule in rules) or None
-            self._emulator.store.add_call(begun, call.method, call.path, call.status, seconds, fault)
+            self._emulator.store.journal.add(begun, call.method, call.path, call.status, seconds, fault)
 
     def _rules(self, call: _Call) -> list[FaultRule]:
         store = self._emulator.store
@@ -138,7 +138,7 @@ class _Call:
         """Cut the connection, and return when the server has noticed."""
         cut: Callable[[], Any] | None = self.scope.get("extensions", {}).get(CUT)
         if cut is None:
-            raise ConnectionAbortedError("this server cannot cut connections; start the emulator with its own command")
+            raise ConnectionAbortedError("This server cannot cut connections. Start the emulator with its own command.")
         cut()
         while (await self.receive())["type"] != "http.disconnect":
             pass

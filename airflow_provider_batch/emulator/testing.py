@@ -83,7 +83,7 @@ class Emulator:
         :raises RuntimeError: The emulator does not run.
         """
         if self._process is None:
-            raise RuntimeError("the emulator is not running")
+            raise RuntimeError("The emulator does not run; call start() first.")
         return self._process.pid
 
     # Process
@@ -96,7 +96,7 @@ class Emulator:
         :raises TimeoutError: The process does not answer.
         """
         if self._process is not None:
-            raise RuntimeError("the emulator is running already")
+            raise RuntimeError("The emulator runs already.")
         for tries_left in reversed(range(_PORT_TRIES)):
             try:
                 self._process = self._launch()
@@ -152,12 +152,12 @@ class Emulator:
         while time.monotonic() < give_up:
             if process.poll() is not None:
                 self._process = None
-                raise RuntimeError(f"the emulator did not start:\n{self.log()[-4000:]}")
+                raise RuntimeError(f"The emulator did not start. Its log:\n{self.log()[-4000:]}")
             if self._is_answered_by(process):
                 return
             time.sleep(0.02)
         self.kill()
-        raise TimeoutError(f"the emulator did not answer within {_START_SECONDS} s:\n{self.log()[-4000:]}")
+        raise TimeoutError(f"The emulator did not answer within {_START_SECONDS:.0f} s. Its log:\n{self.log()[-4000:]}")
 
     def _is_answered_by(self, process: subprocess.Popen[bytes]) -> bool:
         """Say whether the process answers at the port; another server at the port may send anything."""

@@ -1,4 +1,4 @@
-"""What the tests of the emulator share: input files, a batch's way to its end, its result lines."""
+"""Helpers of the emulator tests: input files, running a batch to its end, its result lines."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 600.0) -> An
 def ended(client: openai.OpenAI, batch_id: str) -> Any:
     """Wait for the end of a batch and return it."""
 
-    def look() -> Any:
+    def poll() -> Any:
         batch = client.batches.retrieve(batch_id)
         return batch if batch.status.lower() in ENDED else None
 
-    return until(look, f"{batch_id} ends")
+    return until(poll, f"{batch_id} ends")
 
 
 def run(client: openai.OpenAI, lines: Sequence[Any], endpoint: str = CHAT, **extra: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the emulator says: the same each time, about the prompt, and in the form that was asked for."""
+"""Answers of the emulator are repeatable, depend on the prompt, and have the requested form."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ from tests.emulator.support import CHAT, EMBEDDINGS, RESPONSES, chat_body
 TEXT = "Summarize in one sentence:\n\nThe harbour was closed because of a storm. Ships waited outside the harbour."
 
 
-def said(**extra: Any) -> str:
+def text_of_answer(**extra: Any) -> str:
     return str(answer(CHAT, chat_body(TEXT, **extra), now=0).body["choices"][0]["message"]["content"])
 
 
 def test_the_same_request_has_the_same_answer() -> None:
     assert answer(CHAT, chat_body(TEXT), now=0).body == answer(CHAT, chat_body(TEXT), now=0).body
-    assert said() != str(answer(CHAT, chat_body("Other text."), now=0).body["choices"][0]["message"]["content"])
+    assert text_of_answer() != str(
+        answer(CHAT, chat_body("Other text."), now=0).body["choices"][0]["message"]["content"]
+    )
 
 
 def test_a_summary_is_about_the_text_and_not_the_instruction() -> None:
-    assert "harbour" in said()
-    assert "Summarize in one" not in said()
+    assert "harbour" in text_of_answer()
+    assert "Summarize in one" not in text_of_answer()
 
 
 @given(st.text(max_size=300))
@@ -50,7 +52,7 @@ def test_parts_of_a_message_are_read() -> None:
     assert "whale" in answer(CHAT, body, now=0).body["choices"][0]["message"]["content"]
 
 
-def test_an_answer_is_cut_at_the_asked_number_of_tokens() -> None:
+def test_an_answer_is_cut_at_the_requested_number_of_tokens() -> None:
     reply = answer(CHAT, chat_body(TEXT, max_completion_tokens=5), now=0)
     choice = reply.body["choices"][0]
     assert choice["finish_reason"] == "length"
@@ -64,7 +66,7 @@ def test_several_choices_differ() -> None:
     assert len({choice["message"]["content"] for choice in reply["choices"]}) == 3
 
 
-def test_log_probabilities_come_where_they_are_asked_for() -> None:
+def test_log_probabilities_are_returned_where_requested() -> None:
     choice = answer(CHAT, chat_body(TEXT, logprobs=True, top_logprobs=1), now=0).body["choices"][0]
     entries = choice["logprobs"]["content"]
     assert "".join(entry["token"] for entry in entries) == choice["message"]["content"]
@@ -82,7 +84,7 @@ def test_log_probabilities_of_a_completion_are_lists_side_by_side() -> None:
     assert answer("/v1/completions", body | {"logprobs": None}, now=0).body["choices"][0]["logprobs"] is None
 
 
-def test_a_reasoning_model_counts_its_thoughts() -> None:
+def test_a_reasoning_model_counts_reasoning_tokens() -> None:
     body = answer(RESPONSES, {"model": "gpt-5-mini", "input": TEXT}, now=0).body
     assert [item["type"] for item in body["output"]] == ["reasoning", "message"]
     assert body["usage"]["output_tokens"] > body["usage"]["output_tokens_details"]["reasoning_tokens"] > 0
@@ -200,7 +202,7 @@ def test_a_schema_without_an_end_is_an_error_of_the_request() -> None:
 
 
 def test_json_mode_is_json() -> None:
-    assert json.loads(said(response_format={"type": "json_object"}))
+    assert json.loads(text_of_answer(response_format={"type": "json_object"}))
 
 
 def cosine(one: str, other: str) -> float:
@@ -214,7 +216,7 @@ def test_similar_texts_are_near_each_other() -> None:
 
 
 @given(st.text(max_size=200), st.integers(1, 3072))
-def test_a_vector_has_the_asked_size_and_length_1(text: str, size: int) -> None:
+def test_a_vector_has_the_requested_size_and_length_1(text: str, size: int) -> None:
     numbers = vector(text, size)
     assert len(numbers) == size
     assert math.sqrt(sum(number * number for number in numbers)) == pytest.approx(1.0, abs=1e-6)
@@ -228,7 +230,7 @@ def test_a_vector_has_the_asked_size_and_length_1(text: str, size: int) -> None:
         ("text-embedding-3-large", 256, 256),
     ],
 )
-def test_embeddings_come_as_numbers_or_as_base64(model: str, dimensions: int | None, size: int) -> None:
+def test_embeddings_are_numbers_or_base64(model: str, dimensions: int | None, size: int) -> None:
     body = {"model": model, "input": ["A cat.", "A dog."]} | ({"dimensions": dimensions} if dimensions else {})
     plain = answer(EMBEDDINGS, body, now=0)
     for style in ("ascii", "compact"):
@@ -241,7 +243,7 @@ def test_embeddings_come_as_numbers_or_as_base64(model: str, dimensions: int | N
             assert struct.pack(f"<{size}f", *one["embedding"]) == struct.pack(f"<{size}f", *floats)
 
 
-def test_a_prompt_cannot_pass_for_a_vector() -> None:
+def test_a_prompt_is_never_taken_for_a_vector() -> None:
     plain = answer(EMBEDDINGS, {"model": "m", "input": "A cat."}, now=0)
     note = f"\x00{'a' * 32}/0\x00"
     shown = json.loads(result_lines.encode({**plain.body, "note": note}, plain.raw, "ascii"))

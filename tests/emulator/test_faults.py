@@ -59,7 +59,7 @@ def test_a_batch_whose_requests_all_failed_has_no_output_file(client: openai.Ope
     assert len(results(client, batch.error_file_id)) == 3
 
 
-def test_an_error_status_can_stand_in_the_output_file(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_an_error_status_can_be_in_the_output_file(client: openai.OpenAI, emulator: Emulator) -> None:
     emulator.fault(kind="http_error", status=0, file="output", line=1)
     batch = run(client, chat_lines(3))
     assert results(client, batch.output_file_id)["r1"]["response"]["status_code"] == 0
@@ -77,7 +77,7 @@ def test_a_response_has_several_messages(client: openai.OpenAI, emulator: Emulat
     assert texts[1].startswith(texts[0])
 
 
-def test_a_line_says_nothing_of_its_request(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_a_line_has_no_reason_for_its_failure(client: openai.OpenAI, emulator: Emulator) -> None:
     emulator.fault(kind="silent_line", custom_id="r2")
     batch = run(client, chat_lines(3))
     (result,) = results(client, batch.error_file_id).values()
@@ -95,7 +95,7 @@ def test_a_line_that_was_not_run_has_an_error_and_no_response(client: openai.Ope
     ("kind", "finish", "text"),
     [("content_filter", "content_filter", ""), ("truncated", "length", None), ("refusal", "stop", None)],
 )
-def test_a_chat_answer_is_spoiled(
+def test_a_chat_answer_is_changed(
     client: openai.OpenAI, emulator: Emulator, kind: str, finish: str, text: str | None
 ) -> None:
     emulator.fault(kind=kind)
@@ -124,7 +124,7 @@ def test_an_answer_holds_nothing(client: openai.OpenAI, emulator: Emulator, mode
         ("refusal", "completed", None),
     ],
 )
-def test_a_response_is_spoiled(
+def test_a_response_is_changed(
     client: openai.OpenAI, emulator: Emulator, kind: str, status: str, reason: str | None
 ) -> None:
     emulator.fault(kind=kind)
@@ -135,7 +135,7 @@ def test_a_response_is_spoiled(
     assert (body["output"][0]["content"][0]["type"] == "refusal") == (kind == "refusal")
 
 
-def test_an_answer_can_be_said(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_an_answer_can_be_given(client: openai.OpenAI, emulator: Emulator) -> None:
     emulator.fault(kind="answer", message="no JSON {")
     result = results(client, run(client, chat_lines(1)).output_file_id)["r1"]
     assert message_of(result)["message"]["content"] == "no JSON {"
@@ -168,7 +168,7 @@ def test_a_body_is_json_in_a_string(client: openai.OpenAI, emulator: Emulator, s
     assert json.loads(body)["object"] == "chat.completion"
 
 
-def test_the_writing_of_lines_is_spoiled(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_written_lines_are_changed(client: openai.OpenAI, emulator: Emulator) -> None:
     emulator.configure(shuffle=False)
     emulator.fault(kind="duplicate_line", line=1, count=2)
     emulator.fault(kind="blank_line", line=2)
@@ -207,8 +207,8 @@ def test_a_share_of_lines_is_chosen_the_same_each_time(client: openai.OpenAI, em
 def test_lines_are_chosen_by_text_batch_and_times(client: openai.OpenAI, emulator: Emulator) -> None:
     emulator.fault(kind="http_error", text="number 2.", metadata={"job": "a"}, times=1)
     assert run(client, chat_lines(3)).request_counts.failed == 0
-    spoiled = run(client, chat_lines(3), metadata={"job": "a", "more": "b"})
-    assert set(results(client, spoiled.error_file_id)) == {"r2"}
+    changed = run(client, chat_lines(3), metadata={"job": "a", "more": "b"})
+    assert set(results(client, changed.error_file_id)) == {"r2"}
     assert run(client, chat_lines(3), metadata={"job": "a"}).request_counts.failed == 0
 
 
@@ -408,7 +408,7 @@ def test_a_route_is_slow(client: openai.OpenAI, emulator: Emulator) -> None:
     assert time.monotonic() - begun >= 0.2
 
 
-def test_a_connection_is_dropped_and_nothing_was_done(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_a_connection_is_dropped_and_has_no_effect(client: openai.OpenAI, emulator: Emulator) -> None:
     file_id = upload(client, chat_lines(1))
     emulator.fault(kind="drop_connection", method="POST", path="/v1/batches", times=1)
     with pytest.raises(openai.APIConnectionError):
@@ -417,7 +417,7 @@ def test_a_connection_is_dropped_and_nothing_was_done(client: openai.OpenAI, emu
     assert client.batches.create(input_file_id=file_id, endpoint=CHAT, completion_window="24h").id
 
 
-def test_an_answer_is_lost_after_all_was_done(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_an_answer_is_lost_after_the_call_has_its_effect(client: openai.OpenAI, emulator: Emulator) -> None:
     file_id = upload(client, chat_lines(1))
     emulator.fault(kind="lose_answer", method="POST", path="/v1/batches", times=1)
     with pytest.raises(openai.APIConnectionError):

@@ -142,7 +142,7 @@ def test_enqueued_tokens_of_a_model_are_capped_until_a_batch_ends(client: openai
 
 
 @pytest.mark.parametrize("status", ["400", "429"])
-def test_the_token_limit_can_be_told_by_the_create_call(client: openai.OpenAI, emulator: Emulator, status: str) -> None:
+def test_the_create_call_can_report_the_token_limit(client: openai.OpenAI, emulator: Emulator, status: str) -> None:
     emulator.configure(enqueued_token_limit=10, token_limit_answer=status)
     with pytest.raises(openai.APIStatusError) as caught:
         submit(client, chat_lines(10))

@@ -224,7 +224,7 @@ def test_a_wrong_create_is_refused_at_once(
     assert emulator.state()["batches_created"] == 0
 
 
-def test_a_create_past_the_hourly_limit_is_told_to_come_back(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_a_create_past_the_hourly_limit_gets_a_retry_after(client: openai.OpenAI, emulator: Emulator) -> None:
     emulator.configure(max_batches_per_hour=1)
     submit(client, chat_lines(1))
     with pytest.raises(openai.RateLimitError) as caught:
@@ -353,7 +353,7 @@ def test_progress_by_seconds_moves_the_counts(client: openai.OpenAI, emulator: E
     assert len(set(counts)) > 5
 
 
-def test_the_output_expires_as_the_create_said(client: openai.OpenAI) -> None:
+def test_the_output_expires_as_the_create_call_sets(client: openai.OpenAI) -> None:
     policy = {"anchor": "created_at", "seconds": 3600}
     batch = run(client, chat_lines(1), output_expires_after=policy)
     output = client.files.retrieve(batch.output_file_id)

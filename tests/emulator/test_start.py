@@ -26,7 +26,7 @@ class Stranger(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_a_port_that_another_server_took_meanwhile_is_left_to_it(tmp_path: Path) -> None:
+def test_a_port_that_another_server_has_taken_is_left_to_it(tmp_path: Path) -> None:
     emulator = Emulator(tmp_path, {})
     with HTTPServer(("127.0.0.1", emulator.port), Stranger) as stranger:
         threading.Thread(target=stranger.serve_forever, daemon=True).start()

@@ -24,9 +24,9 @@ def matching(pattern: str, choice: random.Random) -> str:
         parser: Any = re._parser  # type: ignore[attr-defined]
         text = "".join(_each(parser.parse(pattern), choice))
     except (re.error, KeyError) as error:
-        raise ValueError(f"cannot make up a text for the pattern {pattern!r}") from error
+        raise ValueError(f"cannot generate a text for the pattern {pattern!r}") from error
     if re.search(pattern, text) is None:
-        raise ValueError(f"cannot make up a text for the pattern {pattern!r}")
+        raise ValueError(f"cannot generate a text for the pattern {pattern!r}")
     return text
 
 

@@ -52,7 +52,7 @@ class _Maker:
 
     def make(self, schema: Mapping[str, Any] | bool, depth: int, name: str) -> Any:
         if depth > _TOO_DEEP:
-            raise ValueError("the JSON schema has no end: every branch leads back to itself")
+            raise ValueError("the JSON schema is recursive without an end")
         if isinstance(schema, bool):
             return self.answer
         if "$ref" in schema:
@@ -87,7 +87,7 @@ class _Maker:
                 continue
             key = part.replace("~1", "/").replace("~0", "~")
             if not isinstance(found, Mapping) or key not in found:
-                raise ValueError(f"the JSON schema has no {ref}")
+                raise ValueError(f"the JSON schema has no definition {ref}")
             found = found[key]
         return found if isinstance(found, Mapping) else {}
 

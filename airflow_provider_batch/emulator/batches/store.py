@@ -13,12 +13,13 @@ import shutil
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from airflow_provider_batch.emulator.batches.journal import CallJournal
 from airflow_provider_batch.emulator.faults import FaultBook, FaultRule
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
 
@@ -68,6 +69,7 @@ class Store:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=OFF")
         self._db.executescript(_TABLES)
+        self.journal = CallJournal(self._db, self.lock)
         stored = self._db.execute("SELECT rule, matches FROM faults ORDER BY seq").fetchall()
         self.book = FaultBook((FaultRule.model_validate_json(rule), matches) for rule, matches in stored)
 
@@ -330,42 +332,6 @@ class Store:
             row = self._db.execute(query).fetchone()
         return {"distinct_lines": row[0], "executed": row[1], "billed": row[2], "billed_again": row[3]}
 
-    def uploads(self) -> int:
-        """Count the uploads that succeeded, those whose answer was lost included."""
-        query = "SELECT count(*) FROM calls WHERE method = 'POST' AND path = '/v1/files' AND status = 200"
-        with self.lock:
-            return int(self._db.execute(query).fetchone()[0])
-
-    # Calls
-
-    def add_call(self, time: float, method: str, path: str, status: int, seconds: float, fault: str | None) -> None:
-        """
-        Add a call to the journal.
-
-        :param time: Start, in epoch seconds.
-        :param method: HTTP method.
-        :param path: Path of the URL.
-        :param status: HTTP status; 0 where none was sent.
-        :param seconds: Duration.
-        :param fault: Kinds of the faults that changed the call, separated by commas; None without faults.
-        """
-        with self.lock:
-            self._db.execute(
-                "INSERT INTO calls (time, method, path, status, seconds, fault) VALUES (?, ?, ?, ?, ?, ?)",
-                (time, method, path, status, seconds, fault),
-            )
-
-    def calls(self, limit: int = -1) -> list[dict[str, Any]]:
-        """
-        Return the journal of calls, oldest first.
-
-        :param limit: Maximum number of calls; -1 for all.
-        """
-        names = ("time", "method", "path", "status", "seconds", "fault")
-        with self.lock:
-            rows = self._db.execute(f"SELECT {', '.join(names)} FROM calls ORDER BY seq LIMIT ?", (limit,)).fetchall()
-        return [dict(zip(names, row, strict=True)) for row in rows]
-
     # Faults
 
     def set_fault(self, rule: FaultRule) -> FaultRule:
@@ -419,12 +385,3 @@ class Store:
             acts = self.book.hit(rule)
             self._db.execute("UPDATE faults SET matches = ? WHERE id = ?", (self.book.matches.get(rule.id, 0), rule.id))
         return acts
-
-
-def as_stored(rule: FaultRule) -> Mapping[str, Any]:
-    """
-    Return a fault rule in the form in which a batch's record keeps it.
-
-    :param rule: Rule that was chosen for the batch.
-    """
-    return rule.model_dump(mode="json", exclude_none=True)

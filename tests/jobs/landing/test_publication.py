@@ -115,7 +115,7 @@ def test_a_first_table_appears_whole(emulator: Emulator, tmp_path: Path) -> None
     emulator.configure(progress="immediate")
     action = job._act
     for shard in job.ledger.shards[:1]:
-        job._look()
+        job._poll()
         action(collecting_end(job, shard.key))
         job._land(job.ledger.shard(shard.key))
     assert list((tmp_path / "table").rglob("*.parquet")) == []

@@ -1,1 +1,1 @@
-"""Input rows to request lines to shards."""
+"""Input rows as request lines, and request lines as shards with their sidecars."""

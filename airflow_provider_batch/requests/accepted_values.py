@@ -1,8 +1,9 @@
 """
-What an endpoint takes as the value of each member of a body: `accepted.json`, made of the types of the openai SDK.
+Which kinds of values an endpoint accepts for each member of a body: `accepted.json`, made from the types of the openai
+SDK.
 
-Only kinds of values are known here (text, number, array …), never which texts: those change from week to week. A
-member that is not in the table is taken as it is: it may be new, or another vendor's.
+Only kinds of values are known here (text, number, array …), not the allowed texts, which change often. A member that is
+not in the table is accepted: it may be new, or another vendor's.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ import msgspec
 from airflow_provider_batch.api.endpoints import Endpoint
 
 FILE = Path(__file__).with_name("accepted.json")
-#: The kinds of a value that may be anything.
+#: Kind that stands for any value.
 ANYTHING = "*"
-#: Kind of a value → what it is called; the order is that of messages.
+#: Kind of a value → its name in messages, in the order of messages.
 CALLED = {
     "s": "text",
     "n": "a number",
@@ -36,14 +37,14 @@ CALLED = {
 
 class Accepted(msgspec.Struct, omit_defaults=True, rename={"kinds": "k", "items": "i", "fields": "f", "variants": "v"}):
     """
-    What may stand in one place of a body.
+    The values that one place of a body may have.
 
-    :param kinds: Letters of `CALLED`.
-    :param items: What the elements of an array may be.
-    :param each: What the members of an object with data for keys may be.
-    :param fields: What the members of an object may be.
-    :param by: The member whose text says which of the variants an object is.
-    :param variants: Text → members; the empty text stands for objects without the member.
+    :param kinds: Letters of `CALLED`, or `ANYTHING`.
+    :param items: Values of the elements of an array; None means that they are not checked.
+    :param each: Values of all members of an object whose keys are data.
+    :param fields: Values of the members of an object, by name.
+    :param by: Member whose text selects one of the variants of an object.
+    :param variants: Text of that member → members; the empty text is for objects without it.
     """
 
     kinds: str = "o"
@@ -54,7 +55,11 @@ class Accepted(msgspec.Struct, omit_defaults=True, rename={"kinds": "k", "items"
     variants: dict[str, dict[str, Accepted]] = {}
 
     def members(self, value: Mapping[str, Any]) -> Mapping[str, Accepted]:
-        """Return what the members of an object may be, as far as that is known."""
+        """
+        Return which values the members of an object may have, as far as that is known.
+
+        :param value: The object.
+        """
         if self.each is not None:
             return dict.fromkeys(value, self.each)
         if not self.by:
@@ -62,7 +67,7 @@ class Accepted(msgspec.Struct, omit_defaults=True, rename={"kinds": "k", "items"
         chosen = value.get(self.by, "")
         if not isinstance(chosen, str):
             return {}
-        by_column = chosen not in self.variants and "{" in chosen  # a column says it: what any of them takes
+        by_column = chosen not in self.variants and "{" in chosen  # the value is a column's: any variant is accepted
         members = self._any_variant() if by_column else self.variants.get(chosen, {})
         return _without_null_content(members, value) if self.by == "role" and chosen != "function" else members
 
@@ -74,27 +79,31 @@ class Accepted(msgspec.Struct, omit_defaults=True, rename={"kinds": "k", "items"
         return found
 
     def takes(self, kind: str) -> bool:
-        """Return whether a value of a kind may stand here."""
+        """
+        Return whether a value of a kind is accepted here.
+
+        :param kind: Letter of `CALLED`.
+        """
         return ANYTHING in self.kinds or kind in self.kinds or (kind == "i" and "n" in self.kinds)
 
     @property
     def looks_inside(self) -> bool:
-        """Whether more than the kind of a list or an object matters."""
+        """Whether the content of a list or an object is checked too."""
         return bool(self.items or self.each or self.fields or self.by)
 
     @property
     def called(self) -> str:
-        """What may stand here, for a message."""
+        """The accepted kinds, for a message."""
         names = [name for kind, name in CALLED.items() if kind in self.kinds and kind != "z"]
         return " or ".join(([", ".join(names[:-1])] if names[1:] else []) + names[-1:]) or "null"
 
 
-#: What an assistant's message says in place of a content: beside one of them that is null, and only there.
+#: Members of an assistant's message that replace its content; only with one of these may the content be null.
 IN_PLACE_OF_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
 
 
 def _without_null_content(members: Mapping[str, Accepted], message: Mapping[str, Any]) -> Mapping[str, Accepted]:
-    """Return what the members of a message may be, without null as its content where nothing stands in its place."""
+    """Return which values the members of a message may have: null as content only where another member replaces it."""
     content, given = members.get("content"), message.get("content")
     is_settled = isinstance(given, list) or (isinstance(given, str) and "{" not in given)
     if content is None or is_settled or any(message.get(name) for name in IN_PLACE_OF_CONTENT):
@@ -104,9 +113,11 @@ def _without_null_content(members: Mapping[str, Accepted], message: Mapping[str,
 
 class Misfit(msgspec.Struct, frozen=True):
     """
-    A value that may not stand where it does.
+    A value that is not accepted in its place.
 
-    :param where: The place below the one that was asked for, such as ``[0].content``.
+    :param where: Place of the value below the checked one, such as ``[0].content``.
+    :param expected: Values that are accepted in this place.
+    :param found: The value.
     """
 
     where: str
@@ -114,15 +125,23 @@ class Misfit(msgspec.Struct, frozen=True):
     found: Any
 
     def problem(self, place: str) -> str:
-        """Return what was expected and what was found, without what to do."""
+        """
+        Return what was expected and what was found, as a sentence.
+
+        :param place: Place of the checked value in the body, such as ``messages``.
+        """
         return f"expected {self.expected.called} as '{place}{self.where}', found {shown(self.found)}."
 
     def advice(self, name: str) -> str:
-        """Return what to write instead of ``{name}``."""
+        """
+        Return what to write instead of ``{name}``, as a sentence; empty where nothing is known.
+
+        :param name: Column, or dotted path, of the value.
+        """
         if self.found is None:
             return "Leave such rows out with filters, or fill them in the source."
-        if self.where:  # within the value of a column, which no form of a placeholder reaches
-            return "Mend it in the source."
+        if self.where:  # inside a column's value, which no form of a placeholder converts
+            return "Correct it in the source."
         if isinstance(self.found, str):
             forms = [form for kind, form in _FORMS.items() if kind in self.expected.kinds]
             return f"Write {' or '.join(f'{{{name}:{form}}}' for form in forms)} to convert it." if forms else ""
@@ -131,12 +150,17 @@ class Misfit(msgspec.Struct, frozen=True):
         return f"Write {{{name}:integer}} for a whole number." if "i" in self.expected.kinds else ""
 
 
-#: Kind → the form of a placeholder that converts to it.
+#: Kind → form of a placeholder that converts to it.
 _FORMS = {"n": "number", "i": "integer", "b": "boolean", "o": "json", "a": "json"}
 
 
 def misfit(expected: Accepted, value: Any) -> Misfit | None:
-    """Return the first part of a value, it or what is in it, that may not stand where it does; None where all may."""
+    """
+    Return the first value, the given one or one inside it, that is not accepted in its place; None where all are.
+
+    :param expected: Values that are accepted.
+    :param value: The value to check.
+    """
     kind = kind_of(value)
     if kind not in expected.kinds and not expected.takes(kind) and not _is_whole(expected, value):
         return Misfit("", expected, value)
@@ -160,14 +184,18 @@ def _misfit_inside(members: Mapping[str, Accepted], value: Mapping[str, Any]) ->
 
 
 def _is_whole(expected: Accepted, value: Any) -> bool:
-    """Return whether a number of floats or decimals may stand for a whole number, as 5.0 does."""
+    """Return whether a float or a decimal is a whole number, as 5.0 is."""
     if "i" not in expected.kinds or not isinstance(value, float | decimal.Decimal):
         return False
     return value == value and abs(value) != float("inf") and value == int(value)
 
 
 def kind_of(value: Any) -> str:
-    """Return the kind that a value has as JSON."""
+    """
+    Return the kind that a value has as JSON, a letter of `CALLED`.
+
+    :param value: Python value.
+    """
     known = KINDS.get(type(value))
     if known is not None:
         return known
@@ -176,7 +204,7 @@ def kind_of(value: Any) -> str:
     return "a" if isinstance(value, list | tuple) else "s"
 
 
-#: Types of values → their kinds as JSON; what has no type of its own there is text.
+#: Python type → its kind as JSON; types that JSON does not have become text.
 KINDS: Mapping[type, str] = {
     str: "s",
     int: "i",
@@ -197,7 +225,11 @@ KINDS: Mapping[type, str] = {
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message shows it."""
+    """
+    Return a value for a message, cut to 60 characters.
+
+    :param value: Python value.
+    """
     if value is None:
         return "null"
     text = str(value).lower() if isinstance(value, bool) else repr(value)
@@ -206,11 +238,11 @@ def shown(value: Any) -> str:
     return f"{called[kind_of(value)]} {text if len(text) <= 60 else text[:57] + '...'}".strip()
 
 
-#: What services that are neither OpenAI's nor Azure's take besides: endpoint, place (`[]` is each item), kinds.
+#: Kinds that services other than OpenAI and Azure accept too: endpoint, place (`[]` is each item), kinds.
 BESIDES: tuple[tuple[Endpoint, tuple[str, ...], str], ...] = (
     (Endpoint.CHAT_COMPLETIONS, ("logprobs",), "i"),  # Together
     (Endpoint.CHAT_COMPLETIONS, ("reasoning_effort",), "ib"),  # Fireworks
-    (Endpoint.CHAT_COMPLETIONS, ("messages", "[]", "content", "[]"), "s"),  # vLLM, and what is built on it
+    (Endpoint.CHAT_COMPLETIONS, ("messages", "[]", "content", "[]"), "s"),  # vLLM, and services built on it
     (Endpoint.CHAT_COMPLETIONS, ("messages", "[]", "content", "[]", "image_url"), "s"),  # vLLM, Mistral, LiteLLM
     (Endpoint.EMBEDDINGS, ("input",), "o"),  # images and texts together: Jina, Voyage, DashScope
     (Endpoint.EMBEDDINGS, ("input", "[]"), "o"),
@@ -222,9 +254,10 @@ BESIDES: tuple[tuple[Endpoint, tuple[str, ...], str], ...] = (
 @cache
 def accepted(endpoint: Endpoint, *, by_any: bool = False) -> Accepted:
     """
-    Return what an endpoint takes as a body.
+    Return which values an endpoint accepts as a body.
 
-    :param by_any: What some service takes, not OpenAI and Azure alone.
+    :param endpoint: The endpoint.
+    :param by_any: Whether values that other services accept are included, not only those of OpenAI and Azure.
     """
     table = msgspec.json.decode(FILE.read_bytes(), type=dict[str, Accepted])
     for other, path, kinds in BESIDES if by_any else ():

@@ -1,4 +1,4 @@
-"""The thread that writes a shard's files while the next lines are made."""
+"""A thread that writes the files of a shard while the next lines are rendered."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-#: Pieces of up to 2,048 rows that wait to be written.
-WAITING_PIECES = 4
+#: Chunks of up to 2,048 rows that may wait to be written.
+WAITING_CHUNKS = 4
 
 
 class BackgroundWriter:
     """
-    One thread that hashes, compresses and writes while the next lines are made: work that needs no interpreter lock.
+    One thread that hashes, compresses and writes chunks; that work does not need the interpreter lock.
 
-    Few pieces wait at a time, so that memory stays bounded; an error is raised by a later call.
+    Few chunks wait at a time, so that memory is bounded. An error of a write is raised by a later call.
     """
 
     def __init__(self) -> None:
@@ -22,17 +22,21 @@ class BackgroundWriter:
         self._waiting: deque[Future[None]] = deque()
 
     def run(self, write: Callable[[], None]) -> None:
-        """Run after all that was given before."""
-        while len(self._waiting) >= WAITING_PIECES:
+        """
+        Run a write after all earlier ones.
+
+        :param write: Function that writes one chunk.
+        """
+        while len(self._waiting) >= WAITING_CHUNKS:
             self._waiting.popleft().result()
         self._waiting.append(self._pool.submit(write))
 
     def wait(self) -> None:
-        """Return when all is written; raise what failed."""
+        """Wait until all chunks are written; raises the error of a write that failed."""
         while self._waiting:
             self._waiting.popleft().result()
 
     def stop(self) -> None:
-        """Let go of the thread; what still waits is not written."""
+        """Stop the thread; waiting chunks are not written."""
         self._pool.shutdown(cancel_futures=True)
         self._waiting.clear()

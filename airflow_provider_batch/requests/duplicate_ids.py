@@ -1,9 +1,9 @@
 """
-Whether every ``custom_id`` of a job is its own, at 8 bytes a row, or on disk where there are many rows.
+Check that every ``custom_id`` of a job is different, with 8 bytes of memory per row, or on disk for many rows.
 
-Only a hash of each is kept, with its row number; those beyond a million are put on local disk, apart by their highest
-bits, so that equal ones meet in one file. Equal hashes are suspects, not duplicates: whoever asks compares the texts
-themselves.
+Only a hash of each id is kept, with its row number. More than a million hashes are written to local files, divided by
+their highest bits, so that equal hashes are in the same file. Equal hashes are suspects, not duplicates: the caller
+compares the ids themselves.
 """
 
 from __future__ import annotations
@@ -21,14 +21,19 @@ import pyarrow.compute as pc
 
 from airflow_provider_batch.arrow.arrays import int64_array
 
-#: Hashes that stay in memory before they are put on disk: 8 MB.
+#: Hashes in memory before they are written to disk: 8 MB.
 MEMORY_ROWS = 1 << 20
-#: Files on disk: a job of 100 million rows is looked at in pieces of 25 MB.
+#: Number of files on disk: for 100 million rows each is 25 MB, and one is in memory at a time.
 PARTITIONS = 64
 
 
 class IdentifierCheck:
-    """Collects the identifiers of consecutive rows from row 0 on; a context manager that removes its files."""
+    """
+    Collects the ids of all rows, from row 0 on. A context manager that deletes its files.
+
+    :param folder: Local folder for the files.
+    :param memory_rows: Hashes in memory before they are written to disk.
+    """
 
     def __init__(self, folder: Path, memory_rows: int = MEMORY_ROWS) -> None:
         self._folder, self._memory_rows = folder, memory_rows
@@ -46,13 +51,19 @@ class IdentifierCheck:
             self._spilled.cleanup()
 
     def add(self, identifiers: Sequence[str]) -> None:
-        """Add the identifiers of the next rows."""
+        """
+        Add the ids of the next rows.
+
+        :param identifiers: One ``custom_id`` for each row.
+        """
         self._hashes.extend(map(hash, identifiers))
         if len(self._hashes) >= self._memory_rows:
             self._spill()
 
     def suspects(self) -> list[tuple[int, int]]:
-        """Return pairs of rows whose identifiers have one hash: the nearest earlier row, and the later one."""
+        """
+        Return pairs of rows whose ids have the same hash: the nearest earlier row, and the later one; by the later row.
+        """
         if self._spilled is None:
             rows = int64_array(range(self._first_row, self._first_row + len(self._hashes)))
             return sorted(_equal_pairs(int64_array(self._hashes), rows), key=lambda pair: pair[::-1])
@@ -67,7 +78,7 @@ class IdentifierCheck:
         return sorted(pairs, key=lambda pair: pair[::-1])
 
     def _spill(self) -> None:
-        """Append what is in memory to the partitions' files."""
+        """Append the hashes in memory to the files of their partitions."""
         if self._spilled is None:
             self._spilled = tempfile.TemporaryDirectory(dir=self._folder, prefix=".identifiers-")
         hashes = int64_array(self._hashes)
@@ -88,7 +99,7 @@ class IdentifierCheck:
 
 
 def _pieces(path: Path) -> Iterator[tuple[memoryview, memoryview]]:
-    """Give the (hashes, rows) that were appended to a partition's file."""
+    """Yield the (hashes, rows) that were appended to a partition's file."""
     data = memoryview(path.read_bytes()).cast("q")
     position = 0
     while position < len(data):

@@ -1,9 +1,8 @@
 """
-A table into shards: every row becomes one request line in exactly one shard, in order, or one error says which row
-cannot.
+A table as shards: every row becomes one request line in exactly one shard, in order, or an error names the row.
 
-Rules. All is checked here and nothing is sent: templates, members, limits, and that every ``custom_id`` is the job's
-only one. Memory holds one batch of rows whatever the table's size; finished shards are handed over as soon as they
+Everything is checked here before anything is sent: templates, members, limits, and that each ``custom_id`` is
+different. Memory holds one chunk of rows, whatever the table's size; finished shards are handed over as soon as they
 are full.
 """
 
@@ -39,27 +38,30 @@ from airflow_provider_batch.storage import Resolver
 from airflow_provider_batch.structured.response_format import directive
 from airflow_provider_batch.structured.response_model import ResponseModel
 
-#: Suspected duplicates whose texts are compared before the rest is taken on the word of its hash.
+#: Suspected duplicates whose ids are compared; further ones are not read again.
 _COMPARED_PAIRS = 10_000
 
 
 @dataclass(frozen=True)
 class RequestSpec:
     """
-    What to make of each row.
+    How rows become requests.
 
+    :param endpoint: The endpoint of all requests.
     :param body: Template of the request body; None means that the rows are request lines.
-    :param custom_id: Template; None takes the row number.
-    :param carry: Columns to keep beside the answer; None means all (without a body: all that are no part of the
-        request).
-    :param null_text: What stands for null inside a text; None makes it an error.
-    :param filters: Which rows are wanted; see `selection`.
-    :param sample: Share of these rows, picked by their numbers.
-    :param limit: Only the first n of these rows.
-    :param data_urls: Columns of bytes or of URIs that the body holds as data URLs.
-    :param response_model: What answers have to look like; becomes members of the body whose texts are no templates.
-    :param by_any: Whether values may be what some service takes, not OpenAI and Azure alone.
-    :param check_bodies: Whether the types of values are checked against what the endpoint takes.
+    :param custom_id: Template of the id; None means the row number.
+    :param carry: Columns to carry to the result table; None means all (without a body: all that are not part of the
+        request line).
+    :param null_text: Text for a null inside a longer text; None makes it an error.
+    :param filters: Which rows are wanted; see `filters`. None means all.
+    :param sample: Share of these rows, above 0 and up to 1, picked by their numbers; None means all.
+    :param limit: Highest number of rows; None means no limit.
+    :param data_urls: Columns of bytes or of URIs that become data URLs in the body.
+    :param max_shard_rows: Highest number of requests in one input file.
+    :param max_shard_bytes: Highest size of one input file, in bytes.
+    :param response_model: Model of the answers; becomes members of the body whose texts are not templates.
+    :param by_any: Whether values that other services accept are accepted, not only those of OpenAI and Azure.
+    :param check_bodies: Whether the kinds of values are checked against what the endpoint accepts.
     """
 
     endpoint: Endpoint
@@ -79,18 +81,21 @@ class RequestSpec:
 
     @property
     def selection(self) -> Selection:
-        """The rows that are wanted; raises ConfigurationError where the arguments cannot be read."""
+        """The rows that are wanted; raises ConfigurationError where an argument is not valid."""
         return Selection.of(self.filters, self.sample, self.limit)
 
 
 @dataclass(frozen=True)
 class Prepared:
     """
-    What was made.
+    The shards of a job and their totals.
 
+    :param row_count: Number of requests.
+    :param byte_count: Size of all input files, in bytes.
+    :param token_estimate: Rough number of input tokens.
     :param carried: The carried columns under their own names.
     :param shards: In the order of their numbers.
-    :param models: In the order in which shards first name them; None where requests name none.
+    :param models: Models in the order of the shards that use them first; None where requests name no model.
     """
 
     row_count: int
@@ -113,21 +118,23 @@ def prepare(
     """
     Write a table's requests as shards of round 1.
 
+    :param source: The table.
+    :param spec: How rows become requests.
     :param folder: Local folder for the files.
-    :param on_shard: Called when a shard is finished; may move its files away. An error that is found later is raised
+    :param on_shard: Called with each finished shard; may move its files away. An error that is found later is raised
         all the same.
-    :param resolve: Turns the URIs of `data_urls` into places on file systems.
-    :param cuts: Shards as they were cut before, which are cut so again.
-    :raises InputError: A row, a template or an argument; nothing was sent.
+    :param resolve: Turns the URIs of `data_urls` into a `Location`.
+    :param cuts: Shards of an earlier preparation; the same shards are made again.
+    :raises InputError: A row, a template or an argument is not valid; nothing was sent.
     """
     _check_arguments(spec)
     source = source.select(spec.selection)
     renderer = _renderer(source, spec)
     carried = _carried(source, spec)
-    named = _named(source, renderer, spec)
-    source.check_named(named)
-    similar = similar_columns(named, source.names)
-    # Of rows that came as objects a value is read there; a source without columns has no rows to read it of.
+    used = _used_columns(source, renderer, spec)
+    source.check_named(used)
+    similar = similar_columns(used, source.names)
+    # The values of rows given as objects are read from these; a source without columns has no rows.
     has_columns = source.columns_known and not source.keeps_objects
     columns = list(dict.fromkeys([*(renderer.columns if has_columns else ()), *carried.names]))
     data_urls = DataUrls(spec.data_urls, Columns(source.schema, source.columns_known), resolve)
@@ -201,8 +208,8 @@ def _renderer(source: Source, spec: RequestSpec) -> Renderer:
     )
 
 
-def _named(source: Source, renderer: Renderer, spec: RequestSpec) -> list[str]:
-    """Return the columns that the job names, each once."""
+def _used_columns(source: Source, renderer: Renderer, spec: RequestSpec) -> list[str]:
+    """Return the columns that the job uses, each once."""
     paths = spec.selection.paths(Columns(source.schema, source.columns_known)).values()
     return list(dict.fromkeys([*renderer.columns, *(path[0] for path in paths), *(spec.carry or ())]))
 
@@ -228,7 +235,7 @@ def _check_variety(renderer: Renderer, rows: int) -> None:
     if rows > 1 and not renderer.varies:
         raise TemplateError(
             "body: expected a {column} somewhere in it, found none, and the source has several rows: "
-            "every row would send the same request. Name a column, or set limit=1."
+            "every row would send and pay for the same request. Name a column, or set limit=1."
         )
 
 
@@ -236,14 +243,14 @@ def _rows_at_once(renderer: Renderer, batch: SourceBatch) -> int:
     """
     Return how many rows to render at a time.
 
-    A source goes by what it knows of its rows' bytes: a Parquet file counts a long text that many rows repeat once.
+    The size of the rows in memory counts too: a Parquet file stores a long text that many rows repeat only once.
     """
     fitting = len(batch) * BATCH_BYTES // max(1, int(batch.rows.nbytes))
     return max(1, min(renderer.rows_at_once, fitting))
 
 
 def _check_sizes(rendered: Rendered, batch: SourceBatch, spec: RequestSpec) -> None:
-    """Raise RequestError for a row that fits no file of its own."""
+    """Raise RequestError for a row that does not fit into an input file of its own."""
     max_inputs = MAX_EMBEDDING_INPUTS if FACTS[spec.endpoint].counts_inputs else 1
     if rendered.lines.byte_count <= spec.max_shard_bytes and max(rendered.inputs, default=0) <= max_inputs:
         return
@@ -264,28 +271,33 @@ def _sidecar_rows(batch: SourceBatch, rendered: Rendered, carried: pa.Schema) ->
 
 @lru_cache(maxsize=8)
 def _first_state(count: int) -> pa.Array:
-    """Return the state of rows that were never sent; most batches have the same number of rows."""
+    """Return the state of rows that were never sent; it is cached, as most batches have the same number of rows."""
     attempts = pa.Array.from_buffers(pa.int16(), count, [None, pa.py_buffer(bytes(2 * count))])
     nulls = [pa.nulls(count, STATE.field(index).type) for index in range(1, STATE.num_fields)]
     return pa.StructArray.from_arrays([attempts, *nulls], fields=list(STATE))
 
 
 def _check_suspects(suspects: Sequence[tuple[int, int]], source: Source, renderer: Renderer) -> None:
-    """Compare the texts of rows with one hash; raise RequestError for the first true duplicate, with both rows."""
+    """Compare the ids of rows with the same hash; raise RequestError for the first duplicate, with both rows."""
     wanted = sorted({position for pair in suspects[:_COMPARED_PAIRS] for position in pair})
     first_rows: dict[str, int] = {}
     for name, place in _identifiers_of(wanted, source, renderer):
         if name in first_rows:
             more = f" {len(suspects) - 1:,} more rows repeat a custom_id too." if len(suspects) > 1 else ""
             problem = (
-                f"expected a custom_id of its own, found '{name}', which row {first_rows[name]} has already.{more}"
+                f"expected a different custom_id for each row, found '{name}', which row {first_rows[name]} has "
+                f"already.{more}"
             )
             raise RequestError(problem, **place)
         first_rows[name] = place["row"]
 
 
 def _identifiers_of(wanted: Sequence[int], source: Source, renderer: Renderer) -> Iterator[tuple[str, Place]]:
-    """Give the ``custom_id`` and the place of the rows at some positions, by reading the source once more."""
+    """
+    Yield the ``custom_id`` and the place of some rows; reads the source once more.
+
+    :param wanted: Positions of the rows, in ascending order.
+    """
     position, start = 0, 0
     for batch in source.batches(renderer.identifier_columns):
         end = start + len(batch)
@@ -301,7 +313,7 @@ def _identifiers_of(wanted: Sequence[int], source: Source, renderer: Renderer) -
 
 
 def _counted(error: NullInTextError, source: Source) -> NullInTextError:
-    """Return the error with the number of further rows that have it, which costs a pass over one column."""
+    """Return the error with the number of further rows that have it; reads one column again."""
     bad = sum(
         sum(1 for value in batch.values(error.slot.path) if value is None or value != value)
         for batch in source.batches([error.slot.path[0]])

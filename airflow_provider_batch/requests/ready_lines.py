@@ -1,9 +1,9 @@
 """
-Rows that are request lines already: ``custom_id``, ``method``, ``url``, ``body``.
+Rows that are already request lines: ``custom_id``, ``method``, ``url``, ``body``.
 
-A JSONL line with these four members passes through byte by byte, without its line break. One with more members is put
-together anew from the four, its body byte by byte, and the others are columns to carry. From other sources ``body``
-is a struct or JSON text; as a struct of Arrow has every field in every row, null fields are left out of the body.
+A JSONL line with these four members is copied byte by byte, without its line break. A line with more members is written
+anew from the four, its body byte by byte, and the other members are columns to carry. From other sources ``body`` is a
+struct or JSON text. An Arrow struct has every field in every row, so null fields are left out of the body.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ _decode_raw = msgspec.json.Decoder(_RawLine).decode
 
 class ReadyRenderer:
     """
-    Request lines that come ready-made.
+    Checks and copies ready-made request lines.
 
-    :param names: The source's columns; None where they are not known.
-    :param by_any: Whether values may be what some service takes, not OpenAI and Azure alone.
-    :param check_bodies: Whether values are checked against what the endpoint takes.
-    :raises RequestError: A member that no row has.
+    :param endpoint: The endpoint of the job.
+    :param names: Columns of the source; None where they are not known.
+    :param by_any: Whether values that other services accept are accepted, not only those of OpenAI and Azure.
+    :param check_bodies: Whether the kinds of values are checked against what the endpoint accepts.
+    :raises RequestError: The source lacks a member of a request line.
     """
 
     columns: list[str]
@@ -65,11 +66,17 @@ class ReadyRenderer:
         if missing := [name for name in MEMBERS if name not in names]:
             raise RequestError(
                 f"without a body template rows are request lines with {', '.join(MEMBERS)}; "
-                f"missing: {', '.join(missing)}. Give body=… to make requests of the rows. "
+                f"missing: {', '.join(missing)}. Give body=… to make requests from the rows. "
                 f"The columns are: {', '.join(names)}."
             )
 
     def render(self, batch: SourceBatch) -> Rendered:
+        """
+        Return the request lines of a batch.
+
+        :param batch: Rows of the source.
+        :raises RequestError: A row is not a valid request line for the job's endpoint.
+        """
         identifiers, names = self.identifiers(batch), batch.values(("custom_id",))
         bodies = batch.values(("body",))
         parsed: list[dict[str, Any]] = []
@@ -78,7 +85,7 @@ class ReadyRenderer:
             body = self._checked(*given, batch, index)
             parsed.append(body)
             if batch.raw is not None:
-                lines.append(_passed(batch, index))
+                lines.append(_copied(batch, index))
             else:
                 lines.append(self._built(names[index], given[2], body, batch, index))
         return Rendered(
@@ -89,6 +96,12 @@ class ReadyRenderer:
         )
 
     def identifiers(self, batch: SourceBatch) -> pa.Array:
+        """
+        Return the ``custom_id`` of each row, as strings.
+
+        :param batch: Rows of the source.
+        :raises RequestError: An id is not text, or is empty or too long.
+        """
         names = batch.values(("custom_id",))
         if set(map(type, names)) != {str}:
             index = next(number for number, name in enumerate(names) if type(name) is not str)
@@ -117,14 +130,14 @@ class ReadyRenderer:
             raise RequestError(f"expected an object, found {_shown(body)}.", **place(index), column="body")
         if (problem := body_problem(self._endpoint, body)) is not None:
             raise RequestError(problem, **place(index), column="body")
-        # A struct of Arrow has every field in every row: those that are null are left out of the line.
+        # An Arrow struct has every field in every row: null fields are left out of the line.
         sent = _without_nulls(body) if batch.objects is None else body
         if self._accepts is not None and (found := misfit(self._accepts, sent)) is not None:
             raise RequestError(found.problem("body"), **place(index), column="body")
         return body
 
     def _built(self, identifier: str, given: Any, body: dict[str, Any], batch: SourceBatch, index: int) -> bytes:
-        if type(given) is str:  # a line break in valid JSON stands between values only
+        if type(given) is str:  # in valid JSON, line breaks are only between values
             encoded = given.encode("utf-8").replace(b"\n", b" ").replace(b"\r", b" ")
         elif is_number_without_json(body):
             raise RequestError("expected JSON values, found NaN or an infinity.", **batch.place(index), column="body")
@@ -134,7 +147,7 @@ class ReadyRenderer:
         return head + b',"body":' + encoded + b"}"
 
 
-def _passed(batch: SourceBatch, index: int) -> bytes:
+def _copied(batch: SourceBatch, index: int) -> bytes:
     assert batch.raw is not None
     assert batch.objects is not None
     line = batch.raw[index]

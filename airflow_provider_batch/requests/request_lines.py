@@ -1,7 +1,7 @@
 """
-Request lines as they stand in a file: one text, and where in it each line ends.
+Request lines as in an input file: one text, and the position of each line in it.
 
-Lines are made, counted, hashed and written a piece of rows at a time; none of them is a Python object of its own.
+Lines are rendered, counted, hashed and written in chunks of rows; no line is a Python object of its own.
 """
 
 from __future__ import annotations
@@ -19,48 +19,61 @@ from airflow_provider_batch.arrow.arrays import binary_array, int64_array
 @dataclass(frozen=True)
 class Lines:
     """
-    Request lines of consecutive rows.
+    Request lines of several rows.
 
-    :param array: One line a row with its line break, as large_binary without nulls.
+    :param array: One line with its line break for each row, as large_binary without nulls.
     """
 
     array: pa.Array
 
     @classmethod
     def of(cls, lines: Sequence[bytes]) -> Self:
-        """Return lines that come without their line breaks."""
+        """
+        Return request lines from bytes.
+
+        :param lines: The lines without line breaks.
+        """
         return cls(binary_array(lines, after=b"\n"))
 
     def __len__(self) -> int:
         return len(self.array)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Give the lines without their line breaks."""
+        """Yield the lines without their line breaks."""
         return (line[:-1] for line in self.array.to_pylist())
 
     @property
     def byte_count(self) -> int:
-        """Bytes of the text, line breaks included."""
+        """Size of all lines in bytes, line breaks included."""
         return self._offsets[-1] - self._offsets[0]
 
     @property
     def ends(self) -> Sequence[int]:
-        """Where each line ends, its line break included, counted from the start of the text."""
+        """Position after each line, line break included, in bytes from the start of the text."""
         first = self._offsets[0]
         return self._offsets[1:] if not first else [offset - first for offset in self._offsets[1:]]
 
     @property
     def sizes(self) -> list[int]:
-        """Bytes of each line, its line break included."""
+        """Size of each line in bytes, line break included."""
         return [stop - start for start, stop in zip(self._offsets[:-1], self._offsets[1:], strict=True)]
 
     def text(self, start: int, stop: int) -> pa.Buffer:
-        """Return the text of some of the lines; nothing is copied."""
+        """
+        Return the text of consecutive lines without a copy.
+
+        :param start: Index of the first line.
+        :param stop: Index after the last line.
+        """
         first = self._offsets[start]
         return self.array.buffers()[2].slice(first, self._offsets[stop] - first)
 
     def take(self, indices: Sequence[int]) -> Lines:
-        """Return the lines at these indices."""
+        """
+        Return some of the lines.
+
+        :param indices: Their indices.
+        """
         return Lines(self.array.take(int64_array(indices)))
 
     @cached_property

@@ -1,10 +1,10 @@
 """
-A checksum of a set of row numbers, in 16 hex digits.
+A checksum of a set of row numbers, as 16 hex digits.
 
-Each number is mixed into 64 bits (the finaliser of splitmix64) and these are summed up modulo 2^64. The checksum does
-not depend on the order, and that of two sets together is the sum of theirs. So a few bytes for each shard and each part
-say whether every row of the input stands in the table exactly once: a row that is lost, or that stands there twice,
-changes the sum.
+Each number is mixed into 64 bits (the finaliser of splitmix64), and the results are added modulo 2^64. The checksum
+does not depend on the order, and the checksum of two sets together is the sum of theirs. So a few bytes for each shard
+and each part show whether every row of the input is in the table exactly once: a row that is missing or doubled changes
+the sum.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ _MODULUS = 1 << 64
 
 
 def row_checksum(row_numbers: pa.Array[Any]) -> int:
-    """Return the checksum of row numbers as a whole number; null counts as nothing."""
+    """
+    Return the checksum of row numbers as an integer.
+
+    :param row_numbers: Integer array; a null adds nothing.
+    """
     mixed: Any = pc.add(row_numbers.cast(pa.uint64()), _constant(0x9E3779B97F4A7C15))
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = pc.multiply(pc.bit_wise_xor(mixed, pc.shift_right(mixed, _constant(shift))), _constant(factor))
@@ -35,12 +39,20 @@ def row_checksum(row_numbers: pa.Array[Any]) -> int:
 
 
 def as_text(checksum: int) -> str:
-    """Return a checksum as the ledger keeps it."""
+    """
+    Return a checksum as the ledger stores it: 16 hex digits.
+
+    :param checksum: Sum of checksums; higher bits than 64 are dropped.
+    """
     return f"{checksum % _MODULUS:016x}"
 
 
 def total(checksums: Iterable[str | None]) -> str | None:
-    """Return the checksum of all rows together; None where one of them is not known."""
+    """
+    Return the checksum of all rows together, or None where one of the checksums is not known.
+
+    :param checksums: Checksums as text; None for an unknown one.
+    """
     known = list(checksums)
     if any(checksum is None for checksum in known):
         return None
@@ -48,13 +60,21 @@ def total(checksums: Iterable[str | None]) -> str | None:
 
 
 def of_parquet(path: Path) -> str:
-    """Return the checksum of the rows of a part, as they stand in its file."""
+    """
+    Return the checksum of the rows of a part, read from its file.
+
+    :param path: Local Parquet file.
+    """
     with pq.ParquetFile(path) as file:
         return as_text(sum(row_checksum(batch.column(0)) for batch in file.iter_batches(columns=[_COLUMN])))
 
 
 def of_sidecar(path: Path) -> str:
-    """Return the checksum of the rows of a sidecar."""
+    """
+    Return the checksum of the rows of a sidecar.
+
+    :param path: Local sidecar.
+    """
     with pa.OSFile(str(path), "rb") as file:
         index = pa.ipc.open_file(file).schema.get_field_index(_COLUMN)
     options = pa.ipc.IpcReadOptions(included_fields=[index])
@@ -64,5 +84,5 @@ def of_sidecar(path: Path) -> str:
 
 
 def _constant(value: int) -> pa.Scalar[Any]:
-    """Return an uint64 scalar without `pa.scalar`, which would import pandas."""
+    """Return a uint64 scalar without `pa.scalar`, which would import pandas."""
     return pa.Array.from_buffers(pa.uint64(), 1, [None, pa.py_buffer(array("Q", [value]))])[0]

@@ -1,9 +1,9 @@
 """
 Request lines and their rows, written as shards within the limits of the API.
 
-A shard is two files: ``<key>.jsonl``, the input file as it is uploaded, and ``<key>.arrow``, its sidecar, with one
-row for each line in the same order. Rules: a shard never holds two models; rows of one model keep their order; each
-row stands in exactly one shard; a limit is never exceeded. Nothing but the batch that is being written stays in memory.
+A shard is two files: ``<key>.jsonl``, the input file as it is uploaded, and ``<key>.arrow``, its sidecar with one row
+for each line in the same order. A shard never contains two models. Rows of one model keep their order. Each row is in
+exactly one shard. No limit is exceeded. Memory holds only the batch that is being written.
 """
 
 from __future__ import annotations
@@ -32,19 +32,24 @@ from airflow_provider_batch.requests.background_writer import BackgroundWriter
 from airflow_provider_batch.requests.request_lines import Lines
 from airflow_provider_batch.requests.row_checksum import as_text, row_checksum
 
-#: Rows in one record batch of a sidecar, and the bytes past which it holds fewer.
+#: Rows in one record batch of a sidecar, and bytes after which it has fewer rows.
 SIDECAR_ROWS, SIDECAR_BYTES = 2_048, 8 << 20
-#: Shards of different models that are open at a time; past it the one with the most rows is finished early.
+#: Shards of different models that are open at a time; beyond this the one with the most rows is finished early.
 OPEN_SHARDS = 64
 _UNLIMITED = 1 << 62
 #: Bytes of a request line for one input token, roughly. English prose has 4.0 to 4.6, and the API does not count the
-#: JSON around it; Chinese, Japanese and Korean have 2 to 3, so such text is under-estimated.
+#: JSON around it. Chinese, Japanese and Korean have 2 to 3, so the estimate is too low for these.
 BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, order=True)
 class ShardKey:
-    """Names a shard within a job: the round, and the number within it, both from 1."""
+    """
+    The name of a shard within a job.
+
+    :param round: Round of the job, from 1.
+    :param number: Number of the shard within the round, from 1.
+    """
 
     round: int
     number: int
@@ -54,10 +59,15 @@ class ShardKey:
 
     @classmethod
     def parse(cls, text: str) -> ShardKey:
-        """Return the key that ``str(key)`` wrote; raise ValueError for anything else."""
+        """
+        Return the key for a text that ``str(key)`` has written.
+
+        :param text: Such as ``r01-s00001``.
+        :raises ValueError: The text is not a shard key.
+        """
         match = re.fullmatch(r"r(\d{2,})-s(\d{5,})", text, re.ASCII)
         if match is None:
-            raise ValueError(f"'{text}' is no shard key; expected one such as r01-s00001.")
+            raise ValueError(f"'{text}' is not a shard key; expected one such as r01-s00001.")
         return cls(int(match[1]), int(match[2]))
 
 
@@ -66,10 +76,17 @@ class Shard:
     """
     One finished input file and its sidecar.
 
-    :param input_count: Inputs of an embeddings shard; elsewhere as many as rows.
-    :param sha256: Of the lines file.
-    :param rows_sha256: Of the sidecar, so that a changed carried value is noticed even where no line changed.
-    :param row_checksum: Of its row numbers, see `row_checksum.py`.
+    :param key: Name of the shard.
+    :param lines: Local input file.
+    :param rows: Local sidecar.
+    :param row_count: Number of requests.
+    :param byte_count: Size of the input file, in bytes.
+    :param input_count: Number of inputs of an embeddings shard; for other endpoints the number of rows.
+    :param token_estimate: Rough number of input tokens.
+    :param model: Model of all requests; None where they name none.
+    :param sha256: SHA-256 of the input file.
+    :param rows_sha256: SHA-256 of the sidecar; it changes with a carried value even where no line changes.
+    :param row_checksum: Checksum of its row numbers, see `row_checksum.py`.
     """
 
     key: ShardKey
@@ -87,7 +104,13 @@ class Shard:
 
 @dataclass(frozen=True)
 class Cut:
-    """A shard as it was cut before: where its rows are written again, it ends at the same row."""
+    """
+    A shard of an earlier preparation; the same rows are cut at the same row again.
+
+    :param key: Name of the shard.
+    :param model: Model of its requests; None where they name none.
+    :param rows: Number of its rows.
+    """
 
     key: ShardKey
     model: str | None
@@ -95,8 +118,14 @@ class Cut:
 
 
 def request_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Give (position from 0, line without its line break) of a .jsonl; only the byte ``\\n`` ends a line."""
-    with path.open("rb") as file:  # a binary file iterates over \n alone, unlike str.splitlines
+    r"""
+    Yield (position from 0, line without its line break) for each line of an input file.
+
+    Only the byte ``\n`` ends a line.
+
+    :param path: Local input file.
+    """
+    with path.open("rb") as file:  # unlike str.splitlines, a binary file splits at \n only
         for position, line in enumerate(file):
             yield position, line.removesuffix(b"\n")
 
@@ -134,12 +163,12 @@ class _OpenShard:
     def _write(self, text: pa.Buffer, rows: pa.RecordBatch) -> None:
         self._hash.update(text)
         left = memoryview(text)
-        while left:  # a file without a buffer may take less than all of it at a time
+        while left:  # an unbuffered file may write only a part at a time
             left = left[self._file.write(left) :]
         self._write_rows(rows)
 
     def _write_rows(self, rows: pa.RecordBatch) -> None:
-        """Write full record batches; what is left waits, so that small pieces do not make small batches."""
+        """Write full record batches; the remaining rows are kept, so that small chunks do not make small batches."""
         while rows.num_rows:
             head = rows.slice(0, SIDECAR_ROWS - self._waiting_rows)
             rows = rows.slice(head.num_rows)
@@ -152,8 +181,8 @@ class _OpenShard:
     def _flush(self) -> None:
         if not self._waiting:
             return
-        # Copied even where it is one piece: a slice would be written with bytes of its neighbours as padding, and the
-        # same rows would not give the same file.
+        # One chunk is copied too: a slice would be written with bytes of neighbouring rows as padding, and the same
+        # rows would not give the same file.
         pieces = [self._waiting[0].slice(0, 0), *self._waiting]
         whole = pa.Table.from_batches(pieces).combine_chunks().to_batches()[0]
         self._row_checksum += row_checksum(whole.column("row_number"))
@@ -187,7 +216,7 @@ class _OpenShard:
         """Close and remove both files."""
         self._waiting = []
         self._file.close()
-        with suppress(OSError):  # it ends a file that is not wanted, on a disk that may be full
+        with suppress(OSError):  # it writes the end of a file that is deleted next, on a disk that may be full
             self._sidecar.close()
         self.lines.unlink(missing_ok=True)
         self.rows.unlink(missing_ok=True)
@@ -195,21 +224,23 @@ class _OpenShard:
 
 class ShardWriter:
     """
-    Cuts lines and their rows into shards; a context manager that removes unfinished files when its block fails.
+    Writes lines and their rows as shards. A context manager that deletes unfinished files when its block fails.
 
-    :param folder: Local folder for the files; created if absent.
-    :param round: Of all shards that are written.
-    :param on_shard: Called with each shard when it is finished; it may move the files away.
-    :param max_rows: Requests in one shard.
-    :param max_bytes: Bytes in one lines file, line breaks included.
-    :param max_inputs: Inputs in one shard; None takes the API's limit, which only embeddings have.
-    :param cuts: Shards as the same rows made them before: they are cut there again, whatever the limits say now.
+    :param folder: Local folder for the files; created where it is absent.
+    :param round: Round of all shards, from 1.
+    :param endpoint: The endpoint; embeddings have a limit of inputs.
+    :param on_shard: Called with each finished shard; may move the files away.
+    :param max_rows: Highest number of requests in one shard.
+    :param max_bytes: Highest size of one input file in bytes, line breaks included.
+    :param max_inputs: Highest number of inputs in one shard; None means the API's limit, which only embeddings have.
+    :param cuts: Shards of an earlier preparation of the same rows: they are cut at the same rows again, whatever the
+        limits are now.
     """
 
     def __init__(
         self,
         folder: Path,
-        round: int,  # noqa: A002 - the field's own word
+        round: int,  # noqa: A002 - the field's word
         endpoint: Endpoint,
         on_shard: Callable[[Shard], None],
         *,
@@ -246,10 +277,11 @@ class ShardWriter:
         """
         Add lines and their rows, of one or several models.
 
-        :param rows: One row a line, with the columns of a sidecar; a column ``position`` is left out.
-        :param models: One a line.
-        :param inputs: Inputs of each line.
-        :raises RequestError: A single line exceeds a limit of its own.
+        :param lines: Request lines.
+        :param rows: One row for each line, with the columns of a sidecar; a column ``position`` is left out.
+        :param models: The model of each line; None where it names none.
+        :param inputs: Number of inputs of each line.
+        :raises RequestError: A single line exceeds a limit.
         """
         if not lines:
             return
@@ -274,7 +306,7 @@ class ShardWriter:
         self._background.stop()
 
     def discard(self) -> None:
-        """Remove the files of the open shards; finished ones are the callee's."""
+        """Delete the files of the open shards; finished shards belong to the caller."""
         self._background.stop()
         while self._open:
             self._open.popitem()[1].discard()
@@ -288,7 +320,7 @@ class ShardWriter:
             self._cut(model, lines, rows, inputs)
 
     def _cut(self, model: str | None, lines: Lines, rows: pa.RecordBatch, inputs: Sequence[int]) -> None:
-        """Write what fits, finish the shard, and go on with the next."""
+        """Write the lines that fit, finish the shard, and continue with the next one."""
         ends = (range(1, len(lines) + 1), lines.ends, array("q", accumulate(inputs)))
         start = 0
         while start < len(lines):
@@ -318,7 +350,7 @@ class ShardWriter:
         return shard
 
     def _next(self, model: str | None) -> tuple[ShardKey, tuple[int, int, int]]:
-        """Return the key of the model's next shard, and the limits at which it ends."""
+        """Return the key and the limits of the model's next shard."""
         if cuts := self._cuts.get(model):
             cut = cuts.popleft()
             return cut.key, (cut.rows, _UNLIMITED, _UNLIMITED)
@@ -336,12 +368,19 @@ class ShardWriter:
 
 
 def size_problem(size: int, inputs: int, max_bytes: int, max_inputs: int) -> str:
-    """Return why a single request does not fit a file of its own."""
+    """
+    Return why a single request does not fit into an input file of its own.
+
+    :param size: Size of the request line in bytes.
+    :param inputs: Number of inputs of the request.
+    :param max_bytes: Highest size of an input file in bytes.
+    :param max_inputs: Highest number of inputs in an input file.
+    """
     if inputs > max_inputs:
         return (
-            f"this request holds {inputs:,} inputs; a file takes at most {max_inputs:,}. Spread them over several rows."
+            f"this request has {inputs:,} inputs; a file takes at most {max_inputs:,}. Spread them over several rows."
         )
-    return f"this request alone takes {size:,} bytes; a file takes at most {max_bytes:,}. Shorten or split the row."
+    return f"this request alone has {size:,} bytes; a file takes at most {max_bytes:,}. Shorten or split the row."
 
 
 def _used(shard: _OpenShard) -> tuple[int, int, int]:

@@ -1,8 +1,8 @@
 """
-The sidecar of a shard, read batch by batch, and the sidecar of the rows that are to be sent again.
+Reading the sidecar of a shard, and writing the sidecar of rows to send again.
 
-The second has the columns of the first (`requests/shards.py` says which), with `state` as the round has left it, and
-the place of each row in the shard, where its request line stands.
+The sidecar of rows to send again has the columns of the first one, with `state` as of the last round and the position
+of each row's request line in its shard.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ import pyarrow.ipc
 
 from airflow_provider_batch.exceptions import StorageError
 
-#: Line of the row in the shard's request lines, from 0; stands only in the sidecar of rows to be sent again.
+#: Position of the row's request line in its shard, from 0; only in the sidecar of rows to send again.
 POSITION = pa.field("position", pa.int64())
 
 
 class Sidecar:
-    """A shard's sidecar, open for reading. The file is read, not mapped: mapped pages would count as memory in use."""
+    """
+    A shard's sidecar, open for reading. It is read and not memory-mapped: mapped pages would count as memory in use.
+
+    :param path: Local sidecar.
+    :raises StorageError: The file is not a sidecar, or a newer release wrote it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -44,7 +49,7 @@ class Sidecar:
 
     @property
     def carried(self) -> pa.Schema:
-        """The carried columns under their own names; none where nothing is carried."""
+        """The carried columns under their own names; empty where no column is carried."""
         if "carried" not in self.schema.names:
             return pa.schema([])
         return pa.schema(list(self.schema.field("carried").type))
@@ -65,7 +70,12 @@ class Sidecar:
 
 
 class RetryWriter:
-    """Writes the rows that are to be sent again; a context manager that leaves no file behind when its block fails."""
+    """
+    Writes the sidecar of rows to send again. A context manager that deletes the file when its block fails.
+
+    :param path: Local file; created with the first row.
+    :param schema: Columns of the sidecar that the rows are from.
+    """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.rows = 0
@@ -88,8 +98,8 @@ class RetryWriter:
         Add rows.
 
         :param rows: Rows of the sidecar, as they were read.
-        :param state: What each of them ended as.
-        :param position: Their places in the shard.
+        :param state: State of each row after the round, see `STATE`.
+        :param position: Position of each row's request line in its shard.
         """
         if rows.num_rows == 0:
             return
@@ -101,11 +111,11 @@ class RetryWriter:
         self.rows += rows.num_rows
 
 
-#: Where a sidecar's schema says its form, and the newest one that this release can read.
+#: Metadata key with the form of a sidecar, and the newest form that this release can read.
 SIDECAR_VERSION_KEY, SIDECAR_VERSION = b"openai_batch_sidecar_version", 1
 
 
-#: What a row's last round ended as; all null and 0 attempts before the first.
+#: State of a row after its last round; before the first round, 0 attempts and all else null.
 STATE = pa.struct(
     [
         ("attempts", pa.int16()),
@@ -119,7 +129,12 @@ STATE = pa.struct(
 
 
 def sidecar_schema(carried: pa.Schema) -> pa.Schema:
-    """Return the columns of a sidecar: no ``carried`` where nothing is, as not every reader knows an empty struct."""
+    """
+    Return the columns of a sidecar.
+
+    :param carried: The carried columns. Without any there is no column ``carried``, as not every reader knows an empty
+        struct.
+    """
     fields = [
         pa.field("row_number", pa.int64()),
         pa.field("custom_id", pa.string()),
@@ -132,9 +147,13 @@ def sidecar_schema(carried: pa.Schema) -> pa.Schema:
 
 def check_sidecar(path: Path, schema: pa.Schema) -> None:
     """
-    Raise StorageError where a newer release wrote a sidecar.
+    Check that this release can read a sidecar.
 
-    Form 1 says nothing of its version: jobs in flight know the bytes of their sidecars by hash.
+    Form 1 does not state its version, because jobs in flight know the bytes of their sidecars by hash.
+
+    :param path: Local sidecar, for the message.
+    :param schema: Its schema.
+    :raises StorageError: A newer release wrote the sidecar.
     """
     form = int((schema.metadata or {}).get(SIDECAR_VERSION_KEY, b"1"))
     if form > SIDECAR_VERSION:
@@ -145,7 +164,12 @@ def check_sidecar(path: Path, schema: pa.Schema) -> None:
 
 
 def read_sidecar(path: Path) -> Iterator[pa.RecordBatch]:
-    """Give a sidecar's record batches in order, one at a time in memory."""
+    """
+    Yield a sidecar's record batches in order; one at a time is in memory.
+
+    :param path: Local sidecar.
+    :raises StorageError: A newer release wrote the sidecar.
+    """
     with pa.OSFile(str(path), "rb") as file:
         reader = pa.ipc.open_file(file)
         check_sidecar(path, reader.schema)

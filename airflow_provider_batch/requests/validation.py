@@ -1,8 +1,8 @@
 """
-What the API would refuse, found before anything is sent: members that an endpoint needs, and what they may be.
+Checks of request bodies for what the API would refuse, before anything is sent.
 
-Only what makes the API refuse a *file*, or surely every row, is checked here; what a model does with a body is its
-own business.
+Only errors that make the API refuse a whole input file, or certainly every row, are checked here; how a model uses a
+body is not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from airflow_provider_batch.exceptions import ConfigurationError
 
 
 def endpoint_of(text: str) -> Endpoint:
-    """Return the endpoint of a path such as ``/v1/responses``; raise ConfigurationError with the list for any other."""
+    """
+    Return the endpoint for a path such as ``/v1/responses``.
+
+    :param text: The path.
+    :raises ConfigurationError: The Batch API has no such endpoint; the message lists all.
+    """
     try:
         return Endpoint(text)
     except ValueError:
@@ -25,12 +30,17 @@ def endpoint_of(text: str) -> Endpoint:
         close = difflib.get_close_matches(str(text), names, n=1, cutoff=0.5)
         meant = f" Did you mean '{close[0]}'?" if close else ""
         raise ConfigurationError(
-            f"endpoint: '{text}' is no endpoint of the Batch API.{meant} Expected one of {', '.join(names)}."
+            f"endpoint: '{text}' is not an endpoint of the Batch API.{meant} Expected one of {', '.join(names)}."
         ) from None
 
 
 def body_problem(endpoint: Endpoint, body: Mapping[str, Any]) -> str | None:
-    """Return the first thing that is wrong with a body, or None."""
+    """
+    Return the first thing that is wrong with a body, or None.
+
+    :param endpoint: The endpoint.
+    :param body: The body of a request.
+    """
     for group in FACTS[endpoint].required:
         if not any(body.get(name) is not None for name in group):
             return f"{endpoint.value} needs {_either(group)} in the body, found {_found(group, body)}."
@@ -40,14 +50,19 @@ def body_problem(endpoint: Endpoint, body: Mapping[str, Any]) -> str | None:
     return None
 
 
-#: Top-level members whose values are looked at.
+#: Top-level members whose values are checked.
 CHECKED = ("model", "messages", "stream", "input", "prompt")
-#: Those of them that are text as a rule, and then right.
+#: Members of `CHECKED` that are valid where they are text.
 TEXTS = ("input", "prompt")
 
 
 def member_problem(name: str, value: Any) -> str | None:
-    """Return what is wrong with the value of a top-level member, or None."""
+    """
+    Return what is wrong with the value of a top-level member, or None.
+
+    :param name: Name of the member.
+    :param value: Its value.
+    """
     if name == "stream" and value not in (False, None):
         return "expected no 'stream', as the Batch API does not stream. Leave it out of the body."
     if name == "model" and not (isinstance(value, str) and value):
@@ -60,13 +75,23 @@ def member_problem(name: str, value: Any) -> str | None:
 
 
 def needed_members(endpoint: Endpoint, body: Mapping[str, Any]) -> frozenset[str]:
-    """Return the members of a body that may not be null, as nothing else in it could stand for them."""
+    """
+    Return the members of a body that may not be null, because the body has no other member in their place.
+
+    :param endpoint: The endpoint.
+    :param body: The body, or its template.
+    """
     present = ([name for name in group if name in body] for group in FACTS[endpoint].required)
     return frozenset(names[0] for names in present if len(names) == 1)
 
 
 def count_inputs(endpoint: Endpoint, value: Any) -> int:
-    """Return how many inputs ``input`` is: the elements of an array, but one for an array of token numbers."""
+    """
+    Return how many inputs a request has: for embeddings the length of an array, where it is not one array of tokens.
+
+    :param endpoint: The endpoint; 1 for all but embeddings.
+    :param value: Value of the member ``input``.
+    """
     if not FACTS[endpoint].counts_inputs or not isinstance(value, list | tuple) or not value:
         return 1
     return 1 if all(type(item) is int for item in value) else len(value)

@@ -192,7 +192,7 @@ class TestForms:
         expected = r"body\.temperature: expected a number, found the text '0\.\{t\}'\. .*\{column:number\}"
         with pytest.raises(TemplateError, match=expected):
             lines(tmp_path, [{"t": 5}], chat("x", temperature="0.{t}"))
-        with pytest.raises(TemplateError, match=r"found the text '0.5'. What Airflow renders is text, unless the DAG"):
+        with pytest.raises(TemplateError, match=r"found the text '0.5'. Airflow renders templates as text, unless the DAG"):
             lines(tmp_path, [{"t": 5}], chat("{t:text}", temperature="0.5"))
 
     @pytest.mark.parametrize(
@@ -404,7 +404,7 @@ def test_a_number_that_no_reader_has_room_for_is_an_error(text: str, tmp_path: P
 
 
 def test_a_value_within_a_column_is_mended_in_the_source(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"as 'messages\[0\].content', found the number 5\. Mend it in the source"):
+    with pytest.raises(InputError, match=r"as 'messages\[0\].content', found the number 5\. Correct it in the source"):
         lines(tmp_path, [{"x": [{"role": "user", "content": 5}]}], {"model": "m", "messages": "{x}"})
 
 

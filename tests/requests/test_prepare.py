@@ -165,7 +165,7 @@ class TestEmbeddings:
 
     def test_one_row_with_too_many_inputs_is_an_error(self, tmp_path: Path) -> None:
         rows = [{"texts": ["x"]}, {"texts": ["x"] * 50_001}]
-        with pytest.raises(RequestError, match=r"row 1: this request holds 50,001 inputs; a file takes at most 50,000"):
+        with pytest.raises(RequestError, match=r"row 1: this request has 50,001 inputs; a file takes at most 50,000"):
             prepared(tmp_path, rows, spec({"model": "e", "input": "{texts}"}, Endpoint.EMBEDDINGS))
 
 
@@ -194,7 +194,7 @@ class TestIdentifiers:
             ("{empty}", "row 0: expected a custom_id of 1 to 64 characters, found none"),
             ("{nothing}", "row 0, column 'nothing': .* found null"),
             ("{iid}", r"custom_id: \{iid\} is not a column"),
-            ("fixed", "row 1: expected a custom_id of its own, found 'fixed'"),
+            ("fixed", "row 1: expected a different custom_id for each row, found 'fixed'"),
         ],
     )
     def test_a_custom_id_that_is_none_is_an_error(self, tmp_path: Path, custom_id: str, expected: str) -> None:
@@ -208,7 +208,7 @@ class TestBadInput:
         ("given", "expected"),
         [
             (spec({"model": "m", "input": "{txt}"}), r"body\.input: \{txt\} is not a column\. Did you mean 'text'"),
-            (spec({"model": "m", "input": "hello"}), "every row would send the same request"),
+            (spec({"model": "m", "input": "hello"}), "every row would send and pay for the same request"),
             (spec({"input": "{text}"}), "/v1/responses needs 'model' in the body, found the members input"),
             (spec({"model": "m"}), "needs 'input' or 'prompt'"),
             (
@@ -228,7 +228,7 @@ class TestBadInput:
             (spec(limit=-1), "limit: expected a number of rows, found -1"),
             (spec(max_shard_rows=0), "max_shard_rows: expected at least 1"),
             (spec(body="text"), "body: expected a mapping, found str"),
-            (spec(max_shard_bytes=100), "row 0: this request alone takes 102 bytes"),
+            (spec(max_shard_bytes=100), "row 0: this request alone has 102 bytes"),
             (spec(None, custom_id="{id}"), "custom_id: without a body"),
         ],
     )

@@ -92,7 +92,7 @@ BAD = [
     ({"custom_id": ...}, "row 1, column 'custom_id': expected a text, found none"),
     ({"custom_id": 7}, "row 1, column 'custom_id': expected a text, found int 7"),
     ({"custom_id": "x" * 65}, "row 1: expected a custom_id of 1 to 64 characters, found 65"),
-    ({"custom_id": "c0"}, "row 1: expected a custom_id of its own, found 'c0', which row 0 has already"),
+    ({"custom_id": "c0"}, "row 1: expected a different custom_id for each row, found 'c0', which row 0 has already"),
     ({"method": "post"}, "row 1, column 'method': expected 'POST', found 'post'"),
     ({"method": ...}, "row 1, column 'method': expected 'POST', found none"),
     ({"url": "/v1/embeddings"}, "row 1, column 'url': expected '/v1/responses', .* found '/v1/embeddings'"),
@@ -137,7 +137,7 @@ def test_json_text_that_is_no_object_is_named(tmp_path: Path, body: str) -> None
 
 
 def test_a_line_that_alone_is_too_large_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="row 0: this request alone takes"):
+    with pytest.raises(RequestError, match="row 0: this request alone has"):
         prepared(tmp_path, [line(0)], RequestSpec(Endpoint.RESPONSES, None, max_shard_bytes=50))
 
 

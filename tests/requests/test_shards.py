@@ -123,13 +123,13 @@ def test_a_shard_is_handed_over_as_soon_as_it_is_full(tmp_path: Path) -> None:
 
 
 def test_a_line_that_fits_no_file_names_its_row(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"row 1: this request alone takes 101 bytes; a file takes at most 100"):
+    with pytest.raises(RequestError, match=r"row 1: this request alone has 101 bytes; a file takes at most 100"):
         write(tmp_path, [[(b"x", "m", 1), (b"x" * 100, "m", 1)]], Endpoint.RESPONSES, max_bytes=100)
     assert {path.stem for path in tmp_path.iterdir()} <= {"r01-s00001"}  # finished before, and handed over
 
 
 def test_a_line_with_too_many_inputs_names_its_row(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"row 1: this request holds 50,001 inputs"):
+    with pytest.raises(RequestError, match=r"row 1: this request has 50,001 inputs"):
         write(tmp_path, [[(b"x", "m", 1), (b"x", "m", 50_001)]], Endpoint.EMBEDDINGS)
 
 
@@ -221,5 +221,5 @@ def test_a_key_reads_as_documented() -> None:
 
 @pytest.mark.parametrize("text", ["", "r1-s1", "r01-s00001.jsonl", "r01s00001", "rr01-s00001", "r٠١-s00001"])
 def test_what_is_no_key_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no shard key"):
+    with pytest.raises(ValueError, match="is not a shard key"):
         ShardKey.parse(text)

@@ -72,7 +72,7 @@ def test_an_endpoint_is_known_by_its_path(endpoint: Endpoint) -> None:
 
 def test_an_unknown_endpoint_lists_all_and_the_likely_one() -> None:
     with pytest.raises(
-        ConfigurationError, match=r"'/v1/response' is no endpoint .*Did you mean '/v1/responses'\?"
+        ConfigurationError, match=r"'/v1/response' is not an endpoint .*Did you mean '/v1/responses'\?"
     ) as raised:
         endpoint_of("/v1/response")
     assert all(endpoint.value in str(raised.value) for endpoint in Endpoint)

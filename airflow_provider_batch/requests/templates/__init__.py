@@ -1,1 +1,1 @@
-"""Templates of request bodies: placeholders, their values, and the rendered lines."""
+"""Templates of request bodies: placeholders, their values, and the rendered request lines."""

@@ -1,7 +1,7 @@
 """
-The forms of a placeholder: ``{price:number}`` is the column's value as a number, whatever type the column has.
+Forms of a placeholder: ``{price:number}`` is the column's value as a number, whatever type the column has.
 
-A null, and a NaN, is null in every form.
+A null or a NaN is null in every form.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airflow_provider_batch.requests.accepted_values import shown
 from airflow_provider_batch.sources.row_chunk import SourceBatch
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-#: Digits before or after the point, as a number of 64 bits has them at most.
+#: Highest number of digits before or after the point, as a 64-bit number has them.
 _MOST_DIGITS = 307
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _decode = msgspec.json.Decoder().decode
@@ -28,7 +28,7 @@ _decode = msgspec.json.Decoder().decode
 def _number(value: Any) -> Any:
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         number = decimal.Decimal(value.strip())
-        if number and abs(number.adjusted()) > _MOST_DIGITS:  # no JSON reader has room for it
+        if number and abs(number.adjusted()) > _MOST_DIGITS:  # JSON readers cannot hold it
             raise ValueError
         return int(number) if number == number.to_integral_value() and abs(number) < 1 << 63 else number
     if isinstance(value, int | float | decimal.Decimal) and not isinstance(value, bool):
@@ -56,7 +56,7 @@ def _json(value: Any) -> Any:
     return _decode(value) if isinstance(value, str) else value
 
 
-#: Name of a form → what it makes of a value, and what it expects.
+#: Name of a form → its conversion, and what it expects, for messages.
 FORMS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "text": (to_text, "a value"),
     "number": (_number, "a number such as 0.5"),
@@ -68,9 +68,12 @@ FORMS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
 
 def converted(batch: SourceBatch, path: Sequence[str], form: str) -> list[Any]:
     """
-    Return the rows' values of a column, or of a field within its struct, in a form.
+    Return the values of a column, or of a field within its struct, converted to a form; None where it is null.
 
-    :raises TemplateError: A value has none; names row and column.
+    :param batch: Rows of the source.
+    :param path: Column name, then the names of fields.
+    :param form: Key of `FORMS`.
+    :raises TemplateError: A value cannot be converted; names row and column.
     """
     key = (*path, f":{form}")
     if key not in batch.forms:

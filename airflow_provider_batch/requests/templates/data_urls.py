@@ -1,10 +1,10 @@
 """
-Images and other files in prompts: columns of bytes, or of URIs, that a body holds as ``data:image/png;base64,…``.
+Images and other files in prompts: columns of bytes or of URIs that a body contains as ``data:image/png;base64,…``.
 
-Bytes are taken as they are; a URI is read through the storage of the job, whatever its scheme and connection. An
-``http://``, ``https://`` or ``data:`` URL stays as it is, for the API to read; a null stays null. The type is told by
-the first bytes, and where they say nothing by the ending of the URI. Several files are fetched at a time, a few
-megabytes of rows at once, so that memory stays bounded; a ``custom_id`` and the carried columns keep the column's own
+Bytes are used as they are; a URI is read through the storage of the job, with its scheme and connection. An
+``http://``, ``https://`` or ``data:`` URL is left as it is, for the API to read; a null stays null. The first bytes of
+a file say its type, and where they do not, the ending of its URI. Several files are fetched at the same time, for a few
+megabytes of rows at once, so that memory is bounded. A ``custom_id`` and the carried columns keep the column's own
 values.
 """
 
@@ -26,13 +26,13 @@ from airflow_provider_batch.sources.files.listing import reading
 from airflow_provider_batch.sources.row_chunk import SourceBatch
 from airflow_provider_batch.storage import Location, Resolver
 
-#: Bytes of one file: what OpenAI takes in one request (50 MB) as base64, with room for the rest of it.
+#: Highest size of one file in bytes: as base64 it fits into one request (50 MB), with room for the rest of it.
 MAX_BYTES = 36_000_000
-#: Files that are fetched at a time, and bytes of data URLs that a piece of rows should have.
+#: Files that are fetched at the same time, and bytes of data URLs that a chunk of rows should have.
 FETCHED_AT_ONCE, PIECE_BYTES = 8, 8 << 20
 _UNTOUCHED = ("http://", "https://", "data:")
 _LONGEST = max(map(len, _UNTOUCHED))
-#: First bytes → type.
+#: First bytes of a file → media type.
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -47,10 +47,12 @@ _SIGNATURES = {
 
 class DataUrls:
     """
-    The columns of a table that are shown as data URLs.
+    Replaces columns of a table by data URLs.
 
     :param names: Columns, or dotted paths into structs.
-    :raises ConfigurationError: No such column, or one that holds neither bytes nor text.
+    :param columns: Columns of the table.
+    :param resolve: Turns a URI into a `Location`.
+    :raises ConfigurationError: A column does not exist, or contains neither bytes nor text.
     """
 
     def __init__(self, names: Sequence[str], columns: Columns, resolve: Resolver) -> None:
@@ -60,12 +62,18 @@ class DataUrls:
         self._resolve = resolve
 
     def shown(self, batches: Iterator[SourceBatch]) -> Iterator[SourceBatch]:
-        """Give the rows with the columns as data URLs, in pieces that stay small."""
+        """
+        Yield the rows with the columns as data URLs, in chunks that stay small.
+
+        :param batches: Rows of the source.
+        :raises SourceError: A file does not exist, is too large, or is of an unknown type; names row and column.
+        :raises StorageError: A file system does not respond.
+        """
         if not self._paths:
             yield from batches
             return
         with ThreadPoolExecutor(FETCHED_AT_ONCE, thread_name_prefix="data-urls") as pool:
-            size = 1  # rows of a piece; more once it shows how large the files are
+            size = 1  # rows of a chunk; adapted to the size of the files
             for batch in batches:
                 start = 0
                 while start < len(batch):
@@ -110,7 +118,12 @@ class DataUrls:
 
 
 def media_type(data: bytes, name: str = "") -> str | None:
-    """Return the type of a file by its first bytes, else by the ending of its name, else None."""
+    """
+    Return the media type of a file by its first bytes, else by the ending of its name, else None.
+
+    :param data: Content of the file, or its first 16 bytes.
+    :param name: Path or URI of the file; empty where there is none.
+    """
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"avif"):
@@ -157,7 +170,7 @@ def _fetched(place: Location | None) -> bytes:
 def _explained(
     error: Exception, batch: SourceBatch, index: int, path: Sequence[str], place: Location | None
 ) -> OpenAIBatchError:
-    """Return the error with the row and the column that it comes from; a store that is down stays one."""
+    """Return the error with row and column; an error of the file system stays a StorageError."""
     at: Mapping[str, Any] = {**batch.place(index), "column": ".".join(path)}
     if isinstance(error, StorageError):
         return StorageError(f"row {at['row']}, column '{at['column']}': {error}")

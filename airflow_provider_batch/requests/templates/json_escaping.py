@@ -1,9 +1,9 @@
 """
-Texts as the insides of JSON strings.
+Texts as the inside of JSON strings.
 
-Texts of Python are encoded by msgspec, all at once. A column of Arrow is escaped where it stands, without becoming
-Python objects and mostly without the interpreter's lock: only the characters that it holds are replaced. What stands
-for each is taken from msgspec, so that both give the same bytes.
+Python strings are encoded by msgspec, all at once. An Arrow column is escaped without becoming Python objects, mostly
+without the interpreter lock: only characters that occur in it are replaced. The escape sequences are those of msgspec,
+so that both ways give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,29 +17,39 @@ import pyarrow.compute as pc
 from airflow_provider_batch.arrow.arrays import binary_array
 
 _ENCODER = msgspec.json.Encoder()
-#: A text as JSON.
+#: Encodes a text as JSON.
 encode: Callable[[str], bytes] = _ENCODER.encode
 
-#: Character → what stands for it. All are ASCII, and the backslash is the first: what is replaced later holds some.
+#: Character → its escape sequence. All are ASCII. The backslash is first, because the later sequences contain it.
 ESCAPES = {
     character: escape
     for character in ("\\", *map(chr, range(ord("\\"))))
     if (escape := encode(character)[1:-1].decode("ascii")) != character
 }
 _OTHERS = bytes(set(range(256)) - set(map(ord, ESCAPES)))
-#: Different characters to replace, one after the other, past which it is faster to encode text by text.
+#: With more different characters to replace than this, encoding text by text is faster.
 MAX_REPLACED = 6
-#: Bytes that are looked at a time: so few that the memory for them is not asked for anew each time.
+#: Bytes that are searched at a time: so few that no new memory is allocated each time.
 _PIECE = 1 << 16
 
 
 def escaped(texts: list[str]) -> list[bytes]:
-    r"""Return the insides of JSON strings: encoded as lines, and cut at line breaks, which texts hold as `\n` alone."""
+    r"""
+    Return the inside of the JSON string of each text.
+
+    The texts are encoded as lines and split at line breaks, which encoded texts contain as `\n` only.
+
+    :param texts: Python strings with a UTF-8 form.
+    """
     return _ENCODER.encode_lines(texts)[1:-2].split(b'"\n"') if texts else []
 
 
 def escaped_column(texts: pa.Array) -> pa.Array:
-    """Return the insides of JSON strings of a large_string array without nulls, whose texts are valid UTF-8."""
+    """
+    Return the inside of the JSON string of each text of a column.
+
+    :param texts: large_string array without nulls, with valid UTF-8.
+    """
     found = _to_replace(texts)
     if len(found) > MAX_REPLACED:
         return binary_array(escaped(texts.to_pylist()))
@@ -49,7 +59,7 @@ def escaped_column(texts: pa.Array) -> pa.Array:
 
 
 def _to_replace(texts: pa.Array) -> list[str]:
-    """Return the characters of `ESCAPES` that stand somewhere in the texts, in their order."""
+    """Return the characters of `ESCAPES` that occur in the texts, in their order."""
     _, offsets, content = texts.buffers()
     if not len(texts) or content is None:
         return []

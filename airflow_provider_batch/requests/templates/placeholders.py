@@ -1,4 +1,4 @@
-"""What stands between braces in a text: a column, with or without a form that it is converted to, or text."""
+"""Placeholders in a text: braces with a column between them, with or without a form that its value is converted to."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from airflow_provider_batch.sources.column_paths import NAME, Columns, columns_h
 
 _BRACES = re.compile(r"\{([^{}]+)\}")
 _FORM = re.compile(r"(.+):([A-Za-z]+)")
-#: What Python writes behind a name in braces: `:.2f`, `:>10`, `!r`. There is none of it here.
+#: Format specifications of Python such as `:.2f`, `:>10`, `!r`; templates do not have them.
 _PYTHON = re.compile(r"([^:!]+)(?::(?=.))?((?<=:)[<>=^+-]?\d*[,_]?(?:\.\d+)?[a-zA-Z%]?|![rsa](?::.*)?)")
 
 
 class Reference(NamedTuple):
-    """A placeholder: the path to a value, and what it is converted to."""
+    """
+    A placeholder.
+
+    :param path: Column name, then the names of fields within its struct.
+    :param form: What the value is converted to, a key of `FORMS`; None leaves it as it is.
+    """
 
     path: tuple[str, ...]
     form: str | None = None
@@ -26,10 +31,12 @@ class Reference(NamedTuple):
 
 def scan(text: str, columns: Columns, where: str) -> list[str | Reference]:
     """
-    Return the pieces of a text: literal text, and its placeholders.
+    Return the parts of a text: literal text, and its placeholders.
 
-    :param where: The place in the template, for messages.
-    :raises TemplateError: A name that is not a column.
+    :param text: Text of a template.
+    :param columns: Columns of the source.
+    :param where: Place in the template, for messages.
+    :raises TemplateError: A placeholder names no column or no form.
     """
     pieces: list[str | Reference] = []
     end = 0
@@ -46,7 +53,7 @@ def scan(text: str, columns: Columns, where: str) -> list[str | Reference]:
 
 
 def _piece(inner: str, columns: Columns, where: str) -> str | Reference | None:
-    """Return what braces with this between them stand for; None where they are text."""
+    """Return the meaning of a pair of braces: a placeholder, or text; None where the braces are text themselves."""
     found = _reference(inner, columns)
     if found is not None:
         return found
@@ -66,7 +73,7 @@ def _piece(inner: str, columns: Columns, where: str) -> str | Reference | None:
 
 
 def _reference(inner: str, columns: Columns) -> Reference | None:
-    """Return the column, and its form, that is between braces: an exact name before a name with a form."""
+    """Return the column and the form between braces; an exact column name goes before a name with a form."""
     path = columns.find(inner)
     if path is not None:
         return Reference(path)
@@ -81,13 +88,13 @@ def _divided(inner: str) -> tuple[str, str | None]:
 
 
 def _is_named(inner: str, columns: Columns) -> bool:
-    """Return whether this looks like a placeholder, so that an exclamation mark before it means its text."""
+    """Return whether a text looks like a placeholder, so that an exclamation mark before it makes it literal text."""
     name, _ = _divided(inner)
     return NAME.fullmatch(name) is not None or columns.find(inner) is not None or columns.find(name) is not None
 
 
 def _spaced(inner: str, columns: Columns) -> bool:
-    """Return whether this is a column with white space around its name, which nobody means as a text."""
+    """Return whether a text is a column with white space around its name, which is an error."""
     stripped = inner.strip()
     return columns.known and stripped != inner and _reference(stripped, columns) is not None
 

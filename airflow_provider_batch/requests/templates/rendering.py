@@ -1,4 +1,4 @@
-"""Rows to request lines, by a template: the bytes that all lines share are encoded once, per row only the values."""
+"""Rows as request lines by a template: bytes that all lines share are encoded once, per row only the values."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ class Rendered:
     """
     The request lines of a batch of rows.
 
+    :param lines: One request line for each row.
     :param identifiers: The ``custom_id`` of each line, an array of strings.
-    :param models: The model of each line, or None where the API has a default.
-    :param inputs: Inputs of each line: the elements of an array for embeddings, else 1.
+    :param models: The model of each line; None where the API has a default.
+    :param inputs: Number of inputs of each line: the length of an array for embeddings, else 1.
     """
 
     lines: Lines
@@ -54,15 +55,15 @@ class Rendered:
 
 
 class Renderer(Protocol):
-    """Turns rows into request lines."""
+    """Renders rows as request lines."""
 
     @property
     def columns(self) -> list[str]:
-        """The columns that lines are made of."""
+        """The columns that the lines need."""
 
     @property
     def identifier_columns(self) -> list[str] | None:
-        """The columns that a ``custom_id`` is made of; None where identifiers cannot collide."""
+        """The columns that a ``custom_id`` needs; None where ids are different in any case."""
 
     @property
     def varies(self) -> bool:
@@ -70,24 +71,39 @@ class Renderer(Protocol):
 
     @property
     def rows_at_once(self) -> int:
-        """How many rows to render at a time, so that their lines take little memory."""
+        """Number of rows to render at a time, so that their lines need little memory."""
 
     def render(self, batch: SourceBatch) -> Rendered:
-        """Return the lines; raise RequestError or TemplateError for a row that gives none."""
+        """
+        Return the request lines of a batch.
+
+        :param batch: Rows of the source.
+        :raises RequestError: A row gives a request that the API would refuse.
+        :raises TemplateError: A row has no value for a placeholder.
+        """
 
     def identifiers(self, batch: SourceBatch) -> pa.Array:
-        """Return the ``custom_id`` of each row, as strings."""
+        """
+        Return the ``custom_id`` of each row, as strings.
+
+        :param batch: Rows of the source.
+        """
 
 
 class TemplateRenderer:
     """
-    Request lines from a body template.
+    Renders request lines from a body template.
 
-    :param verbatim: Members of the body that are no templates.
-    :param by_any: Whether values may be what some service takes, not OpenAI and Azure alone.
-    :param check_bodies: Whether values are checked against what the endpoint takes.
-    :raises TemplateError: A name that is not a column.
-    :raises RequestError: The body lacks what the endpoint needs.
+    :param endpoint: The endpoint of the job.
+    :param body: Template of the request body.
+    :param columns: Columns of the source.
+    :param custom_id: Template of the id; None means the row number.
+    :param null_text: Text for a null inside a longer text; None makes it an error.
+    :param verbatim: Members of the body that are not templates; None means none.
+    :param by_any: Whether values that other services accept are accepted, not only those of OpenAI and Azure.
+    :param check_bodies: Whether the kinds of values are checked against what the endpoint accepts.
+    :raises TemplateError: A placeholder names no column.
+    :raises RequestError: The body lacks a member that the endpoint needs.
     """
 
     def __init__(
@@ -129,22 +145,33 @@ class TemplateRenderer:
 
     @property
     def columns(self) -> list[str]:
+        """The columns that the lines need."""
         return list(dict.fromkeys([*self._body.columns, *(self.identifier_columns or ())]))
 
     @property
     def identifier_columns(self) -> list[str] | None:
+        """The columns that a ``custom_id`` needs; None where it is the row number."""
         return None if self._custom_id is None else self._custom_id.columns
 
     @property
     def varies(self) -> bool:
+        """Whether the template has placeholders."""
         return bool(self._body.slots)
 
     @property
     def rows_at_once(self) -> int:
+        """Number of rows to render at a time, by the bytes that all lines share."""
         shared = sum(len(part) for part in self._body.parts if isinstance(part, bytes))
         return max(1, BATCH_BYTES // max(1, shared))
 
     def render(self, batch: SourceBatch) -> Rendered:
+        """
+        Return the request lines of a batch.
+
+        :param batch: Rows of the source.
+        :raises RequestError: A value is not accepted by the endpoint in its place.
+        :raises TemplateError: A value is null inside a text, or has no JSON form.
+        """
         self._check_members(batch)
         for slot in self._body.slots:
             check_slot(slot, batch, self._null_text)
@@ -155,6 +182,12 @@ class TemplateRenderer:
         return Rendered(Lines(lines), identifiers, self._models(batch), self._input_counts(batch))
 
     def identifiers(self, batch: SourceBatch) -> pa.Array:
+        """
+        Return the ``custom_id`` of each row, as strings.
+
+        :param batch: Rows of the source.
+        :raises RequestError: An id is empty or too long.
+        """
         if self._custom_id is None:
             return batch.number_column.cast(pa.string())
         identifiers = self._custom_id.texts(batch.as_read())
@@ -193,12 +226,18 @@ class TemplateRenderer:
         return [count_inputs(self._endpoint, value) for value in values_of(slot, batch)]
 
 
-#: What stands for a row's value while the rest of a body is looked at.
+#: Member → valid value in place of a row's value, while the rest of the body is checked.
 _STAND_INS: Mapping[str, Any] = {"messages": [""], "stream": False, "model": "model"}
 
 
 def check_identifiers(identifiers: pa.Array, batch: SourceBatch) -> None:
-    """Raise RequestError for the first ``custom_id`` that is empty or too long."""
+    """
+    Check that every ``custom_id`` has a valid length.
+
+    :param identifiers: One id for each row.
+    :param batch: The rows, for the message.
+    :raises RequestError: An id is empty or too long; names the first such row.
+    """
     lengths = pc.utf8_length(identifiers)
     bounds = pc.min_max(lengths).as_py()
     if not len(identifiers) or (bounds["min"] and bounds["max"] <= MAX_CUSTOM_ID_LENGTH):
@@ -211,7 +250,7 @@ def check_identifiers(identifiers: pa.Array, batch: SourceBatch) -> None:
 
 
 def _merged(parts: Sequence[bytes | pa.Array]) -> list[bytes | pa.Array]:
-    """Return the parts with neighbouring shared bytes made one."""
+    """Return the parts with neighbouring bytes joined."""
     merged: list[bytes | pa.Array] = []
     for part in parts:
         last = merged[-1] if merged else None
@@ -223,7 +262,7 @@ def _merged(parts: Sequence[bytes | pa.Array]) -> list[bytes | pa.Array]:
 
 
 def _is_plain(column: pa.Array | None, slot: Slot, member: str) -> bool:
-    """Return whether nothing can be wrong with the values of a column: no null, and text where it has to be."""
+    """Return whether all values of a column are certainly valid: no null, and text where the member has to be text."""
     if column is None or column.null_count:
         return False
     return member not in TEXTS or slot.form == "text" or is_text(column.type)

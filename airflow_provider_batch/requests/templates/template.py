@@ -1,14 +1,14 @@
 """
-Templates: a request body, or a ``custom_id``, with ``{column}`` in its texts.
+Templates of a request body or a ``custom_id``, with ``{column}`` in their texts.
 
-Rules. ``{name}`` stands for a row's value where ``name`` is exactly a column, or a dotted path into a struct; inside
-a longer text as text, alone as the value itself. It is one pass: values are never scanned again, and keys never at
-all. ``{name:number}`` converts, see `conversions`. A ``{name}`` that looks like a name and is not a column is an error;
-any other braces are text. ``{!name}`` writes ``{name}``. What may not stand where it does, by what `accepted` knows of
-the endpoint, is an error: at once where the template has it, else for the first row that has it.
+``{name}`` is replaced by a row's value where ``name`` is exactly a column, or a dotted path into a struct: inside a
+longer text by the value as text, alone by the value itself. Values are never searched for placeholders again, and keys
+are never searched. ``{name:number}`` converts the value, see `conversions`. A ``{name}`` that looks like a name and is
+not a column is an error; any other braces are text. ``{!name}`` writes ``{name}``. A value that the endpoint does not
+accept in its place is an error: at once for a value of the template, else for the first row that has it.
 
-A template is compiled once into the bytes between its values, already encoded as JSON; per row only the values are
-encoded.
+A template is compiled once into bytes that are already encoded as JSON, with slots between them; per row only the
+values are encoded.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from airflow_provider_batch.sources.row_chunk import SourceBatch
 @dataclass(frozen=True)
 class Slot:
     """
-    A place for a row's value.
+    A place of a template for a row's value.
 
-    :param path: Column, and the way into it.
-    :param alone: Whether the value stands for itself, or within a text.
-    :param member: Top-level member of the body whose whole value this is, if it is one.
-    :param form: What the value is converted to, a key of `FORMS`.
-    :param where: The place in the body, for messages.
-    :param accepts: What may stand there; None where that is not known.
+    :param path: Column name, then the names of fields within its struct.
+    :param alone: Whether the value is a JSON value of its own, or part of a longer text.
+    :param member: Top-level member of the body whose whole value this is; None for any other place.
+    :param form: What the value is converted to, a key of `FORMS`; None leaves it as it is.
+    :param where: Place in the body, for messages.
+    :param accepts: Values that are accepted in this place; None where that is not known.
     """
 
     path: tuple[str, ...]
@@ -65,7 +65,7 @@ class Template:
     A compiled template: JSON with slots, or a text with slots.
 
     :param parts: Bytes and slots, in order.
-    :param null_text: What stands for null inside a text; None makes it an error.
+    :param null_text: Text for a null inside a longer text; None makes it an error.
     """
 
     def __init__(self, parts: Iterable[Part], null_text: str | None = None) -> None:
@@ -75,15 +75,25 @@ class Template:
 
     @property
     def columns(self) -> list[str]:
-        """The columns that are read, each once."""
+        """The columns that the template uses, each once."""
         return list(dict.fromkeys(slot.path[0] for slot in self.slots))
 
     def pieces(self, batch: SourceBatch) -> list[bytes | pa.Array]:
-        """Return for each part its bytes, or one encoded value a row; raise TemplateError where a value has none."""
+        """
+        Return the parts for a batch: bytes, or an array with one encoded value for each row.
+
+        :param batch: Rows of the source.
+        :raises TemplateError: A value is null inside a text, or has no JSON form.
+        """
         return [part if isinstance(part, bytes) else encoded(part, batch, self._null_text) for part in self.parts]
 
     def texts(self, batch: SourceBatch) -> pa.Array:
-        """Return one text a row as large_string, for a template that was compiled by `compile_text`."""
+        """
+        Return one text for each row as large_string, for a template from `compile_text`.
+
+        :param batch: Rows of the source.
+        :raises TemplateError: A value is null inside a text, or has no form as text.
+        """
         pieces = [part if isinstance(part, bytes) else _texts(part, batch, self._null_text) for part in self.parts]
         return joined(pieces, len(batch)).cast(pa.large_string())
 
@@ -97,13 +107,16 @@ def compile_body(
     accepts: Accepted | None = None,
 ) -> Template:
     """
-    Compile a request body.
+    Compile the template of a request body.
 
-    :param verbatim: Members that are added, or replace the body's, as they are: their texts are no templates. Where
-        both have an object, its members are joined.
-    :param accepts: What the endpoint takes as a body; None checks nothing.
-    :raises TemplateError: A name is not a column, or a value has no JSON form or is not accepted by the endpoint; names
-        the place in the body.
+    :param body: Template of the body.
+    :param columns: Columns of the source.
+    :param null_text: Text for a null inside a longer text; None makes it an error.
+    :param verbatim: Members that are added to the body, or replace its own; their texts are not templates. Where both
+        have an object, its members are joined. None means none.
+    :param accepts: Values that the endpoint accepts as a body; None checks nothing.
+    :raises TemplateError: A placeholder names no column, or a value has no JSON form or is not accepted by the
+        endpoint; names the place in the body.
     """
     return Template(_joined_members(body, verbatim or {}, columns, "body", accepts, is_top=True), null_text)
 
@@ -132,7 +145,15 @@ def _joined_members(
 
 
 def compile_text(text: str, columns: Columns, where: str, *, null_text: str | None = None) -> Template:
-    """Compile a template whose result is a text, such as ``custom_id``; the parts are UTF-8, not JSON."""
+    """
+    Compile a template whose result is a text, such as ``custom_id``; its parts are UTF-8, not JSON.
+
+    :param text: The template.
+    :param columns: Columns of the source.
+    :param where: Name of the argument, for messages.
+    :param null_text: Text for a null; None makes it an error.
+    :raises TemplateError: The template is not text, or a placeholder names no column.
+    """
     if not isinstance(text, str):
         raise TemplateError(f"{where}: expected a text, found {type(text).__name__}.")
     found = scan(text, columns, where)
@@ -145,7 +166,14 @@ def _within(piece: Reference) -> Slot:
 
 
 def encoded(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array:
-    """Return one encoded value a row: whole JSON where it stands alone, else escaped without quotes."""
+    """
+    Return the encoded value for each row: whole JSON where the slot is alone, else escaped text without quotes.
+
+    :param slot: Place in the template.
+    :param batch: Rows of the source.
+    :param null_text: Text for a null inside a longer text; None makes it an error.
+    :raises TemplateError: A value is null inside a text, or has no JSON form.
+    """
     column = _plain(slot, batch, null_text)
     if column is None:
         return binary_array(_encoded_values(slot, batch, null_text))
@@ -158,7 +186,7 @@ def encoded(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array:
 
 
 def _plain(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array | None:
-    """Return a slot's values as texts or whole numbers without nulls; None where they are to be read one by one."""
+    """Return a slot's values as strings or whole numbers without nulls; None where they have to be read one by one."""
     column = plain_of(slot, batch)
     if column is None or not column.null_count:
         return column
@@ -172,12 +200,24 @@ def _plain(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array | 
 
 
 def plain_of(slot: Slot, batch: SourceBatch) -> pa.Array | None:
-    """Return a slot's values as a column of sound texts or whole numbers; None where they are not known to be."""
+    """
+    Return a slot's values as a column of valid strings or whole numbers; None where the column is of another kind.
+
+    :param slot: Place in the template.
+    :param batch: Rows of the source.
+    """
     return batch.plain(slot.path) if slot.form in (None, "text") else None
 
 
 def values_of(slot: Slot, batch: SourceBatch, null_text: str | None = None) -> list[Any]:
-    """Return the rows' values of a slot, converted where it says so."""
+    """
+    Return a slot's values for all rows, converted to the slot's form.
+
+    :param slot: Place in the template.
+    :param batch: Rows of the source.
+    :param null_text: Text for a null of form ``text``; None leaves it null.
+    :raises TemplateError: A value cannot be converted to the form.
+    """
     if slot.form is None:
         return batch.values(slot.path)
     values = converted(batch, slot.path, slot.form)
@@ -187,7 +227,14 @@ def values_of(slot: Slot, batch: SourceBatch, null_text: str | None = None) -> l
 
 
 def check_slot(slot: Slot, batch: SourceBatch, null_text: str | None) -> None:
-    """Raise RequestError for the first row whose value may not stand where the slot does."""
+    """
+    Check that the endpoint accepts every row's value in the slot's place.
+
+    :param slot: Place in the template.
+    :param batch: Rows of the source.
+    :param null_text: Text for a null of form ``text``; None leaves it null.
+    :raises RequestError: A value is not accepted; names the first such row.
+    """
     expected = slot.accepts
     if expected is None or not slot.alone:
         return
@@ -208,7 +255,7 @@ def check_slot(slot: Slot, batch: SourceBatch, null_text: str | None) -> None:
 
 
 def _texts(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array:
-    """Return one text a row."""
+    """Return one text for each row."""
     column = _plain(slot, batch, null_text)
     if column is not None:
         return column.cast(pa.large_string())
@@ -219,7 +266,7 @@ def _texts(slot: Slot, batch: SourceBatch, null_text: str | None) -> pa.Array:
 
 
 def _encoded_values(slot: Slot, batch: SourceBatch, null_text: str | None) -> list[bytes]:
-    """Return the same as `encoded`, value by value: whatever their types."""
+    """Return the same as `encoded`, value by value, for columns of any type."""
     if not slot.alone:
         try:
             return escaped(_slot_texts(slot, batch, null_text))
@@ -256,7 +303,14 @@ def _slot_texts(slot: Slot, batch: SourceBatch, null_text: str | None) -> list[s
 
 
 class NullInTextError(TemplateError):
-    """A null, or a NaN, inside a text; ``slot`` says which, so that others of its kind can be counted."""
+    """
+    A null or a NaN inside a text.
+
+    :param slot: Place in the template.
+    :param batch: Rows of the source.
+    :param index: Index of the row in the batch.
+    :param more: Part of the message about further rows with the same error.
+    """
 
     def __init__(self, slot: Slot, batch: SourceBatch, index: int, more: str = "") -> None:
         self.slot, self.batch, self.index = slot, batch, index
@@ -265,7 +319,7 @@ class NullInTextError(TemplateError):
 
 
 def _node(value: Any, columns: Columns, where: str, member: str | None, accepts: Accepted | None) -> Iterable[Part]:
-    """Give the parts of a value of the body, at any depth."""
+    """Yield the parts of a value of the body, at any depth."""
     if isinstance(value, str):
         yield from _text(value, columns, where, member, accepts)
     elif isinstance(value, Mapping):
@@ -283,7 +337,7 @@ def _node(value: Any, columns: Columns, where: str, member: str | None, accepts:
         yield b"["
         for index, item in enumerate(value):
             yield b"," if index else b""
-            # A whole number of a column beside texts would be read as a token; whole columns of tokens are lists.
+            # The API would read a whole number beside texts as a token; tokens of a column are whole lists.
             beside = texts if isinstance(item, str) and items is not None and "s" in items.kinds else items
             yield from _node(item, columns, f"{where}[{index}]", None, beside)
         yield b"]"
@@ -309,14 +363,15 @@ def _text(text: str, columns: Columns, where: str, member: str | None, accepts: 
 
 
 def _check_kind(accepts: Accepted | None, value: Any, where: str) -> None:
-    """Raise TemplateError where a value that the template itself has may not stand where it does."""
+    """Raise TemplateError where the endpoint does not accept a value of the template in its place."""
     if accepts is None or misfit(Accepted(accepts.kinds), value) is None:
         return
     given = "an object" if value == {} else "an array" if value == [] else shown(value)
     more = ""
     if isinstance(value, str) and value:
-        more = " What Airflow renders is text, unless the DAG has render_template_as_native_obj=True."
-        more = " A column inside a longer text is text; alone it converts: {column:number}." if "{" in value else more
+        more = " Airflow renders templates as text, unless the DAG has render_template_as_native_obj=True."
+        if "{" in value:
+            more = " A column inside a longer text is text; alone it can be converted: {column:number}."
     raise TemplateError(f"{where}: expected {accepts.called}, found {given}.{more}")
 
 
@@ -348,7 +403,7 @@ def _utf8(text: str, where: str, form: Callable[[str], bytes] = str.encode) -> b
 
 
 def _joined(parts: Iterable[Part]) -> list[Part]:
-    """Return the parts with neighbouring bytes made one."""
+    """Return the parts with neighbouring bytes joined."""
     joined: list[Part] = []
     for part in parts:
         last = joined[-1] if joined else None

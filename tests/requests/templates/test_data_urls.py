@@ -177,7 +177,7 @@ class TestBadInput:
             run(tmp_path, [{"photo": PNG, "n": 1}], **more)
 
     def test_a_line_that_is_too_large_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="row 0: this request alone takes"):
+        with pytest.raises(InputError, match="row 0: this request alone has"):
             run(tmp_path, [{"photo": PNG + bytes(4_000)}], max_shard_bytes=3_000)
 
 

@@ -1,4 +1,4 @@
-"""`@task.openai_batch`: the operator, with `source` returned by the function."""
+"""`@task.openai_batch`: the operator as a TaskFlow decorator; the function returns its `source`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class _DecoratedOpenAIBatchOperator(DecoratedOperator, OpenAIBatchOperator):
-    """The operator behind the decorator. What the function returns is not templated: its text may hold `{{`."""
+    """The operator of the decorator. The function's return value is not templated, since it may contain `{{`."""
 
     custom_operator_name = "@task.openai_batch"
     template_fields: Sequence[str] = (
@@ -56,23 +56,35 @@ class _DecoratedOpenAIBatchOperator(DecoratedOperator, OpenAIBatchOperator):
         )
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Call the function for the source, then do as the operator does."""
+        """Call the function for the source, then run the operator."""
         context_merge(context, self.op_kwargs)
         arguments = determine_kwargs(self.python_callable, self.op_args, context)
-        found = self.python_callable(*self.op_args, **arguments)
+        returned = self.python_callable(*self.op_args, **arguments)
         with airflow_errors():
-            self._take(given(found, "the function returned", format_is_stated=self.format is not None))
+            self._set_source(given(returned, "the function returned", format_is_stated=self.format is not None))
         return OpenAIBatchOperator.execute(self, context)
 
 
 def openai_batch_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
     """
-    Make a task of a function that returns a source: a URI, several, or any table of at most 10 MB.
+    Make a task from a function that returns the source of a job: one or more URIs, or a table of at most 10 MB.
 
-    Rows as mappings or objects, a frame of pandas or Polars, an Arrow table, a dict of columns, a generator of these,
-    or texts (their column is ``text``); see ``docs/input.md``. What is no table fails the task before anything is sent.
+    A table is a list of mappings or objects, a pandas or Polars frame, an Arrow table, a dict of columns, a generator
+    of these, or a list of texts (their column is ``text``); see ``docs/input.md``. Any other return value fails the
+    task before anything is sent.
 
-    :param python_callable: The function; what else the operator takes is given as keywords.
+    .. code-block:: python
+
+        @task.openai_batch(
+            endpoint="/v1/chat/completions",
+            body={"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Summarize: {text}"}]},
+            destination="s3://my-bucket/summaries/",
+        )
+        def summaries() -> list[str]:
+            return ["First article …", "Second article …"]
+
+    :param python_callable: The function.
+    :param kwargs: Arguments of ``OpenAIBatchOperator``, except ``source`` and ``sql``.
     """
     return task_decorator_factory(
         python_callable=python_callable, decorated_operator_class=_DecoratedOpenAIBatchOperator, **kwargs

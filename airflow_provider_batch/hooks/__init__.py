@@ -1,1 +1,1 @@
-"""The API from an Airflow connection."""
+"""The hook: the API through an Airflow connection."""

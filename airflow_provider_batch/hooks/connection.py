@@ -1,9 +1,9 @@
 """
-An Airflow connection's fields → `ClientSettings`.
+Turn the fields of an Airflow connection into `ClientSettings`.
 
-What a connection may say is an allow-list: whoever edits a connection is not always whoever writes DAGs, and an
-argument that is passed on blindly can redirect calls or run code. The keys of the official OpenAI provider's connection
-are understood, so that one connection serves both.
+Only keys on an allow-list are accepted: people who edit connections are not always those who write DAGs, and an
+arbitrary client argument could redirect calls or run code. The keys of the official OpenAI provider's connection are on
+the list, so that one connection serves both providers.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 from airflow_provider_batch.api.settings import ClientSettings, WorkloadIdentity
 from airflow_provider_batch.exceptions import ConfigurationError
 
-#: Types of connection that hold a key for this API; a key of anything else is not sent there. None: none was said.
+#: Accepted connection types (empty or None: no type is set). The key of any other type is not sent to the API.
 CONNECTION_TYPES = frozenset({"openai_batch", "openai", "", None})
-#: Keys that set up the client, in `extra` itself and in the official provider's `openai_client_kwargs`.
+#: Keys with client settings, in `extra` itself and in the official provider's `openai_client_kwargs`.
 CLIENT_KEYS = ("base_url", "organization", "project", "timeout", "max_retries")
-#: What each source of identity tokens may be told.
+#: Accepted options of each source of identity tokens.
 IDENTITY_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "kubernetes": ("token_file_path",),
     "azure": ("resource", "object_id", "client_id", "msi_res_id", "api_version"),
@@ -38,7 +38,16 @@ EXTRA_KEYS = (*CLIENT_KEYS, "auth_type", "openai_client_kwargs", *IDENTITY_KEYS)
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields of a connection that matter here, whatever Airflow version they come from."""
+    """
+    The relevant fields of an Airflow connection.
+
+    :param conn_type: Type of the connection.
+    :param host: Host, or the whole base URL.
+    :param port: Port of the host.
+    :param schema: Path of the base URL.
+    :param password: API key.
+    :param extra: The extra as a mapping.
+    """
 
     conn_type: str | None
     host: str | None
@@ -53,9 +62,11 @@ class Fields:
 
 def client_settings(conn_id: str, fields: Fields) -> ClientSettings:
     """
-    Return the settings that a connection describes.
+    Return the client settings of a connection.
 
-    :raises ConfigurationError: It is of another type, has no key, or says something that is not on the allow-list.
+    :param conn_id: Id of the connection, for messages.
+    :param fields: Fields of the connection.
+    :raises ConfigurationError: The connection has another type, no key, or a key in its extra that is not allowed.
     """
     name = f"connection '{conn_id}'"
     if fields.conn_type not in CONNECTION_TYPES:
@@ -83,10 +94,13 @@ def client_settings(conn_id: str, fields: Fields) -> ClientSettings:
 
 def base_url(host: str | None, port: int | None, schema: str | None) -> str | None:
     """
-    Return the base URL that a connection's host, port and schema make, or None without a host.
+    Return the base URL of a connection's host, port and schema; None without a host.
 
-    A host without a scheme is reached over TLS, unless it is this machine. The path is left as it stands: only OpenAI's
-    own host gets the one that it needs.
+    A host without a scheme gets https, except localhost. Only OpenAI's host gets the path ``/v1`` by default.
+
+    :param host: Host, or a URL.
+    :param port: Port; ignored if the host has one.
+    :param schema: Path; ignored if the host has one, or if it is ``http`` or ``https``.
     """
     host = (host or "").strip().rstrip("/")
     if not host:
@@ -106,7 +120,7 @@ def base_url(host: str | None, port: int | None, schema: str | None) -> str | No
 
 
 def _given(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what a form stores for an empty field."""
+    """Return the extra without empty values, which Airflow's form stores for empty fields."""
     return {str(key): value for key, value in extra.items() if value is not None and value != ""}
 
 
@@ -114,7 +128,7 @@ def _refuse_unknown(name: str, where: str, given: Mapping[str, Any], allowed: It
     unknown = sorted(set(given) - set(allowed))
     if unknown:
         raise ConfigurationError(
-            f"{name}: {where} holds {', '.join(repr(key) for key in unknown)}, which is not allowed. "
+            f"{name}: {where} has {', '.join(repr(key) for key in unknown)}, which is not allowed. "
             f"Allowed are {', '.join(dict.fromkeys(allowed))}."
         )
 
@@ -127,7 +141,7 @@ def _key(name: str, key: Any) -> str:
 
 
 def _identity(name: str, extra: Mapping[str, Any]) -> WorkloadIdentity | None:
-    """Return the workload identity that the extra describes, in the official provider's keys; None with an API key."""
+    """Return the workload identity of the extra, by the official provider's keys; None with an API key."""
     kind = extra.get("auth_type", "api_key")
     if kind == "api_key":
         return None
@@ -140,7 +154,7 @@ def _identity(name: str, extra: Mapping[str, Any]) -> WorkloadIdentity | None:
     if provider not in IDENTITY_OPTIONS:
         raise ConfigurationError(
             f"{name}: workload_identity_provider {provider!r} is not supported; expected one of "
-            f"{', '.join(IDENTITY_OPTIONS)}. A provider that names code to run is not taken from a connection."
+            f"{', '.join(IDENTITY_OPTIONS)}. A connection cannot name a provider of its own code."
         )
     buffer = extra.get("refresh_buffer_seconds")
     return WorkloadIdentity(

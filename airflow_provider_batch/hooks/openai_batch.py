@@ -1,4 +1,4 @@
-"""The Batch API from an Airflow connection."""
+"""The hook of the Batch API."""
 
 from __future__ import annotations
 
@@ -21,13 +21,19 @@ if TYPE_CHECKING:
 
 class OpenAIBatchHook(BaseHook):
     """
-    Use the Batch API with an Airflow connection of type ``openai_batch``, or of the official provider's type
-    ``openai``.
+    Call the Batch API through an Airflow connection of type ``openai_batch`` (or ``openai``, the official provider's).
 
-    The password is the API key; host is the base URL, and empty for OpenAI's own. The extra may hold ``organization``,
-    ``project``, ``timeout``, ``max_retries`` and ``base_url``.
+    The connection's password is the API key. Its host is the base URL; empty means OpenAI. Its extra may have
+    ``organization``, ``project``, ``timeout`` (seconds), ``max_retries`` and ``base_url``.
 
-    :param conn_id: Id of the connection.
+    .. code-block:: python
+
+        @task
+        def count_running() -> int:
+            with OpenAIBatchHook("openai_default").client as client:
+                return sum(not batch.has_ended for batch in client.list())
+
+    :param conn_id: Id of the Airflow connection.
     """
 
     conn_name_attr = "conn_id"
@@ -41,13 +47,23 @@ class OpenAIBatchHook(BaseHook):
 
     @cached_property
     def client(self) -> BatchClient:
-        """The synchronous client; whoever uses the hook beyond one task closes it."""
+        """
+        The synchronous client of the connection's account, created at the first use.
+
+        Close it (or use it in ``with``) if the process goes on after the task.
+
+        :raises ConfigurationError: The connection is missing or invalid.
+        """
         from airflow_provider_batch.api.client import BatchClient
 
         return BatchClient(self.get_settings())
 
     def get_settings(self) -> ClientSettings:
-        """Return what the connection says; raise ConfigurationError when it is missing or wrong."""
+        """
+        Return address, key and limits from the connection.
+
+        :raises ConfigurationError: The connection is missing or invalid.
+        """
         try:
             connection = self.get_connection(self.conn_id)
         except AirflowNotFoundException as error:
@@ -55,16 +71,20 @@ class OpenAIBatchHook(BaseHook):
         return client_settings(self.conn_id, _fields(connection, connection.extra_dejson))
 
     async def aget_settings(self) -> ClientSettings:
-        """Return what `get_settings` returns, without blocking the event loop."""
+        """
+        Return the same as `get_settings`, without blocking the event loop.
+
+        :raises ConfigurationError: The connection is missing or invalid.
+        """
         try:
             connection = await get_async_connection(self.conn_id, hook=self)
             extra = await get_async_extra_dejson(connection)
-        except Exception:  # `dag.test()` has no asynchronous way to the metadata database, and calls that "not found"
+        except Exception:  # in `dag.test()` the asynchronous lookup fails with "not found"
             return await asyncio.to_thread(self.get_settings)
         return client_settings(self.conn_id, _fields(connection, extra))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Try the connection: what the Test button of Airflow's connection form does."""
+        """Call the API once, and return whether it worked, with a message for Airflow's Test button."""
         try:
             return True, self.client.account_check()
         except OpenAIBatchError as error:

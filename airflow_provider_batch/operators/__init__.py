@@ -1,1 +1,1 @@
-"""The main job as an Airflow operator."""
+"""The operator: a whole job as one task."""

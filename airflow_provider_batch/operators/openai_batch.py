@@ -1,6 +1,5 @@
 """
-The main job as an Airflow operator: arguments, templates, `defer`, `return`. What happens in between is decided in
-`jobs/`.
+The operator: arguments, templates, `defer`, `return`. The job itself is in `jobs/`.
 """
 
 from __future__ import annotations
@@ -26,87 +25,107 @@ if TYPE_CHECKING:
     from airflow_provider_batch.jobs.job_request import IfExists, JobRequest, OnChangedInput, OnEmpty, Raw, Rerun, Tools
     from airflow_provider_batch.jobs.runner import Job
 
-#: Batch ids that are pushed as an XCom of their own; above, the manifest lists them.
+#: Largest number of batches whose ids are pushed as an XCom; the manifest always lists them.
 MAX_PUSHED_BATCHES = 200
 
 
 class OpenAIBatchOperator(BaseOperator):
     """
-    Answer every row of a table with a model, at batch price, with no worker slot held while the vendor works.
+    Send every row of a table to a model through the Batch API, and land the answers as a Parquet dataset.
 
-    The table is cut into input files within every limit of the API, each becomes a batch, the task defers, and the
-    answers come back as a Parquet dataset with one row for each input row. A retry or a clear goes on with the
-    batches that are in flight.
+    The rows become input files within the API's limits (shards), and each input file becomes a batch. With
+    ``deferrable`` the task waits in the triggerer, without a worker slot. The dataset has one row for each input row,
+    failed ones included. A retried or cleared task re-attaches to its running batches and pays for no row twice.
+
+    .. code-block:: python
+
+        OpenAIBatchOperator(
+            task_id="summarize",
+            endpoint="/v1/chat/completions",
+            source="s3://my-bucket/articles/*.parquet",
+            body={"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Summarize: {text}"}]},
+            destination="s3://my-bucket/summaries/",
+            deferrable=True,
+        )
 
     :param endpoint: Endpoint of the API, for example ``/v1/chat/completions``.
-    :param source: URI or URIs of a table (Parquet, JSONL, CSV; a file, a folder, also a hive-partitioned one, or a
+    :param source: URI or URIs of a table (Parquet, JSONL or CSV; a file, a folder, also a hive-partitioned one, or a
         glob; any scheme that Airflow knows), or the table that an upstream task returned: rows, a frame, columns, texts
-        (then their column is ``text``); see ``docs/input.md``. Without ``body`` its rows are ready-made request lines.
+        (then their column is ``text``); see ``docs/input.md``. Without ``body`` its rows are complete request lines.
         (templated)
-    :param body: The request's body. ``{column}`` stands for the row's value: as text inside a longer string, as the
-        value itself alone; ``{name:number}`` (or integer, boolean, json, text) converts; ``{!name}`` writes a literal
-        ``{name}``. (templated)
-    :param response_model: What each answer has to be: a Pydantic model class, or a JSON Schema as a dict. It is added
-        to the body (chat completions and responses; without ``body`` it only parses). Each answer is validated and
-        lands as the struct column ``parsed``; one that is something else has the status ``invalid_output``.
-    :param format: Format of the source's files, where their names do not say it: ``csv``, ``tsv``, ``jsonl`` or
+    :param body: Template of the request body. ``{column}`` is replaced by the row's value: as text inside a longer
+        string, with its own type if it is the whole string. ``{name:number}`` (or integer, boolean, json, text)
+        converts the value; ``{!name}`` writes a literal ``{name}``. (templated)
+    :param response_model: Type of each answer: a Pydantic model class, or a JSON Schema as a dict. It is added to the
+        body (chat completions and responses; without ``body`` it only parses). Each answer is validated and becomes the
+        struct column ``parsed``; an invalid answer gets the status ``invalid_output``.
+    :param format: Format of the source's files, if their names do not end in it: ``csv``, ``tsv``, ``jsonl`` or
         ``parquet``. (templated)
     :param format_options: How the files are written: for CSV and TSV ``delimiter``, ``quote``, ``escape``,
-        ``escape_unquoted``, ``null_values``, ``header`` and ``encoding``, for JSONL ``encoding``. A file that looks
-        like something else is an error that names the option to give. (templated)
+        ``escape_unquoted``, ``null_values``, ``header`` and ``encoding``, for JSONL ``encoding``. A file that does not
+        match fails the task, with the option to set in the message. (templated)
     :param destination: Folder URI of the Parquet dataset. Without it nothing is landed, and
-        ``OpenAIBatchToParquetOperator`` does it later. (templated)
+        ``OpenAIBatchToParquetOperator`` can do so later. (templated)
     :param state_path: Folder URI of ledgers and shards, reachable from every worker. Default: the configuration
-        ``[openai_batch] state_path``, then ``<destination>/_openai_batch``. A job goes on where its ledger is, in
-        whichever of these places. (templated)
+        ``[openai_batch] state_path``, then ``<destination>/_openai_batch``. A job that has a ledger in any of these
+        folders continues there. (templated)
     :param conn_id: Connection of type ``openai_batch`` or ``openai``. (templated)
-    :param custom_id: Template of a request's id, at most 64 characters, unique over the job; default the row number.
+    :param custom_id: Template of the requests' ids, at most 64 characters, unique in the job; default: the row number.
         (templated)
-    :param carry: Input columns kept beside the answer; default all.
-    :param null_text: Text that stands for a null inside a longer string; by default such a null is an error.
-    :param check_bodies: Whether the types of values in ``body`` and in rows are checked against what the endpoint takes
-        before anything is sent; false for a service whose bodies differ from OpenAI's.
-    :param sql: Query whose rows are the source; instead of ``source``. It is read in chunks, and not run again while
-        the job that it began goes on. (templated)
-    :param sql_conn_id: Connection that the query runs over, of any type with a hook for SQL. (templated)
+    :param carry: Input columns that are kept in the dataset; default: all.
+    :param null_text: Text that replaces a null inside a longer string; by default such a null is an error.
+    :param check_bodies: Whether the types of the values in ``body`` and in rows are checked against those that the
+        endpoint takes, before anything is sent; set it to false for a service whose bodies differ from OpenAI's.
+    :param sql: Query whose rows are the source, instead of ``source``. The result is read in chunks. The query does not
+        run again while its job continues. (templated)
+    :param sql_conn_id: Connection for the query, of any type with a SQL hook. (templated)
     :param sql_parameters: Values for the query's placeholders. (templated)
-    :param filters: Which rows are wanted: ``[("lang", "=", "de"), ("n", ">", 3)]`` means both, a list of such lists
-        means any of them. Operators: ``=``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in``, ``not in``, ``is null``,
-        ``is not null``; a null is true for ``is null`` alone. (templated)
-    :param sample: Share of these rows, above 0 and up to 1, for a trial; every attempt picks the same ones. (templated)
-    :param limit: Only the first of these rows, for a trial. (templated)
-    :param data_urls: Columns of bytes, or of URIs of files, that ``body`` holds as ``data:image/png;base64,…``.
-    :param max_shard_rows: Rows of one batch at the most, 1 to 50,000.
-    :param max_shard_bytes: Bytes of one input file at the most, up to 200,000,000.
-    :param if_exists: What to do where another job's table stands in ``destination``, or a job that is at work has
-        claimed the folder: ``error`` (which claims it too), ``append`` or ``replace``. Mapped instances that share a
-        ``destination`` need ``append``.
+    :param filters: Conditions on the rows: ``[("lang", "=", "de"), ("n", ">", 3)]`` selects rows that satisfy both, a
+        list of such lists those that satisfy any. Operators: ``=``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in``,
+        ``not in``, ``is null``, ``is not null``; a null satisfies ``is null`` only. (templated)
+    :param sample: Share of these rows, above 0 and up to 1, for a trial; each attempt selects the same rows.
+        (templated)
+    :param limit: Number of these rows, from the first, for a trial. (templated)
+    :param data_urls: Columns of bytes, or of URIs of files, which ``body`` gets as ``data:image/png;base64,…``.
+    :param max_shard_rows: Rows of one batch, at most: 1 to 50,000.
+    :param max_shard_bytes: Bytes of one input file, at most; up to 200,000,000.
+    :param if_exists: If ``destination`` has another job's table, or a running job has claimed the folder: ``error``
+        (which also claims it), ``append`` or ``replace``. Mapped task instances that share a ``destination`` need
+        ``append``.
     :param partition_by: Column or columns of the table whose values become folders ``column=value`` below
         ``destination``, outermost first: carried columns, or ``status``, ``model`` and others with few values.
     :param raw: Rows whose response body is kept as JSON: ``errors``, ``all`` or ``none``.
-    :param on_empty: For a source without rows: ``land`` an empty table, ``skip`` or ``fail``.
-    :param timeout: Time from the first submission after which the job cancels, lands and fails: a timedelta, seconds,
-        or text such as ``"72h"``.
-    :param poll_interval: Seconds between two looks at the batches, at the least; they grow with a batch's age. Default:
-        ``[openai_batch] poll_interval``.
-    :param max_attempts: Failed executions of one row (408, 409, 429, 5xx) after which it keeps its failure.
-    :param max_rounds: Passes of submissions for rows that are without a final answer.
-    :param max_active_batches: Batches that run at the same time; the rest waits for its wave.
-    :param max_enqueued_tokens: Estimated input tokens that wait at the API per model; the rest waits for its wave.
-    :param max_failed: Share (float) or count (int) of rows without success past which the task fails, after landing.
-    :param on_changed_input: While batches of an old input are unfinished: ``fail``, ``resubmit`` or ``reuse``.
-    :param rerun: What a cleared, finished job with the same input pays for again: ``never``, ``failed_rows`` or
-        ``all``; and whether a clear sends rows again whose paid answers may be lost or not understood. (templated)
-    :param wait_for_completion: False submits all batches and returns; they have to fit in one wave.
+    :param on_empty: If the source has no rows: ``land`` an empty table, ``skip`` or ``fail``.
+    :param timeout: Time since the first submission after which the job cancels its batches, lands their results and
+        fails: a timedelta, seconds, or text such as ``"72h"``.
+    :param poll_interval: Shortest time between two polls of a batch, in seconds; it grows with the batch's age, to 5
+        minutes. Default: ``[openai_batch] poll_interval``.
+    :param max_attempts: Failed executions of one row (408, 409, 429, 5xx) after which its failure is final.
+    :param max_rounds: Rounds of submissions for rows without a final answer, at most.
+    :param max_active_batches: Batches that run at the same time, at most; the others are submitted when these end.
+    :param max_enqueued_tokens: Estimated input tokens of running batches per model, at most; further batches are
+        submitted when these end. Default: no limit.
+    :param max_failed: Share (float) or number (int) of rows without success above which the task fails, after landing.
+        Default: it fails only if no row succeeds.
+    :param on_changed_input: If the input changes while its batches are unfinished: ``fail``, ``resubmit`` the new input
+        or ``reuse`` the old one.
+    :param rerun: Which rows of a finished job a clear sends, and pays, again if the input is the same: ``never``,
+        ``failed_rows`` or ``all``. It also decides whether a clear sends rows again whose paid answers may be lost or
+        cannot be read. (templated)
+    :param wait_for_completion: False: submit all batches and return; they must fit into ``max_active_batches``.
     :param cancel_on_kill: Whether a task that is marked failed or success cancels its batches.
-    :param cancel_on_timeout: Whether ``timeout`` cancels what still runs.
-    :param keep_shards: Keep the input shards in ``state_path`` after landing.
-    :param delete_files: Delete our files at the API once the manifest stands.
+    :param cancel_on_timeout: Whether ``timeout`` cancels the running batches.
+    :param keep_shards: Keep the shards in ``state_path`` after landing.
+    :param delete_files: Delete the job's files at the API after the manifest is written.
     :param metadata: Up to 12 pairs of strings for every batch. (templated)
-    :param completion_window: The API's window; ``24h`` is the only one OpenAI takes.
-    :param output_expires_after: Seconds that the API keeps result files, 3,600 to 2,592,000.
+    :param completion_window: The API's completion window; OpenAI takes only ``24h``.
+    :param output_expires_after: Seconds that the API keeps result files, 3,600 to 2,592,000. Default: the API's.
     :param validate_only: Read and check the whole input, send nothing, and return what would be sent.
     :param deferrable: Wait in the triggerer; otherwise the worker polls. Default: ``[operators] default_deferrable``.
+    :raises OpenAIBatchTaskError: The task failed, and a retry can help: it re-attaches to the job's batches.
+    :raises OpenAIBatchTaskFailed: The task failed, and a retry cannot help: wrong input, arguments or key, or too many
+        failed rows.
+    :raises AirflowSkipException: The source has no rows, with ``on_empty="skip"``.
     """
 
     template_fields: Sequence[str] = (
@@ -233,13 +252,17 @@ class OpenAIBatchOperator(BaseOperator):
         self._job: Job | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Begin or re-attach to this task instance's job, and advance it until it waits or is over."""
+        """
+        Start or re-attach to the job of this task instance, run it until it waits or ends, and return its summary.
+
+        :param context: Context of the task instance.
+        """
         from airflow_provider_batch.jobs.opening.attempt import open_job
         from airflow_provider_batch.jobs.opening.preparing import check_input
 
         with airflow_errors():
             if self.sql is None and self._rows is None:
-                self._take(given(self.source, "the argument is", argument=True))
+                self._set_source(given(self.source, "the argument is", argument=True))
             request, tools = self._request(context), self._tools(context)
             if self.validate_only:
                 return check_input(request, tools)
@@ -251,12 +274,12 @@ class OpenAIBatchOperator(BaseOperator):
         self, context: Context, event: dict[str, Any], job: str | None = None, state: str | None = None
     ) -> dict[str, Any]:
         """
-        Go on with the job that the task waited for.
+        Continue the job after the trigger's event, and return its summary when it ends.
 
-        What is believed is the ledger and the API: the event only says that it is time to look.
-
-        :param job: Where the job's folder is; without it (``dag.test()`` drops it) the task instance's own.
-        :param state: URI of the folder of ledgers; without it (tasks that release 0.1 deferred) it is looked for.
+        :param context: Context of the task instance.
+        :param event: The trigger's event; not used, since the job reads its ledger and polls the API.
+        :param job: Path of the job's folder below ``state``; None (``dag.test()`` drops it): this task instance's own.
+        :param state: Folder URI of the ledgers; None (tasks deferred by release 0.1): it is searched.
         """
         from airflow_provider_batch.jobs.opening.attempt import resume_job
 
@@ -264,9 +287,7 @@ class OpenAIBatchOperator(BaseOperator):
             return self._advance(resume_job(self._request(context, state), self._tools(context), job), context)
 
     def on_kill(self) -> None:
-        """
-        Cancel what runs, if the task instance is really over; in doubt the batches go on and their ids are logged.
-        """
+        """Cancel the running batches if the task instance is over; if its state is not known, log their ids."""
         from airflow_provider_batch.utils.cancel_on_kill import cancel_if_killed
 
         if self._job is not None and self.cancel_on_kill:
@@ -278,17 +299,17 @@ class OpenAIBatchOperator(BaseOperator):
         if self.deferrable:
             wait = job.advance()
             self._push(job, context)
-            self._tell_metrics(job, rows_before)
+            self._send_metrics(job, rows_before)
             if wait is not None:
                 self._wait_deferred(job, wait)
         else:
             job.advance()
             self._push(job, context)
             job.run()
-            self._tell_metrics(job, rows_before)
+            self._send_metrics(job, rows_before)
         assert job.outcome is not None
         if job.outcome.skipped:
-            raise AirflowSkipException("The source has no rows, and on_empty='skip'.")
+            raise AirflowSkipException("Skipped: the source has no rows, and on_empty is 'skip'.")
         self._push(job, context)
         return job.outcome.summary
 
@@ -309,19 +330,19 @@ class OpenAIBatchOperator(BaseOperator):
         raise AssertionError("defer raises")
 
     def _push(self, job: Job, context: Context) -> None:
-        """Push what is known, so that it can be seen while the task waits."""
+        """Push the job's ids and paths as XComs, which are visible while the task waits."""
         ti = context["ti"]
-        known: dict[str, Any] = {"job": job.ledger.job, "ledger": job.store.location.uri}
+        xcoms: dict[str, Any] = {"job": job.ledger.job, "ledger": job.store.location.uri}
         if job.ledger.batch_count <= MAX_PUSHED_BATCHES:
-            known["batch_ids"] = job.ledger.batch_ids
+            xcoms["batch_ids"] = job.ledger.batch_ids
         if self.destination is not None:
-            known["destination"] = self.destination
+            xcoms["destination"] = self.destination
         if job.outcome is not None and "manifest" in job.outcome.summary:
-            known["manifest"] = job.outcome.summary["manifest"]
-        for key, value in known.items():
+            xcoms["manifest"] = job.outcome.summary["manifest"]
+        for key, value in xcoms.items():
             ti.xcom_push(key=key, value=value)
 
-    def _tell_metrics(self, job: Job, rows_before: int) -> None:
+    def _send_metrics(self, job: Job, rows_before: int) -> None:
         totals = job.ledger.totals()
         metrics.job(
             self.dag_id,
@@ -369,12 +390,12 @@ class OpenAIBatchOperator(BaseOperator):
             clear_number=int(getattr(context.get("dag_run"), "clear_number", 0) or 0),
         )
 
-    def _take(self, found: list[Mapping[str, Any]] | list[str] | str) -> None:
-        """Keep rows aside, where neither Jinja nor the table of rendered fields sees them; addresses are the source."""
-        if isinstance(found, str) or (found and isinstance(found[0], str)):
-            self.source = found
+    def _set_source(self, table: list[Mapping[str, Any]] | list[str] | str) -> None:
+        """Store rows outside of the template fields, so that they are neither rendered nor saved; URIs stay."""
+        if isinstance(table, str) or (table and isinstance(table[0], str)):
+            self.source = table
         else:
-            self._rows = found  # type: ignore[assignment]
+            self._rows = table  # type: ignore[assignment]
             self.source = shown(self._rows or ())
 
     def _source(self) -> Any:
@@ -392,9 +413,9 @@ class OpenAIBatchOperator(BaseOperator):
         jinja_env: jinja2.Environment,
         seen_oids: set[int],
     ) -> None:
-        """Take rows out of ``source`` first: they reach neither Jinja nor the table of rendered fields."""
+        """Move rows out of ``source`` first, so that they are neither rendered nor saved as rendered fields."""
         with airflow_errors():
             is_stated = self.format is not None
             if parent is self and (rows := rows_of(self.source, context, format_is_stated=is_stated)) is not None:
-                self._take(rows)
+                self._set_source(rows)
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)

@@ -1,4 +1,4 @@
-"""Wait for batches, whoever submitted them."""
+"""The sensor that waits for batches, whoever submitted them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from airflow_provider_batch.exceptions import ApiUnavailableError, JobFailedErro
 from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
 from airflow_provider_batch.links.openai_batch import BATCH_IDS_KEY, OpenAIBatchLink
 from airflow_provider_batch.polling.blocking_reader import poll_batches
-from airflow_provider_batch.polling.wait_policy import progress_line
+from airflow_provider_batch.polling.wait_policy import duration_text, progress_line
 from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger, fitting
 from airflow_provider_batch.utils.airflow_errors import airflow_errors
 from airflow_provider_batch.utils.batch_ids import batch_ids_of
@@ -33,26 +33,38 @@ from airflow_provider_batch.utils.object_storage import resolve_airflow
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg
 
-#: Seconds that Airflow's own time-out of a deferral leaves the trigger to say "due" first.
+#: Seconds that Airflow's own timeout of the deferral is later than the trigger's, so that the trigger fires first.
 SLACK = 300.0
 
 
 class OpenAIBatchSensor(BaseSensorOperator):
     """
-    Wait until batches have ended, then succeed if all of them ended well. The return value is the list of their ids.
+    Wait until all batches have ended, and return their ids; fail if one of them ended without success.
 
-    It keeps Airflow's contract for sensors: ``timeout`` counts from the first look, whatever the mode; ``soft_fail``
-    turns a time-out or a bad end into a skip; ``mode``, ``exponential_backoff`` and ``max_wait`` say when to look
-    without ``deferrable``. Deferred, the time between two looks grows with the batches' age by itself, and one watcher
-    looks at the batches of all tasks that wait through the same connection.
+    Airflow's arguments of sensors work as usual: ``timeout`` (seconds) counts from the first poll in every mode;
+    ``soft_fail`` skips the task instead of failing it; ``mode``, ``poke_interval``, ``exponential_backoff`` and
+    ``max_wait`` apply if ``deferrable`` is false. If it is true, the time between two polls grows with a batch's age,
+    and one poller serves all tasks that wait through the same connection.
 
-    :param batch_id: An id, a list of ids, a job's summary, a manifest or the path of one. Templated.
-    :param conn_id: Id of the Airflow connection. Templated.
-    :param success_statuses: Statuses that count as ended well; any other of ``failed``, ``expired`` and ``cancelled``
-        fails the task, without retries. Results of expired and cancelled batches are kept, and billed.
-    :param poll_interval: Seconds; the shortest time between two looks of a deferred sensor, growing with the batches'
-        age. The modes ``poke`` and ``reschedule`` go by ``poke_interval``.
-    :param deferrable: Wait in the triggerer, without a worker slot.
+    .. code-block:: python
+
+        OpenAIBatchSensor(
+            task_id="wait",
+            batch_id="{{ ti.xcom_pull('submit') }}",
+            timeout=36 * 3600,
+            deferrable=True,
+        )
+
+    :param batch_id: A batch id, a list of ids, a job's summary, a manifest or the URI of one. (templated)
+    :param conn_id: Connection of type ``openai_batch`` or ``openai``. (templated)
+    :param success_statuses: Final statuses that count as success; with any other of ``completed``, ``failed``,
+        ``expired`` and ``cancelled`` the task fails without retries. Expired and cancelled batches have results of the
+        finished requests, which are billed.
+    :param poll_interval: Shortest time between two polls of a deferred sensor, in seconds. Default: ``[openai_batch]
+        poll_interval``.
+    :param deferrable: Wait in the triggerer, without a worker slot. Default: ``[operators] default_deferrable``.
+    :raises OpenAIBatchTaskFailed: A batch ended without success, is unknown to the account, or an argument is wrong.
+    :raises AirflowSensorTimeout: The batches have not ended within ``timeout``.
     """
 
     template_fields: Sequence[str] = ("batch_id", "conn_id")
@@ -76,45 +88,56 @@ class OpenAIBatchSensor(BaseSensorOperator):
         self.poll_interval = poll_interval
         self.deferrable = deferrable
         self._batch_ids: list[str] = []
-        #: Those that had not ended at the last look; None where it has shown nothing.
+        #: Ids of the batches that had not ended at the last poll; None if it failed.
         self._active: list[str] | None = None
 
     @cached_property
     def hook(self) -> OpenAIBatchHook:
-        """The connection's hook."""
+        """The hook of the connection."""
         return OpenAIBatchHook(self.conn_id)
 
     def execute(self, context: Context) -> Any:
-        """Wait here, or in the triggerer."""
+        """
+        Wait for the batches: in the triggerer if `deferrable`, else in this worker.
+
+        :param context: Context of the task instance.
+        """
         if not self.deferrable:
             return super().execute(context)
         try:
             return self._finish_or_defer(context, time.time() + self.timeout)
-        except AirflowException as error:  # the base class does this for its own loop, and when a deferred task resumes
+        except AirflowException as error:  # the base class does this only in its own loop and for resumed tasks
             if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(f"Skipped, as soft_fail or never_fail says: {error}") from error
+                raise AirflowSkipException(f"Skipped because of soft_fail or never_fail: {error}") from error
             raise
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None, deadline: float | None = None) -> Any:
         """
-        Look again: the event says no more than that.
+        Poll the batches again after the trigger's event, and finish or wait again.
 
-        :param deadline: Epoch seconds at which the sensor's time-out is over; `dag.test()` does not hand it on.
+        :param context: Context of the task instance.
+        :param event: The trigger's event; not used, since the API is polled again.
+        :param deadline: Epoch seconds at which `timeout` is over; None (`dag.test()` drops it): from now.
         """
         return self._finish_or_defer(context, deadline or time.time() + self.timeout, has_waited=True)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Return whether all batches have ended; a server that is away for a while is no failure."""
+        """
+        Return whether all batches have ended; an unavailable API is logged and counts as "no".
+
+        :param context: Context of the task instance.
+        :raises OpenAIBatchTaskFailed: A batch ended without success, or is unknown to the account.
+        """
         ids = self._ids(context)
         with airflow_errors():
             try:
                 return PokeReturnValue(is_done=self._have_ended(ids), xcom_value=ids)
             except ApiUnavailableError as error:
-                self.log.warning("The batches cannot be looked at, trying on: %s", error)
+                self.log.warning("The batches cannot be polled now; they go on, and polling is retried: %s", error)
                 return PokeReturnValue(is_done=False)
 
     def _have_ended(self, ids: Sequence[str]) -> bool:
-        """Return whether all have; raise when one of them has ended in a way that is no success."""
+        """Return whether all batches have ended; raise if one of them ended without success."""
         self._active = None
         batches = poll_batches(self.hook.client, ids)
         self._active = [batch_id for batch_id in ids if not batches[batch_id].has_ended]
@@ -125,7 +148,8 @@ class OpenAIBatchSensor(BaseSensorOperator):
         if bad:
             raise JobFailedError(
                 f"{len(bad)} of {len(batches)} batches did not end as {' or '.join(self.success_statuses)}: "
-                f"{'; '.join(bad)}. What they finished is kept by the API, billed, and can be landed."
+                f"{'; '.join(bad)}. The requests that they finished are billed; OpenAIBatchToParquetOperator can land "
+                "their results."
             )
         return True
 
@@ -135,14 +159,15 @@ class OpenAIBatchSensor(BaseSensorOperator):
         now = time.time()
         if now >= deadline:
             raise AirflowSensorTimeout(
-                f"The batches have not ended within {self.timeout:,.0f} seconds: {', '.join(self._batch_ids)}"
+                f"The batches have not ended within {duration_text(self.timeout)}: {', '.join(self._batch_ids)}. They "
+                "go on, and are billed."
             )
-        # The trigger may have seen an end that this worker cannot: waiting for it again, the two would spin.
+        # If this worker cannot poll although the trigger can, pause first: the trigger would fire again at once.
         is_cut_off = has_waited and self._active is None
         self.defer(
             trigger=OpenAIBatchTrigger(
                 conn_id=self.conn_id,
-                # Those that do not fit are waited for afterwards: the wait is for the last of all.
+                # Batches that do not fit into the arguments are waited for afterwards: all have to end anyway.
                 batch_ids=[] if is_cut_off else fitting(self._batch_ids if self._active is None else self._active),
                 poll_interval=self.poll_interval,
                 until=min(deadline, now + self.poll_interval) if is_cut_off else deadline,
@@ -156,7 +181,7 @@ class OpenAIBatchSensor(BaseSensorOperator):
         return None
 
     def _ids(self, context: Context) -> list[str]:
-        """Return the batches' ids, and tell them to the link on the task, once."""
+        """Return the batch ids, and push them once as an XCom for the task's link."""
         if not self._batch_ids:
             with airflow_errors():
                 self._batch_ids = batch_ids_of(self.batch_id, resolve_airflow)
@@ -165,6 +190,6 @@ class OpenAIBatchSensor(BaseSensorOperator):
 
 
 def _ending(batch: Batch) -> str:
-    """Return how a batch ended, with the first reason that the API gives."""
+    """Return how a batch ended, with the API's first error message."""
     text = f"{batch.id} {batch.status} with {batch.completed:,} of {batch.total:,} requests completed"
     return f"{text} ({batch.errors[0].message})" if batch.errors else text

@@ -1,4 +1,4 @@
-"""The result loader as an Airflow operator: any batches that have ended become a Parquet table."""
+"""The operator that lands ended batches as a Parquet table, whoever submitted them."""
 
 from __future__ import annotations
 
@@ -18,25 +18,36 @@ if TYPE_CHECKING:
 
 class OpenAIBatchToParquetOperator(BaseOperator):
     """
-    Land the results of batches that have ended as a Parquet dataset: one row for each request, whatever became of it.
+    Land the results of ended batches as a Parquet dataset, with one row for each request.
 
-    A batch of ``OpenAIBatchOperator`` is landed through its ledger, with its carried columns; one that other tools
-    submitted through its input file, whose lines tell the endpoint too where the batch does not. Nothing is ever
-    submitted again. Batches of one endpoint make one table.
+    It never submits anything. A batch of ``OpenAIBatchOperator`` is matched through its ledger and gets its carried
+    columns; a batch of another tool is matched through its input file. All batches must have the same endpoint.
 
-    :param batch_id: A batch id, a list of them, the summary that ``OpenAIBatchOperator`` returned, or a manifest.
-        (templated)
+    .. code-block:: python
+
+        OpenAIBatchToParquetOperator(
+            task_id="land",
+            batch_id="{{ ti.xcom_pull('submit') }}",
+            destination="s3://my-bucket/summaries/",
+        )
+
+    :param batch_id: A batch id, a list of ids, the summary that ``OpenAIBatchOperator`` returned, or a manifest or its
+        URI. (templated)
     :param destination: Folder URI of the Parquet dataset. (templated)
-    :param state_path: Folder URI of the ledgers; by default where the summary says, then ``[openai_batch]
+    :param state_path: Folder URI of the ledgers. Default: the folder that the summary names, then ``[openai_batch]
         state_path``, then ``<destination>/_openai_batch``. (templated)
     :param conn_id: Connection of type ``openai_batch`` or ``openai``. (templated)
-    :param if_exists: What to do where another job's table stands there: ``error``, ``append`` or ``replace``.
-    :param partition_by: Column or columns of the table whose values become folders ``column=value``, outermost first.
+    :param if_exists: If the folder has another job's table: ``error``, ``append`` or ``replace``.
+    :param partition_by: Column or columns of the table whose values become folders ``column=value``, outermost first;
+        empty for none.
     :param raw: Rows whose response body is kept as JSON: ``errors``, ``all`` or ``none``.
-    :param response_model: A Pydantic model class or a JSON Schema that parses the answers into the column ``parsed``;
-        by default the one that a batch of ``OpenAIBatchOperator`` was asked by.
-    :param on_missing: ``fail`` when rows stand in neither result file, or answers belong to no row, after landing the
-        others; or ``land``.
+    :param response_model: Pydantic model class or JSON Schema that parses the answers into the column ``parsed``;
+        default: that of the job, for batches of ``OpenAIBatchOperator``.
+    :param on_missing: If a request has no result, or a result belongs to no request: ``fail`` the task after landing
+        the other rows, or ``land`` them and succeed.
+    :raises OpenAIBatchTaskError: A retry can help: a batch has not ended, or the API or the storage
+        is unavailable.
+    :raises OpenAIBatchTaskFailed: A retry cannot help: an argument is wrong, or the account has no such batch.
     """
 
     template_fields: Sequence[str] = ("batch_id", "destination", "state_path", "conn_id")
@@ -69,7 +80,11 @@ class OpenAIBatchToParquetOperator(BaseOperator):
         self.response_model = response_model
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Land the batches and return a summary."""
+        """
+        Land the batches, and return a summary: counts by status, usage, cost, destination, manifest.
+
+        :param context: Context of the task instance.
+        """
         from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
         from airflow_provider_batch.jobs.arguments import table_options
         from airflow_provider_batch.jobs.job_request import Tools

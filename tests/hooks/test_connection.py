@@ -84,10 +84,10 @@ def test_a_workload_identity_of_the_official_provider_is_accepted() -> None:
         ({"password": None}, "has no API key"),
         ({"password": "  "}, "has no API key"),
         ({"conn_type": "aws"}, "of type 'aws'"),
-        ({"extra": {"http_client": "x"}}, "extra holds 'http_client', which is not allowed"),
+        ({"extra": {"http_client": "x"}}, "extra has 'http_client', which is not allowed"),
         (
             {"extra": {"openai_client_kwargs": {"default_headers": {}}}},
-            "'openai_client_kwargs' holds 'default_headers'",
+            "'openai_client_kwargs' has 'default_headers'",
         ),
         ({"extra": {"openai_client_kwargs": "x"}}, "must be an object"),
         ({"extra": {"timeout": "soon"}}, "'timeout' must be a number"),

@@ -46,7 +46,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, page: Any, files: Any, **_: Any) -> str:
-    """Make links of the pages that docstrings name, such as ``docs/input.md``. MkDocs calls it."""
+    """
+    Make links of the pages that docstrings name, such as ``docs/input.md``, and remove their lines ``.. code-block::``.
+
+    MkDocs calls it. The indented lines of a ``code-block`` are code in Markdown too; only the directive is not known.
+    """
 
     def link(found: re.Match[str]) -> str:
         named = files.get_file_from_path(found[1])
@@ -54,6 +58,7 @@ def on_page_content(html: str, page: Any, files: Any, **_: Any) -> str:
             raise GenerateError(f"{page.file.src_uri}: a docstring names docs/{found[1]}, which is no page.")
         return f'<a href="{named.url_relative_to(page.file)}">{found[0]}</a>'
 
+    html = re.sub(r"<p>\.\. code-block:: \w+</p>\n?", "", html)
     return re.sub(r"<code>docs/([\w/]+\.md)</code>", link, html)
 
 

@@ -108,6 +108,11 @@ def test_a_page_that_loads_from_elsewhere_is_found(generate: ModuleType) -> None
     assert not generate.FOREIGN_ASSET.search('<a href="https://example.org">')
 
 
+def test_a_page_shows_the_code_of_a_docstring_without_its_directive(generate: ModuleType) -> None:
+    html = "<p>Wait.</p>\n<p>.. code-block:: python</p>\n<pre>client()</pre>"
+    assert generate.on_page_content(html, page=None, files=None) == "<p>Wait.</p>\n<pre>client()</pre>"
+
+
 def test_the_tests_of_the_handbook_pass_as_a_user_runs_them(tmp_path: Path) -> None:
     (tmp_path / "dags").mkdir()
     (tmp_path / "dags" / "embed_a_table.py").symlink_to(ROOT / "example_dags" / "embed_a_table.py")

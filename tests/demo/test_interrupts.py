@@ -1,4 +1,4 @@
-"""The demo is stopped at each of its steps, as a person does it and as a machine does, and leaves nothing behind."""
+"""The demo is stopped at each of its steps, by Ctrl-C and by signals, and leaves no process and no folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from demo.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 
-#: What the demo has printed last when it is stopped: each thing that it waits for, and each state of the task.
+#: Last printed text when the demo is stopped: each wait of its start, and each state of the task.
 MOMENTS = (
     "The table:",
     "The Batch API:",
@@ -31,7 +31,7 @@ MOMENTS = (
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
-    """Return the processes that carry this folder for temporary files in their environment, or stand in it."""
+    """Return the processes whose environment names this folder for temporary files."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -46,7 +46,7 @@ def processes_of(home: Path) -> list[psutil.Process]:
 @pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_the_demo_that_is_stopped_leaves_nothing_behind(moment: str, number: signal.Signals, tmp_path: Path) -> None:
+def test_a_stopped_demo_leaves_no_process_and_no_folder(moment: str, number: signal.Signals, tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="stopped-") as name:
         home, log = Path(name).resolve(), tmp_path / "log"
         command = [sys.executable, "-u", "-m", "demo", "--rows", "60", "--folder", str(tmp_path / "tables")]

@@ -17,7 +17,7 @@ import pytest
 from demo.processes import BackgroundProcess, ProcessEndedError, Reaper, session_members
 from demo.waiting import wait_until
 
-#: A parent with a child that leaves the parent's process group, as Airflow's tasks do; both ignore the polite signal.
+#: A parent with a child that leaves the parent's process group, as Airflow's tasks do; both ignore SIGTERM.
 STUBBORN = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -27,7 +27,7 @@ print("ready", flush=True)
 time.sleep(600)
 """
 
-#: Ends by itself when it is asked to.
+#: Ends on SIGTERM.
 POLITE = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("bye", flush=True)))

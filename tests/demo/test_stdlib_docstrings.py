@@ -1,4 +1,4 @@
-"""The demo's table holds what it says: the public names of the standard library that have a docstring."""
+"""The demo's table holds the public names of the standard library that have a docstring."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A wait ends when what is waited for is there, when a process has died, or when there is no activity."""
+"""A wait ends when its condition is true, when a process has ended, or when there is no activity."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from demo.waiting import IDLE, NotReadyError, Patience
 
 
 class Clock:
-    """Seconds pass only while somebody sleeps; `at` has what happens then."""
+    """A clock that only `sleep` moves; `happens` is called after each sleep."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from airflow_provider_batch.results.extractors import UNREADABLE
+from airflow_provider_batch.results.extractors.answer import UNREADABLE
 from airflow_provider_batch.results.fast_path import FastPathReader
 from airflow_provider_batch.results.line_reader import CANCELLED, EXPIRED, Columns, LineReader, Row, columns_of
 from airflow_provider_batch.results.lines.line_index import LineIndex

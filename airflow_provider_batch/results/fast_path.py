@@ -1,11 +1,11 @@
 """
 The fast path: read usual result lines as columns. A usual line is a success with one complete answer.
 
-The types below define the usual line. The decoder rejects a line that differs in any field; such a line is read by
-itself (`line_reader.py`). From the accepted lines, each column is built in one pass, without decisions for single
-lines. Both ways give the same values, which a differential test checks.
+The types of `lines/usual_lines.py` define the usual line. The decoder rejects a line that differs in any field; such a
+line is read by itself (`line_reader.py`). From the accepted lines, each column is built in one pass, without decisions
+for single lines. Both ways give the same values, which a differential test checks.
 
-For endpoints without types here, all lines are read one by one.
+For endpoints without such types, all lines are read one by one.
 """
 
 from __future__ import annotations
@@ -13,27 +13,34 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
 from operator import attrgetter
-from typing import Annotated, Any, Generic, Literal, TypeAlias
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Struct, field
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.arrow.builders import Same, same
 from airflow_provider_batch.pricing.prices import TokenUsage, price_list
-from airflow_provider_batch.results import extractors
-from airflow_provider_batch.results.extractors import SUCCEEDED
+from airflow_provider_batch.results.extractors.answer import SUCCEEDED
+from airflow_provider_batch.results.extractors.chat import tool_calls
+from airflow_provider_batch.results.extractors.embeddings import vector_bytes
+from airflow_provider_batch.results.extractors.responses import final_message
 from airflow_provider_batch.results.line_reader import ANSWERED, COST_LIMIT, OWN_FAILURE, Columns, cost
 from airflow_provider_batch.results.lines.cutting import ResultLine
 from airflow_provider_batch.results.lines.raw_body import read_raw_body
-from airflow_provider_batch.results.lines.typed_lines import BodyT, Count, EmbeddingItem, TokenDetails, ToolCall
+from airflow_provider_batch.results.lines.typed_lines import TokenDetails
+from airflow_provider_batch.results.lines.usual_lines import (
+    ChatBody,
+    EmbeddingsBody,
+    Line,
+    OutputMessage,
+    Reasoning,
+    ResponsesBody,
+)
 from airflow_provider_batch.results.lines.vectors import NumberLineDecoder
 from airflow_provider_batch.structured.validation import InvalidOutputError, answer_parser
 from airflow_provider_batch.table.columns import COST_COLUMN, PARSED_COLUMN, RESPONSE_COLUMN, USAGE_COLUMNS
 from airflow_provider_batch.table.schema import TableSpec
 
-#: An empty list, or null.
-Empty: TypeAlias = Annotated[list[Any], Meta(max_length=0)] | None
 _NO_DETAILS = TokenDetails()
 _INVALID = object()
 #: Token counts that the price of a text request depends on; the counts of audio and images have other prices.
@@ -41,135 +48,7 @@ _PRICED = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens
 _NOT_TEXT = ("input_audio_tokens", "output_audio_tokens", "input_image_tokens", "output_image_tokens")
 
 
-class Response(Struct, Generic[BodyT], gc=False):
-    """
-    The field `response` of a usual line.
-
-    :param status_code: HTTP status of the request.
-    :param body: The response body.
-    :param request_id: The API's id of the request.
-    """
-
-    status_code: Literal[200]
-    body: BodyT
-    request_id: str | None = None
-
-
-class Line(Struct, Generic[BodyT], gc=False):
-    """
-    A usual result line.
-
-    :param response: The response.
-    """
-
-    response: Response[BodyT]
-
-
-class PromptUsage(Struct, gc=False):
-    """
-    The field `usage` with the names of chat completions; a line with both kinds of names is not usual.
-
-    :param input_tokens: Tokens of the request.
-    :param output_tokens: Tokens of the answer.
-    :param total_tokens: Tokens of request and answer.
-    :param input_details: Details of the request's tokens.
-    :param output_details: Details of the answer's tokens.
-    :param other_input: Must be null.
-    :param other_output: Must be null.
-    :param other_input_details: Must be null.
-    :param other_output_details: Must be null.
-    """
-
-    input_tokens: Count = field(name="prompt_tokens")
-    output_tokens: Count | None = field(name="completion_tokens", default=None)
-    total_tokens: Count | None = None
-    input_details: TokenDetails | None = field(name="prompt_tokens_details", default=None)
-    output_details: TokenDetails | None = field(name="completion_tokens_details", default=None)
-    other_input: None = field(name="input_tokens", default=None)
-    other_output: None = field(name="output_tokens", default=None)
-    other_input_details: None = field(name="input_tokens_details", default=None)
-    other_output_details: None = field(name="output_tokens_details", default=None)
-
-
-class InputUsage(Struct, gc=False):
-    """
-    The field `usage` with the names of responses; a line with both kinds of names is not usual.
-
-    :param input_tokens: Tokens of the request.
-    :param output_tokens: Tokens of the answer.
-    :param total_tokens: Tokens of request and answer.
-    :param input_details: Details of the request's tokens.
-    :param output_details: Details of the answer's tokens.
-    :param other_input: Must be null.
-    :param other_output: Must be null.
-    :param other_input_details: Must be null.
-    :param other_output_details: Must be null.
-    """
-
-    input_tokens: Count
-    output_tokens: Count | None = None
-    total_tokens: Count | None = None
-    input_details: TokenDetails | None = field(name="input_tokens_details", default=None)
-    output_details: TokenDetails | None = field(name="output_tokens_details", default=None)
-    other_input: None = field(name="prompt_tokens", default=None)
-    other_output: None = field(name="completion_tokens", default=None)
-    other_input_details: None = field(name="prompt_tokens_details", default=None)
-    other_output_details: None = field(name="completion_tokens_details", default=None)
-
-
 # Chat completions
-
-
-class Message(Struct, gc=False):
-    """
-    The message of a usual chat choice: a text or tool calls, and nothing else.
-
-    :param content: Text of the answer.
-    :param tool_calls: The tool calls that the model requests.
-    :param refusal: Must be null.
-    :param reasoning_content: Must be null.
-    :param reasoning: Must be null.
-    :param function_call: Must be null.
-    :param audio: Must be null.
-    """
-
-    content: str | None = None
-    tool_calls: list[ToolCall] | None = None
-    refusal: None = None
-    reasoning_content: None = None
-    reasoning: None = None
-    function_call: None = None
-    audio: None = None
-
-
-class Choice(Struct, gc=False):
-    """
-    A usual chat choice: a complete answer without log-probabilities.
-
-    :param message: The answer.
-    :param finish_reason: Why the model stopped.
-    :param logprobs: Must be null.
-    :param index: Position of the choice, from 0.
-    """
-
-    message: Message
-    finish_reason: Literal["stop", "tool_calls", "function_call"]
-    logprobs: None = None
-    index: Count | None = None
-
-
-class ChatBody(Struct, gc=False):
-    """
-    Usual body of `/v1/chat/completions`.
-
-    :param model: The model that answered.
-    :param usage: Tokens of request and answer.
-    :param choices: The only choice.
-    """
-
-    model: Annotated[str, Meta(min_length=1)]
-    usage: PromptUsage
-    choices: tuple[Choice]
 
 
 def chat(bodies: Sequence[ChatBody]) -> Columns:
@@ -183,73 +62,11 @@ def chat(bodies: Sequence[ChatBody]) -> Columns:
     columns: Columns = {"text": _each("content", messages), "finish_reason": same(_each("finish_reason", choices))}
     calls = _each("tool_calls", messages)
     if any(calls):
-        columns["tool_calls"] = list(map(extractors.tool_calls, calls))
+        columns["tool_calls"] = list(map(tool_calls, calls))
     return columns
 
 
 # Responses
-
-
-class OutputText(Struct, tag_field="type", tag="output_text", gc=False):
-    """
-    The only part of a usual message.
-
-    :param text: Text of the answer.
-    :param logprobs: Must be empty or null.
-    :param refusal: Must be null.
-    """
-
-    text: str
-    logprobs: Empty = None
-    refusal: None = None
-
-
-class OutputMessage(Struct, tag_field="type", tag="message", gc=False):
-    """
-    A usual message of a response: a complete answer.
-
-    :param content: Its only part.
-    :param summary: Must be empty or null.
-    :param phase: Must not be `commentary`.
-    :param status: Must not be `incomplete`.
-    """
-
-    content: tuple[OutputText]
-    summary: Empty = None
-    phase: Literal["final_answer"] | None = None
-    status: Literal["completed"] | None = None
-
-
-class Reasoning(Struct, tag_field="type", tag="reasoning", gc=False):
-    """
-    A usual reasoning item of a response: without text.
-
-    :param content: Must be empty or null.
-    :param summary: Must be empty or null.
-    """
-
-    content: Empty = None
-    summary: Empty = None
-
-
-class ResponsesBody(Struct, gc=False):
-    """
-    Usual body of `/v1/responses`.
-
-    :param model: The model that answered.
-    :param usage: Tokens of request and answer.
-    :param status: Status of the response.
-    :param output: Messages and reasoning items, in order.
-    :param id: Id of the response.
-    :param incomplete_details: Must be null.
-    """
-
-    model: Annotated[str, Meta(min_length=1)]
-    usage: InputUsage
-    status: Literal["completed"]
-    output: Annotated[list[OutputMessage | Reasoning], Meta(min_length=1)]
-    id: str | None = None
-    incomplete_details: None = None
 
 
 def responses(bodies: Sequence[ResponsesBody]) -> Columns:
@@ -269,25 +86,11 @@ def _text(output: Sequence[OutputMessage | Reasoning]) -> str | None:
     first = output[0]
     if len(output) == 1 and first.__class__ is OutputMessage:
         return first.content[0].text
-    final = extractors.final_message([item for item in output if item.__class__ is OutputMessage])
+    final = final_message([item for item in output if item.__class__ is OutputMessage])
     return None if final is None else final.content[0].text
 
 
 # Embeddings
-
-
-class EmbeddingsBody(Struct, gc=False):
-    """
-    Usual body of `/v1/embeddings`.
-
-    :param model: The model that answered.
-    :param usage: Tokens of the request.
-    :param data: The only embedding.
-    """
-
-    model: Annotated[str, Meta(min_length=1)]
-    usage: PromptUsage
-    data: tuple[EmbeddingItem]
 
 
 def embeddings(bodies: Sequence[EmbeddingsBody]) -> Columns:
@@ -308,7 +111,7 @@ class _VectorLines:
     def decode(self, raw: ResultLine) -> Any:
         line = self._decode(raw)
         (item,) = line.response.body.data
-        item.embedding = extractors.vector_bytes(item.embedding)
+        item.embedding = vector_bytes(item.embedding)
         if item.embedding is None or len(item.embedding) != self._bytes:
             raise msgspec.ValidationError("The embedding has another size than the table's.")
         return line

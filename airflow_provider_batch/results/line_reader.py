@@ -19,7 +19,8 @@ from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
 from airflow_provider_batch.pricing.prices import PICODOLLARS, TokenUsage, price_list
-from airflow_provider_batch.results.extractors import FAILED, SUCCEEDED, UNREADABLE, extractor_for
+from airflow_provider_batch.results.extractors.answer import FAILED, SUCCEEDED, UNREADABLE
+from airflow_provider_batch.results.extractors.by_endpoint import extractor_for
 from airflow_provider_batch.results.lines import typed_lines
 from airflow_provider_batch.results.lines.lenient_path import read_as
 from airflow_provider_batch.results.lines.never_run import has_no_result

@@ -1,7 +1,7 @@
 """
-The columns of a table, a row for each: name, type, meaning, and how it is stored.
+The columns of a table: name, type, meaning, and how Parquet stores them.
 
-All columns are defined here; the extractors (`results/extractors.py`) return their values in this order. Every part of
+All columns are defined here; the extractors (`results/extractors/`) return their values in this order. Every part of
 a job has the same columns and types, whatever its rows contain.
 """
 
@@ -25,10 +25,10 @@ class Column:
     """
     A column of the table.
 
-    :param type: Its Arrow type.
-    :param meaning: What it holds, in a line: for the footer of every part and for the handbook.
-    :param has_dictionary: Whether it is text with few distinct values, which is stored as a dictionary.
-    :param has_statistics: Whether readers filter or join by it, and its statistics are stored.
+    :param type: Arrow type.
+    :param meaning: Description in one line, for the footer of every part and for the handbook.
+    :param has_dictionary: Whether Parquet stores it with a dictionary: text with few distinct values.
+    :param has_statistics: Whether Parquet stores its statistics: readers filter or join by it.
     """
 
     type: pa.DataType
@@ -100,7 +100,7 @@ COST, RESPONSE = (
     ),
     Column(STRING, "the response body as JSON, for the rows that `raw` selects, without the base64 data of images"),
 )
-#: What the column `parsed` holds; its type follows from the response model.
+#: Description of the column `parsed`; the response model decides its type.
 PARSED_MEANING = "the answer as fields of the response model, where it validates"
 
 _TEXT = Column(STRING, "the answer")
@@ -120,7 +120,7 @@ _IMAGES: Mapping[str, Column] = {
 }
 
 #: Columns that each endpoint adds. `choices`, `results` and `embeddings` have a value only where a request has several
-#: of them. Then the other columns hold the first one, and `embedding` is null.
+#: of them. Then the other columns contain the first one, and `embedding` is null.
 ENDPOINT_COLUMNS: Mapping[Endpoint, Mapping[str, Column]] = {
     Endpoint.CHAT_COMPLETIONS: {
         "text": _TEXT,
@@ -133,7 +133,7 @@ ENDPOINT_COLUMNS: Mapping[Endpoint, Mapping[str, Column]] = {
         "logprobs": _LOGPROBS,
         "choices": Column(
             _structs(**_CHOICE, refusal=STRING, reasoning=STRING, tool_calls=TOOL_CALLS),
-            "all answers, where the request asks for several; the other columns hold the first",
+            "all answers, where the request asks for several; the other columns contain the first",
         ),
     },
     Endpoint.RESPONSES: {
@@ -153,9 +153,9 @@ ENDPOINT_COLUMNS: Mapping[Endpoint, Mapping[str, Column]] = {
         ),
     },
     Endpoint.EMBEDDINGS: {
-        "embedding": Column(pa.list_(pa.float32()), "the vector, where the request has one input"),
+        "embedding": Column(pa.list_(pa.float32()), "the embedding, where the request has one input"),
         "embeddings": Column(
-            pa.list_(pa.list_(pa.float32())), "the vectors in order of the inputs, where the request has several"
+            pa.list_(pa.list_(pa.float32())), "the embeddings in order of the inputs, where the request has several"
         ),
     },
     Endpoint.COMPLETIONS: {
@@ -163,7 +163,7 @@ ENDPOINT_COLUMNS: Mapping[Endpoint, Mapping[str, Column]] = {
         "finish_reason": _FINISH_REASON,
         "logprobs": _LOGPROBS,
         "choices": Column(
-            _structs(**_CHOICE), "all answers, where the request asks for several; the other columns hold the first"
+            _structs(**_CHOICE), "all answers, where the request asks for several; the other columns contain the first"
         ),
     },
     Endpoint.MODERATIONS: {
@@ -172,7 +172,7 @@ ENDPOINT_COLUMNS: Mapping[Endpoint, Mapping[str, Column]] = {
         "category_scores": Column(SCORES, "score of each category, from 0 to 1"),
         "results": Column(
             _structs(flagged=BOOL, flagged_categories=pa.list_(STRING), category_scores=SCORES),
-            "the verdicts in order of the inputs, where there are several; the other columns hold the first",
+            "the verdicts in order of the inputs, where there are several; the other columns contain the first",
         ),
     },
     Endpoint.IMAGES_GENERATIONS: _IMAGES,

@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from airflow_provider_batch.results import extractors
-from airflow_provider_batch.results.lines import typed_lines
+from airflow_provider_batch.results.extractors.answer import Answer
+from airflow_provider_batch.results.extractors.chat import chat as extract_chat
+from airflow_provider_batch.results.extractors.responses import responses
+from airflow_provider_batch.results.lines.typed_bodies import ChatBody, ResponsesBody
 
 
-def chat(**choice: Any) -> extractors.Answer:
-    return extractors.chat(msgspec.convert({"choices": [choice]}, typed_lines.ChatBody))
+def chat(**choice: Any) -> Answer:
+    return extract_chat(msgspec.convert({"choices": [choice]}, ChatBody))
 
 
 @pytest.mark.parametrize(
@@ -49,5 +51,5 @@ def test_a_choice_without_a_message_is_no_answer() -> None:
 @pytest.mark.parametrize(("status", "ended"), [("COMPLETED", "succeeded"), ("INCOMPLETE", "truncated")])
 def test_the_status_of_a_response_may_be_in_capitals(status: str, ended: str) -> None:
     message = {"type": "message", "status": status, "content": [{"type": "output_text", "text": "Hi"}]}
-    body = msgspec.convert({"status": status, "output": [message]}, typed_lines.ResponsesBody)
-    assert extractors.responses(body).status == ended
+    body = msgspec.convert({"status": status, "output": [message]}, ResponsesBody)
+    assert responses(body).status == ended

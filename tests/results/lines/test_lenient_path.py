@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.results.line_reader import LineReader
-from airflow_provider_batch.results.lines import typed_lines
+from airflow_provider_batch.results.lines import typed_bodies, typed_lines
 from airflow_provider_batch.results.lines.lenient_path import read_as
 from airflow_provider_batch.table.schema import TableSpec
 from tests.results.recorded import LINES
 
 SHAPES: dict[Endpoint, Any] = {
-    Endpoint.CHAT_COMPLETIONS: typed_lines.ChatBody,
-    Endpoint.RESPONSES: typed_lines.ResponsesBody,
-    Endpoint.EMBEDDINGS: typed_lines.EmbeddingsBody,
-    Endpoint.COMPLETIONS: typed_lines.CompletionBody,
-    Endpoint.MODERATIONS: typed_lines.ModerationsBody,
-    Endpoint.IMAGES_GENERATIONS: typed_lines.ImagesBody,
-    Endpoint.VIDEOS: typed_lines.VideoBody,
+    Endpoint.CHAT_COMPLETIONS: typed_bodies.ChatBody,
+    Endpoint.RESPONSES: typed_bodies.ResponsesBody,
+    Endpoint.EMBEDDINGS: typed_bodies.EmbeddingsBody,
+    Endpoint.COMPLETIONS: typed_bodies.CompletionBody,
+    Endpoint.MODERATIONS: typed_bodies.ModerationsBody,
+    Endpoint.IMAGES_GENERATIONS: typed_bodies.ImagesBody,
+    Endpoint.VIDEOS: typed_bodies.VideoBody,
 }
 
 JSON = st.recursive(

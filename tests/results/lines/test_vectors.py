@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_batch.results.extractors import vector_bytes
+from airflow_provider_batch.results.extractors.embeddings import vector_bytes
 from airflow_provider_batch.results.lines import vectors
-from airflow_provider_batch.results.lines.typed_lines import EmbeddingsBody, Line
+from airflow_provider_batch.results.lines.typed_bodies import EmbeddingsBody
+from airflow_provider_batch.results.lines.typed_lines import Line
 from airflow_provider_batch.results.lines.vectors import NumberLineDecoder
 from tests.results.recorded import EMBEDDINGS_LINES, Recorded, embeddings_body
 from tests.results.support import encoded, success

@@ -101,7 +101,10 @@ def test_what_a_request_and_its_row_are_made_of_are_options(tmp_path: Path) -> N
     assert "row 1, column 'text'" in call(*arguments).stderr
     found = as_json(call(*arguments, "--null-text", "nothing", "--carry", "id", "--carry", "more"))
     assert (found["rows"], found["carried"]) == (2, ["id", "more"])
-    assert "expected a different custom_id for each row" in call(*arguments, "--null-text", "", "--custom-id", "x{more}").stderr
+    assert (
+        "expected a different custom_id for each row"
+        in call(*arguments, "--null-text", "", "--custom-id", "x{more}").stderr
+    )
 
 
 def test_how_files_are_written_is_an_option(tmp_path: Path) -> None:

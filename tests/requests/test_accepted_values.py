@@ -192,7 +192,9 @@ class TestForms:
         expected = r"body\.temperature: expected a number, found the text '0\.\{t\}'\. .*\{column:number\}"
         with pytest.raises(TemplateError, match=expected):
             lines(tmp_path, [{"t": 5}], chat("x", temperature="0.{t}"))
-        with pytest.raises(TemplateError, match=r"found the text '0.5'. Airflow renders templates as text, unless the DAG"):
+        with pytest.raises(
+            TemplateError, match=r"found the text '0.5'. Airflow renders templates as text, unless the DAG"
+        ):
             lines(tmp_path, [{"t": 5}], chat("{t:text}", temperature="0.5"))
 
     @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the emulator answers at each of the eight endpoints, as result lines: the forms that a table has to hold."""
+"""The answers of the emulator at each of the eight endpoints, as result lines."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ BODIES: Mapping[Endpoint, list[dict[str, Any]]] = {
 
 
 def lines(endpoint: Endpoint) -> list[dict[str, Any]]:
-    """Return a success for each body, then a request that failed and one that never ran."""
+    """Return a success for each body, then a failed request and one that did not run."""
     made = []
     for number, body in enumerate(BODIES[endpoint]):
         answer = answers.answer(endpoint.value, body, now=1_760_000_000.0)
         found = dict(answer.body)
-        if answer.raw:  # vectors, which the emulator encodes apart
+        if answer.raw:  # embeddings, which the emulator encodes separately
             found["data"] = [
                 {**item, "embedding": json.loads(answer.raw.get(item["embedding"]) or json.dumps(item["embedding"]))}
                 for item in found["data"]

@@ -1,4 +1,4 @@
-"""Response bodies made of the official SDK's models: every field, and every member of every union, comes up."""
+"""Response bodies made of the official SDK's models: they contain every field, and every member of every union."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEXTS = ("", " é", " 😀", ' "q"\n', "\u2028", "\\ud83d")
 
 
 def body(endpoint: Endpoint, seed: int) -> dict[str, Any]:
-    """Return a body with every optional field, or for odd seeds with some of them null or absent."""
+    """Return a body with every optional field, or for odd seeds with some of them null or missing."""
     return _Maker(seed).object(MODELS[endpoint])
 
 

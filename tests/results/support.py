@@ -83,7 +83,7 @@ def http_error(custom_id: str, status_code: int = 429, code: str | None = "rate_
 
 
 def not_run(custom_id: str, code: str = "batch_expired", message: str = "Not run.") -> dict[str, Any]:
-    """Return the result line of a request that never ran."""
+    """Return the result line of a request that did not run."""
     line = {"id": f"batch_req_{custom_id}", "custom_id": custom_id, "response": None}
     return {**line, "error": {"code": code, "message": message}}
 
@@ -96,7 +96,7 @@ def encoded(line: Any, *, spaces: bool = True, ascii_only: bool = True) -> bytes
 
 @dataclass(frozen=True)
 class Landed:
-    """What a landing left behind."""
+    """The files and totals of a landing."""
 
     report: LandedShard
     rows: list[dict[str, Any]]

@@ -52,7 +52,7 @@ def land(folder: Path, endpoint: Endpoint, result_lines: Sequence[dict[str, Any]
 
 
 def duckdb_type(kind: Any) -> str:
-    """Return DuckDB's word for an Arrow type."""
+    """Return DuckDB's name for an Arrow type."""
     if pa.types.is_fixed_size_list(kind):
         return f"{duckdb_type(kind.value_type)}[]"
     if pa.types.is_map(kind):
@@ -97,7 +97,7 @@ def polars_type(kind: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as all engines can say it: vectors and pairs as lists."""
+    """Return a value in the form of all engines: embeddings and pairs as lists."""
     if isinstance(value, Mapping):
         return {name: plain(one) for name, one in value.items()}
     return [plain(one) for one in value] if isinstance(value, list | tuple) else value
@@ -112,7 +112,7 @@ def duckdb_rows(part: Path) -> list[dict[str, Any]]:
 
 
 def paired(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows whose maps are lists of pairs, as pyarrow gives them."""
+    """Return rows whose maps are lists of pairs, as pyarrow returns them."""
     for row in rows:
         for holder in (row, *(row.get("results") or ())):
             if isinstance(holder.get("category_scores"), Mapping):
@@ -176,7 +176,7 @@ def test_readers_skip_row_groups_by_row_number_and_status(tmp_path: Path, monkey
 
 
 class TestFooter:
-    def test_says_where_the_part_comes_from(self, tmp_path: Path) -> None:
+    def test_has_the_provenance_of_the_part(self, tmp_path: Path) -> None:
         other = success("1", chat_body(model="gpt-4o-mini-2025-01-01"))
         part = land(tmp_path, Endpoint.CHAT_COMPLETIONS, [success("0"), other, http_error("2")])
         found = pq.read_metadata(part).metadata
@@ -201,7 +201,7 @@ class TestFooter:
         assert [name for name, text in described.items() if not text] == []
 
 
-def test_a_vector_is_as_exact_as_it_came(tmp_path: Path) -> None:
+def test_an_embedding_keeps_its_precision(tmp_path: Path) -> None:
     part = land(tmp_path, Endpoint.EMBEDDINGS, lines(Endpoint.EMBEDDINGS))
     first, second, *_ = pq.read_table(part).to_pylist()
     assert first["embedding"] == second["embeddings"][0]

@@ -1,4 +1,4 @@
-"""Lines that are read together give what each gives by itself."""
+"""The fast path gives the same values as reading line by line."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ USUAL: dict[Endpoint, list[Any]] = {
 ENDPOINTS = pytest.mark.parametrize("endpoint", USUAL, ids=lambda endpoint: endpoint.value)
 
 
-def together(raws: list[bytes], spec: TableSpec) -> tuple[Columns, list[int]]:
+def read_by_column(raws: list[bytes], spec: TableSpec) -> tuple[Columns, list[int]]:
     reader = FastPathReader.for_table(spec)
     assert reader is not None
     return reader.read(raws)
 
 
-def apart(raws: list[bytes], spec: TableSpec) -> Columns:
+def read_one_by_one(raws: list[bytes], spec: TableSpec) -> Columns:
     reader = LineReader(spec)
     return columns_of([reader.read(raw) for raw in raws], list(own_columns(spec)))
 
@@ -82,12 +82,12 @@ def assert_same(columns: Columns, expected: Columns, count: int) -> None:
 def test_what_the_api_writes_is_usual(endpoint: Endpoint) -> None:
     spec = TableSpec(endpoint, raw="all", embedding_size=1)
     raws = [encoded(success(str(at), body)) for at, body in enumerate(USUAL[endpoint])]
-    columns, others = together(raws, spec)
+    columns, others = read_by_column(raws, spec)
     assert others == []
-    assert_same(columns, apart(raws, spec), len(raws))
+    assert_same(columns, read_one_by_one(raws, spec), len(raws))
 
 
-#: Names and values that mean something to one reader or the other, put where they may not belong.
+#: Field names and values that one of the readers handles, used in any place of a line.
 NAMES = "error refusal reasoning reasoning_content logprobs summary content incomplete_details status input_tokens "
 NAMES += "output_tokens prompt_tokens input_tokens_details prompt_tokens_details output_tokens_details"
 VALUES: list[Any] = [None, [], {}, 0, 7, -1, 2.5, "7", "length", "completed", "Hm.", "\ud83d", {"reason": "x"}]
@@ -96,14 +96,14 @@ VALUES += [[{"type": "summary_text", "text": "s"}], {"content": [{"token": "a"}]
 
 
 @ENDPOINTS
-def test_any_one_change_makes_a_line_unusual_or_gives_the_same_values(endpoint: Endpoint) -> None:
+def test_any_change_makes_a_line_unusual_or_gives_the_same_values(endpoint: Endpoint) -> None:
     spec = TableSpec(endpoint, embedding_size=1)
     lines = [line for body in USUAL[endpoint] for line in changed(success("1", body))]
     raws = [json.dumps(line).encode() for line in lines]
-    columns, others = together(raws, spec)
+    columns, others = read_by_column(raws, spec)
     usual = sorted(set(range(len(raws))) - set(others))
     assert 100 < len(usual) < len(raws) - 100
-    expected = apart([raws[at] for at in usual], spec)
+    expected = read_one_by_one([raws[at] for at in usual], spec)
     for name, values in expected.items():
         found = columns.get(name, [None] * len(usual))
         for at, one, other in zip(usual, found, values, strict=True):
@@ -115,15 +115,15 @@ def test_any_one_change_makes_a_line_unusual_or_gives_the_same_values(endpoint: 
 @given(
     texts=st.lists(st.sampled_from(['{"n": 1}', '{"n": 2}', '{"n": "a"}', "{", "null", None]), min_size=1, max_size=5)
 )
-def test_an_answer_that_is_not_what_was_asked_for_is_unusual(endpoint: Endpoint, texts: list[str | None]) -> None:
+def test_an_answer_that_does_not_validate_is_unusual(endpoint: Endpoint, texts: list[str | None]) -> None:
     model = ResponseModel.of({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
     spec = TableSpec(endpoint, raw="all", parsed=ParsedColumn.of(model))
     bodies = [chat_body(text) if endpoint is Endpoint.CHAT_COMPLETIONS else response_of(text) for text in texts]
     raws = [encoded(success(str(at), body)) for at, body in enumerate(bodies)]
-    columns, others = together(raws, spec)
+    columns, others = read_by_column(raws, spec)
     assert others == [at for at, text in enumerate(texts) if text not in ('{"n": 1}', '{"n": 2}')]
     usual = [raw for at, raw in enumerate(raws) if at not in others]
-    assert_same(columns, apart(usual, spec) if usual else {}, len(usual))
+    assert_same(columns, read_one_by_one(usual, spec) if usual else {}, len(usual))
 
 
 def response_of(text: str | None) -> dict[str, Any]:
@@ -147,20 +147,20 @@ MESSAGES = st.lists(
 @pytest.mark.parametrize("is_parsed", [False, True])
 @QUICK
 @given(messages=MESSAGES)
-def test_the_text_of_several_messages_is_that_of_one_and_never_put_together(
+def test_the_text_of_several_messages_is_that_of_one_and_never_joined(
     is_parsed: bool, messages: list[dict[str, Any]]
 ) -> None:
     model = ResponseModel.of({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
     spec = TableSpec(Endpoint.RESPONSES, parsed=ParsedColumn.of(model) if is_parsed else None)
     raw = encoded(success("1", {**RESPONSE, "output": messages}))
-    row = apart([raw], spec)
+    row = read_one_by_one([raw], spec)
     answering = [one for one in messages if one["phase"] != "commentary"] or messages
     whole = [one for one in answering if one["status"] in (None, "completed") and text_of(one)]
     assert row["text"][0] in list(map(text_of, whole or answering))
     if whole:
         assert row["text"][0] == text_of(whole[-1])
         assert row["status"][0] in ("succeeded", "invalid_output")
-    columns, others = together([raw], spec)
+    columns, others = read_by_column([raw], spec)
     assert_same(columns, {} if others else row, 1 - len(others))
 
 
@@ -196,14 +196,14 @@ def places(value: Any) -> Iterator[Any]:
 @ENDPOINTS
 @QUICK
 @given(data=st.data())
-def test_what_is_read_together_is_what_is_read_apart(endpoint: Endpoint, data: st.DataObject) -> None:
+def test_reading_by_column_gives_the_same_as_reading_one_by_one(endpoint: Endpoint, data: st.DataObject) -> None:
     spec = TableSpec(endpoint, raw=data.draw(st.sampled_from(["errors", "all"])), embedding_size=1)
     raws = [encoded(success(str(at), body)) for at, body in enumerate(USUAL[endpoint])]
     raws += data.draw(st.lists(lines_like(endpoint, wild=False) | lines_like(endpoint, wild=True), max_size=3))
     raws = data.draw(st.permutations(raws))
-    columns, others = together(raws, spec)
+    columns, others = read_by_column(raws, spec)
     usual = [raw for at, raw in enumerate(raws) if at not in others]
-    assert_same(columns, apart(usual, spec), len(usual))
+    assert_same(columns, read_one_by_one(usual, spec), len(usual))
 
 
 @pytest.mark.parametrize("case", LINES, ids=lambda case: case.name)
@@ -212,7 +212,7 @@ def test_recorded_lines_are_read_alike(case: Any) -> None:
     reader = FastPathReader.for_table(spec)
     if reader is not None:
         columns, others = reader.read([case.line])
-        assert_same(columns, {} if others else apart([case.line], spec), 1 - len(others))
+        assert_same(columns, {} if others else read_one_by_one([case.line], spec), 1 - len(others))
 
 
 def test_rows_keep_their_order_whatever_is_usual(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_rows_keep_their_order_whatever_is_usual(tmp_path: Path) -> None:
     ]
 
 
-def test_a_shard_of_unusual_lines_is_not_tried_again_and_again() -> None:
+def test_a_shard_of_unusual_lines_is_not_tried_on_the_fast_path_again() -> None:
     tried: list[int] = []
 
     class Usual:

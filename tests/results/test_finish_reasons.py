@@ -1,4 +1,4 @@
-"""How an answer ended, in the words of other services."""
+"""The finish reasons of the API and of other services."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def chat(**choice: Any) -> Answer:
         ("SAFETY", "refused", "content_filter"),
     ],
 )
-def test_an_answer_that_was_cut_off_is_told_whatever_the_word_for_it(reason: Any, status: str, code: Any) -> None:
+def test_an_incomplete_answer_is_recognised_by_any_finish_reason(reason: Any, status: str, code: Any) -> None:
     found = chat(finish_reason=reason, message={"content": "Hi"})
     assert (found.status, found.error_code) == (status, code)
     assert found.values is not None

@@ -1,4 +1,4 @@
-"""One row in, one row out, whatever came back; and the part as readers see it."""
+"""Each input row becomes one row of the part, whatever the results contain; and readers can read the part."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def never(outcome: RowOutcome) -> bool:
 
 
 class TestMerging:
-    def test_rows_come_in_input_order_from_both_files(self, tmp_path: Path) -> None:
+    def test_rows_of_both_files_are_in_input_order(self, tmp_path: Path) -> None:
         output = [success(custom_id, chat_body(f"text {custom_id}")) for custom_id in ("3", "0", "4")]
         landed = land(tmp_path, IDS, output, [http_error("2"), not_run("1")], first_row=100)
         assert [row["custom_id"] for row in landed.rows] == IDS
@@ -63,7 +63,7 @@ class TestMerging:
         assert [row["status"] for row in landed.rows] == ["succeeded", "expired", "failed", "succeeded", "succeeded"]
         assert [row["text"] for row in landed.rows] == ["text 0", None, None, "text 3", "text 4"]
 
-    def test_a_line_is_judged_by_its_status_code_whatever_file_it_stands_in(self, tmp_path: Path) -> None:
+    def test_the_status_code_of_a_line_counts_and_not_its_file(self, tmp_path: Path) -> None:
         landed = land(tmp_path, ["0", "1"], [http_error("0", 500)], [success("1")])
         assert [row["status"] for row in landed.rows] == ["failed", "succeeded"]
 
@@ -80,13 +80,13 @@ class TestMerging:
         assert (landed.rows[0]["status"], landed.report.duplicates) == ("succeeded", 1)
 
     @pytest.mark.parametrize("make", [lambda text: success("0", chat_body(text)), lambda text: not_run("0", text)])
-    def test_of_two_lines_alike_the_first_stays(self, make: Any, tmp_path: Path) -> None:
+    def test_of_two_equal_lines_the_first_is_kept(self, make: Any, tmp_path: Path) -> None:
         landed = land(tmp_path, ["0"], [make("a")], [make("b")])
         (row,) = landed.rows
         assert "a" in (row["text"], row["error_code"])
         assert landed.report.duplicates == 1
 
-    def test_a_good_line_is_preferred_to_a_cut_one(self, tmp_path: Path) -> None:
+    def test_a_readable_line_is_preferred_to_a_truncated_one(self, tmp_path: Path) -> None:
         landed = land(tmp_path, ["0"], [encoded(success("0"))[:-30], success("0")])
         assert landed.rows[0]["status"] == "succeeded"
 
@@ -97,7 +97,7 @@ class TestMerging:
         assert (landed.report.foreign, landed.report.unreadable) == (1, 4)
         assert landed.unreadable == [b"<html>", b"[1]", b'{"custom_id": null}', b'{"x": 1}']
 
-    def test_a_line_with_an_id_that_is_cut_is_a_failed_row_and_kept(self, tmp_path: Path) -> None:
+    def test_a_truncated_line_with_an_id_is_a_failed_row_and_kept(self, tmp_path: Path) -> None:
         cut = encoded(success("0"))[:-30]
         landed = land(tmp_path, ["0"], [cut])
         assert landed.rows[0]["error_code"] == "unreadable_line"
@@ -114,7 +114,7 @@ class TestMerging:
         line = encoded(success(custom_id), ascii_only=ascii_only)
         assert land(tmp_path, [custom_id], [line]).report.statuses == {"succeeded": 1}
 
-    def test_an_id_that_came_back_as_a_number_finds_its_row(self, tmp_path: Path) -> None:
+    def test_an_id_that_is_a_number_in_the_results_finds_its_row(self, tmp_path: Path) -> None:
         assert land(tmp_path, ["7"], [{**success("7"), "custom_id": 7}]).report.statuses == {"succeeded": 1}
 
     @PROPERTY
@@ -174,7 +174,9 @@ class TestRowsWithoutALine:
             ("", "cancelled", "not_submitted"),
         ],
     )
-    def test_they_end_as_their_batch_did(self, batch_status: str, status: str, code: str, tmp_path: Path) -> None:
+    def test_they_have_the_status_of_their_batch(
+        self, batch_status: str, status: str, code: str, tmp_path: Path
+    ) -> None:
         landed = land(tmp_path, ["0"], None, None, batch_status=batch_status)
         (row,) = landed.rows
         assert (row["status"], row["error_code"], row["status_code"]) == (status, code, None)
@@ -186,7 +188,7 @@ class TestRowsWithoutALine:
         assert [row["error_code"] for row in landed.rows] == ["not_run", "invalid_url", "not_run"]
         assert landed.rows[1]["error_message"] == "Wrong URL. (param url)"
 
-    def test_a_row_never_submitted_keeps_what_its_last_round_ended_as(self, tmp_path: Path) -> None:
+    def test_a_row_that_was_not_submitted_keeps_the_status_of_its_last_round(self, tmp_path: Path) -> None:
         state = {
             "attempts": 2,
             "status": "failed",
@@ -217,7 +219,7 @@ class TestRowsWithoutALine:
 
 
 class TestRetry:
-    def test_rows_that_are_not_final_keep_their_columns_and_know_what_happened(self, tmp_path: Path) -> None:
+    def test_rows_that_are_not_final_keep_their_columns_and_their_state(self, tmp_path: Path) -> None:
         states = [None, {"attempts": 1, "status": "failed"}, None]
         landed = land(
             tmp_path,
@@ -280,7 +282,7 @@ class TestRetry:
     )
     @pytest.mark.parametrize("error", [None, {}, {"code": None, "message": ""}, "absent"])
     @pytest.mark.parametrize("in_output", [True, False])
-    def test_a_line_that_says_nothing_of_its_request_is_no_attempt_of_its_row(
+    def test_a_line_without_a_result_does_not_count_as_an_attempt(
         self, response: Any, error: Any, in_output: bool, tmp_path: Path
     ) -> None:
         line = {"id": "batch_req_1", "custom_id": "0", "response": response, "error": error}
@@ -291,8 +293,10 @@ class TestRetry:
         assert [(outcome.error_code, outcome.attempts) for outcome in seen] == [("not_run", 0)]
 
     @pytest.mark.parametrize("name", ["result", "output", "response_body"])
-    def test_a_line_that_answers_under_another_name_is_no_row_that_was_not_run(self, name: str, tmp_path: Path) -> None:
-        """Invariant 2: what it holds may be paid for."""
+    def test_a_line_with_a_result_in_an_unknown_field_does_not_count_as_not_run(
+        self, name: str, tmp_path: Path
+    ) -> None:
+        """Invariant 2: its content may be charged."""
         lines = [{"custom_id": one, name: success(one)["response"]} for one in IDS]
         landed = land(tmp_path, IDS, lines)
         assert {row["error_code"] for row in landed.rows} == {"unreadable_line"}
@@ -315,7 +319,7 @@ class TestRetry:
 
 
 class TestSums:
-    def test_count_what_all_rows_have_alike(self, tmp_path: Path) -> None:
+    def test_count_values_that_are_equal_in_all_rows(self, tmp_path: Path) -> None:
         usage = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25}
         body = chat_body(usage={**usage, "prompt_tokens_details": {"cached_tokens": 4}})
         report = land(tmp_path, IDS, [success(custom_id, body) for custom_id in IDS]).report
@@ -362,7 +366,7 @@ class TestEmbeddings:
         assert json.loads(landed.rows[2]["response"]) == embeddings_body([1.0])
         assert pq.read_schema(landed.part).field("embedding").type == pa.list_(pa.float32(), 3)
 
-    def test_vectors_are_plain_lists_where_pyarrow_knows_no_null_among_vectors_of_one_size(
+    def test_embeddings_are_plain_lists_where_pyarrow_has_no_nulls_in_fixed_size_lists(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(part_writer, "_TAKES_NULL_VECTORS", False)
@@ -376,7 +380,7 @@ class TestEmbeddings:
         assert landed.report.embedding_size is None
         assert landed.rows[0]["embedding"] is None
 
-    def test_several_inputs_stand_in_a_column_of_their_own(self, tmp_path: Path) -> None:
+    def test_several_inputs_have_a_column_of_their_own(self, tmp_path: Path) -> None:
         landed = land(tmp_path, ["0"], [success("0", embeddings_body(VECTOR, VECTOR))], spec=EMBEDDINGS)
         found = duckdb.sql(f"SELECT embedding, embeddings FROM '{landed.part}'").fetchall()
         assert found == [(None, [VECTOR, VECTOR])]
@@ -418,7 +422,7 @@ class TestPart:
         assert found[0] == ("mine", "ü", 1, ["a"], 0, "succeeded", "Hello.", Decimal("0.0000045"))
         assert [tuple(row[name] for name in columns.split(", ")) for row in landed.rows] == found
 
-    def test_carried_columns_come_first_and_make_way(self) -> None:
+    def test_carried_columns_are_first_and_are_renamed_on_conflict(self) -> None:
         names = carried_names(["text", "input_text", "status", "mine"], CHAT)
         assert names == ["input_input_text", "input_text", "input_status", "mine"]
 
@@ -442,7 +446,7 @@ class TestPart:
         landed = land(tmp_path, ["0"], None, None, spec=TableSpec(endpoint))
         assert pq.read_schema(landed.part).names == list(result_columns(TableSpec(endpoint)))
 
-    def test_row_groups_are_gathered_and_vectors_have_no_dictionary(
+    def test_batches_are_collected_into_row_groups_and_embeddings_have_no_dictionary(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(part_writer, "ROW_GROUP_BYTES", 100_000)
@@ -502,7 +506,7 @@ class TestFailures:
             land(tmp_path, IDS, [success("0")], is_final=broken, batch_rows=1)
         assert not (tmp_path / "part.parquet").exists()
 
-    def test_a_sidecar_that_is_none_is_named(self, tmp_path: Path) -> None:
+    def test_a_file_that_is_no_sidecar_is_named_in_the_error(self, tmp_path: Path) -> None:
         rows = tmp_path / "shard.arrow"
         rows.write_bytes(b"nothing of the kind")
         with pytest.raises(StorageError, match=r"shard\.arrow: expected a shard's sidecar"):
@@ -547,7 +551,7 @@ def test_memory_does_not_grow_with_the_results(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.integers(0, 400), max_size=20), st.integers(1, 300))
-def test_pieces_hold_all_rows_and_about_the_same_bytes(lengths: list[int], limit: int) -> None:
+def test_chunks_contain_all_rows_and_about_the_same_bytes(lengths: list[int], limit: int) -> None:
     class Lines(line_index.LineIndex):
         def __init__(self) -> None:
             self._starts = array("q", [0, *accumulate(lengths, initial=0)][:-1])

@@ -1,4 +1,4 @@
-"""Images and videos stand beside the table as files, and the table names them."""
+"""Images and videos are files in the table's folder, and the table contains their paths."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Table:
 
 class TestImages:
     @pytest.mark.parametrize("endpoint", [Endpoint.IMAGES_GENERATIONS, Endpoint.IMAGES_EDITS])
-    def test_become_files_that_the_rows_name(self, endpoint: Endpoint, tmp_path: Path) -> None:
+    def test_become_files_whose_paths_are_in_the_rows(self, endpoint: Endpoint, tmp_path: Path) -> None:
         table = Table(tmp_path, endpoint)
         both = images("a", PNG, JPEG, size="1024x1024", quality="low", background="opaque", output_format="png")
         _, rows = table.land([both, images("b", {"url": "https://x/y.png", "revised_prompt": "a cat"})], first_row=41)
@@ -187,7 +187,7 @@ class TestImages:
             (b"", None, "bin"),
         ],
     )
-    def test_are_named_by_what_they_are(self, data: bytes, output_format: str | None, expected: str) -> None:
+    def test_have_the_suffix_of_their_format(self, data: bytes, output_format: str | None, expected: str) -> None:
         assert ending(data, output_format) == expected
 
 
@@ -246,8 +246,8 @@ class TestVideos:
             Table(tmp_path, Endpoint.VIDEOS).land([video("a", "video_1")], fetch=fetch)
 
 
-def test_a_reader_of_the_folder_passes_the_files_by(tmp_path: Path) -> None:
-    """Spark and pyarrow pass by what starts with an underscore; the others are given a glob."""
+def test_a_reader_of_the_folder_ignores_the_files(tmp_path: Path) -> None:
+    """Spark and pyarrow ignore names that start with an underscore; other readers get a glob."""
     import duckdb
     import polars as pl
 

@@ -1,4 +1,4 @@
-"""Whatever the official SDK's models say that an answer may hold lands, and the columns hold what the fields held."""
+"""Every field that the official SDK's models allow in an answer is landed, and the columns have its values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CUT_OFF = {"length": "truncated", "content_filter": "refused"}
 
 
 def landed(endpoint: Endpoint, folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return rows beside the bodies that they are of."""
+    """Return rows with their response bodies."""
     bodies = [body(endpoint, seed) for seed in range(COUNT)]
     size = 3 if endpoint is Endpoint.EMBEDDINGS else None
     lines = [success(str(at), made) for at, made in enumerate(bodies)]
@@ -93,7 +93,7 @@ def calls_of(message: dict[str, Any]) -> list[Any]:
     return message.get("tool_calls") or ([{"function": old}] if old else [])
 
 
-def test_what_a_response_says_and_calls_is_in_the_columns(tmp_path: Path) -> None:
+def test_the_text_and_calls_of_a_response_are_in_the_columns(tmp_path: Path) -> None:
     for row, made in landed(Endpoint.RESPONSES, tmp_path):
         answers = [item for item in made["output"] if item["type"] == "message" and item.get("phase") != "commentary"]
         if answers or row["text"] is None:

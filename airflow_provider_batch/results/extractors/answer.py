@@ -9,10 +9,8 @@ from msgspec import Struct
 from airflow_provider_batch.results.lines.typed_lines import Body
 
 SUCCEEDED, FAILED, REFUSED, TRUNCATED = "succeeded", "failed", "refused", "truncated"
-
 #: Error code of a successful request whose body contains no answer.
 NO_ANSWER = "no_answer"
-
 #: Error code of an unreadable line, or of an unreadable image; the line is stored in the file of unreadable lines.
 UNREADABLE = "unreadable_line"
 

@@ -1,4 +1,4 @@
-"""The quick look at the heads of lines finds what the look at each line by itself finds, or leaves it to that one."""
+"""The scan of custom_ids gives the same index as reading line by line, or leaves the file to the latter."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ file_contents = st.builds(
 
 
 def found(files: Sequence[Path], unreadable: Path | None = None) -> tuple[Any, ...]:
-    """Return what an index says of each row, and what it counted."""
+    """Return the line of each row in an index, and its counters."""
     with LineIndex(pa.array(ROWS, pa.binary()), files, unreadable) as made:
         rows = [bytes(line) for line in made.read(0, len(ROWS))]
         return rows, made.duplicates, made.foreign, made.unreadable
@@ -80,7 +80,7 @@ def test_both_ways_find_the_same(contents: list[bytes], block: int) -> None:
         ([usual(ROWS[0]), b""], False),
     ],
 )
-def test_only_what_is_odd_is_looked_at_line_by_line(
+def test_only_files_with_unusual_lines_are_read_line_by_line(
     content: list[bytes], is_quick: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "output").write_bytes(b"".join(line + b"\n" for line in content))

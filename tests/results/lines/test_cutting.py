@@ -1,4 +1,4 @@
-"""Cutting files into lines."""
+"""Splitting files into lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT = json.dumps({"custom_id": "1", "text": SEPARATORS}, ensure_ascii=False).re
 
 
 def lines_in(path: Path, data: bytes) -> list[bytes]:
-    """Return the lines of a file, each read back from where its block says that it stands."""
+    """Return the lines of a file, each read again at the offset of its block."""
     path.write_bytes(data)
     found = []
     descriptor = os.open(path, os.O_RDONLY)
@@ -36,7 +36,7 @@ def lines_in(path: Path, data: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("ending", [b"", b"\n"])
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 30, 1 << 20])
-def test_the_same_lines_come_out_whatever_is_read_at_once(
+def test_the_lines_do_not_depend_on_the_size_of_a_read(
     size: int, ending: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cutting, "READ_BYTES", size)
@@ -54,6 +54,6 @@ def test_any_file_gives_its_lines(data: bytes, size: int, tmp_path: Path) -> Non
 
 
 def test_separators_that_are_no_line_feed_stay_within_their_line(tmp_path: Path) -> None:
-    """Invariant 4: what was paid for is landed."""
+    """Invariant 4: paid answers are landed."""
     assert lines_in(tmp_path / "lines", TEXT + b"\n" + TEXT) == [TEXT, TEXT]
-    assert len(TEXT.decode().splitlines()) > 1  # which is why no text API may cut them
+    assert len(TEXT.decode().splitlines()) > 1  # so no text API may split them

@@ -1,4 +1,4 @@
-"""Result files in other forms than lines: read where that is exact, left as they are where it is not."""
+"""Result files in other forms than JSON Lines: converted where that is possible without loss, otherwise unchanged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read(path: Path) -> list[Any]:
 
 @QUICK
 @given(lines=LINES, ascii_only=st.booleans(), indent=st.sampled_from([None, 0, 1, 4]), mark=st.booleans())
-def test_an_array_however_printed_is_its_objects(
+def test_an_array_in_any_layout_becomes_its_objects(
     lines: list[Any], ascii_only: bool, indent: int | None, mark: bool, tmp_path: Path
 ) -> None:
     path = tmp_path / "output.jsonl"
@@ -71,7 +71,7 @@ def test_a_packed_file_is_unpacked(inner: Any, tmp_path: Path) -> None:
         gzip.compress(b'{"a": 1}\n', mtime=0)[:-9],
     ],
 )
-def test_what_is_not_wholly_in_one_of_these_forms_stays_as_it_came(content: bytes, tmp_path: Path) -> None:
+def test_a_file_in_any_other_form_is_unchanged(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "output.jsonl"
     path.write_bytes(content)
     assert as_json_lines(path) == path

@@ -1,4 +1,4 @@
-"""Numbers read apart from their line are the numbers that the decoder reads."""
+"""Numbers that simdjson reads are the numbers that the typed decoder reads."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def test_recorded_lines_have_the_same_vectors(case: Recorded, numbers: NumberLin
 
 
 @pytest.mark.parametrize("raw", ODD)
-def test_odd_lines_have_the_same_vectors(raw: bytes, numbers: NumberLineDecoder) -> None:
+def test_unusual_lines_have_the_same_vectors(raw: bytes, numbers: NumberLineDecoder) -> None:
     assert vectors_of(numbers.decode, raw) == vectors_of(decode, raw)
     assert vectors_of(numbers.decode, memoryview(raw)) == vectors_of(decode, raw)
-    # The parser is left as it was found: the next line can be read.
+    # An unreadable line does not break the parser: the next line can be read.
     good = encoded(success("1", embeddings_body([1.0, 2.0])))
     assert vectors_of(numbers.decode, good) == vectors_of(decode, good)
 

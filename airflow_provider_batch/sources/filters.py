@@ -207,7 +207,7 @@ class Selection:
 
     @property
     def takes_all(self) -> bool:
-        """Whether every row is wanted, but for the limit."""
+        """Whether every row is wanted, apart from the limit."""
         return not self.groups and self.sample is None
 
     def paths(self, columns: Columns) -> dict[str, tuple[str, ...]]:

@@ -25,7 +25,7 @@ from airflow_provider_batch.exceptions import SourceError
 TEXT_COLUMN = "text"
 
 #: Rows of a frame that are converted to Python objects at a time.
-_TOGETHER = 1_000
+_ROWS_AT_ONCE = 1_000
 #: An address of a file: a URI, an absolute or relative path, or a name with the ending of a readable format.
 _ADDRESS = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*://\S|[/~]|\.{1,2}/|[A-Za-z]:\\"
@@ -267,8 +267,8 @@ def _arrow_rows(value: Any) -> Iterator[Row | str]:
         names = [name for name in batch.schema.names if not _INDEX.fullmatch(name)]
         _check_names(names)
         _check_types(value, batch.schema)
-        for start in range(0, batch.num_rows, _TOGETHER):
-            part = batch.slice(start, _TOGETHER)
+        for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
+            part = batch.slice(start, _ROWS_AT_ONCE)
             columns = [_python(part.column(part.schema.get_field_index(name))) for name in names]
             for row in zip(*columns, strict=True):
                 yield dict(zip(names, row, strict=True))
@@ -302,8 +302,8 @@ def _pandas_rows(value: Any) -> Iterator[Row]:
         yield from ({TEXT_COLUMN: one} for one in values)
         return
     _check_names(list(value.columns))
-    for start in range(0, len(value), _TOGETHER):
-        yield from value.iloc[start : start + _TOGETHER].to_dict("records")
+    for start in range(0, len(value), _ROWS_AT_ONCE):
+        yield from value.iloc[start : start + _ROWS_AT_ONCE].to_dict("records")
 
 
 def _array_rows(value: Any) -> Iterator[Row | str]:
@@ -318,8 +318,8 @@ def _array_rows(value: Any) -> Iterator[Row | str]:
 
 
 def _check_names(names: list[Any]) -> None:
-    if double := next((name for name in names if names.count(name) > 1), None):
-        raise SourceError(f"source: two columns have the name {_shown(double)}. Give each column a name of its own.")
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise SourceError(f"source: two columns have the name {_shown(repeated)}. Give each column a different name.")
 
 
 def _check_types(value: Any, schema: pa.Schema) -> None:

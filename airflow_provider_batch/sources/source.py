@@ -119,7 +119,7 @@ class Source:
         for piece in pieces:
             picked = piece
             if not selection.takes_all:
-                picked = piece.picked(selection.picks(piece, _paths_in(piece, selection) if paths is None else paths))
+                picked = piece.picked(selection.picks(piece, _paths_of(piece, selection) if paths is None else paths))
             if selection.limit is not None and taken + len(picked) >= selection.limit:
                 yield picked.part(0, selection.limit - taken)
                 return
@@ -176,7 +176,7 @@ class Source:
         raise NotImplementedError
 
 
-def _paths_in(batch: SourceBatch, selection: Selection) -> Mapping[str, tuple[str, ...]]:
+def _paths_of(batch: SourceBatch, selection: Selection) -> Mapping[str, tuple[str, ...]]:
     """Return the paths for the names of a selection among rows whose columns are not known yet."""
     paths: dict[str, tuple[str, ...]] = {}
     for name in selection.names:

@@ -94,22 +94,24 @@ class Location(WholeFile):
                 return False
             if version is None and (self._is_in_memory or object_stores.is_object_store(self.fs)):
                 return self._create(data)
-            self._remove_left_over()
+            self._remove_unfinished()
             self.write(data)
             return True
 
-    def remove_left_overs(self, is_meant: Callable[[str], bool]) -> None:
+    def remove_left_overs(self, is_wanted: Callable[[str], bool]) -> None:
         """
         Delete the unfinished files that killed writers have left in this folder of the local disk.
 
-        :param is_meant: Says of a file name whether only `write_if` writes it: its lock is held, so it is not being
-            written.
+        The lock of the folder is held meanwhile, so that `write_if` is not writing any of them.
+
+        :param is_wanted: Says of a final name whether only `write_if` writes such files; other unfinished files are
+            kept.
         """
         if self.is_local:
             with (self / "any")._locked():
-                remove_unfinished(Path(self.path), is_meant)
+                remove_unfinished(Path(self.path), is_wanted)
 
-    def _remove_left_over(self) -> None:
+    def _remove_unfinished(self) -> None:
         """Delete the unfinished copies of this file; its lock is held, so no other process is writing it."""
         if self.is_local:
             remove_unfinished(Path(self.path).parent, lambda name: name == self.name)

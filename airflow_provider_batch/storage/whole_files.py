@@ -262,13 +262,13 @@ class WholeFile:
         """Publish on a remote file system with folders (SFTP, HDFS …), where an unfinished upload is visible."""
         folder = self.path.rstrip("/").rpartition("/")[0]
         self.fs.makedirs(folder, exist_ok=True)
-        beside = f"{folder}/{unfinished_name(self.name)}"
-        self.fs.put_file(str(temporary), beside)
+        uploaded = f"{folder}/{unfinished_name(self.name)}"
+        self.fs.put_file(str(temporary), uploaded)
         try:
-            self.fs.mv(beside, self.path)
+            self.fs.mv(uploaded, self.path)
         except Exception:  # no rename onto an existing file: deleting it first would make readers believe it is absent
             self.fs.put_file(str(temporary), self.path)
-            self.fs.rm_file(beside)
+            self.fs.rm_file(uploaded)
 
     def _errors(self, verb: str) -> AbstractContextManager[None]:
         disk = Path(self.path).parent if self.is_local else tempfile.gettempdir()

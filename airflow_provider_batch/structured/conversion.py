@@ -246,11 +246,11 @@ def _decimal_of(value: Any) -> Decimal:
 
 def _decimal(digits: int, places: int) -> Converter:
     limit = 10**digits
-    usual = re.compile(rf"-?\d{{1,{max(1, digits - places)}}}(?:\.(\d{{1,{max(1, places)}}}))?", re.ASCII)
+    plain = re.compile(rf"-?\d{{1,{max(1, digits - places)}}}(?:\.(\d{{1,{max(1, places)}}}))?", re.ASCII)
     tail = "0" * places
 
     def convert(value: Any) -> int:
-        if places and type(value) is str and (found := usual.fullmatch(value)):
+        if places and type(value) is str and (found := plain.fullmatch(value)):
             fraction = found[1] or ""
             whole = int(value.replace(".", "") + tail[len(fraction) :])
             if abs(whole) < limit:

@@ -84,11 +84,11 @@ def _strict(node: Any, root: Mapping[str, Any], *, is_root: bool = False, seen: 
     if not isinstance(node, Mapping):
         return node
     ref = node.get("$ref")
-    beside = {key: value for key, value in node.items() if key != "$ref" and key not in _NOTES}
-    if isinstance(ref, str) and (is_root or beside) and ref not in seen:
+    others = {key: value for key, value in node.items() if key != "$ref" and key not in _NOTES}
+    if isinstance(ref, str) and (is_root or others) and ref not in seen:
         found = resolved(ref, root)
         if isinstance(found, Mapping):
-            return _strict({**found, **beside}, root, is_root=is_root, seen=(*seen, ref))
+            return _strict({**found, **others}, root, is_root=is_root, seen=(*seen, ref))
     made = _plain_decimal({key: value for key, value in node.items() if key not in _NOTES})
     made = _described(_without_tuple(made))
     for key in ("$defs", "definitions", "properties"):

@@ -338,8 +338,8 @@ def _node(value: Any, columns: Columns, where: str, member: str | None, accepts:
         for index, item in enumerate(value):
             yield b"," if index else b""
             # The API would read a whole number beside texts as a token; tokens of a column are whole lists.
-            beside = texts if isinstance(item, str) and items is not None and "s" in items.kinds else items
-            yield from _node(item, columns, f"{where}[{index}]", None, beside)
+            accepted = texts if isinstance(item, str) and items is not None and "s" in items.kinds else items
+            yield from _node(item, columns, f"{where}[{index}]", None, accepted)
         yield b"]"
     else:
         _check_kind(accepts, value, where)

@@ -48,8 +48,10 @@ class DialectChecks:
             self._signs[rb"\N"] = _check_nulls
         # A quote with more text of the field after it: in a field without quotes, or after a closing quote.
         quote, cut = re.escape(self._quote), re.escape(layout.delimiter.encode())
-        self._goes_on = re.compile(rb"%b(?<![%b\r\n%b]%b)[^%b\r\n%b \t]" % (quote, cut, quote, quote, cut, quote))
-        self._may_go_on: bool | None = False if self._quote else None
+        self._text_after_quote = re.compile(
+            rb"%b(?<![%b\r\n%b]%b)[^%b\r\n%b \t]" % (quote, cut, quote, quote, cut, quote)
+        )
+        self._has_text_after_quote: bool | None = False if self._quote else None
         self._found: list[bytes] = []
         self._longest = max(map(len, self._signs)) - 1
         self._quotes, self._last, self._is_first = 0, b"", True
@@ -61,14 +63,16 @@ class DialectChecks:
         :param data: Next bytes of the file.
         """
         self._quotes += data.count(self._quote) if self._quote else 0
-        across = self._last + data[: self._longest]
-        looked = data.removeprefix(UTF8_BOM) if self._is_first else data
-        if self._may_go_on is False and self._quote in looked:
-            self._may_go_on = bool(self._goes_on.search(looked) or self._goes_on.search(across))
+        boundary = self._last + data[: self._longest]
+        content = data.removeprefix(UTF8_BOM) if self._is_first else data
+        if self._has_text_after_quote is False and self._quote in content:
+            self._has_text_after_quote = bool(
+                self._text_after_quote.search(content) or self._text_after_quote.search(boundary)
+            )
         self._is_first, self._last = False, (self._last + data[-self._longest :])[-self._longest :]
         for sign in self._signs:
             # Python finds one byte much faster than several, and most files do not contain it.
-            if sign not in self._found and ((sign[:1] in looked and sign in looked) or sign in across):
+            if sign not in self._found and ((sign[:1] in content and sign in content) or sign in boundary):
                 self._found.append(sign)
 
     def check(self, *, is_end: bool = False) -> None:
@@ -84,11 +88,11 @@ class DialectChecks:
             if isinstance(confirm, partial):  # it has checked the whole file for all backslashes
                 self._signs = {sign: other for sign, other in self._signs.items() if not isinstance(other, partial)}
                 self._found = [sign for sign in self._found if sign in self._signs]
-        if self._may_go_on:
-            self._may_go_on = None
-            _check_ends(self._file, self._layout)
+        if self._has_text_after_quote:
+            self._has_text_after_quote = None
+            _check_closing_quotes(self._file, self._layout)
         if is_end and self._quotes % 2:
-            _check_closed(self._file, self._layout)
+            _check_last_quote(self._file, self._layout)
 
 
 def _check_backslashes(file: FoundFile, layout: Layout, before: str) -> None:
@@ -192,7 +196,7 @@ def _lines_with_mark(file: FoundFile, layout: Layout) -> Iterator[int]:
                 yield number
 
 
-def _check_ends(file: FoundFile, layout: Layout) -> None:
+def _check_closing_quotes(file: FoundFile, layout: Layout) -> None:
     """Raise SourceError where a field continues after its closing quote: the reader would drop quotes."""
     with opened(file, layout.form.encoding) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
@@ -209,13 +213,13 @@ def _check_ends(file: FoundFile, layout: Layout) -> None:
                 raise SourceError(f"{problem} {advice}", file=file.uri, line=line) from error
 
 
-def _check_closed(file: FoundFile, layout: Layout) -> None:
+def _check_last_quote(file: FoundFile, layout: Layout) -> None:
     """Raise SourceError where the last row has a quote that is not closed; slow."""
     lines: list[str] = []
     last: tuple[int, str] = (1, "")
     with opened(file, layout.form.encoding) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-        reader, line = csv.reader(_observed(text, lines), **layout.dialect), 1
+        reader, line = csv.reader(_recorded(text, lines), **layout.dialect), 1
         for _ in reader:
             last = (line, "".join(lines))
             lines.clear()
@@ -228,7 +232,7 @@ def _check_closed(file: FoundFile, layout: Layout) -> None:
             raise SourceError(problem, file=file.uri, line=last[0]) from error
 
 
-def _observed(text: Iterable[str], lines: list[str]) -> Iterator[str]:
+def _recorded(text: Iterable[str], lines: list[str]) -> Iterator[str]:
     for line in text:
         lines.append(line)
         yield line

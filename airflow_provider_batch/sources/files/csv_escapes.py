@@ -47,19 +47,23 @@ class EscapedCsv:
         )
         self._nulls = frozenset(text.encode() for text in form.null_values or ("",))
         self._asks_for_nulls = form.null_values is None and not is_strict
-        self._in_all = not form.quote or form.escape_unquoted is True
-        self._undecided = bool(form.quote) and form.escape_unquoted is None
+        self._escapes_everywhere = not form.quote or form.escape_unquoted is True
+        self._is_unstated = bool(form.quote) and form.escape_unquoted is None
         quote, escape, cut = map(re.escape, (self._quote, self._escape, self._delimiter))
         doubled = b"" if is_strict else rb"|%b%b" % (quote, quote)
         quoted = rb"%b((?:[^%b%b]++|%b.%b)*+)%b" % (quote, quote, escape, escape, doubled, quote)
-        plain = rb"(?:[^%b\r\n%b]++|%b(?:\r\n|.))*+" % (cut, escape, escape) if self._in_all else rb"[^%b\r\n]*+" % cut
+        plain = (
+            rb"(?:[^%b\r\n%b]++|%b(?:\r\n|.))*+" % (cut, escape, escape)
+            if self._escapes_everywhere
+            else rb"[^%b\r\n]*+" % cut
+        )
         end = rb"(%b|\r\n|\n|\r|\Z)" % cut
         either = rb"(?:%b|(?!%b)(%b))" % (quoted, quote, plain) if quote else rb"(?:(?!)()|(%b))" % plain
         self._closed = re.compile(quoted, re.DOTALL)
         self._either = re.compile(either + end, re.DOTALL)
         following = rb"%b(\r\n|.|\Z)" % escape
-        self._marks = re.compile(following + (rb"|%b%b" % (quote, quote) if quote else b""), re.DOTALL)
-        self._taken = {self._escape, self._delimiter, *_LINE_BREAKS, *([self._quote] if self._quote else _QUOTES)}
+        self._sequences = re.compile(following + (rb"|%b%b" % (quote, quote) if quote else b""), re.DOTALL)
+        self._escapable = {self._escape, self._delimiter, *_LINE_BREAKS, *([self._quote] if self._quote else _QUOTES)}
 
     def records(self, stream: ByteStream) -> Iterator[tuple[int, list[Field]]]:
         """
@@ -118,19 +122,19 @@ class EscapedCsv:
             problem = f"found a field {raw.decode()}, which MySQL, Hive and PostgreSQL write for null."
             null, text = option_text("null_values", [raw.decode()]), option_text("null_values", [""])
             self._refuse(f"{problem} Give {null}, or {text} if it is text.")
-        if self._in_all:
+        if self._escapes_everywhere:
             return self._unescaped(raw)
-        if self._undecided and self._is_ambiguous(raw):
-            told = " or ".join(option_text("escape_unquoted", flag) for flag in (True, False))
+        if self._is_unstated and self._is_ambiguous(raw):
+            escapes, is_text = (option_text("escape_unquoted", flag) for flag in (True, False))
             self._refuse(
-                f"found {self._shown(raw)} without quotes, where writers mean different things by the escape. "
-                f"Give {told}: whether it is an escape there too (Python, MySQL), or text (Spark)."
+                f"found {self._shown(raw)} without quotes, where writers use the escape character in different ways. "
+                f"Give {escapes} if it is an escape there too (Python, MySQL), or {is_text} if it is text (Spark)."
             )
         return raw
 
     def _is_ambiguous(self, raw: bytes) -> bool:
-        following = {match[1] for match in self._marks.finditer(raw) if match[1] is not None}
-        return bool(following & (self._taken | {b""}))
+        following = {match[1] for match in self._sequences.finditer(raw) if match[1] is not None}
+        return bool(following & (self._escapable | {b""}))
 
     def _unescaped(self, raw: bytes) -> bytes:
         doubled = bool(self._quote) and self._quote * 2 in raw
@@ -139,13 +143,13 @@ class EscapedCsv:
         before_quote = self._escape + self._quote
         if self._quote and not doubled and raw.count(self._escape) == raw.count(before_quote):
             return raw.replace(before_quote, self._quote)
-        return self._marks.sub(self._meant, raw)
+        return self._sequences.sub(self._meant, raw)
 
     def _meant(self, match: re.Match[bytes]) -> bytes:
         following = match[1]
         if following is None:
             return self._quote
-        if following in self._taken or self._is_strict:
+        if following in self._escapable or self._is_strict:
             return following
         if self._quote or following not in _LETTERS:
             self._refuse_escape(match[0])

@@ -138,11 +138,11 @@ def _first_records(file: FoundFile, given: _Head, layout: Layout) -> list[Record
 
 def _delimiter(head: bytes, file: FoundFile, form: InputFormat) -> tuple[str, int]:
     """Return the delimiter and the number of lines before the header: Excel may write a line such as ``sep=;``."""
-    usual = DELIMITERS["tsv" if "tsv" in (form.name, file.format) else "csv"]
+    default = DELIMITERS["tsv" if "tsv" in (form.name, file.format) else "csv"]
     first = head.split(b"\n", 1)[0].decode("utf-8-sig", "replace")
     match = _SEP.fullmatch(first)
     if match is None or form.delimiter not in (None, match[1]):
-        return form.delimiter or usual, 0
+        return form.delimiter or default, 0
     return match[1], 1
 
 

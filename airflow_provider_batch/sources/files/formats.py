@@ -86,8 +86,9 @@ class InputFormat:
 
     def text(self) -> str:
         """Return the stated options as JSON, for the fingerprint of a job."""
-        usual = asdict(InputFormat())
-        return json.dumps({name: value for name, value in asdict(self).items() if value != usual[name]}, sort_keys=True)
+        defaults = asdict(InputFormat())
+        stated = {name: value for name, value in asdict(self).items() if value != defaults[name]}
+        return json.dumps(stated, sort_keys=True)
 
     def check_no_file(self) -> None:
         """

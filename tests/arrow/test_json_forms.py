@@ -39,7 +39,7 @@ def of(value: Any, kind: pa.DataType) -> pa.Array:
     return pa.array([value], kind)
 
 
-#: Array of one value → what stands inside a text, and alone (as JSON).
+#: Array of one value → its form inside a text, and alone (as JSON).
 FORMS: list[tuple[pa.Array, str, str]] = [
     (of(True, pa.bool_()), "true", "true"),
     *[(of(12, getattr(pa, name)()), "12", "12") for name in INTEGERS],
@@ -84,7 +84,7 @@ IDS = [f"{index}-{array.type}" for index, (array, _, _) in enumerate(FORMS)]
 
 
 def line_of(line: bytes) -> tuple[str, str]:
-    """Return what stands inside the text, and the bytes of what stands alone."""
+    """Return the text of the value inside a string, and the bytes of the value alone."""
     body = line.partition(b'"body":')[2][:-1]
     alone = body.rpartition(b'"vendor":{"alone":')[2].removesuffix(b"}}").decode()
     return json.loads(body)["input"].removeprefix("<").removesuffix(">"), alone

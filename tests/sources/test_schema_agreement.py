@@ -1,4 +1,4 @@
-"""Files of one source that differ: in what nobody asked for it is no matter, in what a job names it is an error."""
+"""Files of one source may differ in columns that a job does not use; a difference in a used column is an error."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class TestWriteIf:
 
 
 class TestAnswersOfTheStore:
-    """What cannot be had from the server on purpose: said by a file system that stands before it."""
+    """Responses that the server does not give on request: a file system in front of it gives them."""
 
     @pytest.fixture
     def store(self) -> str:
@@ -194,7 +194,7 @@ def answers_once(monkeypatch: pytest.MonkeyPatch, fs: Any, code: str, status: in
 
     def answer(*_: Any, **__: Any) -> None:
         monkeypatch.setattr(fs, "pipe_file", pipe)
-        told: Any = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
-        raise translate_boto_error(ClientError(told, "PutObject"))
+        response: Any = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        raise translate_boto_error(ClientError(response, "PutObject"))
 
     monkeypatch.setattr(fs, "pipe_file", answer)

@@ -1,4 +1,4 @@
-"""Columns that are rendered where they stand give the bytes, and the errors, that reading value by value gives."""
+"""Rendering whole Arrow columns gives the same bytes and errors as rendering value by value."""
 
 from __future__ import annotations
 

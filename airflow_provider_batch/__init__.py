@@ -1,3 +1,3 @@
-"""Bulk LLM work from Apache Airflow: a table in, a table out, over the OpenAI Batch API."""
+"""Apache Airflow provider for the OpenAI Batch API: a table of prompts in, a Parquet table of answers out."""
 
 __version__ = "0.1.0"

@@ -1,30 +1,30 @@
 """
-Every error this package raises, and whether trying again can help.
+The errors of this package, and whether a retry can help.
 
 ::
 
     OpenAIBatchError
-    ├── InputError                  before anything was sent; the same input fails again
-    │   ├── SourceError             a table that cannot be read: names file, row or line, column
-    │   ├── TemplateError           a ``body`` or ``custom_id`` template that cannot be filled
+    ├── InputError                  nothing was sent; the same input fails again
+    │   ├── SourceError             a table cannot be read; the message names file, row or line, column
+    │   ├── TemplateError           a ``body`` or ``custom_id`` template cannot be filled
     │   ├── RequestError            a request line that the API would refuse
-    │   └── ConfigurationError      connection, destination, state path, an argument
-    ├── ApiError                    an answer, or none, from the API
-    │   ├── ApiUnavailableError     network, time-out, 408/409/429/5xx: trying again helps
-    │   ├── AuthenticationError     401/403: the connection has to change first
-    │   ├── NotFoundError           404: no such file or batch for this account
+    │   └── ConfigurationError      a connection, destination, state path or argument is wrong
+    ├── ApiError                    a call of the API failed
+    │   ├── ApiUnavailableError     network, timeout, 408/409/429/5xx: a retry can help
+    │   ├── AuthenticationError     401/403: the connection must be corrected first
+    │   ├── NotFoundError           404: the account has no such file or batch
     │   └── ApiRefusedError         any other 4xx: the same call is refused again
-    ├── StorageError                a ledger, shard or part that cannot be read or written; "unreadable" is never
-    "absent" └── JobError                    after something was sent; the message ends with where the money is
-        ├── ChangedInputError       batches of another input are still unfinished
-        ├── UnknownOutcomeError     a create whose answer was lost and which cannot be looked up now
-        ├── NotCancelledError       batches of an old input still run, although they were to be cancelled
-        ├── JobTakenError           another attempt holds this job
-        ├── JobTimeoutError         the job's wall-clock time is over
-        ├── ResultsMissingError     a completed batch without the files, or the answers, that its counts promise
-        ├── ResultsUnclearError     results that came and that cannot be matched with the rows they are of
-        └── JobFailedError          the job ended, and its result is a failure
-            └── PassingRefusalError the API refused a file or a batch for a reason that passes, too often for now
+    ├── StorageError                a ledger, shard or part cannot be read or written; it is never taken for missing
+    └── JobError                    something was sent; the message ends with what this costs
+        ├── ChangedInputError       batches of another input are unfinished
+        ├── UnknownOutcomeError     the response to a create call was lost, and the list cannot be searched now
+        ├── NotCancelledError       batches of an old input still run after their cancellation was requested
+        ├── JobTakenError           another attempt works on this job
+        ├── JobTimeoutError         the job's ``timeout`` is over
+        ├── ResultsMissingError     a completed batch has no result files, or fewer results than it counts
+        ├── ResultsUnclearError     results cannot be matched with their rows
+        └── JobFailedError          the job ended without success
+            └── PassingRefusalError the API refused a file or a batch too often, for a reason that passes
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from typing import ClassVar
 
 
 class OpenAIBatchError(Exception):
-    """Base of all errors of this package."""
+    """Base class of all errors of this package."""
 
-    #: Whether the same call, made later, can succeed. The Airflow face turns ``False`` into a failure without retries.
+    #: Whether the same call can succeed later. If False, an Airflow task fails without retries.
     retryable: ClassVar[bool] = False
-    #: Where the money is, added by the job that the error ends: what is still running, and what a retry will do.
+    #: What the error means for the job's batches and cost, and what a retry will do; set by the job.
     consequence: str = ""
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class OpenAIBatchError(Exception):
 
 
 class InputError(OpenAIBatchError):
-    """The input is at fault; nothing was sent."""
+    """The input or an argument is wrong; nothing was sent."""
 
 
 class SourceError(InputError):
@@ -73,11 +73,11 @@ class SourceError(InputError):
 
 
 class TemplateError(SourceError):
-    """A template names a column that is not there, or a value cannot be put in its place."""
+    """A template names a missing column, or a value cannot be inserted."""
 
 
 class RequestError(SourceError):
-    """A request that the API would refuse, found before it was sent."""
+    """The API would refuse a request; nothing was sent."""
 
 
 class ConfigurationError(InputError):
@@ -86,15 +86,15 @@ class ConfigurationError(InputError):
 
 class ApiError(OpenAIBatchError):
     """
-    The API did not do what was asked.
+    A call of the API failed.
 
-    :param message: What was asked, what came back and what to do.
-    :param status_code: HTTP status, or None where no answer came.
-    :param code: The API's own error code.
-    :param param: The parameter that the API names.
+    :param message: The call, the response and what to do.
+    :param status_code: HTTP status; None if there was no response.
+    :param code: The API's error code.
+    :param param: The request parameter that the API names.
     """
 
-    #: The API's own words, without ours around them; None where the error was not made of an answer.
+    #: The API's error text, without text of this package; None if the error is not from a response.
     server_text: str | None = None
 
     def __init__(
@@ -105,82 +105,89 @@ class ApiError(OpenAIBatchError):
 
 
 class ApiUnavailableError(ApiError):
-    """No answer, or one that says "later"; ``retry_after`` holds the seconds that the API asked for."""
+    """The API did not respond, or said "later"; ``retry_after`` is the pause in seconds that it requested, or None."""
 
     retryable = True
     retry_after: float | None = None
 
 
 class AuthenticationError(ApiError):
-    """The key was refused."""
+    """The API refused the key, or the key has no permission for the call."""
 
 
 class NotFoundError(ApiError):
-    """No such file or batch for this account."""
+    """The account has no such file or batch."""
 
 
 class ApiRefusedError(ApiError):
-    """The call itself is refused, and would be again."""
+    """The API refused the call, and would refuse it again."""
 
 
 class StorageError(OpenAIBatchError):
-    """A file that should be readable or writable is not."""
+    """A file in storage cannot be read or written."""
 
     retryable = True
 
 
 class JobError(OpenAIBatchError):
-    """A job that has sent something cannot go on."""
+    """A job cannot go on after it has sent something."""
 
 
 class ChangedInputError(JobError):
-    """Unfinished batches belong to another input."""
+    """The input has changed, and batches of the old input are unfinished."""
 
 
 class UnknownOutcomeError(JobError):
-    """A create may or may not have made a batch, and the list cannot say so now."""
+    """A create call may have made a batch, and the account's list cannot be searched now."""
 
     retryable = True
 
 
 class NotCancelledError(JobError):
-    """Batches that make room for others were not seen to have ended."""
+    """Batches of an old input have not ended yet after their cancellation was requested."""
 
     retryable = True
 
 
 class JobTakenError(JobError):
-    """Another attempt of the same task works on this job."""
+    """Another attempt of the same task instance works on this job."""
 
     retryable = True
 
 
 class JobTimeoutError(JobError):
-    """The job's time is over."""
+    """The job's ``timeout`` is over."""
 
 
 class ResultsMissingError(JobError):
-    """A batch says ``completed`` and its results are nowhere."""
+    """A batch is ``completed``, and its results are missing."""
 
     retryable = True
 
 
 class ResultsUnclearError(JobError):
-    """Results came, are paid for, and cannot be matched with the rows that they are of; nothing is sent again."""
+    """Paid results cannot be matched with their rows; nothing is sent again."""
 
 
 class JobFailedError(JobError):
-    """The job has ended; too few rows succeeded."""
+    """The job has ended, and too few rows succeeded."""
 
 
 class PassingRefusalError(JobFailedError):
-    """The API refused a file or a batch for a reason that passes, more often than one attempt waits for."""
+    """The API refused a file or a batch more often than one attempt waits for; the reason passes by itself."""
 
     retryable = True
 
 
 def place(*, file: str | None, row: int | None, line: int | None, column: str | None) -> str:
-    """Return ``"file.csv, row 7, column 'text': "``, or an empty string when nothing is known."""
+    """
+    Return the beginning of a message, ``"file.csv, row 7, column 'text': "``; an empty string if all are None.
+
+    :param file: URI of the file.
+    :param row: Row number in the whole source, counted from 0.
+    :param line: Line of the file, counted from 1.
+    :param column: Name of the column.
+    """
     parts = [
         file,
         None if line is None else f"line {line}",

@@ -1,4 +1,4 @@
-"""What Airflow learns of this package. Every Airflow process imports this module, which therefore imports nothing."""
+"""The provider's description for Airflow. Every Airflow process imports this module, so it imports nothing itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PACKAGE = "airflow_provider_batch"
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return the provider's description, as Airflow's `provider_info.schema.json` wants it."""
+    """Return the provider's description in the form of Airflow's `provider_info.schema.json`."""
     return {
         "package-name": "airflow-provider-batch",
         "name": _NAME,
@@ -56,17 +56,17 @@ def _connection_type() -> dict[str, Any]:
             "placeholders": {"password": "sk-…", "host": "https://api.openai.com/v1"},
         },
         "conn-fields": {
-            "organization": _field("Organization", "Organization id; empty for the key's own.", ["string", "null"]),
-            "project": _field("Project", "Project id; empty for the key's own.", ["string", "null"]),
+            "organization": _field("Organization", "Organization id; empty for the key's default.", ["string", "null"]),
+            "project": _field("Project", "Project id; empty for the key's default.", ["string", "null"]),
             "timeout": _field(
                 "Timeout (s)",
-                "Seconds that one read or write of a file transfer may take; 600 when empty.",
+                "Seconds that one read or write of a file transfer may take; empty for 600.",
                 ["number", "null"],
                 minimum=1,
             ),
             "max_retries": _field(
                 "Retries of a call",
-                "Attempts after the first, for every call but the creation of a batch; 4 when empty.",
+                "Further attempts of a failed call, except the creation of a batch; empty for 4.",
                 ["integer", "null"],
                 minimum=0,
             ),
@@ -83,28 +83,28 @@ def _config_section() -> dict[str, Any]:
         "description": "Defaults of the OpenAI Batch provider.",
         "options": {
             "state_path": _option(
-                "Folder URI under which jobs keep their ledgers and shards, for operators that are given neither a\n"
-                "``state_path`` nor a ``destination``. Every worker must reach it.",
+                "Folder URI of the jobs' ledgers and shards, for tasks without an argument ``state_path``; default:\n"
+                "below the task's ``destination``. Every worker must be able to read and write it.",
                 "string",
                 example="s3://aws_default@my-bucket/openai-batch",
                 default="",
             ),
             "poll_interval": _option(
-                "Shortest time between two looks at a batch, in seconds. The interval grows with a batch's age.",
+                "Shortest time between two polls of a batch, in seconds. It grows with the batch's age, to 5 minutes.",
                 "float",
                 example="30",
                 default="60",
             ),
             "stalled_after": _option(
-                "Seconds after which a batch that is still ``validating`` or ``finalizing`` is named in a warning, in\n"
-                "the log of the task that waits for it. It is waited for all the same.",
+                "Seconds after which the task's log has a warning for a batch that is still ``validating`` or\n"
+                "``finalizing``. The task goes on waiting for it.",
                 "float",
                 example="7200",
                 default="3600",
             ),
             "lookup_quiet_period": _option(
-                "Seconds after a create without a clear answer before the API's list is asked what it made: as long\n"
-                "as the list may take to show a new batch.",
+                "Seconds after a create call without a clear response until the account's list is searched for its\n"
+                "batch: the time that the API may take to list a new batch.",
                 "float",
                 example="120",
                 default="60",

@@ -1,8 +1,8 @@
 """
-The command line: the same jobs without Airflow, for a trial before a DAG, and for a look at a job from outside.
+The command line: run jobs without Airflow, for example as a trial before a DAG, and inspect the ledger of any job.
 
-Each command computes once and renders as a table or as JSON; an error is one line on stderr. The key comes from
-`OPENAI_API_KEY`, the address from `OPENAI_BASE_URL`.
+Each command prints its result as a table or as JSON; an error is one line on stderr. The API key is read from
+`OPENAI_API_KEY`, the base URL from `OPENAI_BASE_URL`.
 """
 
 from __future__ import annotations
@@ -34,45 +34,48 @@ app = typer.Typer(
 
 Source = Annotated[list[str], typer.Argument(help="URI of a table: Parquet, JSONL or CSV; a file, a folder or a glob.")]
 EndpointOption = Annotated[str, typer.Option(help="Endpoint of the API, such as /v1/chat/completions.")]
-Body = Annotated[str | None, typer.Option(help="Request body as JSON, or @FILE; {column} stands for a row's value.")]
+Body = Annotated[str | None, typer.Option(help="Request body as JSON or @FILE; {column} is replaced by a row's value.")]
 ResponseModelOption = Annotated[
-    str | None, typer.Option(help="Parse answers by this: a .json file with a JSON Schema, or module:Class (Pydantic).")
+    str | None, typer.Option(help="Type of the answers: a .json file with a JSON Schema, or module:Class (Pydantic).")
 ]
 Format = Annotated[
     str | None,
-    typer.Option("--format", help="Format of the files, where their names do not say: csv, tsv, jsonl, parquet."),
+    typer.Option("--format", help="Format of the files, if their names do not say: csv, tsv, jsonl, parquet."),
 ]
 FormatOptions = Annotated[
     str | None,
     typer.Option(help='How the files are written, as JSON or @FILE: {"delimiter": ";", "encoding": "cp1252"}.'),
 ]
 Destination = Annotated[str, typer.Option(help="Folder URI of the Parquet table.")]
-Limit = Annotated[int | None, typer.Option(help="Only the first rows.")]
+Limit = Annotated[int | None, typer.Option(help="Number of rows, from the first.")]
 Filters = Annotated[
-    str | None, typer.Option(help='Which rows, as JSON or @FILE: [["lang", "=", "de"], ["n", ">", 3]].')
+    str | None, typer.Option(help='Conditions on rows, as JSON or @FILE: [["lang", "=", "de"], ["n", ">", 3]].')
 ]
-Sample = Annotated[float | None, typer.Option(help="A share of these rows, above 0 and up to 1; always the same ones.")]
+Sample = Annotated[float | None, typer.Option(help="Share of these rows, above 0 and up to 1; always the same rows.")]
 DataUrls = Annotated[
-    list[str] | None, typer.Option("--data-url", help="Column of bytes or URIs that the body holds as data URLs.")
+    list[str] | None,
+    typer.Option("--data-url", help="Column of bytes or file URIs that the body gets as data URLs; repeatable."),
 ]
 CustomId = Annotated[str | None, typer.Option(help="Template of each request's id; default: the row number.")]
 Carry = Annotated[
-    list[str] | None, typer.Option(help="Column to keep beside the answer; once for each. Default: all of them.")
+    list[str] | None, typer.Option(help="Input column to keep in the table; repeatable. Default: all columns.")
 ]
-NullText = Annotated[str | None, typer.Option(help="What stands for null inside a text; without it, null is an error.")]
+NullText = Annotated[
+    str | None, typer.Option(help="Text that replaces a null inside a longer text; without it, a null is an error.")
+]
 PartitionBy = Annotated[
-    list[str] | None, typer.Option(help="Column whose values become folders; once for each, outermost first.")
+    list[str] | None, typer.Option(help="Column whose values become folders; repeatable, outermost first.")
 ]
 CheckBodies = Annotated[
     bool,
     typer.Option(
         "--check-bodies/--no-check-bodies",
-        help="Whether the types of values are checked against what the endpoint takes at OpenAI.",
+        help="Whether the types of values are checked against those that the endpoint takes at OpenAI.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-BaseUrl = Annotated[str | None, typer.Option(envvar="OPENAI_BASE_URL", help="Address of the API.")]
-Key = Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key; better given by the environment.")]
+BaseUrl = Annotated[str | None, typer.Option(envvar="OPENAI_BASE_URL", help="Base URL of the API; default: OpenAI.")]
+Key = Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key; prefer the environment variable.")]
 
 
 @app.command(epilog="Example: openai-batch check rows.parquet --body @body.json")
@@ -93,7 +96,7 @@ def check(
     format_options: FormatOptions = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read and check a whole input as a job would, and send nothing."""
+    """Read and check the whole input of a job, and send nothing."""
     from airflow_provider_batch.jobs.opening.preparing import check_input
 
     request = _request(
@@ -122,14 +125,14 @@ def run(
     check_bodies: CheckBodies = True,
     format_: Format = None,
     format_options: FormatOptions = None,
-    name: Annotated[str, typer.Option(help="Name of the job: the same name goes on with the same job.")] = "run",
+    name: Annotated[str, typer.Option(help="Name of the job; the same name continues the same job.")] = "run",
     state: Annotated[str | None, typer.Option(help="Folder URI of the ledger; default: below the destination.")] = None,
-    poll_interval: Annotated[float, typer.Option(help="Seconds between two looks at the batches.")] = 60.0,
+    poll_interval: Annotated[float, typer.Option(help="Shortest time between two polls, in seconds.")] = 60.0,
     partition_by: PartitionBy = None,
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a whole job and wait for it; started again, it goes on where it was."""
+    """Run a whole job and wait for it; the same command again continues the job."""
     from airflow_provider_batch.jobs.opening.attempt import open_job
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -149,7 +152,7 @@ def land(
     key: Key,
     state: Annotated[str | None, typer.Option(help="Folder URI of ledgers, for batches of a job.")] = None,
     response_model: ResponseModelOption = None,
-    if_exists: Annotated[str, typer.Option(help="Where another table stands: error, append or replace.")] = "error",
+    if_exists: Annotated[str, typer.Option(help="If another table is there: error, append or replace.")] = "error",
     partition_by: PartitionBy = None,
     base_url: BaseUrl = None,
     as_json: AsJson = False,
@@ -176,20 +179,20 @@ def status(
     ledger: Annotated[str, typer.Argument(help="URI of a job's ledger.json; a task pushes it as the XCom 'ledger'.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show what a job's ledger says: its shards, batches, counts and cost."""
+    """Show the shards, batches, counts and cost of a job from its ledger."""
     from airflow_provider_batch import storage
     from airflow_provider_batch.jobs.ledger.store import LEDGER, LedgerStore
     from airflow_provider_batch.jobs.ledger.summary import report
 
     folder = ledger.removesuffix(LEDGER).rstrip("/")
-    found = LedgerStore(storage.resolve(folder)).load()
-    if found is None:
+    loaded = LedgerStore(storage.resolve(folder)).load()
+    if loaded is None:
         raise ConfigurationError(f"{ledger}: there is no ledger.")
-    _print(report(found), as_json)
+    _print(report(loaded), as_json)
 
 
 def main() -> None:
-    """Run the command line; errors of ours are one line, and exit code 1."""
+    """Run the command line; print an error of this package as one line, with exit code 1."""
     try:
         app()
     except OpenAIBatchError as error:
@@ -200,7 +203,7 @@ def main() -> None:
 def _request(
     source: list[str], state: str, name: str, format_: str | None, format_options: str | None, **arguments: Any
 ) -> JobRequest:
-    """Return the job that options ask for, by the names of the operator's arguments."""
+    """Return the job request of the options, which have the names of the operator's arguments."""
     from airflow_provider_batch import storage
     from airflow_provider_batch.jobs.arguments import job_request
     from airflow_provider_batch.jobs.identity import Identity
@@ -221,9 +224,9 @@ def _request(
 
 
 def _json(option: str, text: str, kind: type[_Json]) -> _Json:
-    """Return what an option holds as JSON, or names a file of; raise ConfigurationError where it is of another kind."""
+    """Return the JSON of an option or of its @FILE; raise ConfigurationError if it is of another type."""
     try:
-        # As bytes: a byte order mark, or the UTF-16 of PowerShell, is told by json itself.
+        # As bytes: `json` detects a byte order mark, and UTF-16, which PowerShell writes.
         value = json.loads(Path(text[1:]).read_bytes() if text.startswith("@") else text)
     except OSError as error:
         raise ConfigurationError(f"{option}: {text[1:]} cannot be read ({error}).") from error

@@ -1,9 +1,8 @@
 """
-Results of the command line as text: names and values, then a table for each list of records.
+Format the results of the command line: names and values, then a table for each list of records.
 
-Nothing is cut at any width. Into a pipe go plain whole lines. In a terminal, columns that do not fit beside the
-others stand below their row with their names, and lines break at spaces alone, so that an id or an address can be
-copied whole.
+No value is cut off. A pipe gets whole lines. In a terminal, columns that do not fit are printed below their row with
+their names, and lines break only at spaces, so that ids and URIs can be copied.
 """
 
 from __future__ import annotations
@@ -16,20 +15,25 @@ from decimal import Decimal
 from typing import Any, TextIO
 
 _GAP = "  "
-#: A terminal narrower than this is written as if it had so many columns.
+#: Smallest width in columns; a narrower terminal is treated as this wide.
 _NARROWEST = 40
 
 
 def width_of(stream: TextIO) -> int | None:
-    """Return the columns of a terminal, or None for anything else."""
+    """
+    Return the width of a terminal in columns; None if the stream is no terminal.
+
+    :param stream: Output stream.
+    """
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def as_text(values: Mapping[str, Any], width: int | None) -> str:
     """
-    Return a result as lines.
+    Return a result as lines of text.
 
-    :param width: Columns of the terminal; None for lines of any length.
+    :param values: The result: values by name; a list of mappings becomes a table.
+    :param width: Width of the terminal in columns; None for lines of any length.
     """
     limit = None if width is None else max(width, _NARROWEST)
     tables = {name: value for name, value in values.items() if _is_table(value)}
@@ -41,7 +45,11 @@ def as_text(values: Mapping[str, Any], width: int | None) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return one value in full."""
+    """
+    Return one value as text, ``-`` for None and for an empty list or mapping.
+
+    :param value: A plain value, a list or a mapping.
+    """
     if value is None:
         return "-"
     if isinstance(value, Mapping):
@@ -58,7 +66,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _facts(facts: Mapping[str, str], limit: int | None, indent: str = "") -> Iterator[str]:
-    """Give a line for each name and value, the values under each other."""
+    """Yield a line for each name and value, with the values in one column."""
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
         before = f"{indent}{name:<{width}}{_GAP}"
@@ -91,7 +99,7 @@ def _table(rows: Sequence[Mapping[str, Any]], limit: int | None) -> Iterator[str
 
 
 def _placed(widths: Mapping[str, int], limit: int | None) -> tuple[list[str], list[str]]:
-    """Return the columns that stand beside each other, the first always, and those below: the widest ones."""
+    """Return the columns of the table, always with the first, and the widest ones, which are printed below the row."""
     beside = list(widths)
     while limit is not None and len(beside) > 1 and sum(widths[name] + len(_GAP) for name in beside) - 2 > limit:
         beside.remove(max(beside[1:], key=lambda name: widths[name]))

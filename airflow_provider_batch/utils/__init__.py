@@ -1,1 +1,1 @@
-"""Helpers of the Airflow classes: connections to files and databases, errors, metrics, XCom."""
+"""Helpers of the Airflow classes: storage and database connections, errors, metrics, XCom."""

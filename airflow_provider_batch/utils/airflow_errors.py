@@ -1,4 +1,4 @@
-"""Our errors as Airflow's: what no retry mends fails the task at once, the rest leaves it to the task's `retries`."""
+"""Translate this package's errors into Airflow's, so that a task is retried only if a retry can help."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from airflow_provider_batch.exceptions import OpenAIBatchError
 
 
 class OpenAIBatchTaskError(AirflowException):
-    """A task of this package failed in a way that another attempt can mend."""
+    """The task failed, and a retry can help: Airflow retries it as often as its ``retries`` say."""
 
 
 class OpenAIBatchTaskFailed(AirflowFailException):
-    """A task of this package failed, and would fail again."""
+    """The task failed, and a retry would fail again: Airflow does not retry it."""
 
 
 @contextmanager
 def airflow_errors() -> Iterator[None]:
     """
-    Turn our errors into Airflow's within a block, with their message and the original as the cause.
+    Translate errors of this package within a block, with their message and the original error as the cause.
 
-    :raises OpenAIBatchTaskError: Where trying again can help.
-    :raises OpenAIBatchTaskFailed: Where it cannot: Airflow does not retry the task.
+    :raises OpenAIBatchTaskError: The error is retryable.
+    :raises OpenAIBatchTaskFailed: The error is not retryable.
     """
     try:
         yield
@@ -33,6 +33,10 @@ def airflow_errors() -> Iterator[None]:
 
 
 def translated(error: OpenAIBatchError) -> AirflowException:
-    """Return Airflow's form of one of our errors."""
+    """
+    Return the Airflow exception for an error of this package.
+
+    :param error: The error; its ``retryable`` decides about the class.
+    """
     kind: type[AirflowException] = OpenAIBatchTaskError if error.retryable else OpenAIBatchTaskFailed
     return kind(str(error))

@@ -1,4 +1,4 @@
-"""What users pass as `batch_id` → the ids: an id, a list, a job's summary, a manifest or the path of one."""
+"""Read batch ids from an argument `batch_id`: an id, a list, a job's summary, a manifest or the URI of one."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ _ID = re.compile(r"[\w.:-]+")
 
 def batch_ids_of(value: Any, resolve: Resolver) -> list[str]:
     """
-    Return the batch ids that a value names, each once, in their order.
+    Return the batch ids in a value, without duplicates and in their order.
 
-    A rendered template is a text even where the template's value was a list or a mapping; such texts are read as what
-    they were.
+    A rendered template is a text, even if its value was a list or a mapping. Such a text is parsed as JSON or as a
+    Python literal.
 
-    :param value: An id, a list of any of these, a summary or manifest (a mapping with ``batch_ids``, or with
-        ``manifest``), or a manifest's path.
-    :param resolve: Turns a manifest's path into a location.
-    :raises ConfigurationError: No batch is named.
+    :param value: An id, a summary or manifest (a mapping with ``batch_ids`` or ``manifest``), the URI of a manifest, or
+        a list of any of these.
+    :param resolve: Turns the URI of a manifest into a location.
+    :raises ConfigurationError: The value has no batch id, or the manifest does not exist.
     """
     ids = list(dict.fromkeys(_ids(value, resolve)))
     if not ids:
-        raise ConfigurationError(f"batch_id names no batch: {_shown(value)}.")
+        raise ConfigurationError(f"batch_id has no batch id: {_shown(value)}.")
     return ids
 
 
 def ledger_of(value: Any, resolve: Resolver) -> str | None:
     """
-    Return the URI of the ledger that a summary or a manifest names, the first one of several; None where none is named.
+    Return the first URI of a ledger in a value; None if it has none.
 
-    :param value: As for `batch_ids_of`.
+    :param value: The same as for `batch_ids_of`.
+    :param resolve: Turns the URI of a manifest into a location.
     """
     if isinstance(value, str):
         text = value.strip()
@@ -92,11 +93,11 @@ def _literal(text: str) -> Any:
 def _manifest(uri: str, resolve: Resolver) -> Mapping[str, Any]:
     data = resolve(uri).read_or_none()
     if data is None:
-        raise ConfigurationError(f"{uri}: there is no such manifest.")
+        raise ConfigurationError(f"{uri}: this manifest does not exist.")
     try:
         manifest = json.loads(data)
     except ValueError as error:
-        raise ConfigurationError(f"{uri}: expected a job's manifest, found no JSON ({error}).") from error
+        raise ConfigurationError(f"{uri}: expected a job's manifest, found invalid JSON ({error}).") from error
     if not isinstance(manifest, Mapping) or not manifest.get("batch_ids"):
         raise ConfigurationError(f"{uri}: expected a job's manifest, found no `batch_ids` in it.")
     return manifest

@@ -1,14 +1,14 @@
 """
-What is told to Airflow's metrics, where they are switched on; otherwise these calls do nothing.
+Send metrics through Airflow, if its metrics are enabled; otherwise these calls do nothing.
 
-| metric | kind | means | tags |
+| metric | kind | meaning | tags |
 |---|---|---|---|
-| `openai_batch.batches_active` | gauge | batches that a triggerer waits for (Airflow 3.3 and later) | `conn_id` |
-| `openai_batch.queue_seconds` | timer | from a batch's creation until the vendor began to work on it | `conn_id` |
-| `openai_batch.batch_seconds` | timer | from a batch's creation until its end was seen | `conn_id`, `status` |
+| `openai_batch.batches_active` | gauge | batches that a triggerer polls (Airflow 3.3 and later) | `conn_id` |
+| `openai_batch.queue_seconds` | timer | from a batch's creation until the vendor began to run it | `conn_id` |
+| `openai_batch.batch_seconds` | timer | from a batch's creation until a poll showed its end | `conn_id`, `status` |
 | `openai_batch.rows_done` | counter | rows that were landed with their final result | `dag_id`, `task_id` |
 | `openai_batch.tokens_enqueued` | gauge | estimated input tokens of a job's running batches | `dag_id`, `task_id` |
-| `openai_batch.cost_usd` | gauge | what a job has cost so far, where prices are known | `dag_id`, `task_id` |
+| `openai_batch.cost_usd` | gauge | cost of a job so far, if its prices are known | `dag_id`, `task_id` |
 """
 
 from __future__ import annotations
@@ -22,35 +22,55 @@ PREFIX = "openai_batch"
 
 
 def batches_active(conn_id: str, count: int) -> None:
-    """Tell how many batches are waited for in this process."""
-    _tell(_of_the_triggerer, "gauge", "batches_active", count, conn_id=conn_id)
+    """
+    Send the number of batches that this triggerer polls.
+
+    :param conn_id: Id of the Airflow connection.
+    :param count: Number of batches.
+    """
+    _send(_of_the_triggerer, "gauge", "batches_active", count, conn_id=conn_id)
 
 
 def queue_seconds(conn_id: str, seconds: float) -> None:
-    """Tell how long a batch stood in the vendor's queue."""
-    _tell(_of_the_triggerer, "timing", "queue_seconds", timedelta(seconds=seconds), conn_id=conn_id)
+    """
+    Send the time that a batch was in the vendor's queue.
+
+    :param conn_id: Id of the Airflow connection.
+    :param seconds: Seconds from its creation until the vendor began to run it.
+    """
+    _send(_of_the_triggerer, "timing", "queue_seconds", timedelta(seconds=seconds), conn_id=conn_id)
 
 
 def batch_seconds(conn_id: str, status: str, seconds: float) -> None:
-    """Tell how long a batch took, and how it ended."""
-    _tell(_of_the_triggerer, "timing", "batch_seconds", timedelta(seconds=seconds), conn_id=conn_id, status=status)
+    """
+    Send the duration of a batch.
+
+    :param conn_id: Id of the Airflow connection.
+    :param status: Final status of the batch.
+    :param seconds: Seconds from its creation until a poll showed its end.
+    """
+    _send(_of_the_triggerer, "timing", "batch_seconds", timedelta(seconds=seconds), conn_id=conn_id, status=status)
 
 
 def job(dag_id: str, task_id: str, *, rows_done: int, tokens_enqueued: int, cost_usd: float | None) -> None:
     """
-    Tell where a job stands.
+    Send the state of a job.
 
-    :param rows_done: Rows that have become final since it was last told.
+    :param dag_id: Id of the DAG.
+    :param task_id: Id of the task.
+    :param rows_done: Rows that became final since the last call.
+    :param tokens_enqueued: Estimated input tokens of the job's running batches.
+    :param cost_usd: Cost of the job so far in US dollars; None if prices are unknown.
     """
     if rows_done > 0:
-        _tell(_of_the_worker, "incr", "rows_done", rows_done, dag_id=dag_id, task_id=task_id)
-    _tell(_of_the_worker, "gauge", "tokens_enqueued", tokens_enqueued, dag_id=dag_id, task_id=task_id)
+        _send(_of_the_worker, "incr", "rows_done", rows_done, dag_id=dag_id, task_id=task_id)
+    _send(_of_the_worker, "gauge", "tokens_enqueued", tokens_enqueued, dag_id=dag_id, task_id=task_id)
     if cost_usd is not None:
-        _tell(_of_the_worker, "gauge", "cost_usd", cost_usd, dag_id=dag_id, task_id=task_id)
+        _send(_of_the_worker, "gauge", "cost_usd", cost_usd, dag_id=dag_id, task_id=task_id)
 
 
-def _tell(stats: Callable[[], Any], kind: str, name: str, value: Any, **tags: str) -> None:
-    """A metric that cannot be told is no reason to fail anything."""
+def _send(stats: Callable[[], Any], kind: str, name: str, value: Any, **tags: str) -> None:
+    """Send one metric; an error of the metrics backend must not fail a task."""
     with suppress(Exception):
         getattr(stats(), kind)(f"{PREFIX}.{name}", value, tags=tags)
 
@@ -62,7 +82,7 @@ def _of_the_worker() -> Any:
 
 
 def _of_the_triggerer() -> Any:
-    """Airflow 3.3 has the module twice: a triggerer sets up the core's, a worker the task SDK's."""
+    """Return the metrics of Airflow's core, which a triggerer sets up; a worker sets up those of the task SDK."""
     try:
         from airflow.observability.stats import Stats
     except ImportError:

@@ -1,4 +1,4 @@
-"""URIs to locations through Airflow: `s3://conn@bucket/key` with its connection, file systems from providers."""
+"""Resolve URIs through Airflow: `s3://conn@bucket/key` with its connection, and file systems of providers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.storage import Location
 
-#: Which package brings the file system of a scheme.
+#: The package with the file system of a scheme.
 PROVIDERS = {
     **dict.fromkeys(("s3", "s3a", "s3n"), "apache-airflow-providers-amazon[s3fs]"),
     **dict.fromkeys(("gs", "gcs"), "apache-airflow-providers-google"),
@@ -18,12 +18,13 @@ PROVIDERS = {
 
 def resolve_airflow(uri: str) -> Location:
     """
-    Return where a URI points to; a bare path is on the local disk.
+    Return the location of a URI.
 
-    Nothing is read: a wrong bucket or a missing file shows at the first use. Not for an event loop, since some file
-    systems look up their connection synchronously.
+    Nothing is read, so a wrong bucket or a missing file is found at the first use. Do not call this on an event loop:
+    some file systems read their connection synchronously.
 
-    :raises ConfigurationError: The URI is empty, no installed provider knows its scheme, or its connection is missing.
+    :param uri: URI of a file or folder; a path without a scheme is on the local disk.
+    :raises ConfigurationError: The URI is empty, no installed provider has its scheme, or its connection is missing.
     """
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -32,14 +33,14 @@ def resolve_airflow(uri: str) -> Location:
     try:
         path = ObjectStoragePath(uri)
         location = Location(uri, path.fs, str(path.path))
-    except Exception as error:  # each file system raises its own kinds for a missing connection or package
+    except Exception as error:  # each file system raises other exceptions for a missing connection or package
         raise ConfigurationError(_problem(uri, error)) from error
     _check_credentials(location, path)
     return location
 
 
 def _check_credentials(location: Location, path: Any) -> None:
-    """Amazon's provider takes a connection that is missing for an empty one, and goes on as nobody."""
+    """Raise if the connection is missing: Amazon's provider would go on without credentials."""
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
     if not path.conn_id or not getattr(location.fs, "anon", False):
@@ -59,5 +60,5 @@ def _problem(uri: str, error: Exception) -> str:
     if not unknown and not isinstance(error, ImportError):
         return f"{uri}: cannot be resolved ({type(error).__name__}: {error})."
     package = PROVIDERS.get(scheme)
-    todo = f"install {package}" if package else "install a provider that has one, or use a scheme that is known"
-    return f"{uri}: no file system for {scheme}:// ({error}); {todo}."
+    advice = f"install {package}" if package else "install a provider that has one, or use another scheme"
+    return f"{uri}: no file system for {scheme}:// ({error}); {advice}."

@@ -1,8 +1,8 @@
 """
-A query over any Airflow connection whose hook speaks the Python database API (`apache-airflow-providers-common-sql`).
+Run a query over an Airflow connection with a DB-API hook (`apache-airflow-providers-common-sql`).
 
-Rows are fetched from the server as they are needed where the driver can do that: by a named cursor for psycopg2 and
-psycopg, an `SSCursor` for MySQLdb and PyMySQL; other drivers stream, or hold the result themselves.
+Rows are fetched from the server in chunks if the driver can do that: with a named cursor for psycopg2 and psycopg, and
+an `SSCursor` for MySQLdb and PyMySQL. Other drivers stream by themselves, or keep the whole result in memory.
 """
 
 from __future__ import annotations
@@ -17,27 +17,30 @@ from airflow_provider_batch.sources.query import Query, Rows
 
 #: Name of the server-side cursor.
 CURSOR = "openai_batch"
-#: Rows that are fetched before the columns are known: a named cursor has no description before.
+#: Rows of the first fetch: a named cursor has no column names before it.
 _FIRST_ROWS = 256
 
 
 def query(text: str, conn_id: str | None, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Query:
     """
-    Return a query that runs over an Airflow connection when its rows are asked for.
+    Return a query that runs over an Airflow connection when its rows are read.
 
-    :raises ConfigurationError: There is no text, or no connection is named.
+    :param text: SQL text.
+    :param conn_id: Id of the Airflow connection.
+    :param parameters: Values for the placeholders of the query; None for none.
+    :raises ConfigurationError: The text or the connection id is missing.
     """
     if not isinstance(text, str) or not text.strip():
         raise ConfigurationError("sql: expected a query, found none.")
     if not conn_id:
-        raise ConfigurationError("sql needs sql_conn_id, the connection that the query runs over.")
+        raise ConfigurationError("sql needs sql_conn_id, the id of the connection for the query.")
 
     @contextmanager
     def run() -> Iterator[Rows]:
         hook = _hook(conn_id)
         with closing(hook.get_conn()) as connection, closing(_cursor(connection)) as cursor:
             with suppress(AttributeError, TypeError):
-                cursor.arraysize = _FIRST_ROWS  # what some drivers ask the server for at a time
+                cursor.arraysize = _FIRST_ROWS  # some drivers fetch so many rows at a time
             cursor.execute(text, parameters) if parameters else cursor.execute(text)
             yield _CursorRows(cursor)
 
@@ -48,7 +51,7 @@ class _CursorRows:
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
         self._first: Sequence[Sequence[Any]] | None = None
-        if cursor.description is None:  # a named cursor knows its columns after the first fetch; a statement never
+        if cursor.description is None:  # a named cursor has it after the first fetch; a statement without rows never
             self._first = list(cursor.fetchmany(_FIRST_ROWS))
 
     @property
@@ -79,7 +82,7 @@ def _hook(conn_id: str) -> Any:
 
 
 def _cursor(connection: Any) -> Any:
-    """Return a cursor that leaves the result on the server, where the driver has one."""
+    """Return a server-side cursor if the driver has one, else a plain cursor."""
     driver = type(connection).__module__.partition(".")[0]
     if driver in ("psycopg2", "psycopg"):
         return connection.cursor(name=CURSOR)

@@ -1,19 +1,26 @@
 """
-Whether a task instance is really over: the question before anything is cancelled.
+Read the state of a task instance, before batches are cancelled.
 
-Airflow calls `on_kill` when nobody killed anything, too: on a clear, on an eviction, when a paused triggerer loses
+Airflow also calls `on_kill` when no user ended the task: on a clear, on an eviction, and when a paused triggerer loses
 its triggers.
 """
 
 from __future__ import annotations
 
-#: States in which a task instance does not come back to its batches by itself; `removed` stands for "gone".
+#: States after which a task instance does not continue by itself; `removed` also stands for a deleted one.
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
 def task_state(*, dag_id: str, task_id: str, run_id: str, map_index: int) -> str | None:
     """
-    Return the task instance's state as Airflow has it now, `removed` where it is gone; blocks, and raises in doubt.
+    Return the state of a task instance; `removed` if it was deleted, None if it is not scheduled. This blocks.
+
+    Any exception of Airflow is raised: then the state is not known.
+
+    :param dag_id: Id of the DAG.
+    :param task_id: Id of the task.
+    :param run_id: Id of the DAG run.
+    :param map_index: Map index; -1 for a task that is not mapped.
     """
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 

@@ -316,7 +316,7 @@ class TestResultsOfTasks:
     ) -> None:
         task = operator(source="{{ result }}")
         task.render_template_fields({"result": text})
-        with pytest.raises(AirflowFailException, match="Give a task's result itself"):
+        with pytest.raises(AirflowFailException, match="instead of a template"):
             task.execute(a_context())
 
     def test_that_a_native_template_gives_are_tables(self, operator: Callable[..., OpenAIBatchOperator]) -> None:

@@ -188,7 +188,7 @@ class TestBadInput:
             ({"custom_id": "same"}, "row"),
             ({"conn_id": "nowhere"}, "There is no connection 'nowhere'"),
             ({"destination": "/proc/nowhere"}, "/proc/nowhere"),
-            ({"destination": None}, "There is no place for the job's ledger"),
+            ({"destination": None}, "There is no folder for the job's ledger"),
         ],
     )
     def test_is_named(

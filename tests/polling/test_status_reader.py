@@ -163,7 +163,7 @@ class TestTruth:
             ended = {i for i, batch in poll(api, due, reader).batches.items() if batch.has_ended}
             due = [batch_id for batch_id in due if batch_id not in ended]
         assert due == []
-        assert rounds < 5  # two looks at the list, then each by itself
+        assert rounds < 5  # the list is read twice, then each batch is retrieved
 
     def test_a_single_end_behind_a_stale_list_is_seen_in_the_end(self) -> None:
         api, reader, due = Api(names(60)), StatusReader(), names(60)

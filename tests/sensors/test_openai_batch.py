@@ -70,7 +70,7 @@ class TestPoking:
             sensor().execute(context)
 
     def test_no_batch_at_all_is_an_error(self, sensor: Make, context: Any) -> None:
-        with pytest.raises(AirflowFailException, match="names no batch"):
+        with pytest.raises(AirflowFailException, match="has no batch id"):
             sensor([]).execute(context)
 
     @pytest.mark.parametrize("deferrable", [False, True])

@@ -50,7 +50,7 @@ class TestQueries:
             assert source.names == ["id", "text"]
 
     def test_that_are_no_select_are_refused(self) -> None:
-        with pytest.raises(SourceError, match="found a statement that gives none"):
+        with pytest.raises(SourceError, match="found a statement without a result"):
             _ = open_source(sql_source.query("UPDATE t SET id = 1", "wh")).schema
 
     def test_hold_no_secret(self, connection: Define) -> None:

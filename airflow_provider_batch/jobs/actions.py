@@ -1,4 +1,4 @@
-"""What `decisions` can answer: the one thing that is to be done next. `runner` does it."""
+"""The actions that `decisions` can return: the one that is to be done next. `runner` does it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,23 @@ from airflow_provider_batch.jobs.ledger.ledger import Closing
 
 @dataclass(frozen=True)
 class Resolve:
-    """Look up what an intent without an answer made."""
+    """
+    Look up whether an intent without a response made a batch.
+
+    :param shard: Key of the shard.
+    """
 
     shard: str
 
 
 @dataclass(frozen=True)
 class RecordEnd:
-    """The shard's batch has ended and its files are known."""
+    """
+    Record that the shard's batch has ended and its files are known.
+
+    :param shard: Key of the shard.
+    :param batch: The batch as it was polled.
+    """
 
     shard: str
     batch: Batch
@@ -26,14 +35,22 @@ class RecordEnd:
 
 @dataclass(frozen=True)
 class NoteLate:
-    """The shard's batch has ended without the files that it owes: start the patience."""
+    """
+    Record that the shard's batch has ended without its files; their waiting time starts.
+
+    :param shard: Key of the shard.
+    """
 
     shard: str
 
 
 @dataclass(frozen=True)
 class GiveUpOnFiles:
-    """The patience with a `completed` batch's late files is over, and nothing else is left to wait for."""
+    """
+    Fail the task: the files of a `completed` batch did not arrive in time, and nothing else runs.
+
+    :param shard: Key of the shard.
+    """
 
     shard: str
 
@@ -41,8 +58,12 @@ class GiveUpOnFiles:
 @dataclass(frozen=True)
 class Requeue:
     """
-    The API refused the shard's batch for lack of room in its queue, or for another reason that passes (`passes`).
+    Send a shard again later: the API refused its batch for a full queue or another reason that goes away by itself.
 
+    :param shard: Key of the shard.
+    :param error: What the API said.
+    :param retry_at: Epoch seconds before which the shard is not sent again.
+    :param passes: Whether the reason is another one than a full queue.
     :param upload_again: Whether the file is uploaded again for the next batch.
     """
 
@@ -55,49 +76,78 @@ class Requeue:
 
 @dataclass(frozen=True)
 class Close:
-    """Send nothing more, and say why."""
+    """
+    Send nothing more.
+
+    :param closing: Why nothing more is sent.
+    """
 
     closing: Closing
 
 
 @dataclass(frozen=True)
 class Land:
-    """Turn the shard's results into a part."""
+    """
+    Write the shard's results to a part.
+
+    :param shard: Key of the shard.
+    """
 
     shard: str
 
 
 @dataclass(frozen=True)
 class Trim:
-    """Take the rows that are sent again out of the shard's part."""
+    """
+    Remove the rows that were sent again from the shard's part.
+
+    :param shard: Key of the shard.
+    """
 
     shard: str
 
 
 @dataclass(frozen=True)
 class Cancel:
-    """Ask the API to cancel what still runs."""
+    """
+    Ask the API to cancel the running batches.
+
+    :param batch_ids: Ids of the batches.
+    """
 
     batch_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class PlanRound:
-    """Put the rows without a final answer into new shards."""
+    """
+    Put the rows without a final result into new shards.
+
+    :param number: Number of the new round, from 1.
+    """
 
     number: int
 
 
 @dataclass(frozen=True)
 class Submit:
-    """Upload the shard's file if it is not there, and create its batch."""
+    """
+    Upload the shard's input file unless it is stored at the API, and create its batch.
+
+    :param shard: Key of the shard.
+    """
 
     shard: str
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to do before one of these batches ends, or `until` (epoch seconds)."""
+    """
+    Do nothing until one of some batches ends, or until a moment.
+
+    :param until: Epoch seconds.
+    :param batch_ids: Ids of the batches.
+    """
 
     until: float
     batch_ids: tuple[str, ...] = ()
@@ -105,7 +155,11 @@ class Wait:
 
 @dataclass(frozen=True)
 class Finish:
-    """The job is over: `done`, `submitted` (it does not wait), or the reason of its closing."""
+    """
+    End the job, or this attempt.
+
+    :param reason: `done`; `submitted` where the job does not wait; else the reason of its closing.
+    """
 
     reason: Literal["done", "submitted", "timeout", "cancelled", "refused"]
 

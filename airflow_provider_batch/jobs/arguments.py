@@ -1,7 +1,7 @@
 """
-From arguments, flat as the operator, the decorator, the loader and the command line take them, to the groups of a job.
+Builds the groups of a job from the flat arguments of the operator, the decorator, the loader and the command line.
 
-An argument has the name of its group's field; the groups are the one list of arguments and of their defaults. Values
+An argument has the name of its group's field. The groups are the only list of arguments and of their defaults. Values
 are converted here: numbers that a template made text, times such as ``"72h"``, one name instead of several.
 """
 
@@ -63,14 +63,14 @@ def job_request(
     clear_number: int = 0,
 ) -> JobRequest:
     """
-    Return the job that arguments ask for.
+    Return the job that the arguments describe.
 
-    :param identity: Who the job belongs to.
+    :param identity: The task instance that owns the job.
     :param state: Folder of all ledgers.
     :param source: Files, rows, or a query.
-    :param arguments: Values by the names in `ARGUMENTS`; those that are left out have their default.
+    :param arguments: Values by the names in `ARGUMENTS`; a missing one has its default.
     :param format: Format of the source's files, where their names do not say it.
-    :param format_options: How the files are written.
+    :param format_options: Options of that format.
     :param era: A number that a clear of the task changes and a retry does not.
     :param clear_number: How often the run was cleared so far.
     :raises ConfigurationError: A value cannot be read.
@@ -85,9 +85,9 @@ def job_request(
 
 def table_options(arguments: Mapping[str, Any]) -> TableOptions:
     """
-    Return the group of the table alone: the loader has no other.
+    Return the group of the table alone, which is the only one of the loader.
 
-    :param arguments: Values by their names, among them any of other groups.
+    :param arguments: Values by name; those of other groups are ignored.
     """
     return TableOptions(**_of_group("table", arguments))
 
@@ -136,7 +136,7 @@ def _named(name: str, convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _number(name: str, kind: Callable[[str], _Number]) -> Callable[[Any], _Number | None]:
-    """Return a conversion for a number that may have come through a template, which makes text of nothing too."""
+    """Return a conversion for a number that may have passed a template, which makes text of None too."""
 
     def converted(value: Any) -> _Number | None:
         if value in (None, "", "None"):

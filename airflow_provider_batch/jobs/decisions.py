@@ -1,15 +1,15 @@
 """
-What next for a job: the one place that decides, for the deferrable path, the blocking path and the command line.
+Decides the next action of a job, for the deferrable operator, the blocking operator and the command line.
 
 Pure: no clock, no network, no storage. `runner.py` does the one action (`actions.py`) that is due, records its outcome
-and asks again. The rules stand in order of what is at stake:
+and asks again. The rules apply in this order:
 
-1. an unknown outcome is looked up, never repeated; while it stays unknown the other shards go on;
-2. what was paid for lands before any limit is looked at;
-3. a job whose time is over, or that must not go on, cancels and lands, and sends nothing more;
-4. the rows without a final answer get another round;
-5. what fits is submitted;
-6. else the job waits, and a wait always has a waker: a batch that ends, or a wall-clock moment.
+1. an unknown outcome is looked up, and its POST is not repeated; while it stays unknown, the other shards continue;
+2. what is paid for is landed before any limit is checked;
+3. a job whose time is over, or that must not continue, cancels and lands, and sends nothing more;
+4. the rows without a final result go into another round;
+5. what the limits allow is submitted;
+6. else the job waits until a batch ends or until a moment of the wall clock; every wait has such a moment.
 """
 
 from __future__ import annotations
@@ -42,43 +42,50 @@ from airflow_provider_batch.jobs.ledger.shard_list import Segment
 from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 from airflow_provider_batch.jobs.refusals import (
     FILE_REFUSALS,
-    may_be_made_again,
-    passes,
+    may_retry_batch,
+    passing_kind_of,
     refusal_message,
     refused_whole,
 )
 from airflow_provider_batch.results.landing import RowOutcome
 
-#: Seconds. The API says a batch may stay `cancelling` for 10 minutes; the rest is slack for one slow poll.
+#: Seconds to wait for cancelled batches. A batch may be `cancelling` for 10 minutes; the rest is for a slow poll.
 CANCEL_PATIENCE = 15 * 60.0
-#: Seconds that a `completed` batch may go without the files its counts promise; late ones have been seen.
+#: Seconds to wait for the files of a `completed` batch; some services provide them late.
 FILES_PATIENCE = 10 * 60.0
-#: Seconds between two looks at a batch whose files are late.
+#: Seconds between two polls of a batch whose files are late.
 FILES_PAUSE = 20.0
-#: Seconds before a create that met a full queue is tried again: from the first value, doubling, up to the second.
+#: Seconds before a create is tried again after a full queue: the first delay, which doubles up to the second.
 QUEUE_PAUSES = (60.0, 15 * 60.0)
-#: Seconds before the next call after the SDK's own repetitions were in vain.
+#: Seconds before the next call after the SDK's own retries have failed.
 OUTAGE_PAUSE = 60.0
-#: Seconds after which a look-up that told nothing is made again, while other batches run.
+#: Seconds before a look-up without a result is repeated, while other batches run.
 UNDECIDED_PAUSE = 600.0
-#: Seconds before a create whose uploaded file was not found yet is tried again.
+#: Seconds before a create is tried again after its uploaded file was not found.
 FILE_PAUSE = 5.0
-#: Rows that failed with these get another attempt; 5xx too.
+#: HTTP statuses of a row that get it another attempt; 5xx too.
 TRANSIENT_CODES = frozenset({408, 409, 429})
-#: Not the row's own fault and not counted as its attempt: it was never run.
+#: Statuses of a row whose request never ran; they do not count as its attempt.
 NOT_RUN = frozenset({"expired", "missing", "cancelled"})
 
 
 @dataclass(frozen=True)
 class Limits:
     """
-    The policies of a job; times in seconds.
+    The limits of a job; times in seconds.
 
-    :param poll_interval: Between two looks at the batches, at the least.
-    :param max_failed: Share (float) or count (int) of rows without success past which the job fails.
+    :param timeout: From the first submission until the job cancels its batches and lands what it has.
+    :param poll_interval: At least this long between two polls.
+    :param max_attempts: How often a row whose error can go away is sent, at most.
+    :param max_rounds: Rounds of submissions, at most.
+    :param max_active_batches: Batches that run at the same time, at most.
+    :param max_enqueued_tokens: Estimated tokens of the running batches of one model, at most; None for no limit.
+    :param max_failed: Share (float) or count (int) of rows without success above which the job fails; None for all
+        rows.
+    :param cancel_on_timeout: Whether running batches are cancelled when the time is over.
     :param wait_for_completion: Whether the job waits for its batches.
     :param lands: Whether there is a destination. Without one a job ends when its batches do, and has one round.
-    :param quiet_period: How long after an intent the API's list surely shows what it made.
+    :param quiet_period: After this long, the API's list certainly shows the batch that a POST made.
     """
 
     timeout: float = 72 * 3600.0
@@ -104,15 +111,17 @@ def next_action(
     """
     Return the one action that is due.
 
-    :param seen: What the API last said, by batch id. A batch that is missing here is still running.
+    :param ledger: The job's ledger.
+    :param seen: The latest polled batch by batch id. A batch that is missing here is still running.
+    :param limits: The job's limits.
     :param now: Epoch seconds of a wall clock: the next call may come from another process.
-    :param undecided: Shards whose look-up has told nothing just now; it is made again later, and the others go on.
+    :param undecided: Keys of shards whose look-up just had no result. It is repeated later; the other shards continue.
     """
     if ledger.finished_at is not None:
         return Finish(ledger.closing.reason if ledger.closing else "done")
     return (
         _unknown_outcome(ledger, limits, now, undecided)
-        or _news(ledger, seen, now)
+        or _batch_change(ledger, seen, now)
         or _landing(ledger, limits)
         or _closing(ledger, limits, now)
         or _another_round(ledger)
@@ -125,10 +134,12 @@ def next_action(
 
 def row_is_final(outcome: RowOutcome, *, round: int, closing: bool, limits: Limits) -> bool:  # noqa: A002
     """
-    Return whether a row keeps this outcome, or goes into another round.
+    Return whether a row keeps this outcome; otherwise it goes into another round.
 
-    :param round: How many passes the row has had, this one included.
+    :param outcome: The row's outcome in this round.
+    :param round: How many rounds the row has been in, this one included.
     :param closing: Whether the job sends nothing more.
+    :param limits: The job's limits.
     """
     if closing or round >= limits.max_rounds:
         return True
@@ -141,8 +152,12 @@ def row_is_final(outcome: RowOutcome, *, round: int, closing: bool, limits: Limi
 
 def is_transient(outcome: RowOutcome) -> bool:
     """
-    Return whether the same request can succeed later: 408, 409, 429, 5xx, no HTTP status (0), a request's time-out, a
-    file refused for other rows, a line that says nothing of its request.
+    Return whether the same request can succeed later.
+
+    It can after 408, 409, 429, 5xx, no HTTP status (0), a request's time-out, a file that was refused for other rows,
+    and a line that says nothing of its request.
+
+    :param outcome: The row's outcome.
     """
     if outcome.error_code in {"request_timeout", "not_run"}:
         return True
@@ -151,7 +166,12 @@ def is_transient(outcome: RowOutcome) -> bool:
 
 
 def queue_retry_at(shard: ShardRecord, now: float) -> float:
-    """Return when a create that met a full queue is tried again: 1 to 15 minutes, doubling, with jitter."""
+    """
+    Return when a create is tried again after a full queue: after 1 to 15 minutes, doubling, with jitter.
+
+    :param shard: The shard before the refusal is recorded.
+    :param now: Epoch seconds.
+    """
     first, longest = QUEUE_PAUSES
     pause = min(longest, first * 2.0 ** min(shard.refusals, 8))
     spread = zlib.crc32(f"{shard.key}/{shard.refusals}/{shard.sha256}".encode()) / 2**32
@@ -159,23 +179,36 @@ def queue_retry_at(shard: ShardRecord, now: float) -> float:
 
 
 def file_retry_at(shard: ShardRecord, now: float) -> float:
-    """Return when a create whose file was not found is tried again: in seconds at first, then as for a full queue."""
+    """
+    Return when a create is tried again after its file was not found: after seconds first, later as for a full queue.
+
+    :param shard: The shard before the refusal is recorded.
+    :param now: Epoch seconds.
+    """
     return now + FILE_PAUSE if shard.passing_refusals < FILE_REFUSALS else queue_retry_at(shard, now)
 
 
-def wait_out(ledger: Ledger, limits: Limits, now: float) -> Wait | None:
+def wait_for_api(ledger: Ledger, limits: Limits, now: float) -> Wait | None:
     """
-    Return how long to wait when the API cannot be reached; None where the attempt had better fail.
+    Return how long to wait while the API cannot be reached; None where the attempt should fail.
 
-    A job that has something at the API goes on within its time. One that has sent nothing fails at once: a wrong
+    A job with batches at the API waits within its time. A job that has sent nothing fails at once, since a wrong
     address looks like an outage.
+
+    :param ledger: The job's ledger.
+    :param limits: The job's limits.
+    :param now: Epoch seconds.
     """
     deadline = _deadline(ledger, limits)
     return None if deadline is None or now >= deadline + CANCEL_PATIENCE else Wait(until=now + OUTAGE_PAUSE)
 
 
 def files_are_late(batch: Batch) -> bool:
-    """Return whether a batch that has ended still owes its files: `completed`, or cut short with answers counted."""
+    """
+    Return whether a batch has ended and files are missing that its counts, or its status `completed`, promise.
+
+    :param batch: The batch as it was polled.
+    """
     if not batch.has_ended or batch.status == statuses.FAILED or batch.output_file_id is not None:
         return False
     return batch.completed > 0 or (batch.status == statuses.COMPLETED and batch.error_file_id is None)
@@ -185,36 +218,36 @@ def _unknown_outcome(ledger: Ledger, limits: Limits, now: float, undecided: froz
     for shard in ledger.each_in("intended"):
         if shard.key in undecided:
             continue
-        # A clock that was set back a long way is no reason to wait as long: the look-up goes by proof.
+        # `abs`: a clock that was set back must not make the wait longer. The look-up needs no clock.
         if abs(now - shard.intents[-1].last_at) >= limits.quiet_period:
             return Resolve(shard.key)
     return None
 
 
-def _news(ledger: Ledger, seen: Mapping[str, Batch], now: float) -> Action | None:
-    """Refused files come first: the batches that ended since have freed room for them."""
+def _batch_change(ledger: Ledger, seen: Mapping[str, Batch], now: float) -> Action | None:
+    """Handle refused files first: batches that have ended since may have freed room for them."""
     if not seen:
         return None
-    polled_at = [(shard, seen.get(shard.batch_id or "")) for shard in ledger.each_in("submitted")]
-    ended = [(shard, batch) for shard, batch in polled_at if batch is not None and batch.has_ended]
+    polled = [(shard, seen.get(shard.batch_id or "")) for shard in ledger.each_in("submitted")]
+    ended = [(shard, batch) for shard, batch in polled if batch is not None and batch.has_ended]
     for shard, batch in sorted(ended, key=lambda pair: pair[1].status != statuses.FAILED):
-        if news := _news_of(ledger, shard, batch, now):
-            return news
+        if change := _change_of(ledger, shard, batch, now):
+            return change
     return None
 
 
-def _news_of(ledger: Ledger, shard: ShardRecord, batch: Batch, now: float) -> Action | None:
+def _change_of(ledger: Ledger, shard: ShardRecord, batch: Batch, now: float) -> Action | None:
     if files_are_late(batch):
         if shard.late_since is None:
             return NoteLate(shard.key)
         if not _is_lost(shard, now) or (batch.status == statuses.COMPLETED and batch.error_file_id is None):
             return None
-        # What its error file holds may account for all rows; where it does not, the landing stops.
+        # Its error file may have all rows; where it has not, the landing raises an error.
     whole = refused_whole(batch)
     if whole is not None:
         return _refused(ledger, shard, batch.id, whole, now)
-    ours = ledger.cancel_asked_at is not None
-    if batch.status == statuses.CANCELLED and not ours and ledger.closing is None:
+    is_requested = ledger.cancel_asked_at is not None
+    if batch.status == statuses.CANCELLED and not is_requested and ledger.closing is None:
         message = f"Batch {batch.id} was cancelled, and not by this job"
         return Close(Closing(reason="cancelled", message=message, at=now))
     return RecordEnd(shard.key, batch)
@@ -222,11 +255,11 @@ def _news_of(ledger: Ledger, shard: ShardRecord, batch: Batch, now: float) -> Ac
 
 def _refused(ledger: Ledger, shard: ShardRecord, batch_id: str, whole: FileError, now: float) -> Action:
     text = f"{whole.code}: {whole.message}"
-    kind = passes(whole)
+    kind = passing_kind_of(whole)
     if kind == "queue full":
         return Requeue(shard.key, text, queue_retry_at(shard, now))
     may_pass = kind is not None
-    if may_pass and ledger.closing is None and may_be_made_again(shard):
+    if may_pass and ledger.closing is None and may_retry_batch(shard):
         return Requeue(shard.key, text, queue_retry_at(shard, now), passes=True, upload_again=True)
     if ledger.closing is None:
         message = refusal_message(batch_id, whole)
@@ -266,7 +299,7 @@ def _wait_for_the_end(ledger: Ledger, limits: Limits, now: float) -> Action:
     closing = ledger.closing
     if closing is not None and closing.reason == "timeout":
         since = ledger.cancel_asked_at if ledger.cancel_asked_at is not None else closing.at - CANCEL_PATIENCE
-        if abs(now - since) >= CANCEL_PATIENCE:  # a clock that was set back does not hold up the end
+        if abs(now - since) >= CANCEL_PATIENCE:  # `abs`: a clock that was set back must not make the wait longer
             return Finish("timeout")
         return _wait_until(ledger, since + CANCEL_PATIENCE, now)
     return _wait(ledger, limits, now)
@@ -279,7 +312,7 @@ def _another_round(ledger: Ledger) -> Action | None:
 
 
 def _trimming(ledger: Ledger, limits: Limits) -> Action | None:
-    """Rows that were sent again leave their old parts last of all: until then the table that stands has them."""
+    """Trim parts last of all: until then the published table needs the rows in the old parts."""
     if not limits.lands or not ledger.untrimmed or not _is_complete(ledger, limits):
         return None
     return Trim(ledger.untrimmed[0].key)
@@ -307,38 +340,38 @@ def _submission(ledger: Ledger, limits: Limits, now: float) -> Action | None:
         return None
     if ledger.count_in("intended", "submitted") >= limits.max_active_batches:
         return None
-    held = {shard.key: shard.model for shard in ledger.held if _is_held(shard, now)}
-    full = set(held.values())
+    delayed = {shard.key: shard.model for shard in ledger.delayed if _is_delayed(shard, now)}
+    full = set(delayed.values())
     enqueued: Counter[str | None] = Counter()
     if limits.max_enqueued_tokens is not None:
         for running in ledger.each_in("intended", "submitted"):
             enqueued[running.model] += running.tokens
 
-    def none_may_go(segment: Segment) -> bool:
+    def has_no_candidate(segment: Segment) -> bool:
         return all(model in full or not _has_room(least, enqueued[model], limits) for model, least in segment.tokens)
 
-    for shard in ledger.each_in("planned", skip=none_may_go):
-        # Where a queue is known to be full, only those go that have met it before and whose turn has come.
-        may_go = shard.key not in held and (shard.refusals > 0 or shard.model not in full)
-        if may_go and _has_room(shard.tokens, enqueued[shard.model], limits):
+    for shard in ledger.each_in("planned", skip=has_no_candidate):
+        # While a model's queue is full, only shards that it refused before, and whose delay is over, are sent.
+        may_submit = shard.key not in delayed and (shard.refusals > 0 or shard.model not in full)
+        if may_submit and _has_room(shard.tokens, enqueued[shard.model], limits):
             return Submit(shard.key)
     return None
 
 
-def _is_held(shard: ShardRecord, now: float) -> bool:
-    """Return whether a shard waits for its turn; a clock that was set back makes no pause longer than the longest."""
+def _is_delayed(shard: ShardRecord, now: float) -> bool:
+    """Return whether a shard's delay is not over; a clock that was set back makes no delay longer than the longest."""
     return shard.retry_at is not None and 0 < shard.retry_at - now <= QUEUE_PAUSES[1]
 
 
 def _has_room(tokens: int, enqueued: int, limits: Limits) -> bool:
-    """A shard that alone exceeds the cap is let in alone: it could never go otherwise."""
+    """Return whether tokens fit the limit; a shard that alone exceeds it is sent when nothing else runs."""
     if limits.max_enqueued_tokens is None:
         return True
     return enqueued == 0 or enqueued + tokens <= limits.max_enqueued_tokens
 
 
 def _wait(ledger: Ledger, limits: Limits, now: float, undecided: frozenset[str] = frozenset()) -> Wait | GiveUpOnFiles:
-    """A lost batch fails the task only when it is all that is left: the answers of the others land first."""
+    """Give up on missing files only when nothing else runs: the results of the other batches land first."""
     running = ledger.shards_in("intended", "submitted")
     if running and all(_is_lost(shard, now) for shard in running):
         return GiveUpOnFiles(running[0].key)
@@ -347,20 +380,26 @@ def _wait(ledger: Ledger, limits: Limits, now: float, undecided: frozenset[str] 
         for shard in ledger.shards_in("intended")
     ]
     if ledger.closing is None:
-        moments += [shard.retry_at for shard in ledger.held if shard.retry_at is not None and _is_held(shard, now)]
+        moments += [
+            shard.retry_at for shard in ledger.delayed if shard.retry_at is not None and _is_delayed(shard, now)
+        ]
     deadline = _deadline(ledger, limits)
     moments += [deadline] if deadline is not None and deadline > now else []
     return _wait_until(ledger, min(moments, default=now + limits.timeout), now)
 
 
 def polled_ids(ledger: Ledger) -> tuple[str, ...]:
-    """Return the ids of the batches whose end is waited for."""
+    """
+    Return the ids of the batches that are polled until they end.
+
+    :param ledger: The job's ledger.
+    """
     active = ledger.shards_in("submitted")
     return tuple(shard.batch_id for shard in active if shard.late_since is None and shard.batch_id is not None)
 
 
 def _wait_until(ledger: Ledger, until: float, now: float) -> Wait:
-    """A batch whose files are late has ended already: it is looked at again after a pause, not polled_ids."""
+    """A batch whose files are late has ended: it is polled again after a pause, and is not in `polled_ids`."""
     active = ledger.shards_in("submitted")
     is_late = any(shard.late_since is not None and not _is_lost(shard, now) for shard in active)
     return Wait(until=min(until, now + FILES_PAUSE) if is_late else until, batch_ids=polled_ids(ledger))

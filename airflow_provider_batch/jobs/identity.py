@@ -1,4 +1,4 @@
-"""Who a job belongs to, and what it was asked: the two questions a second attempt starts with."""
+"""The identity of a job, and the fingerprint of its input and options: an attempt compares both first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from airflow_provider_batch.sources.source import SourceFile
 
 
 def digest(*parts: object) -> str:
-    """Return the SHA-256 of values, in hex, through one canonical JSON form."""
+    """
+    Return the SHA-256 of values, in hex digits, over their canonical JSON.
+
+    :param parts: Values that JSON can hold; others are hashed as their `repr`.
+    """
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted", enc_hook=repr)).hexdigest()
 
 
@@ -20,7 +24,12 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     The task instance that owns a job. The try number is no part of it: every attempt works on the same job.
 
-    `copy` is above 0 where a mapped instance begins another job, because its first one is another instance's by now.
+    :param dag_id: Id of the DAG.
+    :param task_id: Id of the task.
+    :param run_id: Id of the DAG run.
+    :param map_index: Index of the mapped instance; -1 for a task that is not mapped.
+    :param copy: Above 0 where a mapped instance begins another job, because another instance has taken over its first
+        one.
     """
 
     dag_id: str
@@ -43,10 +52,15 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Fingerprint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
-    What was asked, as one hash a part, so that an error can name the part that changed.
+    The input and the options of a job, as one hash for each part, so that an error can name the part that changed.
 
-    `source` is cheap (addresses, sizes, versions); `content` is the hash of every shard and settles it where `source`
-    differs.
+    :param endpoint: Path of the API's endpoint, not hashed.
+    :param body: Hash of the request body's template.
+    :param options: Hash of the other options that shape a request line.
+    :param account: Hash of the base URL, organisation and project.
+    :param source: Hash of the source's addresses, sizes and versions, which is cheap.
+    :param content: Hash of all shards; it decides where `source` differs. Empty where it is not known.
+    :param response_model: Hash of the response model; empty without one.
     """
 
     endpoint: str
@@ -58,7 +72,11 @@ class Fingerprint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     response_model: str = ""
 
     def changes(self, other: Fingerprint) -> list[str]:
-        """Return the names of the parts that differ; `source` counts only where the content differs or is not known."""
+        """
+        Return the names of the parts that differ; `source` counts where the content differs too, or is not known.
+
+        :param other: The fingerprint to compare with.
+        """
         fields = ("endpoint", "body", "response_model", "options", "account")
         changed = [name for name in fields if getattr(self, name) != getattr(other, name)]
         same_content = bool(self.content) and self.content == other.content
@@ -77,11 +95,14 @@ def fingerprint(
     listing: Iterable[SourceFile],
 ) -> Fingerprint:
     """
-    Return the fingerprint of a request for work, without reading the source's content.
+    Return the fingerprint of a job, without reading the content of its source.
 
+    :param endpoint: Path of the API's endpoint.
+    :param body: Template of the request body; None where the source has whole bodies.
+    :param response_model: The response model as text; None without one.
     :param options: What else shapes a request line: `custom_id`, `carry`, `null_text`, `limit`, filters.
-    :param response_model: The response model as text, where there is one.
     :param account: Base URL, organisation and project; never the key.
+    :param listing: The files of the source.
     """
     return Fingerprint(
         endpoint=endpoint,

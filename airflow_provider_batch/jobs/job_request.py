@@ -1,4 +1,4 @@
-"""What a job is asked to do, in named groups, and the tools that it does it with: plain values."""
+"""The arguments of a job in named groups, and the tools that it runs with: plain values."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from airflow_provider_batch.sources.files.formats import InputFormat
 from airflow_provider_batch.sources.query import Query
 from airflow_provider_batch.storage import Location, Resolver
 
-#: Seconds by which two readings of a service's clock may differ.
-GRAIN = 1.0
+#: Seconds by which two readings of a service's clock may differ, since a `Date` has whole seconds.
+CLOCK_RESOLUTION = 1.0
 
 Raw = Literal["errors", "all", "none"]
 IfExists = Literal["error", "append", "replace"]
@@ -34,10 +34,10 @@ Source = str | Sequence[str] | Sequence[Mapping[str, Any]] | Query
 @dataclass(frozen=True)
 class InputOptions:
     """
-    Where the rows come from.
+    The rows of a job.
 
     :param source: Files, rows, or a query.
-    :param form: How the files are written, as far as it was stated.
+    :param form: Format of the files, as far as it was given.
     """
 
     source: Source
@@ -47,10 +47,10 @@ class InputOptions:
 @dataclass(frozen=True)
 class TableOptions:
     """
-    The table that comes out.
+    The table of results.
 
-    :param destination: Folder URI of the table, or None where a loader lands it later.
-    :param if_exists: What to do where another job's table is.
+    :param destination: Folder URI of the table; None where a loader lands it later.
+    :param if_exists: What to do where another job's table is stored.
     :param partition_by: Columns of the table whose values become folders, outermost first.
     :param raw: Rows whose response body is kept as JSON.
     :param on_empty: What to do for a source without rows.
@@ -66,11 +66,11 @@ class TableOptions:
 @dataclass(frozen=True)
 class BatchOptions:
     """
-    What the API is told of each batch.
+    The options of each batch at the API.
 
     :param metadata: The user's pairs.
     :param completion_window: Time in which the API promises an end.
-    :param output_expires_after: Seconds that the API keeps the result files, or None for its default.
+    :param output_expires_after: Seconds for which the API keeps the result files; None for its default.
     """
 
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -81,12 +81,12 @@ class BatchOptions:
 @dataclass(frozen=True)
 class RecoveryOptions:
     """
-    What a retry or a clear does, and what is kept for it.
+    What a retry or a clear of the task does, and what is kept for it.
 
-    :param on_changed_input: What to do about unfinished batches of another input.
-    :param rerun: What a clear of a finished job pays for again.
-    :param keep_shards: Whether the input shards stay on storage after landing.
-    :param delete_files: Whether our files at the API are deleted once the manifest is written.
+    :param on_changed_input: What to do with unfinished batches of another input.
+    :param rerun: Rows that a clear of a finished job sends, and pays for, again.
+    :param keep_shards: Whether the shards stay on storage after landing.
+    :param delete_files: Whether this job's files at the API are deleted once the manifest is written.
     """
 
     on_changed_input: OnChangedInput = "fail"
@@ -98,12 +98,18 @@ class RecoveryOptions:
 @dataclass(frozen=True)
 class JobRequest:
     """
-    One job, as asked for; `arguments.job_request` makes it of an operator's arguments.
+    One job; `arguments.job_request` builds it from an operator's arguments.
 
-    :param spec: What to make of each row.
+    :param identity: The task instance that owns the job.
+    :param input: The rows.
+    :param spec: What request to make of each row.
     :param state: Folder of all ledgers.
+    :param table: The table of results.
+    :param batch: Options of each batch.
+    :param limits: Limits of the job.
+    :param recovery: What a retry or a clear does.
     :param era: A number that a clear of the task changes and a retry does not.
-    :param clear_number: How often the run was cleared so far, the same for all mapped instances.
+    :param clear_number: How often the run was cleared so far; the same for all mapped instances.
     """
 
     identity: Identity
@@ -121,11 +127,16 @@ class JobRequest:
 @dataclass(frozen=True)
 class Tools:
     """
-    What a job touches the world with.
+    The client, clock and functions that a job uses; tests replace them.
 
-    :param clock: Epoch seconds; a clock that goes back, or differs between attempts, makes waits longer or shorter.
-    :param sibling_state: Returns the state of the mapped instance with an index, as Airflow has it now, `removed` where
-        there is none; None where nobody can be asked.
+    :param client: Client of the Batch API.
+    :param resolve: Returns the location of a URI.
+    :param clock: Returns epoch seconds. A clock that goes back, or differs between attempts, makes waits longer or
+        shorter.
+    :param sleep: Waits for some seconds.
+    :param sibling_state: Returns Airflow's present state of the mapped instance with an index, `removed` where there is
+        none; None where Airflow cannot be asked.
+    :param log: Logger of the task.
     """
 
     client: BatchClient
@@ -137,44 +148,55 @@ class Tools:
 
     @classmethod
     def by_service_time(cls, client: BatchClient, **others: Any) -> Tools:
-        """Return tools whose clock is the service's: the way for jobs that outlive a process."""
+        """
+        Return tools with the service's clock, for jobs that outlive a process.
+
+        :param client: Client of the Batch API.
+        :param others: Other fields by name.
+        """
         return cls(client=client, clock=ServiceClock(client), **others)
 
-    def know_the_time(self) -> bool:
-        """Return whether the clock is one that all attempts of a job share, after asking the service if need be."""
+    def has_shared_clock(self) -> bool:
+        """Return whether all attempts of a job share this clock; asks the service first if needed."""
         if not isinstance(self.clock, ServiceClock):
             return True
-        self.clock.ask()
+        self.clock.ask_service()
         self.clock()
         return self.clock.is_known
 
-    def doubt_the_time(self, running: Iterable[tuple[float, Batch]]) -> None:
+    def correct_clock(self, running: Iterable[tuple[float, Batch]]) -> None:
         """
-        Hold the clock back where running batches disprove it, so that a leap of a worker's clock ends no job's time.
+        Set the clock back where running batches disprove it, so that a jump of a worker's clock does not end a job.
 
         :param running: Batches that run, each with the moment at which it was asked for.
         """
-        ahead = self.clock.hold_back(running) if isinstance(self.clock, ServiceClock) else None
+        ahead = self.clock.set_back(running) if isinstance(self.clock, ServiceClock) else None
         if ahead is not None:
             self.log.warning(
-                "By this machine's clock batches should have expired at the API, and they are running: the clock is "
-                "taken to be ahead by at least %.0f s. The job's timeout waits; set the clock right.",
+                "By this machine's clock, batches should have expired at the API, and they still run: the clock is at "
+                "least %.0f s ahead. The job's timeout is extended, and nothing is lost. Correct the machine's clock.",
                 ahead,
             )
 
-    def quiet_left(self, since: float, quiet_period: float) -> float:
+    def quiet_seconds_left(self, since: float, quiet_period: float) -> float:
         """
-        Return the seconds until the quiet period since a moment is surely over.
+        Return the seconds until the quiet period since a moment is certainly over.
 
-        Times of answers have whole seconds. Where no clock is shared by all attempts, nobody can say how long ago the
-        moment was: the whole period is left.
+        Without a clock that all attempts share, it is not known how long ago the moment was: the whole period is left.
+
+        :param since: Epoch seconds.
+        :param quiet_period: Seconds.
         """
         if not isinstance(self.clock, ServiceClock):
             return 0.0
-        if not self.know_the_time():
+        if not self.has_shared_clock():
             return quiet_period
-        return max(0.0, quiet_period + GRAIN - abs(self.clock() - since))
+        return max(0.0, quiet_period + CLOCK_RESOLUTION - abs(self.clock() - since))
 
     def wall(self, moment: float) -> float:
-        """Return a moment of the clock as one of this machine's wall clock, for those who wait by that."""
-        return self.clock.here(moment) if isinstance(self.clock, ServiceClock) else moment
+        """
+        Convert a moment of the clock to this machine's wall clock, which triggers use.
+
+        :param moment: Epoch seconds by the clock.
+        """
+        return self.clock.to_wall_clock(moment) if isinstance(self.clock, ServiceClock) else moment

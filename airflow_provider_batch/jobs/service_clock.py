@@ -1,14 +1,15 @@
 """
-The clock that a job goes by: the service's own, as its answers tell it.
+The clock of a job: the service's own time, as its responses report it.
 
-Clocks of workers are wrong, differ, and jump. A job waits, times out and looks up by one clock that all its attempts
-see, wherever they run: the `Date` of the last answers, carried on by a clock of this process that never goes back. A
-service that tells no time leaves the wall clock of the process's start, carried on in the same way, and a look-up that
-is about to conclude that a batch does not exist waits for the quiet period within the process (`runner.py`).
+Clocks of workers can be wrong, differ, and jump. So a job waits, times out and looks up by one clock that all its
+attempts share, wherever they run: the `Date` header of the last responses, continued by a clock of this process that
+never goes back. If a service sends no `Date`, the clock starts with the process's wall clock and continues in the same
+way; a look-up that is about to conclude that a batch does not exist then waits for the quiet period within the process
+(`runner.py`).
 
-Between two processes such a wall clock can leap forward, and end a job's time while its batches run. What disproves it
-is a batch that runs still: the service gives it a time, `expires_at` less `created_at`, both by its own clock, and not
-much more than that has passed since the batch was asked for.
+Between two processes such a wall clock can jump forward, and end a job's time while its batches run. A batch that still
+runs disproves it: the service gives each batch a time, `expires_at` less `created_at`, both by its own clock, and no
+more than this time and some slack can have passed since the batch was asked for.
 """
 
 from __future__ import annotations
@@ -21,33 +22,41 @@ from typing import Any, Protocol
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import ApiError
 
-#: Seconds by which an answer's `Date`, which has whole seconds, may differ before it is believed anew.
+#: Seconds by which a response's `Date`, which has whole seconds, may differ without a correction of the clock.
 TOLERANCE = 5.0
 #: Seconds by which a service may be late to end a batch whose time is over.
 LATENESS = 3600.0
 
 
-class Answers(Protocol):
-    """A client, as far as time is concerned."""
+class TimedClient(Protocol):
+    """The part of a client that a clock needs."""
 
     @property
-    def reading(self) -> tuple[float, float] | None: ...
+    def reading(self) -> tuple[float, float] | None:
+        """
+        Epoch seconds of the last response's `Date`, and seconds of this process's clock at that moment; None before.
+        """
 
-    def list_page(self, *, limit: int) -> Any: ...
+    def list_page(self, *, limit: int) -> Any:
+        """
+        Read a page of the list of batches.
+
+        :param limit: Batches of the page, at most.
+        """
 
 
 class ServiceClock:
     """
-    Epoch seconds by the service's clock.
+    Returns epoch seconds by the service's clock.
 
-    :param client: Whose answers tell the time.
-    :param wall: Epoch seconds of this machine.
-    :param tick: Seconds that never go back.
+    :param client: Client whose responses have the time.
+    :param wall: Returns epoch seconds of this machine.
+    :param tick: Returns seconds of a clock that never goes back.
     """
 
     def __init__(
         self,
-        client: Answers,
+        client: TimedClient,
         *,
         wall: Callable[[], float] = time.time,
         tick: Callable[[], float] = time.monotonic,
@@ -56,22 +65,26 @@ class ServiceClock:
         self._base = (wall(), tick())
         self.is_known = False
         self._last: tuple[float, float] | None = None
-        self._doubted: tuple[float, float] | None = None
+        self._unconfirmed: tuple[float, float] | None = None
 
     def __call__(self) -> float:
-        self._learn()
+        self._update()
         return self._base[0] + (self._tick() - self._base[1])
 
-    def here(self, moment: float) -> float:
-        """Return a moment of this clock as one of the wall clock of this machine, as it is now."""
+    def to_wall_clock(self, moment: float) -> float:
+        """
+        Convert a moment of this clock to the wall clock of this machine, as it is now.
+
+        :param moment: Epoch seconds by this clock.
+        """
         return self._wall() + (moment - self())
 
-    def hold_back(self, running: Iterable[tuple[float, Batch]]) -> float | None:
+    def set_back(self, running: Iterable[tuple[float, Batch]]) -> float | None:
         """
-        Set the clock back to what running batches allow, where the service tells no time.
+        Set the clock back to the latest time that running batches allow, where the service sends no `Date`.
 
-        :param running: Batches that run, each with the moment of this clock at which it was asked for.
-        :returns: Seconds by which it was ahead; None where nothing is wrong.
+        :param running: Batches that run, each with the moment, by this clock, at which it was asked for.
+        :return: Seconds by which the clock was ahead; None where it was not.
         """
         latest = min(
             (
@@ -87,22 +100,22 @@ class ServiceClock:
         self._base = (latest, self._tick())
         return now - latest
 
-    def ask(self) -> None:
-        """Have the service tell the time, where it has not been asked for anything yet."""
+    def ask_service(self) -> None:
+        """Make one call to get the service's time, where no call was made yet."""
         if self._client.reading is None:
-            with suppress(ApiError):  # a refusal tells the time too
+            with suppress(ApiError):  # a refusal has a `Date` too
                 self._client.list_page(limit=1)
 
-    def _learn(self) -> None:
-        """Take in the last answer's time; one that differs is believed when the next agrees with it."""
+    def _update(self) -> None:
+        """Read the last response's time; a time that differs is used once the next response agrees with it."""
         reading = self._client.reading
         if reading is None or reading == self._last:
             return
         self._last = reading
-        if not self.is_known or (self._doubted is not None and _agree(self._doubted, reading)):
-            self._base, self._doubted, self.is_known = reading, None, True
+        if not self.is_known or (self._unconfirmed is not None and _agree(self._unconfirmed, reading)):
+            self._base, self._unconfirmed, self.is_known = reading, None, True
         else:
-            self._doubted = None if _agree(self._base, reading) else reading
+            self._unconfirmed = None if _agree(self._base, reading) else reading
 
 
 def _agree(one: tuple[float, float], other: tuple[float, float]) -> bool:
@@ -111,10 +124,13 @@ def _agree(one: tuple[float, float], other: tuple[float, float]) -> bool:
 
 class ForwardClock:
     """
-    Epoch seconds of this machine's wall clock, never behind what has passed since the start.
+    Returns epoch seconds of this machine's wall clock, never behind the time since the start.
 
-    A wall clock that is set back makes no wait longer; one that is set forward ends it early, and whoever was woken
-    decides what is due. A machine that slept is noticed: its wall clock has gone on.
+    A wall clock that is set back makes no wait longer. One that is set forward ends a wait early, and the resumed task
+    decides what is due. A machine that slept is noticed: its wall clock has advanced.
+
+    :param wall: Returns epoch seconds of this machine.
+    :param tick: Returns seconds of a clock that never goes back.
     """
 
     def __init__(self, wall: Callable[[], float] = time.time, *, tick: Callable[[], float] = time.monotonic) -> None:

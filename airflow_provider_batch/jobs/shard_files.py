@@ -1,15 +1,15 @@
 """
-The files of a shard on storage: under names that say what is in them, and checked by hash wherever they are used.
+The files of a shard on storage. Their names say what they hold, and their hash is checked wherever they are read.
 
-| name | what it is |
+| name | content |
 |---|---|
 | ``<key>-<12 hex digits>.jsonl`` | the request lines, as they are uploaded |
-| ``<key>-<12 hex digits>.arrow`` | the sidecar: the rows that the lines were made of |
+| ``<key>-<12 hex digits>.arrow`` | the sidecar: the rows that the lines were made from |
 | ``<key>-<12 hex digits>.retry.arrow`` | the sidecar rows that a landing left for another round |
 
-The digits are the first of the content's SHA-256. So two attempts that prepare different shards, from a query that
-gives its rows in another order, leave each other's files alone, and the ledger says which are the job's. Ledgers of
-release 0.1 name files without digits; these are read as well.
+The digits are the first of the content's SHA-256. So two attempts that prepare different shards, for example from a
+query that returns its rows in another order, do not overwrite each other's files, and the ledger says which files are
+the job's. Ledgers of release 0.1 have files without digits; these are read as well.
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ _NAME = re.compile(rf"(r\d{{2,}}-s\d{{5,}})(?:-[0-9a-f]{{{_DIGITS}}})?({re.escap
 
 
 def publish_shard(shard: Shard, folder: Location) -> None:
-    """Move a finished shard's two files to storage, the lines last: with them the shard is there."""
+    """
+    Move a finished shard's two files to storage, the lines last: a shard with lines is complete.
+
+    :param shard: The finished shard.
+    :param folder: Folder of the generation's shards.
+    """
     (folder / _name(str(shard.key), shard.rows_sha256, ROWS)).put(shard.rows)
     (folder / _name(str(shard.key), shard.sha256, LINES)).put(shard.lines)
     shard.rows.unlink()
@@ -40,21 +45,34 @@ def publish_shard(shard: Shard, folder: Location) -> None:
 
 
 def missing_shards(folder: Location, records: Sequence[ShardRecord]) -> list[ShardRecord]:
-    """Return the shards of which a file does not stand, by one listing of the folder."""
-    standing = set(folder.list()) if records else set()
-    return [record for record in records if not all(names & standing for names in _names(record))]
+    """
+    Return the shards that miss a file, by one listing of the folder.
+
+    :param folder: Folder of the generation's shards.
+    :param records: The shards to check.
+    """
+    stored = set(folder.list()) if records else set()
+    return [record for record in records if not all(names & stored for names in _names(record))]
 
 
 def has_rows(folder: Location, record: ShardRecord) -> bool:
-    """Return whether a shard's sidecar stands."""
+    """
+    Return whether a shard's sidecar is stored.
+
+    :param folder: Folder of the generation's shards.
+    :param record: The shard.
+    """
     return _stored(folder, record.key, _hashes(record)[1], ROWS).exists()
 
 
 def request_lines_of(folder: Location, record: ShardRecord) -> AbstractContextManager[Path]:
     """
-    Give a local path with a shard's request lines.
+    Open a local copy of a shard's request lines, and yield its path.
 
-    :raises StorageError: They are not those that the ledger knows; the file is removed, so that they are written again.
+    :param folder: Folder of the generation's shards.
+    :param record: The shard.
+    :raises StorageError: The file is not the one that the ledger records; it is removed, so that the next attempt
+        writes it again.
     """
     sha256, _ = _hashes(record)
     return _checked(_stored(folder, record.key, sha256, LINES), sha256, removes=True)
@@ -62,16 +80,25 @@ def request_lines_of(folder: Location, record: ShardRecord) -> AbstractContextMa
 
 def rows_of(folder: Location, record: ShardRecord) -> AbstractContextManager[Path]:
     """
-    Give a local path with a shard's sidecar.
+    Open a local copy of a shard's sidecar, and yield its path.
 
-    :raises StorageError: It is not the one that the ledger knows; the file is removed, so that it is written again.
+    :param folder: Folder of the generation's shards.
+    :param record: The shard.
+    :raises StorageError: The file is not the one that the ledger records; it is removed, so that the next attempt
+        writes it again.
     """
     _, sha256 = _hashes(record)
     return _checked(_stored(folder, record.key, sha256, ROWS), sha256, removes=True)
 
 
 def keep_retry_rows(folder: Location, key: str, rows: Path) -> str:
-    """Put the rows that a landing left for another round, and return their SHA-256, which names the file."""
+    """
+    Store the rows that a landing left for another round, and return their SHA-256, which names the file.
+
+    :param folder: Folder of the generation's shards.
+    :param key: Key of the shard.
+    :param rows: Local path of the rows.
+    """
     sha256 = _sha256(rows)
     (folder / _name(key, sha256, RETRY)).put(rows)
     return sha256
@@ -79,9 +106,11 @@ def keep_retry_rows(folder: Location, key: str, rows: Path) -> str:
 
 def retry_rows_of(folder: Location, record: ShardRecord) -> AbstractContextManager[Path]:
     """
-    Give a local path with the rows that a shard's landing left for another round.
+    Open a local copy of the rows that a shard's landing left for another round, and yield its path.
 
-    :raises StorageError: They are not those that the ledger knows; nothing is removed.
+    :param folder: Folder of the generation's shards.
+    :param record: The shard.
+    :raises StorageError: The file is not the one that the ledger records; nothing is removed.
     """
     assert record.landing is not None
     sha256 = record.landing.retry_sha256
@@ -89,7 +118,11 @@ def retry_rows_of(folder: Location, record: ShardRecord) -> AbstractContextManag
 
 
 def shard_key_of(name: str) -> str | None:
-    """Return the key of the shard that a file is of, finished or left by a killed writer; None for any other file."""
+    """
+    Return the key of the shard that a file belongs to, finished or left by a killed writer; None for other files.
+
+    :param name: Name without its folder.
+    """
     found = _NAME.fullmatch(finished_name(name) or name)
     return found[1] if found else None
 
@@ -111,7 +144,7 @@ def _names(record: ShardRecord) -> list[set[str]]:
 
 
 def _stored(folder: Location, key: str, sha256: str, ending: str) -> Location:
-    """Return where a file stands: under its content's name, or as release 0.1 named it."""
+    """Return the location of a file: under its content's name, or as release 0.1 named it."""
     named = folder / _name(key, sha256, ending)
     before = folder / f"{key}{ending}"
     if not sha256:
@@ -126,7 +159,7 @@ def _checked(stored: Location, sha256: str, *, removes: bool) -> Iterator[Path]:
             if removes:
                 stored.delete()
             raise StorageError(
-                f"{stored}: this was not the shard that the ledger knows: an attempt with another input had begun at "
+                f"{stored}: this was not the shard that the ledger records: an attempt with another input had begun at "
                 f"the same time, or the file was damaged. {'The next attempt writes it again.' if removes else ''}"
             )
         yield path

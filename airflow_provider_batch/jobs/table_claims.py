@@ -1,17 +1,17 @@
 """
-Claiming a destination: of several jobs with `if_exists="error"` that start at the same moment, one lands.
+Claims of a destination: of several jobs with `if_exists="error"` that start at the same moment, one lands its table.
 
-The claim is the file ``_claim.json`` in the table's folder, made by a conditional write before anything is sent, and
-removed once the job's manifest stands, which says the same from then on. It is made after the ledger, so a claim whose
-ledger is gone is nobody's. Another job takes a claim over only where its ledger proves that its owner sends nothing:
-it is finished, it has ended without a table, nothing of it was ever sent, or its table goes elsewhere by now. An owner
-that comes back then finds the other's claim or table before it sends anything; right before its first batch it looks
-once more.
+The claim is the file ``_claim.json`` in the table's folder. A conditional write makes it before anything is sent, and
+it is removed once the job's manifest is stored, which reserves the folder from then on. The claim is made after the
+ledger, so a claim whose ledger is gone belongs to no job. Another job takes over a claim only where its ledger proves
+that its owner sends nothing: it is finished, it has ended without a table, nothing of it was ever sent, or its table
+goes elsewhere now. An owner that continues later finds the other job's claim or table before it sends anything; it
+checks once more right before its first batch.
 
-A job that has batches at work goes on without a claim, too: they are paid for.
+A job with running batches continues without a claim too, since they are paid for.
 
-A loader claims a folder while it lands there. It has no ledger: that it was killed is proved by nothing, and its claim
-is taken over by a load of the same tables alone. The message to others names the file.
+A loader claims a folder while it lands there. It has no ledger, so nothing can prove that it was killed, and only a
+load of the same tables takes over its claim. The error that others get names the file.
 """
 
 from __future__ import annotations
@@ -30,19 +30,21 @@ from airflow_provider_batch.storage import Location
 from airflow_provider_batch.table.file_names import CLAIM, manifest_name
 from airflow_provider_batch.table.manifest import check_destination
 
-#: How often a claim that others change at the same moment is tried again.
+#: How often a write of a claim is tried while other jobs change the file.
 TRIES = 5
-#: How the `state` of a loader's claim begins; the names of its tables follow.
+#: Start of the `state` of a loader's claim; the names of its tables follow.
 LOADER = "load:"
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """
-    Whose table a folder is to have.
+    The job that has reserved a folder for its table.
 
+    :param job: 12 hex digits of the job, or the name of a loader's first table.
     :param state: URI of the folder of the job's ledger, or a loader's tables.
     :param destination: The table's folder, as the job names it.
     :param at: Epoch seconds.
+    :param package_version: Version of this package that wrote the claim.
     """
 
     job: str
@@ -56,8 +58,11 @@ def check_claim(destination: Location, if_exists: IfExists, tools: Tools, store:
     """
     Check, before anything is prepared, that no other job has claimed a destination.
 
+    :param destination: Folder of the table.
+    :param if_exists: What to do where another job's table is; only `error` needs a claim.
+    :param tools: Tools of the job.
     :param store: The ledger of the job that asks; None where it has none.
-    :raises ConfigurationError: One has; the message names it.
+    :raises ConfigurationError: Another job has; the message names it.
     """
     stored = (destination / CLAIM).read_or_none() if if_exists == "error" else None
     if stored is not None:
@@ -71,9 +76,12 @@ def claimed_by_loader(
     """
     Claim a destination while a loader lands and publishes there.
 
+    :param destination: Folder of the tables.
+    :param if_exists: What to do where another job's table is; only `error` needs a claim.
+    :param tools: Tools of the loader.
     :param jobs: The tables that are landed together.
-    :param stores: The ledgers of those that are of jobs of ours: such a job's claim holds the place as well.
-    :raises ConfigurationError: Somebody else has claimed it, or has a table there.
+    :param stores: The ledgers of those tables that belong to jobs of this package: such a job's claim counts as well.
+    :raises ConfigurationError: Another job has claimed the folder, or has a table there.
     """
     if if_exists != "error":
         yield
@@ -83,7 +91,7 @@ def claimed_by_loader(
     try:
         _claim(destination, own, tools, {named, *(store.folder.uri for store in stores)})
         for job in jobs:
-            check_destination(destination, job, if_exists, beside=jobs)  # a table that came since the first look
+            check_destination(destination, job, if_exists, beside=jobs)  # a table published since the first check
         yield
     finally:
         _release(destination, named)
@@ -91,46 +99,59 @@ def claimed_by_loader(
 
 def claim_table(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> None:
     """
-    Claim the destination for a job that is to send something; call it before it does.
+    Claim the destination for a job, before the job sends anything.
 
-    :raises ConfigurationError: Another job has claimed it, or has landed its table there.
-    :raises JobTakenError: A later attempt has taken the job over.
+    :param request: The job.
+    :param tools: Tools of the job.
+    :param store: Store of its ledger.
+    :param ledger: Its ledger.
+    :raises ConfigurationError: Another job has claimed the folder, or has landed its table there.
+    :raises JobTakenError: A later attempt has taken over the job.
     """
     if not _needs_claim(request, tools, ledger):
         return
     assert request.table.destination is not None
     destination = tools.resolve(request.table.destination)
     try:
-        with store.holding(ledger):  # a later attempt that finishes meanwhile removes what is left over here
+        with store.checking_lease(ledger):  # a later attempt that finishes meanwhile removes files here
             uri, to = store.folder.uri, request.table.destination
             _claim(destination, Claim(job=ledger.job, state=uri, destination=to, at=tools.clock()), tools, {uri})
             check_destination(
                 destination, ledger.job, request.table.if_exists
-            )  # a table that came since the first look
+            )  # a table published since the first check
         store.check_lease(ledger)
     except ConfigurationError:
-        if not is_at_work(ledger):
+        if not may_have_batches(ledger):
             release_table(destination, store)
             raise
     except JobTakenError:  # a later attempt may have landed, and released the claim, before this one made it again
         later = store.load()
-        if later is None or not is_at_work(later):
+        if later is None or not may_have_batches(later):
             release_table(destination, store)
         raise
 
 
 def check_still_claimed(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> None:
     """
-    Check right before a job's first batch that nobody has taken its claim over.
+    Check, right before a job's first batch, that no other job has taken over its claim.
 
-    :raises ConfigurationError: Somebody has.
+    :param request: The job.
+    :param tools: Tools of the job.
+    :param store: Store of its ledger.
+    :param ledger: Its ledger.
+    :raises ConfigurationError: Another job has.
     """
     if ledger.first_submitted_at is None and _needs_claim(request, tools, ledger):
         claim_table(request, tools, store, ledger)
 
 
 def release_table(destination: Location, store: LedgerStore) -> None:
-    """Remove the job's claim, if it has one."""
+    """
+    Remove the job's claim, if it has one.
+
+    :param destination: Folder of the table.
+    :param store: Store of the job's ledger.
+    """
     _release(destination, store.folder.uri)
 
 
@@ -140,8 +161,12 @@ def _release(destination: Location, state: str) -> None:
         (destination / CLAIM).delete()
 
 
-def is_at_work(ledger: Ledger) -> bool:
-    """Return whether a job has sent something, or may have, and goes on by itself."""
+def may_have_batches(ledger: Ledger) -> bool:
+    """
+    Return whether an unfinished job has sent something, or may have, and continues by itself.
+
+    :param ledger: The job's ledger.
+    """
     if ledger.finished_at is not None:
         return False
     is_open = ledger.closing is None and (ledger.first_submitted_at is not None or ledger.batch_count > 0)
@@ -149,55 +174,57 @@ def is_at_work(ledger: Ledger) -> bool:
 
 
 def _needs_claim(request: JobRequest, tools: Tools, ledger: Ledger) -> bool:
-    """A job whose own table stands there needs none: the manifest holds the place."""
+    """Return whether a job needs a claim; a job whose own table is there does not: its manifest reserves the folder."""
     if request.table.destination is None or request.table.if_exists != "error" or ledger.finished_at is not None:
         return False
     return not (tools.resolve(request.table.destination) / manifest_name(ledger.job)).exists()
 
 
-def _claim(destination: Location, own: Claim, tools: Tools, ours: Collection[str]) -> None:
+def _claim(destination: Location, own: Claim, tools: Tools, own_states: Collection[str]) -> None:
     """
-    Write a claim, unless one of ours is there.
+    Write a claim, unless one of this job is there.
 
-    :param ours: The `state` of each claim that holds the place for us.
+    :param own_states: The `state` of each claim that counts as this job's.
     """
     for _ in range(TRIES):
         stored = (destination / CLAIM).read_stored()
         if stored is not None:
             claim = _decode(stored.data, destination)
-            if claim.state in ours:
+            if claim.state in own_states:
                 return
-            _check_free(destination, claim, tools, ours)
+            _check_free(destination, claim, tools, own_states)
         data = msgspec.json.format(msgspec.json.encode(own), indent=1)
         if (destination / CLAIM).write_if(data, None if stored is None else stored.version, keeps_lock=False):
             return
-    raise StorageError(f"{destination / CLAIM}: others have changed it again and again while it was to be written.")
+    raise StorageError(
+        f"{destination / CLAIM}: other jobs changed it at each of {TRIES} tries to write it. Retry the task."
+    )
 
 
-def _check_free(destination: Location, claim: Claim, tools: Tools, ours: Collection[str]) -> None:
-    """Raise ConfigurationError unless a claim is ours, or its owner's ledger proves that it sends nothing."""
-    if claim.state in ours:
+def _check_free(destination: Location, claim: Claim, tools: Tools, own_states: Collection[str]) -> None:
+    """Raise ConfigurationError unless a claim is this job's, or its owner's ledger proves that it sends nothing."""
+    if claim.state in own_states:
         return
     if claim.state.startswith(LOADER):
         raise ConfigurationError(
             f"{destination}: expected no table of another job, and a loader, which lands batches as table {claim.job}, "
-            "has claimed this folder. Nothing was sent. Wait for it, choose another folder, or say if_exists='append' "
-            "to write beside it or if_exists='replace' to remove its table when the new one stands. If that loader was "
-            f"killed, run it again, or remove {destination / CLAIM}."
+            "has claimed this folder. Nothing was sent. Wait for it, choose another folder, or set if_exists='append' "
+            "to write beside it or if_exists='replace' to remove its table once the new one is published. If that "
+            f"loader was killed, run it again, or remove {destination / CLAIM}."
         )
     why = ""
     try:
         ledger = LedgerStore(tools.resolve(claim.state)).load()
     except (StorageError, ConfigurationError) as error:
-        why = f" Whether that job is still at work cannot be told: {error}"
+        why = f" It is not known whether that job still runs: {error}"
     else:
-        if ledger is None or ledger.destination != claim.destination or not is_at_work(ledger):
+        if ledger is None or ledger.destination != claim.destination or not may_have_batches(ledger):
             return
     raise ConfigurationError(
-        f"{destination}: expected no table of another job, and job {claim.job}, which is at work, has claimed this "
-        f"folder for its own; its ledger is {claim.state}.{why} Wait for it, choose another folder, or say "
-        "if_exists='append' to write beside it or if_exists='replace' to remove its table when the new one stands. If "
-        f"nobody will go on with that job, remove {destination / CLAIM}."
+        f"{destination}: expected no table of another job, and job {claim.job}, which is not finished, has claimed "
+        f"this folder; its ledger is {claim.state}.{why} Wait for it, choose another folder, or set "
+        "if_exists='append' to write beside it or if_exists='replace' to remove its table once the new one is "
+        f"published. If no task will continue that job, remove {destination / CLAIM}."
     )
 
 

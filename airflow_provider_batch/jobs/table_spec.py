@@ -1,8 +1,8 @@
 """
-The response model of a job: checked before anything is sent, and known from the ledger ever after.
+The columns of a job's table. The response model is checked before anything is sent, and its schema kept in the ledger.
 
-The ledger's schema makes the column `parsed`, whoever lands: the task that was woken, a retry, the loader. A class
-judges as long as it has that schema; one that was edited meanwhile does not, and the schema judges in its place.
+The ledger's schema makes the column `parsed`, whichever process lands: the resumed task, a retry, or the loader. The
+model's class validates answers as long as it has that schema; after an edit of the class, the schema does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from airflow_provider_batch.table.schema import Raw, TableSpec
 
 
 def check_response_model(spec: RequestSpec) -> None:
-    """Raise ConfigurationError where the request cannot carry the model's directive, or no column its answers."""
+    """
+    Check that the request can carry the model's directive, and a column its answers.
+
+    :param spec: What request to make of each row.
+    :raises ConfigurationError: One of them cannot.
+    """
     if spec.response_model is not None:
         directive(spec.endpoint, spec.response_model, spec.body)
         ParsedColumn.of(spec.response_model)
@@ -31,7 +36,9 @@ def table_spec(ledger: Ledger, raw: Raw, model: ResponseModel | None) -> TableSp
     """
     Return what the table of a job looks like.
 
-    :param model: The response model that is at hand, if any.
+    :param ledger: The job's ledger.
+    :param raw: Rows whose response body is kept as JSON.
+    :param model: The response model in this process; None to validate by the ledger's schema.
     """
     return TableSpec(
         Endpoint(ledger.endpoint),
@@ -51,7 +58,12 @@ def _parsed(ledger: Ledger, model: ResponseModel | None) -> ParsedColumn | None:
 
 
 def recorded_schema(spec: RequestSpec, log: logging.Logger) -> dict[str, Any] | None:
-    """Return the schema that a new ledger keeps; say so where the API does not hold its answers to it."""
+    """
+    Return the schema that a new ledger keeps; log where the API does not enforce it.
+
+    :param spec: What request to make of each row.
+    :param log: Logger of the task.
+    """
     model = spec.response_model
     if model is None:
         return None

@@ -165,7 +165,7 @@ class TestWhatALaterReleaseWrote:
             request_,
             tools,
             _written(changed, text),
-            f"has form {files.VERSION + 1}, .* a newer release wrote it",
+            f"has format {files.VERSION + 1}, .* a newer release wrote it",
         )
 
     def test_in_an_old_ledgers_form_is_refused(self, emulator: Emulator, tmp_path: Path) -> None:

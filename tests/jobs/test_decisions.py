@@ -50,8 +50,8 @@ def a_ledger(*shards: ShardRecord, **changes: object) -> Ledger:
 
 
 def after(ledger: Ledger, *recorded: events.Event) -> Ledger:
-    for entry in recorded:
-        ledger = apply(ledger, entry)
+    for event in recorded:
+        ledger = apply(ledger, event)
     return ledger
 
 
@@ -357,8 +357,8 @@ class World:
         self.hidden: dict[str, str] = {}
         self.landed_rows = 0
 
-    def record(self, entry: events.Event) -> None:
-        self.ledger = apply(self.ledger, entry)
+    def record(self, event: events.Event) -> None:
+        self.ledger = apply(self.ledger, event)
 
     def make(self, key: str) -> str:
         self.made[key] += 1

@@ -63,16 +63,16 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def in_flight(emulator: Emulator, request: JobRequest) -> None:
-    """Submit a job's batches, which end before anybody looks again."""
+    """Submit a job's batches, which end before the next poll."""
     emulator.configure(progress="hold")
     step_until_waiting(request, tools_for(emulator))
     emulator.configure(progress="immediate")
 
 
-def told(error: StorageError, *parts: str) -> None:
+def check_message(error: StorageError, *parts: str) -> None:
     message = str(error)
     assert "\n" not in message
-    for part in (*parts, "bytes are free", "A retry or a clear of the task goes on"):
+    for part in (*parts, "bytes are free", "A retry or a clear of the task continues"):
         assert part in message, message
 
 
@@ -90,7 +90,7 @@ def test_every_write_of_a_landing_that_fails_leaves_nothing_half(
                 run(request, tools_for(emulator))
             except StorageError as error:
                 failed += 1
-                told(error, "File too large")
+                check_message(error, "File too large")
                 assert not [path for path in visible(tmp_path / "table") if path.name.startswith("_manifest")]
             else:
                 break
@@ -130,7 +130,7 @@ def test_a_full_destination_shows_no_half_part(
         Full(patch, shutil, "copyfile", lambda _, to: "/table/" in str(to), nth)
         with pytest.raises(StorageError, match=r"_landing-.*landing: cannot write it .*No space left") as caught:
             run(request, tools)
-    told(caught.value, "make room there")
+    check_message(caught.value, "make room there")
     found = visible(tmp_path / "table")
     assert [landed_part(path.name) is not None for path in found if path.name != CLAIM] == [True] * (nth - 1)
     run(request, tools)
@@ -166,7 +166,9 @@ def test_a_full_disk_for_work_files_names_the_folder_and_what_it_needs(
         Full(patch, pq.ParquetWriter, "write_table", lambda *_: True)
         with pytest.raises(StorageError) as caught:
             run(request, tools)
-    told(caught.value, str(work), "landing shard r01-s00001", "result files and the part", "TMPDIR", "No space left")
+    check_message(
+        caught.value, str(work), "landing shard r01-s00001", "result files and the part", "TMPDIR", "No space left"
+    )
     assert list(work.iterdir()) == []
     assert run(request, tools)["rows"] == 5
 

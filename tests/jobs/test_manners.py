@@ -131,7 +131,7 @@ MANNERS: list[dict[str, Any]] = [
 def test_a_list_of_another_kind_is_no_reason_to_pay_twice(
     emulator: Emulator, tmp_path: Path, manner: dict[str, Any], fault: dict[str, Any]
 ) -> None:
-    """Line A3: either the job ends well, or it says that it does not know and goes on once the list can tell."""
+    """Line A3: the job ends well, or says that the outcome is unknown and continues once the list proves it."""
     tools, neighbours = tools_for(emulator), 12
     emulator.configure(progress="hold")
     step_until_waiting(neighbour(tmp_path, neighbours, spec={"max_shard_rows": 1}), tools)
@@ -184,8 +184,8 @@ def test_a_list_that_does_not_show_our_running_batch_yet_proves_nothing_of_anoth
     assert emulator.state()["batches_created"] == 2
 
 
-def test_a_clear_with_a_rerun_sends_again_what_nobody_can_tell(emulator: Emulator, tmp_path: Path) -> None:
-    """The way out for a person who has looked into the dashboard; a retry is none."""
+def test_a_clear_with_a_rerun_sends_again_what_stays_unknown(emulator: Emulator, tmp_path: Path) -> None:
+    """For a person who has checked the dashboard; a retry sends nothing."""
     tools, request = tools_for(emulator), a_request(tmp_path, some_rows(10))
     emulator.configure(list_paging="empty_page")
     run(neighbour(tmp_path), tools)
@@ -343,7 +343,7 @@ class TestAnOldInput:
         assert statuses_of(emulator) == ["cancelling"]
 
     def test_of_another_account_holds_up_the_new_one(self, emulator: Emulator, tmp_path: Path) -> None:
-        """With the new key nobody can see what the old one has at work."""
+        """The new key does not show the batches of the old one."""
         emulator.configure(progress="seconds:3600")
         tools = tools_for(emulator)
         step_until_waiting(a_request(tmp_path, some_rows(5)), tools)
@@ -372,7 +372,7 @@ class TestAnOldInput:
         tools = tools_for(emulator)
         emulator.fault(**LOST, times=1)
         step_until_waiting(a_request(tmp_path, some_rows(5)), tools)
-        with pytest.raises(ChangedInputError, match="1 may have been made without an answer"):
+        with pytest.raises(ChangedInputError, match="1 creates were lost, which may have made batches"):
             open_job(a_request(tmp_path, some_rows(6)), tools)
         assert statuses_of(emulator) == ["validating"]
 

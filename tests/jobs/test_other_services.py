@@ -1,4 +1,4 @@
-"""What services other than the vendor's take besides: told by the base URL."""
+"""What services other than the vendor's accept as well, by the base URL."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ WORDS = [
     "Cannot find file {file}.",
     "The input file is not in a processed state.",
     "Input file not found",
-    "Ficheiro {file}: ainda em processamento.",  # words that nobody knows: the file's own status says it
+    "Ficheiro {file}: ainda em processamento.",  # an unknown text: the file's own status says it
 ]
 LATER = "Something went wrong, please try again later."
 
@@ -45,8 +45,8 @@ class TestAFile:
     ) -> None:
         # On a busy machine many tries may fit into the seconds; how many there may be is for other tests.
         monkeypatch.setattr(refusals, "FILE_REFUSALS", 10_000)
-        monkeypatch.setattr(refusals, "MOST_CREATES", 10_000)
-        # Where nobody knows the words, the first look at the file has to come while it is pending, however slow it is.
+        monkeypatch.setattr(refusals, "MAX_REFUSED_CREATES", 10_000)
+        # With an unknown text, the first check of the file has to be made while it is pending, however slow it is.
         pending = 1.0 if message == WORDS[-1] else 0.3
         emulator.fault(kind="file_not_ready", seconds=pending, status=status, message=message, code="x")
         rows, begun = some_rows(5), time.time()
@@ -64,7 +64,7 @@ class TestAFile:
     def test_that_is_never_ready_fails_the_attempt_and_a_retry_may_help(
         self, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(refusals, "MOST_CREATES", 3)
+        monkeypatch.setattr(refusals, "MAX_REFUSED_CREATES", 3)
         emulator.fault(kind="file_not_ready", seconds=3600, message="Input file not found", status=404)
         request, tools = a_request(tmp_path, some_rows(5)), tools_for(emulator)
         with pytest.raises(PassingRefusalError, match=r"not ready after 3 tries; its status is pending") as raised:
@@ -86,12 +86,11 @@ class TestAFile:
 
     def test_that_is_not_found_is_uploaded_again_after_some_tries(self) -> None:
         refused = Refused(ApiRefusedError("x", status_code=404), file_not_ready=True)
-        shards = [
-            msgspec.structs.replace(a_shard(), passing_refusals=number) for number in range(refusals.MOST_CREATES)
-        ]
+        numbers = range(refusals.MAX_REFUSED_CREATES)
+        shards = [msgspec.structs.replace(a_shard(), passing_refusals=number) for number in numbers]
         retries = [after_refused_create(shard, refused, "not found") for shard in shards]
         early = [Retry(is_about_file=True)] * (refusals.FILE_REFUSALS - 1)
-        late = [Retry(is_about_file=True, upload_again=True)] * (refusals.MOST_CREATES - refusals.FILE_REFUSALS)
+        late = [Retry(is_about_file=True, upload_again=True)] * (refusals.MAX_REFUSED_CREATES - refusals.FILE_REFUSALS)
         assert retries == [*early, *late, None]
 
 
@@ -107,7 +106,7 @@ class TestACreateThatIsToldToComeLater:
     def test_for_ever_fails_the_attempt_with_where_the_money_is_and_a_retry_may_help(
         self, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(refusals, "MOST_CREATES", 3)
+        monkeypatch.setattr(refusals, "MAX_REFUSED_CREATES", 3)
         emulator.fault(
             kind="route_error", status=400, message=LATER, nth=2, times=99, path="/v1/batches", method="POST"
         )
@@ -129,7 +128,7 @@ class TestACreateThatIsToldToComeLater:
         def error(status: int | None) -> ApiUnavailableError:
             return ApiUnavailableError(LATER, status_code=status)
 
-        last = msgspec.structs.replace(a_shard(), passing_refusals=refusals.MOST_CREATES - 1)
+        last = msgspec.structs.replace(a_shard(), passing_refusals=refusals.MAX_REFUSED_CREATES - 1)
         assert after_refused_create(last, Refused(error(400)), None) is None
         by_time = Retry(is_about_file=False, is_counted=False)
         assert after_refused_create(last, Refused(error(400), queue_full=True), None) == by_time
@@ -179,7 +178,7 @@ class TestABatchThatFailsAtOnce:
     def test_again_and_again_fails_the_attempt_and_a_retry_may_help(
         self, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(refusals, "MOST_BATCHES", 3)
+        monkeypatch.setattr(refusals, "MAX_FAILED_BATCHES", 3)
         emulator.fault(kind="refuse_file", code="server_error", message="Something went wrong.", times=4)
         request, tools = a_request(tmp_path, some_rows(5)), tools_for(emulator)
         for created in (3, 4):  # a retry has one try of its own

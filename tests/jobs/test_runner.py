@@ -143,7 +143,7 @@ class TestALostAnswer:
         emulator.fault(kind="lose_answer", method="POST", path="/v1/batches", times=1)
         down = emulator.fault(kind="route_error", status=503, method="GET", path="/v1/batches")
         request, tools = a_request(tmp_path, some_rows(10)), tools_for(emulator)
-        with pytest.raises(UnknownOutcomeError, match="may have been made without an answer"):
+        with pytest.raises(UnknownOutcomeError, match="were lost, which may have made batches"):
             run(request, tools)
         assert emulator.state()["batches_created"] == 1
         emulator.clear_faults()

@@ -18,8 +18,8 @@ from tests.jobs.test_decisions import K1, LIMITS, NOW, a_ledger, a_shard, after,
 DAY = 86_400.0
 
 
-class Told:
-    """A client whose service has told the time, or has not."""
+class Service:
+    """A client whose service has sent a `Date`, or has not."""
 
     def __init__(self, reading: tuple[float, float] | None = None) -> None:
         self.reading, self.asked = reading, 0
@@ -47,7 +47,7 @@ class Ours:
 
 
 def test_a_job_goes_by_the_time_of_the_service() -> None:
-    client, ours = Told(), Ours()
+    client, ours = Service(), Ours()
     clock = ServiceClock(client, wall=ours.wall, tick=ours.tick)
     assert (clock(), clock.is_known) == (1000.0, False)
     client.reading = (7000.0, 50.0)
@@ -60,7 +60,7 @@ def test_a_job_goes_by_the_time_of_the_service() -> None:
 @pytest.mark.parametrize("reading", [None, (7000.0, 50.0)])
 def test_a_leap_of_the_wall_clock_is_not_seen(leap: float, reading: tuple[float, float] | None) -> None:
     ours = Ours()
-    clock = ServiceClock(Told(reading), wall=ours.wall, tick=ours.tick)
+    clock = ServiceClock(Service(reading), wall=ours.wall, tick=ours.tick)
     before = clock()
     ours.pass_(5.0, leap)
     assert clock() == before + 5.0
@@ -70,7 +70,7 @@ def test_a_leap_of_the_wall_clock_is_not_seen(leap: float, reading: tuple[float,
     ("changes", "reading", "held_back"),
     [
         ({}, None, 5 * DAY - LATENESS),
-        ({"expires_at": None}, None, None),  # nobody says how long it may run
+        ({"expires_at": None}, None, None),  # it is not known how long it may run
         ({"expires_at": 7000.0 + 6 * DAY}, None, None),
         ({"status": "expired"}, None, None),
         ({}, (1000.0 + 6 * DAY, 50.0), None),  # the service tells the time itself
@@ -79,18 +79,18 @@ def test_a_leap_of_the_wall_clock_is_not_seen(leap: float, reading: tuple[float,
 def test_a_clock_without_a_service_that_tells_it_is_never_ahead_of_what_a_running_batch_allows(
     changes: dict[str, Any], reading: Any, held_back: float | None
 ) -> None:
-    ours, client = Ours(), Told(reading)
+    ours, client = Ours(), Service(reading)
     ours.pass_(0.0, 6 * DAY)
     clock = ServiceClock(client, wall=ours.wall, tick=ours.tick)
     given: dict[str, Any] = {"status": "in_progress", "created_at": 7000.0, "expires_at": 7000.0 + DAY, **changes}
-    assert clock.hold_back([(1000.0, Batch("b1", **given))]) == held_back
+    assert clock.set_back([(1000.0, Batch("b1", **given))]) == held_back
     assert clock() == 1000.0 + 6 * DAY - (held_back or 0.0)
     ours.pass_(5.0)
     assert clock() == 1005.0 + 6 * DAY - (held_back or 0.0)
 
 
 def test_a_service_that_does_not_answer_is_asked_and_leaves_the_clock_as_it_is() -> None:
-    client = Told()
+    client = Service()
     clock = ServiceClock(client)
     clock.ask()
     assert client.asked == 1
@@ -98,7 +98,7 @@ def test_a_service_that_does_not_answer_is_asked_and_leaves_the_clock_as_it_is()
 
 
 def test_whole_seconds_do_not_make_the_clock_jump_and_a_wrong_guess_is_mended() -> None:
-    client, ours = Told((7000.0, 50.0)), Ours()
+    client, ours = Service((7000.0, 50.0)), Ours()
     clock = ServiceClock(client, wall=ours.wall, tick=ours.tick)
     assert clock() == 7000.0
     ours.pass_(1.5)
@@ -120,22 +120,22 @@ def test_a_quiet_period_is_over_when_it_surely_is(
     reading: tuple[float, float] | None, passed: float, left: float
 ) -> None:
     ours = Ours()
-    client: Any = Told(reading)
+    client: Any = Service(reading)
     tools = Tools(client=client, clock=ServiceClock(client, wall=ours.wall, tick=ours.tick))
     since = tools.clock()
     ours.pass_(passed)
-    assert tools.quiet_left(since, 60.0) == left
-    assert Tools(client=client).quiet_left(since, 60.0) == 0.0
+    assert tools.quiet_seconds_left(since, 60.0) == left
+    assert Tools(client=client).quiet_seconds_left(since, 60.0) == 0.0
 
 
 def test_one_answer_with_an_odd_date_is_not_believed() -> None:
     """An error page of a gateway with a wrong clock must not end a job's time."""
-    client, ours = Told((7000.0, 50.0)), Ours()
+    client, ours = Service((7000.0, 50.0)), Ours()
     clock = ServiceClock(client, wall=ours.wall, tick=ours.tick)
     clock()
-    for told in (7000.0 + DAY, 7002.0, 7003.0 - DAY, 7004.0):
+    for seconds in (7000.0 + DAY, 7002.0, 7003.0 - DAY, 7004.0):
         ours.pass_(1.0)
-        client.reading = (told, ours.ticks)
+        client.reading = (seconds, ours.ticks)
         assert clock() == 7000.0 + ours.ticks - 50.0
 
 

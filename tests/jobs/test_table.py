@@ -1,4 +1,4 @@
-"""What a job leaves in its table's folder: partitions, images and videos, lines that nobody could read."""
+"""What a job leaves in its table's folder: partitions, images and videos, unreadable lines."""
 
 from __future__ import annotations
 
@@ -331,7 +331,7 @@ class TestVideos:
 
     @pytest.mark.parametrize("gone", ["*.arrow", "files of the API"])
     def test_that_can_never_be_fetched_do_not_fail_a_clear(self, emulator: Emulator, tmp_path: Path, gone: str) -> None:
-        """What a landing needs may be gone, and the table stands."""
+        """The files that a landing needs may be gone while the table exists."""
         emulator.fault(kind="http_error", status=400, custom_id="1", executions=1)
         request, tools = videos(tmp_path, some_rows(3), delete_files=gone != "*.arrow"), tools_for(emulator)
         run(request, tools)

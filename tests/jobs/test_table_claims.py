@@ -52,7 +52,9 @@ def test_of_two_tasks_that_start_together_one_lands_and_the_other_sends_nothing(
     job = step_until_waiting(first, tools)
     assert claim(tmp_path) is not None
     for _ in range(2):
-        with pytest.raises(ConfigurationError, match=rf"job {job.ledger.job}, which is at work, has claimed .* Wait"):
+        with pytest.raises(
+            ConfigurationError, match=rf"job {job.ledger.job}, which is not finished, has claimed .* Wait"
+        ):
             run(second, tools)
     emulator.configure(progress="immediate")
     resume_job(first, tools, job.key).run()
@@ -63,14 +65,14 @@ def test_of_two_tasks_that_start_together_one_lands_and_the_other_sends_nothing(
     assert emulator.state()["batches_created"] == 1
 
 
-@pytest.mark.parametrize("moment", ["looked", "begun"])
-def test_a_task_that_had_looked_before_the_other_claimed_sends_nothing(
+@pytest.mark.parametrize("moment", ["checked", "begun"])
+def test_a_task_that_had_checked_before_the_other_claimed_sends_nothing(
     emulator: Emulator, tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both have seen an empty folder; the faster one may even have landed before the slower one claims."""
     tools, due = tools_for(emulator), [by("fast", tmp_path)]
-    name = {"looked": "claim_table", "begun": "check_still_claimed"}[moment]
-    module = {"looked": "opening.attempt", "begun": "runner"}[moment]
+    name = {"checked": "claim_table", "begun": "check_still_claimed"}[moment]
+    module = {"checked": "opening.attempt", "begun": "runner"}[moment]
     going_on = getattr(table_claims, name)
 
     def overtaken(*args: Any) -> None:
@@ -116,7 +118,7 @@ def test_a_retry_enters_its_own_claim_again(emulator: Emulator, tmp_path: Path) 
     assert (claim(tmp_path), emulator.state()["batches_created"]) == (None, 1)
 
 
-class TestAClaimThatNobodyNeeds:
+class TestAnUnusedClaim:
     """It is taken over where its owner's ledger proves that it sends nothing."""
 
     def test_of_a_job_that_sent_nothing(self, emulator: Emulator, tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ class TestAClaimThatNobodyNeeds:
         held = open_job(first, tools)
         run(second, tools)
         with pytest.raises(ConfigurationError, match="expected no table of another job"):
-            held.run()  # it looks once more before its first batch
+            held.run()  # it checks once more before its first batch
         check_table(tmp_path, some_rows(7))
         assert emulator.state()["batches_created"] == 1
 
@@ -174,7 +176,7 @@ def test_a_claim_whose_ledger_cannot_be_read_is_respected_and_says_how_to_go_on(
 ) -> None:
     job = open_job(by("first", tmp_path), tools_for(emulator))
     job.store.location.write(b"\x00" * 10)
-    with pytest.raises(ConfigurationError, match=rf"cannot be told: .* remove .*/table/{CLAIM}"):
+    with pytest.raises(ConfigurationError, match=rf"It is not known whether .* remove .*/table/{CLAIM}"):
         run(by("second", tmp_path), tools_for(emulator))
     assert emulator.state()["batches_created"] == 0
 

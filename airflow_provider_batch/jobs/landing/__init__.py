@@ -1,1 +1,1 @@
-"""Landing: the results of ended batches become parts of the table, until the table is whole."""
+"""Landing: writes the results of ended batches to parts of the table, until the table is complete."""

@@ -1,4 +1,4 @@
-"""The end of a job: manifest, summary, tidying, and whether it counts as a failure."""
+"""Finishes a job: publishes the manifest, writes the summary, removes files, and decides whether the job failed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_batch.exceptions import (
 )
 from airflow_provider_batch.jobs.actions import Finish
 from airflow_provider_batch.jobs.job_request import JobRequest, Tools
-from airflow_provider_batch.jobs.landing.final_count import check_count
+from airflow_provider_batch.jobs.landing.row_count_check import check_count
 from airflow_provider_batch.jobs.landing.shard import attempt_of_ledger
 from airflow_provider_batch.jobs.ledger.events import Finished
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
@@ -44,11 +44,13 @@ MAX_LISTED_BATCHES = 200
 @dataclass(frozen=True)
 class Outcome:
     """
-    What came of a job.
+    The outcome of a job.
 
-    :param summary: Small and JSON-safe: counts, usage, cost, where the table and the ledger are.
+    :param reason: Why the job, or this attempt, is over; see `Finish`.
+    :param ledger: The job's ledger.
+    :param summary: Small, JSON-safe values: counts, usage, cost, and the URIs of the table and the ledger.
     :param failure: The error to raise, after landing; None for a success.
-    :param skipped: The input was empty and `on_empty` says skip.
+    :param skipped: Whether the input was empty and `on_empty` is `skip`.
     """
 
     reason: str
@@ -58,13 +60,26 @@ class Outcome:
     skipped: bool = False
 
     def raise_if_failed(self) -> None:
-        """Raise the failure, if there is one."""
+        """
+        Raise the failure, if there is one.
+
+        :raises JobError: The job counts as failed.
+        """
         if self.failure is not None:
             raise self.failure
 
 
 def finish(action: Finish, request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> Outcome:
-    """Publish the manifest, record the end, tidy up, and say what came of it."""
+    """
+    Publish the manifest, record the end, remove files, and return the outcome.
+
+    :param action: Why the job is over.
+    :param request: The job.
+    :param tools: Tools of the job.
+    :param store: Store of its ledger.
+    :param ledger: Its ledger.
+    :raises JobError: The parts do not hold each row of the input once.
+    """
     skipped = ledger.rows == 0 and request.table.on_empty == "skip"
     manifest = None
     if _is_over(action, ledger) and not skipped:
@@ -73,7 +88,8 @@ def finish(action: Finish, request: JobRequest, tools: Tools, store: LedgerStore
             manifest = _publish(destination, request, store, ledger, tools.clock())
         if ledger.finished_at is None:
             store.check_lease(ledger)
-            _tidy(request, tools, store, ledger)  # before the end is recorded: what is stopped here is done again
+            # Before the end is recorded, so that an attempt that is stopped here repeats it.
+            _tidy(request, tools, store, ledger)
             ledger = store.record(ledger, Finished(tools.clock()))
     if (skipped or ledger.finished_at is not None) and request.table.destination is not None:
         release_table(tools.resolve(request.table.destination), store)
@@ -86,8 +102,13 @@ def finish(action: Finish, request: JobRequest, tools: Tools, store: LedgerStore
     )
 
 
-def where_the_money_is(ledger: Ledger, location: str) -> str:
-    """Return the sentence that every error of a job ends with."""
+def billing_state(ledger: Ledger, location: str) -> str:
+    """
+    Return the sentences that every error of a job ends with: what is billed, and where the ledger is.
+
+    :param ledger: The job's ledger.
+    :param location: URI of the ledger.
+    """
     if ledger.finished_at is not None:
         return f"The ledger is {location}."
     active = ledger.active_ids
@@ -96,11 +117,11 @@ def where_the_money_is(ledger: Ledger, location: str) -> str:
         shown = ", ".join(active[:5]) + (f" and {len(active) - 5} more" if len(active) > 5 else "")
         state = f"{len(active)} batches are still running and will be billed ({shown})"
     elif ledger.batch_count:
-        state = "No batch is running; what has ended is billed and kept"
+        state = "No batch is running; the batches that have ended are billed, and their results are kept"
     else:
         state = "Nothing has been submitted"
-    doubt = f", and {unknown} may have been made without an answer" if unknown else ""
-    return f"{state}{doubt}. A retry or a clear of the task goes on from there; the ledger is {location}."
+    doubt = f"; the responses to {unknown} creates were lost, which may have made batches" if unknown else ""
+    return f"{state}{doubt}. A retry or a clear of the task continues from there; the ledger is {location}."
 
 
 def _is_over(action: Finish, ledger: Ledger) -> bool:
@@ -142,24 +163,24 @@ def _publish(destination: Location, request: JobRequest, store: LedgerStore, led
     try:
         return publish(destination, manifest, request.table.if_exists, publisher)
     except JobTakenError:
-        if ledger.rows == 0:  # the part of an empty table is in no ledger: whoever has written it removes it
+        if ledger.rows == 0:  # no ledger names the part of an empty table: the attempt that wrote it removes it
             withdraw(destination, ledger.job, [part.name for part in parts], None)
         raise
 
 
 def _landed_parts(store: LedgerStore) -> set[str]:
-    """Return the parts that the ledger has by now, whoever has written it."""
+    """Return the parts that the stored ledger has, whichever attempt wrote it."""
     ledger = store.load()
     landings = () if ledger is None else (shard.landing for shard in ledger.shards)
     return {name for landing in landings if landing is not None for name in landing.part_files}
 
 
 def _empty_part(destination: Location, request: JobRequest, ledger: Ledger) -> Part:
-    """Return the part of a table without rows, which says its columns: the one that stands, or a new one that waits."""
-    standing = read_manifest(destination / manifest_name(ledger.job))
-    is_ours = standing is not None and (standing.generation, standing.rows) == (ledger.generation, 0)
-    if standing is not None and is_ours and all((destination / part.name).exists() for part in standing.parts):
-        return standing.parts[0]
+    """Return the part of a table without rows, which has its columns: the published one, or a new one in staging."""
+    published = read_manifest(destination / manifest_name(ledger.job))
+    is_ours = published is not None and (published.generation, published.rows) == (ledger.generation, 0)
+    if published is not None and is_ours and all((destination / part.name).exists() for part in published.parts):
+        return published.parts[0]
     carried = decode_columns(ledger.columns)
     name = part_name(ledger.job, 1, 1, attempt_of_ledger(ledger))
     spec = table_spec(ledger, request.table.raw, request.spec.response_model)
@@ -171,8 +192,8 @@ def _empty_part(destination: Location, request: JobRequest, ledger: Ledger) -> P
 
 
 def _tidy(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> None:
-    """Remove the shards, and our files at the API where asked; what cannot be removed costs nothing and is logged."""
-    if request.table.destination is None or ledger.unfetched:  # a clear needs all of it, to fetch what is missing
+    """Remove the shards, and this job's files at the API where asked; what cannot be removed is logged."""
+    if request.table.destination is None or ledger.unfetched:  # a clear needs all files, to fetch the missing videos
         return
     if not request.recovery.keep_shards:
         _remove_shards(store, ledger)
@@ -196,7 +217,7 @@ def _remove_shards(store: LedgerStore, ledger: Ledger) -> None:
     """
     Remove this generation's shards, all of those before it, and what killed or overtaken writers left of them.
 
-    The lines of a shard go first, as they came last: where they stand, the shard is whole.
+    The lines of a shard are removed first, as they were written last: a shard with lines is complete.
     """
     own = {shard.key for shard in ledger.shards}
     for generation in range(1, ledger.generation + 1):
@@ -241,7 +262,7 @@ def _failure(action: Finish, request: JobRequest, ledger: Ledger) -> JobError | 
     if closing is not None:
         kind = JobTimeoutError if closing.reason == "timeout" else JobFailedError
         kind = PassingRefusalError if closing.retryable else kind
-        return kind(f"{closing.message}; {landed}, and what was done is landed.")
+        return kind(f"{closing.message}; {landed}, and all results so far are landed.")
     return _too_many_failed(request, ledger, landed) if request.table.destination is not None else None
 
 
@@ -261,16 +282,24 @@ def _too_many_failed(request: JobRequest, ledger: Ledger, landed: str) -> JobErr
     )
     return JobFailedError(
         f"{why[0].upper()}{why[1:]}: {landed}. The table is landed at {request.table.destination}: its columns "
-        f"status, error_code and error_message say why.{unfetched} Nothing is sent again by a retry; clear the task "
-        "with rerun='failed_rows' to send those rows again."
+        f"status, error_code and error_message say why.{unfetched} A retry sends nothing again; clear the task with "
+        "rerun='failed_rows' to send those rows again."
     )
 
 
 def encode_columns(carried: pa.Schema) -> str:
-    """Return a schema in the form the ledger keeps."""
+    """
+    Return a schema as the ledger keeps it: serialised, in base64.
+
+    :param carried: Schema of the carried columns.
+    """
     return base64.b64encode(carried.serialize().to_pybytes()).decode()
 
 
 def decode_columns(columns: str) -> pa.Schema:
-    """Return the schema that `encode_columns` wrote."""
+    """
+    Return the schema that `encode_columns` wrote.
+
+    :param columns: The text in the ledger.
+    """
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(columns)))

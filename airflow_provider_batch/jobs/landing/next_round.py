@@ -1,4 +1,4 @@
-"""The next round: the rows without a final answer, taken out of the shards they stood in and put into new ones."""
+"""Plans the next round: copies the rows without a final result from their shards into new ones."""
 
 from __future__ import annotations
 
@@ -30,32 +30,40 @@ Add = Callable[[Lines, pa.RecordBatch, Sequence[str | None], Sequence[int]], Non
 
 def plan_round(ledger: Ledger, number: int, spec: RequestSpec, folder: Location) -> tuple[ShardRecord, ...]:
     """
-    Write the shards of a round and return their records. The same ledger gives the same shards, whatever the limits of
-    a shard are by now: a round that is in the ledger is cut as it was.
+    Write the shards of a round, and return their records.
 
-    :param number: The new round, one above the ledger's latest.
-    :param folder: Where the generation's shards stand.
+    The same ledger gives the same shards, also after the size limits of a shard have changed: a round that the ledger
+    has is cut at the same rows.
+
+    :param ledger: The job's ledger.
+    :param number: Number of the round: one above the ledger's latest for a new one.
+    :param spec: What request to make of each row.
+    :param folder: Folder of the generation's shards.
     """
     with _writing(ledger, number, spec, folder) as (writer, records):
         for shard in ledger.shards:
             if shard.round == number - 1 and shard.landing is not None and shard.landing.retry_rows:
-                _copy_left(shard, Endpoint(ledger.endpoint), folder, writer.add)
+                _copy_retry_rows(shard, Endpoint(ledger.endpoint), folder, writer.add)
     return tuple(records)
 
 
 def restore_round(ledger: Ledger, number: int, spec: RequestSpec, folder: Location) -> None:
     """
-    Write the shards of a round that is in the ledger again, from what the landings of the round before left.
+    Write the shards of a round that the ledger has again, from the retry files of the round before.
 
-    :raises JobError: They are not the same: its results cannot be joined to their rows.
+    :param ledger: The job's ledger.
+    :param number: Number of the round.
+    :param spec: What request to make of each row.
+    :param folder: Folder of the generation's shards.
+    :raises JobError: They are not the same, so the results cannot be joined to their rows.
     """
     known = {shard.key: shard.sha256 for shard in ledger.shards if shard.round == number}
     written = {shard.key: shard.sha256 for shard in plan_round(ledger, number, spec, folder)}
     if written != known:
         raise JobError(
-            f"{folder}: the shards of round {number} were removed, and what round {number - 1} left does not give the "
-            "same ones: their results cannot be joined to their rows. Nothing was sent, and what is landed stays. "
-            "rerun='all' begins anew, and pays again; keep_shards=True avoids this."
+            f"{folder}: the shards of round {number} were removed, and the retry files of round {number - 1} do not "
+            "give the same ones: their results cannot be joined to their rows. Nothing was sent, and landed parts are "
+            "kept. rerun='all' sends every row again, and pays again; keep_shards=True avoids this."
         )
 
 
@@ -63,7 +71,7 @@ def restore_round(ledger: Ledger, number: int, spec: RequestSpec, folder: Locati
 def _writing(
     ledger: Ledger, number: int, spec: RequestSpec, folder: Location
 ) -> Iterator[tuple[ShardWriter, list[ShardRecord]]]:
-    """Give a writer whose finished shards go to storage, and the list that fills with their records."""
+    """Open a writer that moves finished shards to storage; yield it and the list of their records."""
     records: list[ShardRecord] = []
 
     def keep(shard: Shard) -> None:
@@ -79,7 +87,7 @@ def _writing(
     records.sort(key=lambda record: record.key)
 
 
-def _copy_left(shard: ShardRecord, endpoint: Endpoint, folder: Location, add: Add) -> None:
+def _copy_retry_rows(shard: ShardRecord, endpoint: Endpoint, folder: Location, add: Add) -> None:
     with retry_rows_of(folder, shard) as rows, request_lines_of(folder, shard) as lines:
         source = request_lines(lines)
         for batch in read_sidecar(rows):
@@ -97,7 +105,7 @@ def _inputs(endpoint: Endpoint, line: bytes) -> int:
 
 
 def _at(lines: Iterator[tuple[int, bytes]], positions: Sequence[int | None]) -> Iterator[bytes]:
-    """Yield the lines at rising positions."""
+    """Yield the lines at some positions, which are in ascending order."""
     for position in positions:
         for found, line in lines:
             if found == position:
@@ -109,15 +117,20 @@ def plan_rerun(ledger: Ledger, spec: RequestSpec, folder: Location, destination:
     """
     Write the rows without success, as the parts have them, into the shards of a new round; return their records.
 
-    They are taken from the first round's shards, so that they start with no failed attempt to their name.
+    They are copied from the first round's shards, so they start without a failed attempt.
+
+    :param ledger: The job's ledger.
+    :param spec: What request to make of each row.
+    :param folder: Folder of the generation's shards.
+    :param destination: Folder of the table.
     """
-    wanted = _without_success(ledger, destination)
-    if not wanted:
+    row_numbers = _without_success(ledger, destination)
+    if not row_numbers:
         return ()
     with _writing(ledger, ledger.round + 1, spec, folder) as (writer, records):
         for shard in ledger.shards:
             if shard.round == 1:
-                _copy_wanted(shard, wanted, Endpoint(ledger.endpoint), folder, writer.add)
+                _copy_rows(shard, row_numbers, Endpoint(ledger.endpoint), folder, writer.add)
     return tuple(records)
 
 
@@ -130,12 +143,11 @@ def _without_success(ledger: Ledger, destination: Location) -> set[int]:
     return numbers
 
 
-def _copy_wanted(shard: ShardRecord, wanted: set[int], endpoint: Endpoint, folder: Location, add: Add) -> None:
+def _copy_rows(shard: ShardRecord, row_numbers: set[int], endpoint: Endpoint, folder: Location, add: Add) -> None:
     with rows_of(folder, shard) as rows, request_lines_of(folder, shard) as lines:
         source = request_lines(lines)
         for batch in read_sidecar(rows):
-            chosen = [number in wanted for number in batch.column("row_number").to_pylist()]
-            taken = [
-                line for choose, (_, line) in zip(chosen, source, strict=False) if choose
-            ]  # `chosen` first: it ends first
+            chosen = [number in row_numbers for number in batch.column("row_number").to_pylist()]
+            # `chosen` comes first in `zip`: it is the shorter one, and no line of `source` may be lost.
+            taken = [line for choose, (_, line) in zip(chosen, source, strict=False) if choose]
             _add(shard, endpoint, taken, batch.filter(mask(bytes(chosen))), add)

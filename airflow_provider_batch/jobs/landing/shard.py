@@ -1,7 +1,8 @@
-"""Landing one shard: its result files are downloaded, its final rows become a part, the others its retry file."""
+"""Lands one shard: downloads its result files, writes its final rows to a part, and the others to its retry file."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,20 +35,25 @@ from airflow_provider_batch.table.part_filter import SUCCEEDED, keep_succeeded
 from airflow_provider_batch.table.publication import part_location, withdraw
 
 
-def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, shard: ShardRecord) -> Landed:
+def land_shard(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, shard: ShardRecord) -> Landed:
     """
-    Land a shard that has ended, or that is never sent any more, and return the entry that records it.
+    Land a shard that has ended, or that is not sent any more, and return the event that records it.
 
-    :raises JobError: A result file is gone: what was paid for cannot be landed.
-    :raises ResultsUnclearError: Results came that cannot be matched with the rows.
-    :raises ResultsMissingError: More answers are counted than came.
+    :param request: The job.
+    :param tools: Tools of the job.
+    :param store: Store of the job's ledger.
+    :param ledger: The job's ledger.
+    :param shard: The shard.
+    :raises JobError: A result file is gone, so what was paid for cannot be landed.
+    :raises ResultsUnclearError: There are results that cannot be matched with the rows.
+    :raises ResultsMissingError: The batch counts more answers than its files hold.
     """
     folder = store.shards(ledger.generation)
     if shard.round > 1 and missing_shards(folder, [shard]):
         restore_round(ledger, shard.round, request.spec, folder)
     spec = table_spec(ledger, request.table.raw, request.spec.response_model)
 
-    closed, limits = _policy(request.limits, ledger, shard)
+    closed, limits = _limits(request.limits, ledger, shard)
 
     def is_final(outcome: RowOutcome) -> bool:
         passes = shard.round - ledger.first_round + 1 if shard.round >= ledger.first_round else shard.round
@@ -62,7 +68,7 @@ def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledge
     ):
         staging = Staging(place, spec, tools.client, local)
         results = fetch_results(tools.client, shard, rows, local)
-        store.check_lease(ledger)  # images and videos are put from here on
+        store.check_lease(ledger)  # the landing writes images and videos to the table's folder
         landed = staging.land(results, is_final)
         if not shard.given_up:
             check_understood(place, shard, landed, local)
@@ -77,9 +83,9 @@ def collect(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledge
 
 def _check_rows(shard: ShardRecord, landed: LandedShard, staging: Staging) -> str:
     """
-    Check that each row of a shard stands once, in its part or among those left over; return the part's checksum.
+    Check that each row of a shard is once in its part or its retry file; return the part's checksum.
 
-    :raises JobError: Rows were lost, or stand there twice; nothing was put.
+    :raises JobError: Rows were lost, or are there twice; nothing was written.
     """
     part = row_checksum.of_parquet(staging.part) if landed.rows else row_checksum.NO_ROWS
     left = row_checksum.of_sidecar(staging.retry) if landed.retry_rows else row_checksum.NO_ROWS
@@ -87,17 +93,22 @@ def _check_rows(shard: ShardRecord, landed: LandedShard, staging: Staging) -> st
     if landed.rows + landed.retry_rows != shard.rows or shard.row_checksum not in (None, both):
         raise JobError(
             f"Shard {shard.key} has {shard.rows:,} rows, and its landing made {landed.rows:,} final and left "
-            f"{landed.retry_rows:,} for another round, or not each of them once. This is a defect of this package: "
-            "nothing of it was written, and shards and results are kept. Please report it."
+            f"{landed.retry_rows:,} for another round, or not each of them once. Nothing of it was written, and shards "
+            "and results are kept. This is a defect of this package: please report it."
         )
     return part
 
 
 def trim(request: JobRequest, tools: Tools, ledger: Ledger, shard: ShardRecord) -> Trimmed:
     """
-    Write a shard's part without the rows that were sent again, and return the entry that records it.
+    Write a shard's part without the rows that were sent again, and return the event that records it.
 
-    The part that it was made of stands until the table is published.
+    The old part stays until the table is published.
+
+    :param request: The job.
+    :param tools: Tools of the job.
+    :param ledger: The job's ledger.
+    :param shard: A landed shard.
     """
     assert shard.landing is not None
     before, table = shard.landing, tools.resolve(_destination(request))
@@ -112,11 +123,11 @@ def trim(request: JobRequest, tools: Tools, ledger: Ledger, shard: ShardRecord) 
 
 
 def _trim_file(table: Location, job: str, folder: str, before: str, part: str) -> tuple[int, str]:
-    """Put the succeeded rows of one file of a part where parts wait; return how many there are, and their checksum."""
+    """Write the succeeded rows of one file of a part to the staging folder; return their number and checksum."""
     below = f"{folder}/" if folder else ""
     file = part_location(table, job, f"{below}{before}")
     if folder and not file.exists():
-        return 0, row_checksum.NO_ROWS  # release 0.1 has removed it, and was stopped before it had recorded that
+        return 0, row_checksum.NO_ROWS  # release 0.1 removed it, and was stopped before it recorded that
     with scratch(f"trimming {below}{before}", "the part") as local, file.as_local() as whole:
         kept = local / "part.parquet"
         rows = keep_succeeded(whole, kept, f"{below}{before}")
@@ -130,12 +141,15 @@ def withdraw_late(
     request: JobRequest, tools: Tools, ledger: Ledger, later: Ledger | None, late: Landed | Trimmed
 ) -> None:
     """
-    Remove what was landed or trimmed although a later attempt had taken the job over, unless it is in force after all.
+    Remove what was landed or trimmed after a later attempt had taken over the job, except files in use.
 
-    The answer to a write of the ledger can be lost: then it names what this attempt wrote, with or without a part.
+    The response to a write of the ledger can be lost: then the stored ledger names what this attempt wrote.
 
-    :param ledger: That of the attempt that wrote it.
-    :param later: The one that stands by now, None where there is none.
+    :param request: The job.
+    :param tools: Tools of the job.
+    :param ledger: The ledger of the attempt that wrote the files.
+    :param later: The ledger that is stored now; None where there is none.
+    :param late: What this attempt could not record.
     """
     landing = late.landing if isinstance(late, Landed) else Landing(late.rows, {}, late.part, folders=late.folders)
     table = tools.resolve(_destination(request))
@@ -164,12 +178,24 @@ def _listed(table: Location, job: str) -> set[str]:
 
 
 def attempt_of_ledger(ledger: Ledger) -> Attempt:
-    """Return what names the files of the attempt that holds a ledger's lease."""
+    """
+    Return what names the files of the attempt with a ledger's lease.
+
+    :param ledger: The job's ledger.
+    """
     return Attempt(ledger.generation, ledger.lease.epoch)
 
 
 def fetch_results(client: BatchClient, shard: ShardRecord, rows: Path, folder: Path) -> ShardResults:
-    """Download what a shard's batch left; both files are read in every terminal state."""
+    """
+    Download the result files of a shard's batch; both files are read for every last status.
+
+    :param client: Client of the account.
+    :param shard: The shard.
+    :param rows: Local path of its sidecar.
+    :param folder: Local folder for the downloads.
+    :raises JobError: A file is gone.
+    """
     ending = shard.ending
     if ending is None:
         return ShardResults(rows=rows, output=None, error=None, batch_id=None, batch_status="", round=shard.round)
@@ -179,7 +205,7 @@ def fetch_results(client: BatchClient, shard: ShardRecord, rows: Path, folder: P
         errors = client.retrieve(shard.batch_id).errors
         refused = {error.line - 1: error for error in errors if error.line is not None}
     elif ending.completed and output_id is None and shard.batch_id is not None:
-        late = client.retrieve(shard.batch_id)  # the file may have come since the end was recorded
+        late = client.retrieve(shard.batch_id)  # the file may have appeared since the end was recorded
         output_id, error_id = late.output_file_id, late.error_file_id or error_id
     return ShardResults(
         rows=rows,
@@ -200,8 +226,8 @@ def _download(client: BatchClient, file_id: str | None, to: Path, shard: ShardRe
         client.download(file_id, to)
     except NotFoundError as error:
         raise JobError(
-            f"File {file_id} with results of batch {shard.batch_id} is gone: it was deleted, or has expired. What it "
-            "held cannot be landed any more; rerun='all' sends every row again, and pays again."
+            f"File {file_id} with results of batch {shard.batch_id} is gone: it was deleted, or has expired. Its "
+            "results are paid for and cannot be landed any more; rerun='all' sends every row again, and pays again."
         ) from error
     return as_json_lines(to)
 
@@ -211,11 +237,11 @@ def _destination(request: JobRequest) -> str:
     return request.table.destination
 
 
-def _policy(limits: Limits, ledger: Ledger, shard: ShardRecord) -> tuple[bool, Limits]:
+def _limits(limits: Limits, ledger: Ledger, shard: ShardRecord) -> tuple[bool, Limits]:
     """
-    Return whether no row is left for another round, and the limits by which rows are.
+    Return whether no row is left for another round, and else the limits by which rows are left.
 
-    A landing is repeated by the policy of the first one: the later rounds hold what that left, and nothing else.
+    A landing is repeated with the limits of the first one: the later rounds hold exactly the rows that it left.
     """
     before = shard.landed_before
     if before is None:
@@ -247,11 +273,43 @@ def _landing(landed: LandedShard, staged: StagedPart, at: float, *, closed: bool
     )
 
 
-def files_never_came(shard: ShardRecord, seen: dict[str, Batch]) -> ResultsMissingError:
-    """Return the error for a batch that says `completed` and whose output file is nowhere."""
+def missing_files_error(shard: ShardRecord, seen: dict[str, Batch]) -> ResultsMissingError:
+    """
+    Return the error for a batch that is `completed` and has no output file.
+
+    :param shard: The shard.
+    :param seen: The latest polled batch by batch id.
+    """
     batch = seen[shard.batch_id or ""]
     return ResultsMissingError(
         f"Batch {batch.id} is {statuses.COMPLETED} with {batch.completed:,} of {batch.total:,} requests answered, and "
-        f"its output file has not appeared within {FILES_PATIENCE / 60:.0f} minutes. Nothing is sent again: "
-        "look the batch up in the vendor's dashboard, then retry the task, which asks for the files once more."
+        f"its output file has not appeared within {FILES_PATIENCE / 60:.0f} minutes. Nothing is sent again. "
+        "Look the batch up in the vendor's dashboard, then retry the task, which asks for the files once more."
     )
+
+
+def log_landing(log: logging.Logger, key: str, landing: Landing) -> None:
+    """
+    Log what a landing wrote, and what it could not use.
+
+    :param log: Logger of the task.
+    :param key: Key of the shard.
+    :param landing: What the landing wrote.
+    """
+    by_status = ", ".join(f"{rows:,} {status}" for status, rows in sorted(landing.statuses.items())) or "none final"
+    log.info(
+        "Shard %s landed: %s rows (%s); %s rows are sent again.",
+        key, f"{landing.rows:,}", by_status, f"{landing.retry_rows:,}",
+    )  # fmt: skip
+    if landing.unreadable or landing.duplicates or landing.foreign:
+        log.warning(
+            "Shard %s: %d result lines cannot be read, %d are duplicates, %d belong to other requests.",
+            key, landing.unreadable, landing.duplicates, landing.foreign,
+        )  # fmt: skip
+    if landing.unreadable_file is not None:
+        log.warning("The lines that cannot be read are kept unchanged in %s.", landing.unreadable_file)
+    if landing.unfetched:
+        log.warning(
+            "Shard %s: %d videos could not be fetched; clear the task to land again while the API keeps them.",
+            key, landing.unfetched,
+        )  # fmt: skip

@@ -1,10 +1,10 @@
 """
-Landing one shard's results into a table's folder: what the job and the loader do alike.
+Writes one shard's results to a table's folder, for the job and the loader alike.
 
-Images and videos are put while the rows are read, then the lines that nobody could read, then the part or its
-partitions; so nothing is named that does not stand. Each is put whole or not at all. Parts wait in the landing folder
-until the table is published (`table/publication.py`), under names that hold the attempt; images and videos are named
-by generation, shard, round and row, since the same results give the same files.
+Images and videos are written while the rows are read, then the unreadable lines, then the part or its partitions, so
+every name refers to a file that exists. Each file is written whole or not at all. Parts are in the landing folder until
+the table is published (`table/publication.py`), under names with the attempt. Images and videos are named by
+generation, shard, round and row, since the same results give the same files.
 """
 
 from __future__ import annotations
@@ -23,13 +23,21 @@ from airflow_provider_batch.table.part_footer import Origin
 from airflow_provider_batch.table.partitions import split_part
 from airflow_provider_batch.table.schema import TableSpec
 
-#: What a landing needs room for on the local disk.
+#: What a landing writes to the local disk, for messages.
 NEEDS = "a batch's result files and the part that is made of them"
 
 
 @dataclass(frozen=True)
 class Place:
-    """The table that a shard's results go to, and whose they are."""
+    """
+    The table that a shard's results go to, and the names of their files.
+
+    :param table: Folder of the table.
+    :param job: 12 hex digits of the job, or the loader's name of the table.
+    :param attempt: Generation and attempt.
+    :param key: Key of the shard.
+    :param partition_by: Partition columns, outermost first.
+    """
 
     table: Location
     job: str
@@ -41,13 +49,14 @@ class Place:
 @dataclass(frozen=True)
 class StagedPart:
     """
-    What stands in the table's folder.
+    What a landing wrote to the table's folder.
 
     :param part: Name that the part will have; None where no row became final.
-    :param folders: Partition folder → rows of the part in it; none where the table is not partitioned.
-    :param files: Images and videos that the part names, in `files_folder`.
+    :param folders: Rows of the part by partition folder; empty where the table is not partitioned.
+    :param files_folder: Folder of the images and videos; None without any.
+    :param files: Images and videos in that folder that the part names.
     :param unfetched: Videos that could not be fetched this time.
-    :param unreadable_file: Name of the file with the lines that nobody could read.
+    :param unreadable_file: Name of the file with the unreadable lines; None without any.
     """
 
     part: str | None = None
@@ -62,7 +71,10 @@ class Staging:
     """
     One landing.
 
-    :param scratch: A local folder for its work files.
+    :param place: The table, and the names of the files.
+    :param spec: Columns of the table.
+    :param client: Client of the account, to fetch videos.
+    :param scratch: Local folder for work files.
     """
 
     def __init__(self, place: Place, spec: TableSpec, client: BatchClient, scratch: Path) -> None:
@@ -76,14 +88,23 @@ class Staging:
             self._media = MediaFiles(place.table, self._files_folder, spec.endpoint, client.download_video)
 
     def land(self, results: ShardResults, is_final: Callable[[RowOutcome], bool]) -> LandedShard:
-        """Write the part and the rows that are left to the scratch folder; put images and videos in their place."""
+        """
+        Write the part and the retry rows to the scratch folder, and images and videos to the table's folder.
+
+        :param results: The shard's rows and result files.
+        :param is_final: Whether a row keeps its outcome.
+        """
         origin = Origin(self._place.job, self._place.attempt.generation)
         return land_shard(
             results, self._spec, is_final, self.part, self.retry, self._unreadable, media=self._media, origin=origin
         )
 
     def put(self, landed: LandedShard) -> StagedPart:
-        """Put the rest in its place, the part last."""
+        """
+        Write everything else to the table's folder, the part last.
+
+        :param landed: What `land` returned.
+        """
         place, number, round_ = self._place, self._place.key.number, self._place.key.round
         unreadable = unreadable_name(place.job, number, round_, place.attempt) if landed.unreadable else None
         if unreadable is not None:

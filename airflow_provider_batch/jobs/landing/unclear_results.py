@@ -1,8 +1,8 @@
 """
-Stopping where a batch's results are not understood, instead of sending its rows again.
+Stops where a batch's results cannot be matched with its rows, instead of sending the rows again.
 
-The job and the loader land a shard to the local disk first and ask here before anything of it is published: what is
-paid for and cannot be matched with its rows must not count as "not answered".
+The job and the loader land a shard to the local disk first, and call this check before they publish anything of it:
+results that are paid for and cannot be matched with rows must not count as "not answered".
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from airflow_provider_batch.results.landing import LandedShard
 from airflow_provider_batch.results.matching import Counts, Matching, doubt_about
 from airflow_provider_batch.table.file_names import unclear_name
 
-#: Names of a batch's result files, as they came, in the folder that they are downloaded to.
+#: Names of a batch's unchanged result files in the folder that they are downloaded to.
 OUTPUT, ERROR = "output.jsonl", "error.jsonl"
-_GOES_ON = (
+_ADVICE = (
     "Nothing is sent again by itself: a clear of the task lands these results again, for free, and clearing it with "
     "rerun='failed_rows' sends the rows again and pays for them a second time."
 )
 
 
 def check_understood(
-    place: Place, shard: ShardRecord, landed: LandedShard, folder: Path, *, left_out: int = 0, advice: str = _GOES_ON
+    place: Place, shard: ShardRecord, landed: LandedShard, folder: Path, *, left_out: int = 0, advice: str = _ADVICE
 ) -> None:
     """
     Raise where rows without a result line may have been answered and paid for.
 
-    :param place: The table: the result files are kept beside it, whole.
-    :param shard: The shard with its batch's end.
-    :param landed: What its result files gave.
-    :param folder: Where the files as they came are.
-    :param left_out: Rows of the batch that are not looked for in these results.
-    :param advice: What the caller can do.
-    :raises ResultsUnclearError: Lines came that no row can be given.
-    :raises ResultsMissingError: Fewer answers came than the API counts.
+    :param place: The table; the result files are kept beside it, whole.
+    :param shard: The shard, with its batch's ending.
+    :param landed: The results as they were read.
+    :param folder: Local folder of the unchanged result files.
+    :param left_out: Rows of the batch that are not searched in these results.
+    :param advice: What the user can do.
+    :raises ResultsUnclearError: Some lines match no row.
+    :raises ResultsMissingError: There are fewer answers than the API counts.
     """
     if shard.ending is None or _was_landed_alike(shard, landed):
         return
@@ -50,7 +50,7 @@ def check_understood(
 
 
 def _was_landed_alike(shard: ShardRecord, landed: LandedShard) -> bool:
-    """A landing that is repeated was accepted once: its later rounds hold the rows that it left."""
+    """Return whether this repeats a landing, which was accepted once: later rounds hold the rows that it left."""
     before = shard.landed_before
     return before is not None and (before.rows, before.retry_rows) == (landed.rows, landed.retry_rows)
 
@@ -60,7 +60,7 @@ def _counts(ending: Ending) -> Counts:
 
 
 def _keep(place: Place, folder: Path) -> list[str]:
-    """Put the result files beside the table, as they came, and return their names."""
+    """Write the unchanged result files beside the table, and return their names."""
     kept = []
     for name in (OUTPUT, ERROR):
         file = folder / name
@@ -82,20 +82,20 @@ def _too_few(shard: ShardRecord, ending: Ending, matching: Matching, advice: str
 
 def _not_matched(shard: ShardRecord, matching: Matching, where: str, advice: str) -> JobError:
     return ResultsUnclearError(
-        f"The results of batch {shard.batch_id} are not understood: {_what_came(matching)}. They are kept as they came "
-        f"in {where}. Compare them with the requests, and report the service's form of results to the maintainers of "
-        f"this package. {advice}"
+        f"The results of batch {shard.batch_id} are not understood: {_findings(matching)}. They are kept unchanged in "
+        f"{where}. Compare them with the requests, and report the service's result format to the maintainers of this "
+        f"package. {advice}"
     )
 
 
-def _what_came(matching: Matching) -> str:
-    seen = []
+def _findings(matching: Matching) -> str:
+    found = []
     if matching.unreadable_rows or matching.unidentified:
         start = (matching.unreadable_start or b"").decode("utf-8", "replace")
         count = matching.unreadable_rows + matching.unidentified
-        seen.append(f"{count:,} lines cannot be read (one begins {start!r})")
+        found.append(f"{count:,} lines cannot be read (one begins {start!r})")
     if matching.foreign:
-        seen.append(f"{matching.foreign:,} lines have ids that were not sent (one is {matching.foreign_id!r})")
+        found.append(f"{matching.foreign:,} lines have ids that were not sent (one is {matching.foreign_id!r})")
     of_rows = f"{matching.without_line:,} of {matching.rows:,} rows have no result line"
     example = f" (one is {matching.row_id!r})" if matching.row_id is not None else ""
-    return f"{' and '.join(seen)}, and {of_rows}{example}" if matching.without_line else " and ".join(seen)
+    return f"{' and '.join(found)}, and {of_rows}{example}" if matching.without_line else " and ".join(found)

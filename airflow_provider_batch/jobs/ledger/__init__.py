@@ -1,1 +1,1 @@
-"""The ledger: the durable record of a job, its events, and the files that hold them."""
+"""The ledger: the durable record of a job, its events, and the files that store them."""

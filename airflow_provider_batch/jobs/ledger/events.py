@@ -1,14 +1,14 @@
 """
-The entries that change a ledger; what each makes of it stands in `transitions.py`.
+The events that change a ledger. `transitions.py` defines what each event changes.
 
-Theory. A job is a set of shards that pass through five states, each reached by recorded facts only::
+A job is a set of shards. Each shard passes through five states, and only a recorded event moves it to the next one::
 
     planned ──Intended──▶ intended ──Accepted──▶ submitted ──Ended──▶ ended ──Landed──▶ landed
        ▲                     │                       │
        └──Refused, Absent────┘◀──────Requeued────────┘
 
-An intent is recorded *before* a POST, its outcome after. A ledger that is opened with an open intent says: a batch
-may exist.
+An intent is recorded *before* the POST that creates a batch, and its outcome after the POST. So an intent without an
+outcome means: a batch may exist at the API.
 """
 
 from __future__ import annotations
@@ -20,16 +20,25 @@ from airflow_provider_batch.jobs.ledger.shard_record import Ending, Landing, Sha
 
 
 class Begun(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A generation begins, with this as its first ledger."""
+    """
+    A generation of the job begins.
+
+    :param ledger: The first ledger of the generation.
+    """
 
     ledger: Ledger
 
 
 class Leased(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """
-    An attempt took the job over; with an `era`, it goes on with what that clear of the task has found unfinished; with
-    a `claim`, for that mapped instance. `given_up` are shards whose results were not understood, or of whose create
-    nobody can tell what it made: what is unclear goes again, on purpose.
+    An attempt has taken over the job.
+
+    :param owner: Name of the attempt, for people.
+    :param at: Epoch seconds.
+    :param era: Number of the clear of the task that this attempt belongs to; None where it does not change.
+    :param claim: The mapped instance that works on the job from now on; None where it does not change.
+    :param given_up: Keys of shards that this clear sends or lands again on purpose although they are unclear: the
+        results cannot be read, or it is unknown whether the create made a batch.
     """
 
     owner: str
@@ -40,21 +49,37 @@ class Leased(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_u
 
 
 class Uploaded(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A shard's input file stands at the API."""
+    """
+    The input file of a shard is stored at the API.
+
+    :param shard: Key of the shard.
+    :param file_id: Id of the input file.
+    """
 
     shard: str
     file_id: str
 
 
 class Intended(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A POST is about to be made."""
+    """
+    A POST that creates a batch is about to be made.
+
+    :param shard: Key of the shard.
+    :param at: Epoch seconds.
+    """
 
     shard: str
     at: float
 
 
 class Accepted(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The POST made this batch, whether its answer came or a look-up found it."""
+    """
+    The POST has made a batch: its response says so, or a look-up has found the batch.
+
+    :param shard: Key of the shard.
+    :param batch_id: Id of the batch.
+    :param at: Epoch seconds.
+    """
 
     shard: str
     batch_id: str
@@ -63,9 +88,13 @@ class Accepted(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid
 
 class Refused(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """
-    The POST surely made no batch; `retry_at` says when another may be made.
+    The POST has certainly made no batch.
 
-    `passes` says that the reason passes by itself and is no full queue, `upload_again` that the file is of no use.
+    :param shard: Key of the shard.
+    :param error: What the API said.
+    :param retry_at: Epoch seconds before which the shard is not sent again; None for no delay.
+    :param passes: Whether the reason goes away by itself and is not a full queue.
+    :param upload_again: Whether the input file cannot be used, so that it has to be uploaded again.
     """
 
     shard: str
@@ -76,23 +105,36 @@ class Refused(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_
 
 
 class Unanswered(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The POST ended without a clear answer: what it made, the API's list shows some time from now."""
+    """
+    The POST has ended without a clear response. The API's list of batches shows later what it made.
+
+    :param shard: Key of the shard.
+    :param at: Epoch seconds.
+    """
 
     shard: str
     at: float
 
 
 class Absent(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A look-up showed that the POST made no batch."""
+    """
+    A look-up has shown that the POST made no batch.
+
+    :param shard: Key of the shard.
+    """
 
     shard: str
 
 
 class Requeued(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """
-    The batch was made and refused as a whole before anything ran: the file waits for its next POST.
+    The batch was made, and refused as a whole before any request ran. The shard waits for its next POST.
 
-    `passes` and `upload_again` are those of `Refused`.
+    :param shard: Key of the shard.
+    :param error: What the API said.
+    :param retry_at: Epoch seconds before which the shard is not sent again.
+    :param passes: As in `Refused`.
+    :param upload_again: As in `Refused`.
     """
 
     shard: str
@@ -103,27 +145,47 @@ class Requeued(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid
 
 
 class Ended(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Nothing more will happen to the shard's batch."""
+    """
+    The batch of a shard has reached its last status.
+
+    :param shard: Key of the shard.
+    :param ending: The last status, the files and the counts.
+    """
 
     shard: str
     ending: Ending
 
 
 class Late(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The batch says `completed` and its files are not there yet."""
+    """
+    The batch has ended, and its files are not there yet.
+
+    :param shard: Key of the shard.
+    :param at: Epoch seconds.
+    """
 
     shard: str
     at: float
 
 
 class Unclear(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The task says that the shard's results are not understood, or that nobody can tell what its POST made."""
+    """
+    The task reports that the results of a shard cannot be read, or that it is unknown whether its POST made a batch.
+
+    :param shard: Key of the shard.
+    """
 
     shard: str
 
 
 class Landed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The shard's final rows stand in a part, the others in its retry file."""
+    """
+    The final rows of a shard are stored in a part, the other rows in its retry file.
+
+    :param shard: Key of the shard.
+    :param landing: Counts, costs and file names.
+    :param embedding_size: Numbers in each vector of an embeddings job; None for other endpoints.
+    """
 
     shard: str
     landing: Landing
@@ -131,33 +193,51 @@ class Landed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_u
 
 
 class RoundPlanned(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The rows without a final answer stand in new shards."""
+    """
+    The rows without a final result are stored in new shards.
+
+    :param shards: The new shards.
+    """
 
     shards: tuple[ShardRecord, ...]
 
 
 class CancelAsked(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """We asked the API to cancel what is running."""
+    """
+    The API was asked to cancel the running batches.
+
+    :param at: Epoch seconds.
+    """
 
     at: float
 
 
 class Closed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Nothing more is sent; what runs is waited for and landed."""
+    """
+    Nothing more is sent. Running batches are awaited and landed.
+
+    :param closing: Why nothing more is sent.
+    """
 
     closing: Closing
 
 
 class Reopened(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A new attempt goes on after a closing that was not final; `at` starts the job's time anew."""
+    """
+    A new attempt continues after a closing that was not final.
+
+    :param at: Epoch seconds from which the job's time counts again; None keeps the time of the first submission.
+    """
 
     at: float | None = None
 
 
 class Relanding(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """
-    Every ended shard is to be landed again, from the same batches, at a destination and in partitions that may be
-    others.
+    Every ended shard is landed again from the same batches.
+
+    :param destination: URI of the table's folder; it may differ from the one before.
+    :param partition_by: Partition columns; they may differ from those before.
     """
 
     destination: str
@@ -166,9 +246,12 @@ class Relanding(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbi
 
 class RerunPlanned(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """
-    The rows without success stand in new shards, to be sent once more on purpose.
+    The rows without success are stored in new shards, to be sent once more on purpose.
 
-    Their old results stay in the parts until these are trimmed, so that a crash in between loses none.
+    Their old results stay in the parts until those parts are trimmed, so that a crash in between loses no result.
+
+    :param shards: The new shards.
+    :param era: Number of the clear of the task that asked for the rerun.
     """
 
     shards: tuple[ShardRecord, ...]
@@ -177,8 +260,13 @@ class RerunPlanned(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, fo
 
 class Trimmed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
     """
-    A part holds succeeded rows only: the others have moved on to a rerun. `part` is its new name; release 0.1 wrote it
-    in the place of the old one.
+    A part holds succeeded rows only: the other rows were sent again by a rerun.
+
+    :param shard: Key of the shard.
+    :param rows: Rows of the part.
+    :param folders: Rows of the part by partition folder.
+    :param part: New name of the part; None in ledgers of release 0.1, which overwrote the old part.
+    :param row_checksum: Checksum of the row numbers of the part; None where it is not known.
     """
 
     shard: str
@@ -189,7 +277,11 @@ class Trimmed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Every input row has its result."""
+    """
+    Every input row has its result.
+
+    :param at: Epoch seconds.
+    """
 
     at: float
 

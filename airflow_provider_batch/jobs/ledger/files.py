@@ -1,14 +1,14 @@
 """
-The files that a ledger consists of, as bytes; `store.py` reads and writes them.
+The files that a ledger consists of, as bytes. `store.py` reads and writes them.
 
-    ledger.json                        which files are in force: the birth and the newest base
+    ledger.json                        names the files that are valid: the birth and the newest base
     ledger-<birth>-000012.json         a base: the ledger as of event file 12
-    shards-<birth>-<hash>.jsonl        shards at rest, of which the base has the sums: a line that says what it is, then
-                                       one line for each shard (`segments.py`)
-    events-<birth>-000013.jsonl        event file 13: a line that says what it is, then one line for each event
+    shards-<birth>-<hash>.jsonl        shards at rest, whose sums are in the base: a header line, then one line for each
+                                       shard (`segments.py`)
+    events-<birth>-000013.jsonl        event file 13: a header line, then one line for each event
 
-Everything carries the version of the form that it was written in. A newer one, and a field that this release does not
-know, is refused: a ledger that is written again without it would lose what the newer release had recorded.
+Every file carries the version of its format. A newer version is refused, and so is an unknown field: writing the ledger
+without that field would lose what a newer release has recorded.
 """
 
 from __future__ import annotations
@@ -29,27 +29,28 @@ from airflow_provider_batch.jobs.ledger.shard_list import Places, Resting, Segme
 from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 
 LEDGER = "ledger.json"
-#: The newest form of a ledger that this release can read. In form 1 `ledger.json` was the whole ledger, in form 2 a
-#: base held all shards.
+#: The newest format of a ledger that this release can read. In format 1 `ledger.json` was the whole ledger, in format 2
+#: a base held all shards.
 VERSION = 3
-#: Bytes from which on an event file gets no further event. Each event writes its file again, and reads it before.
-#: Part of the form: two releases that disagreed on it would write on in two different files.
+#: Bytes from which an event file gets no further event. Each event reads its file and writes it again.
+#: Part of the format: two releases with different values would append to two different files.
 EVENT_FILE_BYTES = 8_192
-#: A new base is written when the events since the last one have so many bytes, and this share of its size.
+#: A new base is written when the events since the last one have this many bytes, and this share of its size.
 BASE_EVERY_BYTES, BASE_EVERY_SHARE = 65_536, 0.25
 
 _FILE = re.compile(
     r"ledger\.json|ledger-[0-9a-f]+-\d+\.json|events-[0-9a-f]+-\d+\.jsonl|shards-[0-9a-f]+-[0-9a-f]+\.jsonl"
 )
-_Form = TypeVar("_Form")
+_Struct = TypeVar("_Struct")
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
-    What `ledger.json` holds.
+    The content of `ledger.json`.
 
+    :param version: Version of the format.
     :param birth: Random hex digits that name the ledger's files.
-    :param base: Number of the event file that the newest base includes.
+    :param base: Number of the last event file that the newest base includes.
     """
 
     version: int
@@ -70,7 +71,7 @@ class _ShardFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Base(Ledger, frozen=True, omit_defaults=True, forbid_unknown_fields=True, dict=True):
-    """A ledger whose `shards` are those that are in none of the segments; `keys` are the runs of all keys."""
+    """A ledger whose `shards` are those that are in no segment; `keys` are the runs of all keys."""
 
     keys: tuple[tuple[str, int], ...] = ()
     segments: tuple[Segment, ...] = ()
@@ -81,32 +82,53 @@ class _Version(msgspec.Struct):
 
 
 def is_ledger_file(name: str) -> bool:
-    """Return whether a file's name is one of those above."""
+    """
+    Return whether a file's name is one of a ledger's.
+
+    :param name: Name without its folder.
+    """
     return _FILE.fullmatch(name) is not None
 
 
 def base_name(birth: str, number: int) -> str:
-    """Return the name of the base that includes the event files up to a number."""
+    """
+    Return the name of a base.
+
+    :param birth: The ledger's random hex digits.
+    :param number: Number of the last event file that the base includes.
+    """
     return f"ledger-{birth}-{number:06}.json"
 
 
 def events_name(birth: str, number: int) -> str:
-    """Return the name of an event file; the first has the number 1."""
+    """
+    Return the name of an event file.
+
+    :param birth: The ledger's random hex digits.
+    :param number: Number of the file, from 1.
+    """
     return f"events-{birth}-{number:06}.jsonl"
 
 
 def encode_head(birth: str, base: int) -> bytes:
-    """Return the content of `ledger.json`."""
+    """
+    Return the content of `ledger.json`.
+
+    :param birth: The ledger's random hex digits.
+    :param base: Number of the last event file that the newest base includes.
+    """
     return _json(Head(VERSION, birth, base)) + b"\n"
 
 
 def decode_head(data: bytes, where: object) -> Head | Ledger:
     """
-    Return what `ledger.json` says: which files are in force, or the whole ledger in the form of release 0.1.
+    Decode `ledger.json`: it names the valid files, or holds the whole ledger in the format of release 0.1.
 
-    :raises StorageError: It is neither, or of a newer release.
+    :param data: Content of the file.
+    :param where: Location of the file, for messages.
+    :raises StorageError: It is neither, or a newer release wrote it.
     """
-    if _form(data, where) == 1:
+    if _format_version(data, where) == 1:
         return _decode(data, Ledger, where)
     return _decode(data, Head, where)
 
@@ -115,7 +137,9 @@ def encode_ledger(ledger: Ledger, segments: Sequence[Segment] = ()) -> bytes:
     """
     Return a ledger as a JSON document with a line for each shard.
 
-    :param segments: Where shards are at rest, which are left out then; without any, all shards are in the document.
+    :param ledger: The ledger.
+    :param segments: The segments that hold shards at rest; these shards are left out. Without segments, all shards are
+        in the document.
     """
     shards: Sequence[ShardRecord] = ledger.shards
     if segments:
@@ -130,11 +154,14 @@ def encode_ledger(ledger: Ledger, segments: Sequence[Segment] = ()) -> bytes:
 
 def decode_ledger(data: bytes, where: object, read: Callable[[str], bytes] | None = None) -> Ledger:
     """
-    Return what `encode_ledger` wrote; raise StorageError.
+    Return the ledger that `encode_ledger` wrote.
 
-    :param read: Returns the content of a file of shards at rest by its name; called when one of them is asked for.
+    :param data: Content of the file.
+    :param where: Location of the file, for messages.
+    :param read: Returns the content of a file of shards at rest by its name; called when one of its shards is needed.
+    :raises StorageError: The content is not a ledger, or files that it names cannot be read.
     """
-    _form(data, where)
+    _format_version(data, where)
     base = _decode(data, _Base, where)
     if not base.segments:
         return _ledger_of(base, base.shard_list)
@@ -162,19 +189,29 @@ def encode_shards(birth: str, places: Places, shards: Sequence[ShardRecord]) -> 
     """
     Return the name and the content of a file of shards at rest.
 
+    :param birth: The ledger's random hex digits.
     :param places: The places of these shards in the ledger.
+    :param shards: The shards, in the order of their places.
     """
     data = b"\n".join(map(_json, (_ShardFile(VERSION, birth, places), *shards))) + b"\n"
     return f"shards-{birth}-{_digest(data)}.jsonl", data
 
 
 def decode_shards(data: bytes, birth: str, segment: Segment, where: object) -> Mapping[int, ShardRecord]:
-    """Return the shards of a file by their places; raise StorageError where it is not the file that it was."""
+    """
+    Return the shards of a file by their places in the ledger.
+
+    :param data: Content of the file.
+    :param birth: The ledger's random hex digits.
+    :param segment: What the base says of the file.
+    :param where: Location of the file, for messages.
+    :raises StorageError: The file was changed or cut off, or belongs to another ledger.
+    """
     first, *lines = data.split(b"\n")
-    _form(first, where)
-    start = _decode(first, _ShardFile, where)
-    places = [place for begin, end in start.places for place in range(begin, end)]
-    if start.ledger != birth or f"-{_digest(data)}." not in segment.file or len(places) != len(lines) - 1:
+    _format_version(first, where)
+    header = _decode(first, _ShardFile, where)
+    places = [place for begin, end in header.places for place in range(begin, end)]
+    if header.ledger != birth or f"-{_digest(data)}." not in segment.file or len(places) != len(lines) - 1:
         raise _unreadable(where, len(data), "it was cut off or changed, or belongs to another ledger")
     return {place: _decode(line, ShardRecord, where) for place, line in zip(places, lines[:-1], strict=True)}
 
@@ -188,45 +225,68 @@ def _digest(data: bytes) -> str:
 
 
 def encode_event(event: Event) -> bytes:
-    """Return the line of an event."""
+    """
+    Return an event as one line.
+
+    :param event: The event.
+    """
     return _json(event) + b"\n"
 
 
 def decode_event(line: bytes, where: object) -> Event:
-    """Return the event of a line; raise StorageError."""
+    """
+    Return the event of one line.
+
+    :param line: The line.
+    :param where: Location of the file, for messages.
+    :raises StorageError: The line is not an event.
+    """
     event: Event = _decode(line, Event, where)  # type: ignore[arg-type]
     return event
 
 
-def event_file_start(birth: str, number: int) -> bytes:
-    """Return the first line of an event file."""
+def event_file_header(birth: str, number: int) -> bytes:
+    """
+    Return the first line of an event file.
+
+    :param birth: The ledger's random hex digits.
+    :param number: Number of the file, from 1.
+    """
     return _json(_EventFile(VERSION, birth, number)) + b"\n"
 
 
 def decode_events(data: bytes, birth: str, number: int, where: object) -> Iterator[Event]:
-    """Yield the events of a file; raise StorageError where it is another file, or was cut off."""
+    """
+    Yield the events of a file.
+
+    :param data: Content of the file.
+    :param birth: The ledger's random hex digits.
+    :param number: Number of the file, from 1.
+    :param where: Location of the file, for messages.
+    :raises StorageError: The file belongs to another ledger, or was cut off.
+    """
     first, *lines = data.split(b"\n")
-    _form(first, where)
-    start = _decode(first, _EventFile, where)
-    if (start.ledger, start.number) != (birth, number) or not lines or lines.pop():
+    _format_version(first, where)
+    header = _decode(first, _EventFile, where)
+    if (header.ledger, header.number) != (birth, number) or not lines or lines.pop():
         raise _unreadable(where, len(data), "it was cut off, or belongs to another ledger")
     for line in lines:
         yield decode_event(line, where)
 
 
-def _form(data: bytes, where: object) -> int:
-    form = _decode(data, _Version, where).version
-    if form > VERSION:
+def _format_version(data: bytes, where: object) -> int:
+    version = _decode(data, _Version, where).version
+    if version > VERSION:
         raise StorageError(
-            f"{where}: this ledger has form {form}, and this release of airflow-provider-batch knows no form after "
-            f"{VERSION}: a newer release wrote it. Install that release here too; nothing was changed."
+            f"{where}: this ledger has format {version}, and this release of airflow-provider-batch reads formats up "
+            f"to {VERSION}: a newer release wrote it. Nothing was changed. Install that release here too."
         )
-    return form
+    return version
 
 
-def _decode(data: bytes, form: type[_Form], where: object) -> _Form:
+def _decode(data: bytes, type_: type[_Struct], where: object) -> _Struct:
     try:
-        return msgspec.json.decode(data, type=form)
+        return msgspec.json.decode(data, type=type_)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _unreadable(where, len(data), str(error)) from error
 
@@ -234,15 +294,15 @@ def _decode(data: bytes, form: type[_Form], where: object) -> _Form:
 def _unreadable(where: object, size: int, why: str) -> StorageError:
     return StorageError(
         f"{where}: expected the ledger of a job, found {size:,} bytes that cannot be read as one ({why}). Nothing is "
-        "sent while they are there, since batches of the job may be running. If a newer release of "
-        "airflow-provider-batch wrote them, install it here too; else restore the file, or move ledger.json away to "
-        "begin anew, which pays again for what was sent."
+        "sent while this file is there, since batches of the job may be running. If a newer release of "
+        "airflow-provider-batch wrote it, install that release here too; else restore the file, or move ledger.json "
+        "away to start a new job, which pays again for what was sent."
     )
 
 
 def _json(value: Any) -> bytes:
     try:
         return msgspec.json.encode(value, enc_hook=list)
-    except UnicodeEncodeError:  # half of a surrogate pair, in what the API said of an error
+    except UnicodeEncodeError:  # half of a surrogate pair in an error message of the API
         text = json.dumps(msgspec.to_builtins(value, enc_hook=list), ensure_ascii=False, separators=(",", ":"))
         return text.encode("utf-8", "replace")

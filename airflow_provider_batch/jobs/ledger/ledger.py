@@ -1,9 +1,9 @@
 """
-The ledger: the durable record of a job, as values. What changes it stands in `entries.py`.
+The ledger: the durable record of a job, as values. `events.py` has the events that change it.
 
-Shards at rest are read from storage when they are asked for (`shard_list.py`); all else is in memory.
+Shards at rest are read from storage when they are needed (`shard_list.py`); everything else is in memory.
 
-The state of a shard is derived from what is recorded of it, never stored beside it.
+The state of a shard is derived from what is recorded of it, and is not stored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from airflow_provider_batch.jobs.identity import Fingerprint, Identity
-from airflow_provider_batch.jobs.ledger.shard_index import HELD, UNTRIMMED, ShardIndex
+from airflow_provider_batch.jobs.ledger.shard_index import DELAYED, UNTRIMMED, ShardIndex
 from airflow_provider_batch.jobs.ledger.shard_list import ShardList, Skip
 from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord, State
 from airflow_provider_batch.jobs.ledger.totals import Totals
@@ -23,7 +23,15 @@ from airflow_provider_batch.requests.shards import Cut, ShardKey
 
 
 class Lease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The attempt that may write. A higher epoch takes over; the older attempt notices before its next POST."""
+    """
+    The attempt that may write the ledger.
+
+    An attempt takes over with a higher epoch; the older attempt notices before its next POST.
+
+    :param owner: Name of the attempt, for people.
+    :param epoch: Counts the attempts that have taken over.
+    :param at: Epoch seconds.
+    """
 
     owner: str
     epoch: int
@@ -31,14 +39,27 @@ class Lease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The mapped instance that works on a job, and how often its run had been cleared when it took it."""
+    """
+    The mapped instance that works on a job.
+
+    :param map_index: Index of the instance; -1 for a task that is not mapped.
+    :param clear_number: How often the instance's run had been cleared when it claimed the job.
+    """
 
     map_index: int
     clear_number: int
 
 
 class Closing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why nothing more is sent. `final` ends the job; otherwise a new attempt may go on, by itself if `retryable`."""
+    """
+    Why nothing more is sent.
+
+    :param reason: Kind of the reason.
+    :param message: The reason, for people.
+    :param at: Epoch seconds.
+    :param final: Whether the job ends; otherwise a new attempt may continue it.
+    :param retryable: Whether that attempt starts by itself, by Airflow's retries.
+    """
 
     reason: Literal["timeout", "cancelled", "refused"]
     message: str
@@ -51,13 +72,33 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     """
     The whole record of a job's current generation. Times are epoch seconds.
 
-    `era` tells a clear of the task from a retry; `first_round` is the first round of the latest rerun; `columns` is
-    the Arrow schema of the carried columns, serialised, in base64. `lands_again` says that a job which was finished
-    lands its table once more. `token` is random, made with the job's first ledger and kept over its generations:
-    batches that carry it are this job's (`submission.py`); a ledger of release 0.1 has none. `response_schema` is the
-    JSON Schema of the answers, where a response model was given; `partition_by` is the layout of what has landed.
-    `birth` names the files of its events, `sequence` counts the events so far (`store.py`); `claim` says which mapped
-    instance works on the job (`mapped_instances.py`), None in ledgers of release 0.1. `shards` is a `ShardList`.
+    :param identity: The task instance that began the job.
+    :param fingerprint: Digests of the input and of the options.
+    :param endpoint: Path of the API's endpoint.
+    :param rows: Rows of the input.
+    :param created_at: When the generation began.
+    :param lease: The attempt that may write.
+    :param shards: The shards, in order; a `ShardList`.
+    :param columns: Arrow schema of the carried columns, serialised, in base64.
+    :param generation: Number of the generation, from 1: a changed input begins a new one.
+    :param destination: URI of the table's folder; None where the job lands no table.
+    :param version: Version of the ledger's format.
+    :param first_submitted_at: When the first batch was asked for; the job's time counts from it. None before.
+    :param cancel_asked_at: When the API was asked to cancel the running batches; None if never.
+    :param closing: Why nothing more is sent; None while the job may send.
+    :param finished_at: When every input row had its result; None before.
+    :param embedding_size: Numbers in each vector of an embeddings job; None where it is not known.
+    :param era: Tells a clear of the task from a retry: the number of the clear that the job continues for.
+    :param first_round: First round of the latest rerun.
+    :param lands_again: Whether a finished job lands its table once more.
+    :param response_schema: JSON Schema of the answers, where a response model was given.
+    :param partition_by: Partition columns of what has landed.
+    :param token: Random, made with the job's first ledger and kept over its generations. Batches that carry it are this
+        job's (`submission/lookup.py`). Empty in ledgers of release 0.1.
+    :param birth: Random hex digits that name the ledger's files.
+    :param sequence: Number of events so far.
+    :param claim: The mapped instance that works on the job (`opening/mapped_instances.py`); None in ledgers of release
+        0.1.
     """
 
     identity: Identity
@@ -87,44 +128,65 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     claim: Claim | None = None
 
     def __post_init__(self) -> None:
-        """Take shards in any form."""
+        """Convert shards given in any form."""
         if not isinstance(self.shards, ShardList):
             msgspec.structs.force_setattr(self, "shards", ShardList(self.shards))
 
     @property
     def shard_list(self) -> ShardList:
-        """The shards, as what they are."""
+        """The shards, with the methods of `ShardList`."""
         return cast(ShardList, self.shards)
 
     @cached_property
     def index(self) -> ShardIndex:
-        """Which shards are in which state; `changed`, `with_shard` and `laid_out` keep it up to date."""
+        """The places of shards by state; `changed`, `with_shard` and `with_layout` keep it up to date."""
         return ShardIndex.of(self.shard_list)
 
     def changed(self, **fields: Any) -> Ledger:
-        """Return the ledger with other values for some fields."""
+        """
+        Return the ledger with other values of some fields.
+
+        :param fields: The new values by field name.
+        """
         after = msgspec.structs.replace(self, **fields)
         if after.shards is self.shards and "index" in self.__dict__:
             after.__dict__["index"] = self.index
         return after
 
     def with_shard(self, shard: ShardRecord) -> Ledger:
-        """Return the ledger with one shard in the place of the one with its key."""
+        """
+        Return the ledger with one shard replaced.
+
+        :param shard: The new record; it replaces the one with the same key.
+        """
         place = self.index.position(shard.key)
         after = msgspec.structs.replace(self, shards=self.shard_list.with_shard(place, shard))
         after.__dict__["index"] = self.index.moved(place, self.shards[place], shard)
         return after
 
     def with_more(self, shards: Sequence[ShardRecord]) -> Ledger:
-        """Return the ledger with further shards."""
+        """
+        Return the ledger with further shards.
+
+        :param shards: The shards to append.
+        """
         return self.changed(shards=self.shard_list + shards)
 
     def with_each(self, change: Callable[[ShardRecord], ShardRecord], skip: Skip | None = None) -> Ledger:
-        """Return the ledger with each shard changed, but for those in segments that may be left alone."""
+        """
+        Return the ledger with each shard changed.
+
+        :param change: Returns the new record of a shard.
+        :param skip: Which segments of shards at rest stay unchanged and are not read; None for none.
+        """
         return self.changed(shards=self.shard_list.with_each(change, skip))
 
-    def laid_out(self, shards: ShardList) -> Ledger:
-        """Return the ledger with the same shards, of which others are at rest."""
+    def with_layout(self, shards: ShardList) -> Ledger:
+        """
+        Return the ledger with the same shards, of which others are at rest.
+
+        :param shards: The same shards in the new layout.
+        """
         after = msgspec.structs.replace(self, shards=shards)
         if "index" in self.__dict__:
             after.__dict__["index"] = self.index
@@ -137,7 +199,7 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
     @property
     def claimed_by(self) -> Claim:
-        """The mapped instance that works on the job: at first the one that began it."""
+        """The mapped instance that works on the job; at first the one that began it."""
         return Claim(self.identity.map_index, 0) if self.claim is None else self.claim
 
     @property
@@ -146,69 +208,87 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         return self.index.last_round
 
     def cuts(self, round: int) -> list[Cut]:  # noqa: A002 - the field's own word
-        """Return where the rows of a round were cut into shards."""
+        """
+        Return where the rows of a round were cut into shards.
+
+        :param round: Number of the round, from 1.
+        """
         own = (shard for shard in self.shards if shard.round == round)
         return [Cut(ShardKey.parse(shard.key), shard.model, shard.rows) for shard in own]
 
     def shard(self, key: str) -> ShardRecord:
-        """Return one shard by its key."""
+        """
+        Return one shard.
+
+        :param key: Its key.
+        :raises KeyError: No shard has this key.
+        """
         return self.shards[self.index.position(key)]
 
     def shards_in(self, *states: State) -> list[ShardRecord]:
-        """Return the shards in any of these states, in order."""
+        """
+        Return the shards in any of some states, in order.
+
+        :param states: The states.
+        """
         return list(self.each_in(*states))
 
     def each_in(self, *states: State, skip: Skip | None = None) -> Iterator[ShardRecord]:
         """
-        Yield the shards in any of these states, in order; the first ones cost no more than themselves.
+        Yield the shards in any of some states, in order; only the shards that are taken are read.
 
-        :param skip: Which segments of shards at rest are left out, and not read.
+        :param states: The states.
+        :param skip: Which segments of shards at rest are left out and not read; None for none.
         """
         return self.shard_list.each(self.index.group(*states), skip)
 
     def count_in(self, *states: State) -> int:
-        """Return how many shards are in any of these states."""
+        """
+        Return how many shards are in any of some states.
+
+        :param states: The states.
+        """
         return self.index.count(*states)
 
     @property
-    def held(self) -> list[ShardRecord]:
-        """Planned shards that wait for a moment (`retry_at`), in order."""
-        return [self.shards[position] for position in self.index.group(HELD)]
+    def delayed(self) -> list[ShardRecord]:
+        """Planned shards that may not be sent before their `retry_at`, in order."""
+        return [self.shards[position] for position in self.index.group(DELAYED)]
 
     @property
     def untrimmed(self) -> list[ShardRecord]:
-        """Landed shards whose part still holds rows that go again, in order."""
+        """Landed shards whose part still holds rows that a rerun has sent again, in order."""
         return [self.shards[position] for position in self.index.group(UNTRIMMED)]
 
     @property
     def batch_ids(self) -> list[str]:
-        """Every batch that this generation paid for, in order of its shards."""
+        """The ids of all batches that this generation has paid for, in order of its shards."""
         return [shard.batch_id for shard in self.shards if shard.batch_id is not None]
 
     @property
     def batch_count(self) -> int:
-        """How many batches this generation paid for."""
+        """The number of batches that this generation has paid for."""
         at_rest = sum(resting.segment.batches for resting in self.shard_list.at_rest)
         return at_rest + sum(shard.batch_id is not None for shard in self._not_at_rest())
 
     @property
     def active_ids(self) -> list[str]:
-        """The batches that have not ended, as far as is recorded."""
+        """The ids of the batches that have not ended, as far as is recorded."""
         return [shard.batch_id for shard in self.shards_in("submitted") if shard.batch_id is not None]
 
     @property
     def unfetched(self) -> int:
-        """Videos that are paid for and could not be fetched when they were landed."""
+        """The number of videos that are paid for and could not be fetched at landing."""
         return sum(shard.landing.unfetched for shard in self.shards if shard.landing is not None)
 
     @property
     def unplanned_rows(self) -> int:
-        """Rows of the latest round that wait for another one."""
+        """The number of rows of the latest round that go into a next round."""
         latest = (self.shards[position].landing for position in self.index.in_last_round)
         return sum(landing.retry_rows for landing in latest if landing is not None)
 
     def totals(self) -> Totals:
-        """Sum up what has landed."""
+        """Return the sums over the landed shards."""
         landings = [shard.landing for shard in self._not_at_rest() if shard.landing is not None]
         at_rest = (resting.segment.totals for resting in self.shard_list.at_rest)
         return Totals.of(landings, (totals for totals in at_rest if totals is not None))

@@ -1,9 +1,9 @@
 """
-Putting the shards that are at rest into files of their own, so that a worker that is woken need not read them.
+Moves shards at rest into files of their own, so that a resumed worker need not read them.
 
-A shard is written twice, as it was planned and as it has landed, each time with others in one file that never changes.
-The base says which shards rest in which file, and has the sums; shards that are at work stand in the base itself.
-A file's name holds the hash of its content, so of several attempts that write one each finds what it wrote.
+A shard is written twice: as it was planned, and as it has landed. Each time it goes with other shards into a file that
+never changes. The base says which shards are in which file, and has their sums; shards at work are in the base itself.
+The name of a file holds the hash of its content, so several attempts that write such files do not overwrite each other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from airflow_provider_batch.jobs.ledger.shard_list import Places, Resting, Segme
 from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 from airflow_provider_batch.jobs.ledger.totals import Totals
 
-#: Shards in a file at the most: a woken worker reads one with planned shards, and a base has a line for each file.
+#: Shards in a file, at most: a resumed worker reads one file of planned shards, a base has a line for each file.
 SEGMENT_SHARDS = 64
 #: Fewer shards than these stay in the base.
 SEGMENT_SHARDS_LEAST = 16
@@ -28,8 +28,9 @@ def lay_out(ledger: Ledger, birth: str) -> tuple[Ledger, dict[str, bytes]]:
     """
     Move the shards of a ledger that have come to rest into files.
 
-    :param birth: What the ledger's files are named by.
-    :return: The same ledger, and the new files by their names.
+    :param ledger: The ledger.
+    :param birth: Random hex digits that name the ledger's files.
+    :return: The same ledger in its new layout, and the content of the new files by name.
     """
     slots = list(ledger.shard_list.slots)
     files: dict[str, bytes] = {}
@@ -44,20 +45,28 @@ def lay_out(ledger: Ledger, birth: str) -> tuple[Ledger, dict[str, bytes]]:
             slots[place] = resting
     if not files:
         return ledger, files
-    return ledger.laid_out(ShardList(slots, ledger.shard_list.keys)), files
+    return ledger.with_layout(ShardList(slots, ledger.shard_list.keys)), files
 
 
 def segments_of(shards: ShardList) -> list[Segment]:
-    """Return the segments of a ledger with the places that are at rest by now."""
+    """
+    Return the segments of a ledger, each with the places that are still at rest.
+
+    :param shards: The shards of the ledger.
+    """
     places: dict[Resting, list[int]] = {}
     for place, slot in enumerate(shards.slots):
         if isinstance(slot, Resting):
             places.setdefault(slot, []).append(place)
-    return [_still(resting.segment, _ranges(own)) for resting, own in places.items()]
+    return [_with_places(resting.segment, _ranges(own)) for resting, own in places.items()]
 
 
 def is_at_rest(shard: ShardRecord) -> bool:
-    """Return whether a shard was never touched, or has landed and is not to be trimmed."""
+    """
+    Return whether a shard was never sent, or has landed and is not to be trimmed.
+
+    :param shard: The shard.
+    """
     if shard.given_up or shard.unclear or shard.untrimmed or shard.landed_before is not None:
         return False
     if shard.landing is not None:
@@ -101,7 +110,7 @@ def _segment(name: str, places: Places, records: Sequence[ShardRecord]) -> Segme
     )
 
 
-def _still(segment: Segment, places: Places) -> Segment:
+def _with_places(segment: Segment, places: Places) -> Segment:
     if segment.places == places:
         return segment
     return Segment(segment.file, segment.state, places, tokens=segment.tokens)

@@ -1,8 +1,8 @@
 """
-Which shards of a ledger are in which state: counted once, then kept up to date from event to event.
+The index of a ledger's shards by state: built once, then updated with each event.
 
-A job of thousands of shards asks this at each of its steps; going through all of them each time would make its
-work grow with the square of their number.
+A job with thousands of shards needs this at each of its steps. Going through all shards each time would cost the square
+of their number.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from airflow_provider_batch.jobs.ledger.shard_list import Resting, ShardKeys, Sh
 if TYPE_CHECKING:
     from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 
-#: Groups beside the states: planned shards that wait for a moment, and landed ones whose part is to be trimmed.
-HELD, UNTRIMMED = "held", "untrimmed"
+#: Groups beside the states: planned shards with a `retry_at`, and landed ones whose part is to be trimmed.
+DELAYED, UNTRIMMED = "delayed", "untrimmed"
 
 
 class ShardIndex:
     """
-    The places of shards, ascending, by key and by group; immutable.
+    The places of shards by key and by group; immutable.
 
     :param keys: The keys of the ledger's shards.
-    :param groups: State, `HELD` or `UNTRIMMED` → the places of its shards.
+    :param groups: Places in ascending order by group: a state, `DELAYED` or `UNTRIMMED`.
     """
 
     __slots__ = ("_groups", "_keys")
@@ -35,7 +35,11 @@ class ShardIndex:
 
     @classmethod
     def of(cls, shards: ShardList) -> ShardIndex:
-        """Index all shards of a ledger; those at rest are not read for it."""
+        """
+        Index all shards of a ledger without reading those at rest.
+
+        :param shards: The shards.
+        """
         groups: dict[str, list[int]] = {}
         for position, slot in enumerate(shards.slots):
             for group in (slot.segment.state,) if isinstance(slot, Resting) else _groups_of(slot):
@@ -44,7 +48,7 @@ class ShardIndex:
 
     @property
     def last_round(self) -> int:
-        """The latest round that has shards, 1 without any."""
+        """The latest round that has shards; 1 without shards."""
         return self._keys.last_round
 
     @property
@@ -53,21 +57,40 @@ class ShardIndex:
         return self._keys.places_in(self.last_round)
 
     def position(self, key: str) -> int:
-        """Return the place of a shard; raise KeyError for an unknown key."""
+        """
+        Return the place of a shard.
+
+        :param key: Key of the shard.
+        :raises KeyError: No shard has this key.
+        """
         return self._keys.place(key)
 
     def group(self, *names: str) -> Sequence[int]:
-        """Return the places of the shards in any of these groups, ascending."""
+        """
+        Return the places of the shards in any of some groups, in ascending order.
+
+        :param names: States, `DELAYED` or `UNTRIMMED`.
+        """
         if len(names) == 1:
             return self._groups.get(names[0], ())
         return sorted(position for name in names for position in self._groups.get(name, ()))
 
     def count(self, *names: str) -> int:
-        """Return how many shards are in any of these states."""
+        """
+        Return how many shards are in any of some groups.
+
+        :param names: States, `DELAYED` or `UNTRIMMED`.
+        """
         return sum(len(self._groups.get(name, ())) for name in names)
 
     def moved(self, position: int, before: ShardRecord, after: ShardRecord) -> ShardIndex:
-        """Return the index after one shard has changed."""
+        """
+        Return the index after one shard has changed.
+
+        :param position: Place of the shard.
+        :param before: The shard before the change.
+        :param after: The shard after the change.
+        """
         left, entered = set(_groups_of(before)), set(_groups_of(after))
         if left == entered:
             return self
@@ -87,6 +110,6 @@ def _groups_of(shard: ShardRecord) -> Iterator[str]:
     state = shard.state
     yield state
     if state == "planned" and shard.retry_at is not None:
-        yield HELD
+        yield DELAYED
     if shard.untrimmed and shard.landing is not None:
         yield UNTRIMMED

@@ -1,8 +1,8 @@
 """
-The shards of a ledger, of which those at rest are read from their files only when they are asked for.
+The shards of a ledger. Those at rest are read from their files only when they are needed.
 
-A shard is at rest while nothing of it is at work: it was never sent, or it has landed. A worker that is woken needs the
-others; of these it needs how many there are, their sums, and the next ones that may be sent.
+A shard is at rest while no work is pending for it: it was never sent, or it has landed. A resumed worker needs the
+other shards; of those at rest it needs their number, their sums, and the next ones that may be sent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airflow_provider_batch.requests.shards import ShardKey
 if TYPE_CHECKING:
     from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 
-#: Ranges of places in the order of shards: from, and up to but without, counted from 0.
+#: Ranges of places in the order of shards, counted from 0: the first place, and the one after the last.
 Places: TypeAlias = tuple[tuple[int, int], ...]
 
 
@@ -28,11 +28,12 @@ class Segment(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     What a ledger's base says of a file of shards at rest.
 
     :param file: Name of the file.
-    :param places: Which of the file's shards are still at rest there.
+    :param state: State of its shards.
+    :param places: The places in the ledger of those shards that are still at rest there.
     :param batches: How many of them have a batch.
-    :param totals: Sums over them, where they have landed.
-    :param tokens: The fewest tokens of a shard, for each model among those that were never sent.
-    :param absent_at: The last moment, in epoch seconds, of a create that a look-up did not find.
+    :param totals: Sums over them; None for planned shards.
+    :param tokens: For each model, the fewest estimated tokens of one shard; empty for landed shards.
+    :param absent_at: Epoch seconds of the last create that a look-up did not find; None without one.
     """
 
     file: str
@@ -44,7 +45,7 @@ class Segment(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     absent_at: float | None = None
 
 
-#: Whether no shard of a segment matters to a question, so that its file need not be read.
+#: Whether a segment is left out, so that its file is not read.
 Skip: TypeAlias = Callable[[Segment], bool]
 
 
@@ -52,19 +53,25 @@ class Resting:
     """
     The shards of a segment, read once.
 
-    :param read: Returns them by their places.
+    :param segment: What the ledger's base says of them.
+    :param read: Returns them by their places in the ledger.
     """
 
     def __init__(self, segment: Segment, read: Callable[[], Mapping[int, ShardRecord]]) -> None:
         self.segment, self._read = segment, read
 
     def record(self, place: int) -> ShardRecord:
-        """Return the shard at a place of the ledger; raise StorageError where its file cannot be read."""
+        """
+        Return a shard.
+
+        :param place: Its place in the ledger.
+        :raises StorageError: The segment's file cannot be read.
+        """
         return self.records[place]
 
     @cached_property
     def records(self) -> Mapping[int, ShardRecord]:
-        """All shards of the file by their places."""
+        """All shards of the file by their places in the ledger."""
         return self._read()
 
 
@@ -72,7 +79,7 @@ class ShardKeys:
     """
     The keys of a ledger's shards in order, kept as runs of consecutive numbers.
 
-    :param runs: The first key of each run, and how many it has.
+    :param runs: The first key of each run, and the number of its keys.
     """
 
     def __init__(self, runs: Iterable[tuple[str, int]]) -> None:
@@ -85,7 +92,11 @@ class ShardKeys:
 
     @classmethod
     def of(cls, keys: Iterable[str]) -> ShardKeys:
-        """Find the runs in a sequence of keys."""
+        """
+        Find the runs in a sequence of keys.
+
+        :param keys: Keys of shards, in order.
+        """
         runs: list[tuple[str, int]] = []
         expected = ""
         for text in keys:
@@ -98,7 +109,12 @@ class ShardKeys:
         return cls(runs)
 
     def place(self, key: str) -> int:
-        """Return the place of a shard, the first of equal keys; raise KeyError for an unknown key."""
+        """
+        Return the place of a shard; the first place of equal keys.
+
+        :param key: Key of the shard.
+        :raises KeyError: No shard has this key.
+        """
         try:
             wanted = ShardKey.parse(key)
         except ValueError as error:
@@ -110,11 +126,15 @@ class ShardKeys:
 
     @property
     def last_round(self) -> int:
-        """The latest round that has shards, 1 without any."""
+        """The latest round that has shards; 1 without shards."""
         return max((first.round for first, _, _ in self._starts), default=1)
 
     def places_in(self, round: int) -> tuple[int, ...]:  # noqa: A002 - the field's own word
-        """Return the places of a round's shards."""
+        """
+        Return the places of a round's shards.
+
+        :param round: Number of the round, from 1.
+        """
         own = (range(start, start + count) for first, count, start in self._starts if first.round == round)
         return tuple(place for places in own for place in places)
 
@@ -123,8 +143,8 @@ class ShardList(Sequence["ShardRecord"]):
     """
     The shards of a ledger in order; immutable.
 
-    :param slots: A shard, or the segment where it is at rest.
-    :param keys: Their keys, where they are known.
+    :param slots: For each place a shard, or the segment where it is at rest.
+    :param keys: Keys of the shards; None to find them.
     """
 
     def __init__(self, slots: Iterable[ShardRecord | Resting], keys: ShardKeys | None = None) -> None:
@@ -134,19 +154,20 @@ class ShardList(Sequence["ShardRecord"]):
 
     @cached_property
     def keys(self) -> ShardKeys:
-        """Their keys."""
+        """The keys of the shards."""
         return ShardKeys.of(shard.key for shard in self)
 
     @property
     def at_rest(self) -> list[Resting]:
-        """The segments that shards rest in, in order of their first shards."""
+        """The segments with shards at rest, in order of their first shards."""
         return list(dict.fromkeys(slot for slot in self.slots if isinstance(slot, Resting)))
 
     def each(self, places: Iterable[int] | None = None, skip: Skip | None = None) -> Iterator[ShardRecord]:
         """
         Yield shards in order.
 
-        :param places: Those that are asked for; None for all.
+        :param places: Places of the shards; None for all.
+        :param skip: Which segments are left out and not read; None for none.
         """
         for place in range(len(self.slots)) if places is None else places:
             slot = self.slots[place]
@@ -156,14 +177,24 @@ class ShardList(Sequence["ShardRecord"]):
                 yield slot.record(place)
 
     def with_shard(self, place: int, shard: ShardRecord) -> ShardList:
-        """Return the list with another shard in one place."""
+        """
+        Return the list with one shard replaced.
+
+        :param place: Place of the shard.
+        :param shard: The new record.
+        """
         before = self.slots[place]
-        # The sums of landed shards are of all of a segment: where one changes, all are taken out of it.
+        # A segment's sums cover all its landed shards: when one changes, all are taken out of the segment.
         whole = self._without(before) if isinstance(before, Resting) and before.segment.totals is not None else self
         return ShardList((*whole.slots[:place], shard, *whole.slots[place + 1 :]), self.keys)
 
     def with_each(self, change: Callable[[ShardRecord], ShardRecord], skip: Skip | None = None) -> ShardList:
-        """Return the list with each shard changed, but for those in segments that may be left alone."""
+        """
+        Return the list with each shard changed.
+
+        :param change: Returns the new record of a shard.
+        :param skip: Which segments stay unchanged and are not read; None for none.
+        """
 
         def changed(place: int, slot: ShardRecord | Resting) -> ShardRecord | Resting:
             if not isinstance(slot, Resting):

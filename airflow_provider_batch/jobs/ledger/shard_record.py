@@ -1,4 +1,4 @@
-"""One shard in the ledger, from planned to landed."""
+"""The record of one shard in the ledger, from planned to landed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,14 @@ State = Literal["planned", "intended", "submitted", "ended", "landed"]
 
 class Intent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """
-    One POST. `at` is when it was about to be made, `unanswered_at` when it ended without a clear answer; `open` until
-    its outcome is known.
+    One POST that creates a batch. Times are epoch seconds.
+
+    :param number: Number of the POST of this shard, from 1.
+    :param at: When it was about to be made.
+    :param outcome: What it made; `open` until that is known.
+    :param batch_id: Id of the batch that it made; None without one.
+    :param error: What the API said when it refused; None otherwise.
+    :param unanswered_at: When it ended without a clear response; None otherwise.
     """
 
     number: int
@@ -27,12 +33,22 @@ class Intent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
     @property
     def last_at(self) -> float:
-        """The last moment at which it may have made a batch, as far as is recorded."""
+        """The last moment, in epoch seconds, at which it may have made a batch, as far as is recorded."""
         return self.at if self.unanswered_at is None else self.unanswered_at
 
 
 class Ending(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What the API said of a batch when nothing more would happen to it."""
+    """
+    What the API said of a batch in its last status.
+
+    :param status: The last status.
+    :param output_file_id: Id of the result file; None without one.
+    :param error_file_id: Id of the error file; None without one.
+    :param total: Requests of the batch.
+    :param completed: Requests that succeeded.
+    :param failed: Requests that failed.
+    :param at: Epoch seconds of the poll; 0 where it does not matter.
+    """
 
     status: str
     output_file_id: str | None = None
@@ -45,9 +61,10 @@ class Ending(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     @classmethod
     def of(cls, batch: Batch, at: float = 0.0) -> Ending:
         """
-        Return the end of a batch that was seen to have ended.
+        Return the ending of a batch.
 
-        :param at: Epoch seconds of that look; 0 where it does not matter.
+        :param batch: A batch that has ended.
+        :param at: Epoch seconds of the poll; 0 where it does not matter.
         """
         return cls(
             status=batch.status,
@@ -62,10 +79,29 @@ class Ending(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
 class Landing(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """
-    What came of a shard: `part` is None when no row of it became final; `closed` says that none was left for another
-    round. `max_attempts` and `max_rounds` are the limits by which rows were left for one. `folders` are the partitions
-    that the part was cut into, with their rows; `files` counts the images and videos in `files_folder`, `unfetched`
-    the videos that could not be fetched.
+    What the landing of a shard wrote.
+
+    :param rows: Rows that have a final result.
+    :param statuses: Rows by status.
+    :param part: Name of the part; None where no row became final.
+    :param retry_rows: Rows that are left for another round.
+    :param usage: Sums of tokens by kind.
+    :param cost_usd: Cost in US dollars, as decimal text; None where no price is known.
+    :param unpriced: Rows with an answer whose price is not known.
+    :param unreadable: Result lines that cannot be read.
+    :param duplicates: Result lines of rows that had one already.
+    :param foreign: Result lines that belong to no request of the shard.
+    :param closed: Whether the job sends nothing more, so that no row was left for another round.
+    :param max_attempts: The limit by which rows were left for another round.
+    :param max_rounds: The limit by which rows were left for another round.
+    :param at: Epoch seconds.
+    :param folders: Rows of the part by partition folder; empty without partitions.
+    :param files_folder: Folder of the images and videos, below the table's folder; None without any.
+    :param files: Images and videos in that folder.
+    :param unfetched: Videos that could not be fetched.
+    :param unreadable_file: Name of the file that keeps the unreadable lines; None without any.
+    :param retry_sha256: SHA-256 of the retry file, in hex digits; empty without one.
+    :param row_checksum: Checksum of the row numbers of the part; None in ledgers of release 0.1.
     """
 
     rows: int
@@ -92,12 +128,12 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
 
     @property
     def unsuccessful(self) -> int:
-        """Final rows that did not succeed."""
+        """The number of final rows that did not succeed."""
         return self.rows - self.statuses.get("succeeded", 0)
 
     @property
     def part_files(self) -> dict[str, int]:
-        """The part's files, as the paths below the table's folder that they have once published, with their rows."""
+        """Rows of the part's files by path below the table's folder, as they are once published."""
         if self.part is None:
             return {}
         if not self.folders:
@@ -107,11 +143,29 @@ class Landing(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
 
 class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """
-    One shard. `tokens` is the estimate of its input tokens; `retry_at` (epoch seconds) holds it back until then;
-    `passing_refusals` counts those in a row that pass by themselves and are not of a full queue;
-    `landed_before` is the landing that is to be repeated; `row_checksum` is that of its row numbers, None in ledgers of
-    release 0.1; `unclear` says that a task has failed since nobody can tell what came of it, `given_up` that a clear
-    takes it as "nothing came".
+    One shard.
+
+    :param key: Its key, such as `r01-s00001`.
+    :param rows: Its rows.
+    :param bytes: Bytes of its request lines.
+    :param inputs: Inputs of an embeddings shard; elsewhere as many as rows.
+    :param tokens: Estimate of its input tokens.
+    :param sha256: SHA-256 of its request lines and of its sidecar, in hex digits, joined by a hyphen.
+    :param model: Its model; None where the requests name none.
+    :param file_id: Id of its input file at the API; None before the upload.
+    :param intents: The POSTs that were made for it.
+    :param batch_id: Id of its batch; None before.
+    :param ending: What the API said of its batch in its last status; None before.
+    :param landing: What its landing wrote; None before.
+    :param retry_at: Epoch seconds before which it is not sent; None for no delay.
+    :param refusals: How often it was refused.
+    :param passing_refusals: How many of the latest refusals in a row go away by themselves and are not of a full queue.
+    :param late_since: Epoch seconds since when its batch has ended without its files; None otherwise.
+    :param untrimmed: Whether its part still holds rows that a rerun has sent again.
+    :param landed_before: The landing that is to be repeated; None otherwise.
+    :param row_checksum: Checksum of its row numbers; None in ledgers of release 0.1.
+    :param given_up: Whether a clear of the task takes what is unclear of this shard as "made nothing".
+    :param unclear: Whether a task has failed because its results, or the outcome of its POST, are not known.
     """
 
     key: str
@@ -138,7 +192,7 @@ class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
 
     @property
     def state(self) -> State:
-        """Where the shard stands, derived from what is recorded."""
+        """The state of the shard, derived from what is recorded."""
         if self.landing is not None:
             return "landed"
         if self.ending is not None:
@@ -149,17 +203,21 @@ class ShardRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
 
     @property
     def round(self) -> int:
-        """The pass of submissions that it belongs to, from 1."""
+        """The round of submissions that it belongs to, from 1."""
         return ShardKey.parse(self.key).round
 
     @property
     def was_sent(self) -> bool:
-        """Whether a batch was ever made of it."""
+        """Whether a batch was made of it."""
         return self.batch_id is not None
 
     @classmethod
     def of(cls, shard: Shard) -> ShardRecord:
-        """Record a prepared shard."""
+        """
+        Return the record of a prepared shard.
+
+        :param shard: The prepared shard.
+        """
         return cls(
             key=str(shard.key),
             rows=shard.row_count,

@@ -1,24 +1,25 @@
 """
-Where a job lives on storage, and the one way to change its ledger.
+Stores the ledger of a job; the only way to change it.
 
     <state_path>/<run key>/<job>/ledger.json, ledger-….json, shards-….jsonl, events-….jsonl     the ledger
     <state_path>/<run key>/<job>/g1/r01-s00001.jsonl, .arrow, .retry.arrow       shards
 
-A ledger is a base and the events since, in files numbered without a gap. An event is recorded by a conditional write:
-the last event file is written again with one more line while it is exactly what this attempt has read; once it is full,
-the next number is created while no such file is there. So the events of all attempts have one order, of several
-attempts one goes on, and the others get JobTakenError, whatever they had seen before. A crash leaves the old or the
-new state. Nothing is ever removed, so an attempt that was held for hours still finds its last file, and what came
-after. A base only saves reading: it is written from full event files, after the files of shards at rest that it names,
-and found through `ledger.json`, which is written after it (`ledger_files.py` says what they hold).
+A ledger is a base and the events since, in files numbered without a gap. A conditional write records an event: the
+attempt writes the last event file again with one more line, on condition that the file is exactly what this attempt has
+read. Once the file is full, the attempt creates the next number, on condition that no such file exists. So the events
+of all attempts have one order: of several attempts one continues, and the others get JobTakenError. After a crash the
+ledger has its old or its new state. No file is ever removed, so an attempt that was paused for hours still finds its
+last file and what was written after it. A base only saves reading. It is written from full event files, after the files
+of shards at rest that it names. `ledger.json`, which is written after the base, names it (`files.py` defines what these
+files hold).
 
-How far "one goes on" holds is the store's affair (see `storage`): everywhere on S3 and stores that know its conditional
-writes, among all processes that share the locks of a local disk, among the threads of a process in memory. On any other
-store two attempts that write within the same moment may both believe that they won, until the next reading of either.
+"One attempt continues" depends on the store (see `storage`). It holds for S3 and for stores with the same conditional
+writes, for all processes that share the locks of a local disk, and for the threads of one process in memory. On any
+other store, two attempts that write at the same moment may both continue until either of them reads again.
 
-What is read and written grows with the number of events, not with its square: an event costs two transfers of half an
+The bytes read and written grow with the number of events, not with its square. An event costs two transfers of half an
 event file (8 KB), a base a quarter of what was written since the last one, a check of the lease one event file. Opening
-a ledger reads what is at work, and of shards at rest a line for each 64; those are read when they are asked for.
+a ledger reads the shards at work, and one line for each 64 shards at rest; those are read when they are needed.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from airflow_provider_batch.jobs.ledger.files import (
     encode_event,
     encode_head,
     encode_ledger,
-    event_file_start,
+    event_file_header,
     events_name,
     is_ledger_file,
 )
@@ -63,10 +64,11 @@ class _Tail:
     """
     The last event file of a ledger, as it was read or written.
 
-    :param number: Its number, that of the base where there is no event after it.
-    :param data: Its content, empty where there is none.
-    :param sequence: How many events the ledger has with it.
-    :param base_bytes: Size of the newest base.
+    :param birth: Random hex digits that name the ledger's files.
+    :param number: Number of the file; that of the base where no event follows it.
+    :param data: Its content; empty where there is none.
+    :param sequence: Number of events of the ledger, this file's included.
+    :param base_bytes: Bytes of the newest base.
     :param event_bytes: Bytes of the event files since.
     """
 
@@ -84,16 +86,16 @@ class _Tail:
 
     @property
     def wants_base(self) -> bool:
-        """Whether a base may and should be made of it: it will not change, and much was written since the last."""
+        """Whether a base is due: this file does not change any more, and much was written since the last base."""
         due = max(BASE_EVERY_BYTES, BASE_EVERY_SHARE * self.base_bytes)
         return bool(self.data) and self.is_full and self.event_bytes >= due
 
 
 class LedgerStore:
     """
-    The ledger of one job.
+    Reads and writes the ledger of one job.
 
-    :param folder: The job's own folder.
+    :param folder: The job's folder.
     """
 
     def __init__(self, folder: Location) -> None:
@@ -102,11 +104,15 @@ class LedgerStore:
 
     @property
     def location(self) -> Location:
-        """The file that makes the folder a job's: without it there is no ledger."""
+        """The file `ledger.json`: without it the folder has no ledger."""
         return self.folder / LEDGER
 
     def load(self) -> Ledger | None:
-        """Return the ledger, or None where there surely is none; raise StorageError for anything in between."""
+        """
+        Return the ledger; None where there certainly is none.
+
+        :raises StorageError: There is one, or may be, and it cannot be read.
+        """
         self._tail = None
         data = self.location.read_or_none()
         if data is None:
@@ -116,10 +122,11 @@ class LedgerStore:
 
     def begin(self, ledger: Ledger, after: Ledger | None = None) -> Ledger:
         """
-        Write the first ledger of a generation and return it as it will be read.
+        Write the first ledger of a generation, and return it as it will be read.
 
+        :param ledger: The first ledger.
         :param after: The last ledger of the generation before; None where there was no job.
-        :raises JobTakenError: Another attempt has begun it; nothing was written.
+        :raises JobTakenError: Another attempt has begun the generation; nothing was written.
         """
         stored = self.load()
         if after is not None and stored is not None and _place(stored) == _place(after) and stored.lease == after.lease:
@@ -130,10 +137,11 @@ class LedgerStore:
 
     def record(self, ledger: Ledger, event: Event) -> Ledger:
         """
-        Apply an event and write it.
+        Apply an event, write it, and return the ledger after it.
 
         :param ledger: The ledger as this attempt knows it; no event may have been recorded since.
-        :raises JobTakenError: Another attempt holds the lease; nothing was written.
+        :param event: The event.
+        :raises JobTakenError: Another attempt has the lease; nothing was written.
         """
         self._check_head(ledger)
         if not ledger.birth:
@@ -147,7 +155,7 @@ class LedgerStore:
         line = encode_event(event)
         after = _applied(ledger, decode_event(line, self.location))
         is_end = isinstance(event, Finished)
-        if is_end:  # after it nobody may come who would remove what a killed writer left
+        if is_end:  # the last chance to remove the temporary files of a killed writer
             self.folder.remove_left_overs(is_ledger_file)
         written = self._append(tail, line)
         if written is None:
@@ -159,7 +167,12 @@ class LedgerStore:
         return after
 
     def check_lease(self, ledger: Ledger) -> None:
-        """Look again whether another attempt has taken over, and raise JobTakenError; the base is not read for it."""
+        """
+        Check that no other attempt has taken over the job; the base is not read for it.
+
+        :param ledger: The ledger as this attempt knows it.
+        :raises JobTakenError: Another attempt has.
+        """
         tail = self._tail
         if tail is not None and (tail.birth, tail.sequence) == _place(ledger):
             self._check_head(ledger)
@@ -172,11 +185,12 @@ class LedgerStore:
         self._check(self.load(), ledger)
 
     @contextmanager
-    def holding(self, ledger: Ledger | None) -> Iterator[None]:
+    def checking_lease(self, ledger: Ledger | None) -> Iterator[None]:
         """
-        Raise JobTakenError in place of an error that another attempt has caused: it finishes, and files go.
+        Raise JobTakenError instead of an error that another attempt has caused, by removing files as it finishes.
 
         :param ledger: The ledger as this attempt knows it; None while it begins the job.
+        :raises JobTakenError: Another attempt has taken over, or has begun the job.
         """
         try:
             yield
@@ -188,11 +202,19 @@ class LedgerStore:
             raise
 
     def archive(self, ledger: Ledger) -> None:
-        """Keep the ledger of a generation that ends here beside its shards."""
+        """
+        Copy the ledger of a generation that ends here into the folder of its shards.
+
+        :param ledger: The last ledger of the generation.
+        """
         (self.shards(ledger.generation) / LEDGER).write(encode_ledger(ledger))
 
     def shards(self, generation: int) -> Location:
-        """Return the folder of a generation's shards."""
+        """
+        Return the folder of a generation's shards.
+
+        :param generation: Number of the generation, from 1.
+        """
         return self.folder / f"g{generation}"
 
     def _read(self, head: Head) -> Ledger:
@@ -217,13 +239,15 @@ class LedgerStore:
         location = self.folder / name
         data = location.read_or_none()
         if data is None:
-            raise StorageError(f"{location}: this file of the ledger is gone; restore it. Nothing is sent without it.")
+            raise StorageError(
+                f"{location}: this file of the ledger is missing. Nothing is sent without it. Restore it."
+            )
         return data
 
     def _append(self, tail: _Tail, line: bytes) -> _Tail | None:
-        """Write one more line after what this attempt knows; None where something else is there."""
+        """Write one more line after what this attempt knows; return None where something else is stored."""
         if tail.is_full:
-            number, data = tail.number + 1, event_file_start(tail.birth, tail.number + 1) + line
+            number, data = tail.number + 1, event_file_header(tail.birth, tail.number + 1) + line
             if not self._events(tail.birth, number).write_if(data, None):
                 return None
             added = len(data)
@@ -237,9 +261,9 @@ class LedgerStore:
 
     def _put_first(self, ledger: Ledger, version: str | None) -> Ledger | None:
         """
-        Make `ledger.json` point to a base of this ledger; None where another file is there.
+        Make `ledger.json` name a base of this ledger; return None where another file is stored.
 
-        :param version: Version of the `ledger.json` that is there, None where there is none.
+        :param version: Storage version of the present `ledger.json`; None where there is none.
         """
         birth = secrets.token_hex(4)
         ledger, data, names = self._write_base(birth, 0, ledger.changed(birth=birth, sequence=0))
@@ -261,7 +285,10 @@ class LedgerStore:
         return ledger, data, list(files)
 
     def _put_base(self, tail: _Tail, ledger: Ledger) -> Ledger:
-        """Write a base of full event files; whoever does so late writes what is there, and moves nothing back."""
+        """
+        Write a base of full event files. An attempt that is late writes the same files, and `ledger.json` never goes
+        back.
+        """
         ledger, data, _ = self._write_base(tail.birth, tail.number, ledger)
         self.folder.remove_left_overs(is_ledger_file)
         self._tail = replace(tail, base_bytes=len(data), event_bytes=0)
@@ -272,7 +299,7 @@ class LedgerStore:
         return ledger
 
     def _renew(self, ledger: Ledger) -> Ledger:
-        """Bring a ledger of release 0.1 into the form of today; from then on that release refuses it."""
+        """Convert a ledger of release 0.1 to the present format; that release refuses it afterwards."""
         stored = self.location.read_stored()
         found = None if stored is None else decode_head(stored.data, self.location)
         if stored is None or not isinstance(found, Ledger) or found != ledger:
@@ -302,17 +329,22 @@ class LedgerStore:
         return self.folder / events_name(birth, number)
 
     def _gone(self) -> StorageError:
-        return StorageError(f"{self.location}: the ledger is gone while its job is at work.")
+        return StorageError(f"{self.location}: the ledger is gone while its job is running.")
 
     def _begun(self) -> JobTakenError:
         return JobTakenError(f"{self.location}: another attempt of this task has begun the job at the same time.")
 
     def _taken(self) -> JobTakenError:
-        return JobTakenError(f"{self.location}: a later attempt of this task has taken the job over.")
+        return JobTakenError(f"{self.location}: a later attempt of this task has taken over the job.")
 
 
 def job_folder(state: Location, identity: Identity) -> Location:
-    """Return the folder of a task instance's job."""
+    """
+    Return the folder of a task instance's job.
+
+    :param state: The folder of ledgers (`state_path`).
+    :param identity: The task instance.
+    """
     return state / identity.run_key / identity.job
 
 
@@ -328,4 +360,4 @@ def _replayed(ledger: Ledger, event: Event, where: Location) -> Ledger:
     try:
         return _applied(ledger, event)
     except (IllegalEventError, KeyError) as error:
-        raise StorageError(f"{where}: these events do not follow from the ledger before them ({error}).") from error
+        raise StorageError(f"{where}: these events do not fit the ledger before them ({error}).") from error

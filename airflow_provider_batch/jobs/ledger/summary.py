@@ -1,4 +1,4 @@
-"""What a ledger says, for a person: counts, cost, and one line a shard."""
+"""The summary of a ledger for people: counts, cost, and one line for each shard."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 
 
 def report(ledger: Ledger) -> dict[str, Any]:
-    """Return a ledger as plain values, JSON-safe; it names batches and files and holds no secret."""
+    """
+    Return a ledger as plain, JSON-safe values; they name batches and files and hold no secret.
+
+    :param ledger: The ledger.
+    """
     totals = ledger.totals()
     return {
         "job": ledger.job,

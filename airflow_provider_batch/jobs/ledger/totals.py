@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 class Totals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
-    Sums over landed shards. `cost_usd` is None where no price is known; `unpriced` counts answered rows without one.
+    Sums over landed shards.
+
+    :param rows: Rows with a final result.
+    :param statuses: Rows by status.
+    :param usage: Tokens by kind.
+    :param cost_usd: Cost in US dollars; None where no price is known.
+    :param unpriced: Rows with an answer whose price is not known.
     """
 
     rows: int
@@ -27,7 +33,7 @@ class Totals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def unsuccessful(self) -> int:
-        """Final rows that did not succeed."""
+        """The number of final rows that did not succeed."""
         return self.rows - self.statuses.get("succeeded", 0)
 
     @classmethod
@@ -35,7 +41,8 @@ class Totals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         Sum up landings.
 
-        :param others: Sums over further ones.
+        :param landings: The landings.
+        :param others: Sums over further landings.
         """
         statuses: Counter[str] = Counter()
         usage: Counter[str] = Counter()

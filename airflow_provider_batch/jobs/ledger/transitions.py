@@ -1,7 +1,7 @@
 """
-What each event makes of a ledger.
+The change that each event makes to a ledger.
 
-`apply` is pure, and refuses what the table below does not allow, so a stale writer cannot move a shard backwards.
+`apply` is pure. It refuses events that the table `LEGAL` does not allow, so a stale writer cannot move a shard back.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from airflow_provider_batch.jobs.ledger.ledger import Lease, Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import Intent, Landing, ShardRecord, State
 from airflow_provider_batch.requests.row_checksum import NO_ROWS
 
-#: Event → the states of its shard in which it may be recorded.
+#: The states of a shard in which an event may be recorded, by event.
 LEGAL: dict[type, frozenset[State]] = {
     Uploaded: frozenset({"planned"}),
     Intended: frozenset({"planned"}),
@@ -56,13 +56,15 @@ LEGAL: dict[type, frozenset[State]] = {
 
 
 class IllegalEventError(RuntimeError):
-    """An event that the table does not allow in the shard's state: a defect of ours, never of the API."""
+    """An event that the table does not allow in the shard's state: a defect of this package, not of the API."""
 
 
 def apply(ledger: Ledger, event: Event) -> Ledger:
     """
-    Return the ledger after one event; the given one is unchanged.
+    Return the ledger after one event; the given ledger is unchanged.
 
+    :param ledger: The ledger before.
+    :param event: The event.
     :raises IllegalEventError: The shard is not in a state that allows the event.
     """
     match event:
@@ -100,7 +102,10 @@ def _leased(ledger: Ledger, event: Leased) -> Ledger:
 
 
 def _with_given_up(ledger: Ledger, keys: frozenset[str]) -> Ledger:
-    """What an earlier clear gave up is not given up by a later one that does not say so; nothing at rest is."""
+    """
+    Give up these shards and no others: a clear that does not name a shard takes back an earlier one's. Shards at rest
+    are never given up.
+    """
     for shard in list(ledger.shard_list.each(skip=lambda segment: True)):
         if shard.given_up != (shard.key in keys):
             ledger = ledger.with_shard(msgspec.structs.replace(shard, given_up=shard.key in keys))
@@ -108,10 +113,13 @@ def _with_given_up(ledger: Ledger, keys: frozenset[str]) -> Ledger:
 
 
 def _to_land_again(ledger: Ledger, shard: ShardRecord) -> ShardRecord:
-    """A landing is repeated as it was, whatever the job has become since: later rounds hold what it left."""
+    """
+    Repeat a landing with the limits that it had, even where the job has changed since: later rounds hold the rows that
+    it left.
+    """
     replace = msgspec.structs.replace
     is_over = shard.round < ledger.first_round
-    if is_over and shard.landing is not None and shard.ending is None:  # never sent: all its rows are in the rerun
+    if is_over and shard.landing is not None and shard.ending is None:  # never sent: the rerun has all its rows
         none = {
             "rows": 0,
             "statuses": {},
@@ -148,7 +156,7 @@ def _apply_to_shard(ledger: Ledger, event: Event) -> Ledger:
     before = ledger.shard(key)
     if before.state not in LEGAL[type(event)]:
         raise IllegalEventError(f"shard {key} is {before.state}: {type(event).__name__} cannot be recorded")
-    # What a person was told, and gave up by a clear, is about the shard as it was.
+    # `unclear` and `given_up` are about the shard before this event.
     after = msgspec.structs.replace(shard_after(before, event), given_up=False, unclear=isinstance(event, Unclear))
     ledger = ledger.with_shard(after)
     if isinstance(event, Ended):
@@ -161,13 +169,19 @@ def _apply_to_shard(ledger: Ledger, event: Event) -> Ledger:
 
 
 def _with_room_for_one(ledger: Ledger, model: str | None) -> Ledger:
-    """A batch that ends frees room in its model's queue: the first shard that waits for it may be tried at once."""
-    waiting = next((shard for shard in ledger.held if shard.model == model), None)
+    """A batch that ends frees room in its model's queue: let the first delayed shard of it be sent at once."""
+    waiting = next((shard for shard in ledger.delayed if shard.model == model), None)
     return ledger if waiting is None else ledger.with_shard(msgspec.structs.replace(waiting, retry_at=None))
 
 
-def shard_after(shard: ShardRecord, event: Event) -> ShardRecord:  # noqa: C901 - one flat table of entries
-    """Return a shard after an event that concerns it."""
+def shard_after(shard: ShardRecord, event: Event) -> ShardRecord:  # noqa: C901 - one flat table of events
+    """
+    Return a shard after an event that concerns it.
+
+    :param shard: The shard before.
+    :param event: The event.
+    :raises IllegalEventError: The event concerns no shard.
+    """
     replace = msgspec.structs.replace
     match event:
         case Uploaded(file_id=file_id):

@@ -1,1 +1,1 @@
-"""Opening a job: what a task attempt finds on storage, and how it goes on from there."""
+"""Opening a job: what a task attempt finds on storage, and how it continues from there."""

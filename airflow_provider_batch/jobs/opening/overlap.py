@@ -1,9 +1,9 @@
 """
-A source that covers what the job itself writes: the next reading would take answers for input, and pay for them.
+Checks that a source does not cover the job's own files: the next run would read results as input, and pay for them.
 
-Checked where a job begins, before anything is sent, on the paths alone: a folder covers what stands below it, a pattern
-what it matches, as `sources/files/listing.py` reads them. So a table beside its source is fine wherever the pattern,
-or a leading ``_`` in a folder's name, keeps the two apart.
+The check is made when a job begins, before anything is sent, by paths alone: a folder covers the files below it, a
+pattern the files that it matches, as `sources/files/listing.py` reads them. So a table beside its source is fine where
+the pattern, or a leading ``_`` in a folder's name, separates the two.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from airflow_provider_batch.sources.files.listing import is_hidden
 from airflow_provider_batch.storage import Location
 
 _WILD = re.compile(r"[*?\[]")
-#: Where S3 is when nobody says so.
+#: S3's address when none is configured.
 _AWS = "amazonaws.com"
 
 
 @dataclass(frozen=True)
 class _Written:
-    """A file as a job writes it: the folder that was asked for, as messages name it, and the parts of its path."""
+    """A file that a job writes: the configured folder, for messages, and the parts of its path."""
 
     what: str
     folder: Location
@@ -40,6 +40,8 @@ def check_overlap(request: JobRequest, tools: Tools) -> None:
     """
     Check that no part of the table and no file of the state path is read as input.
 
+    :param request: The job.
+    :param tools: Its client, clock and functions.
     :raises ConfigurationError: One would be; the message names both places.
     """
     source = request.input.source
@@ -53,14 +55,14 @@ def check_overlap(request: JobRequest, tools: Tools) -> None:
         for file in written:
             if _is_same_store(location, file.folder) and _covers(location, file.path):
                 raise ConfigurationError(
-                    f"source: {uri} covers the {file.what} {file.folder}: what this task writes there would be read as "
-                    "input, and paid for, the next time. Name the source more narrowly, by a pattern such as *.csv or "
-                    f"a folder of its own, or choose another {file.what}. Nothing was sent."
+                    f"source: {uri} covers the {file.what} {file.folder}: the next run would read this task's own "
+                    "files as input, and pay for them. Nothing was sent. Restrict the source, by a pattern such as "
+                    f"*.csv or a folder of its own, or choose another {file.what}."
                 )
 
 
 def _written(request: JobRequest, tools: Tools) -> Iterator[_Written]:
-    """Give one file of each kind that has an ending which a source may have."""
+    """Yield one file of each kind whose ending a source may have."""
     job = request.identity.job
     if request.table.destination is not None:
         table = tools.resolve(request.table.destination)
@@ -73,16 +75,16 @@ def _written(request: JobRequest, tools: Tools) -> Iterator[_Written]:
 
 
 def _covers(source: Location, file: tuple[str, ...]) -> bool:
-    """Return whether a file that is written is, or stands below, what a source names."""
-    asked = _parts(source)
+    """Return whether a file of the job is, or is below, what a source names."""
+    named = _parts(source)
     for depth in range(1, len(file) + 1):
         found, below = file[:depth], file[depth:]
         if any(map(is_hidden, below)):
             continue
-        if len(asked) == depth and all(map(_is_named, asked, found)):
+        if len(named) == depth and all(map(_is_named, named, found)):
             return True
-        if _WILD.search(source.path) and _matches(asked, found):
-            return not any(is_hidden(name) and name not in asked for name in found)
+        if _WILD.search(source.path) and _matches(named, found):
+            return not any(is_hidden(name) and name not in named for name in found)
     return False
 
 
@@ -95,12 +97,12 @@ def _matches(pattern: Sequence[str], path: Sequence[str]) -> bool:
     return bool(path) and _may_match(pattern[0], path[0]) and _matches(pattern[1:], path[1:])
 
 
-def _is_named(asked: str, part: str) -> bool:
-    return asked.startswith(part) if part.endswith("=") else asked == part
+def _is_named(named: str, part: str) -> bool:
+    return named.startswith(part) if part.endswith("=") else named == part
 
 
 def _may_match(pattern: str, part: str) -> bool:
-    """A part ``column=`` is a partition of any value."""
+    """Return whether one part of a path can match; a part ``column=`` is a partition of any value."""
     if not part.endswith("="):
         return fnmatchcase(part, pattern)
     literal = _WILD.split(pattern)[0]

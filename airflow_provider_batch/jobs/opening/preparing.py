@@ -1,4 +1,6 @@
-"""What a job is asked for: checked, fingerprinted, and made into the shards of its first round; nothing is sent."""
+"""
+Prepares a job: checks its arguments and input, computes its fingerprint, and writes its first shards. Sends nothing.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,14 @@ from airflow_provider_batch.table.schema import TableSpec, embedding_size
 
 
 def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
-    """Read and check the whole input as a job would, send and keep nothing, and say what would be sent."""
+    """
+    Read and check the whole input as a job would, without sending or keeping anything.
+
+    :param request: The job.
+    :param tools: Its client, clock and functions.
+    :return: What would be sent: rows, shards, bytes, tokens, models and columns, as JSON-safe values.
+    :raises InputError: The input is wrong.
+    """
     request = within_limits(request, tools)
     check_arguments(request)
     check_overlap(request, tools)
@@ -47,7 +56,12 @@ def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
 
 
 def within_limits(request: JobRequest, tools: Tools) -> JobRequest:
-    """Return the request with shards within the limits of the service, and bodies checked as the service takes them."""
+    """
+    Return the request with the limits of the service for shards, and with its rules for request bodies.
+
+    :param request: The job.
+    :param tools: Its client, clock and functions.
+    """
     service, spec = tools.client.settings.service, request.spec
     limited = replace(
         spec,
@@ -59,7 +73,12 @@ def within_limits(request: JobRequest, tools: Tools) -> JobRequest:
 
 
 def check_arguments(request: JobRequest) -> None:
-    """Check what needs no input: metadata and limits; raise ConfigurationError."""
+    """
+    Check what needs no input: metadata and limits.
+
+    :param request: The job.
+    :raises ConfigurationError: A value is wrong.
+    """
     metadata = request.batch.metadata
     taken = sorted(set(metadata) & set(OWN_KEYS))
     if taken:
@@ -82,8 +101,14 @@ def check_arguments(request: JobRequest) -> None:
         raise ConfigurationError("max_attempts, max_rounds and max_active_batches have to be at least 1.")
 
 
-def asked_fingerprint(request: JobRequest, tools: Tools, source: Source) -> Fingerprint:
-    """Return what tells this input from another, without the content of its shards."""
+def current_fingerprint(request: JobRequest, tools: Tools, source: Source) -> Fingerprint:
+    """
+    Return the fingerprint of the present input and options, without the content of the shards.
+
+    :param request: The job.
+    :param tools: Its client, clock and functions.
+    :param source: The source.
+    """
     spec = request.spec
     options: dict[str, Any] = {
         "custom_id": spec.custom_id,
@@ -115,21 +140,25 @@ def prepare_shards(
     """
     Read, check and render the whole input into shards.
 
-    :param on_shard: Gets each shard as it is finished, and takes its local files away.
-    :param cuts: Shards of a ledger: the same rows are cut there again, whatever the limits of a shard are by now.
+    :param request: The job.
+    :param tools: Its client, clock and functions.
+    :param source: The source.
+    :param on_shard: Called with each finished shard; it removes the shard's local files.
+    :param cuts: Where a ledger's shards end: the rows are cut there again, even if the size limits of a shard have
+        changed.
     :raises InputError: A row, a file or a partition column is wrong.
     """
-    spec, asked = _asked_spec(request), request.spec
+    table, spec = _table_columns(request), request.spec
     if cuts:
-        asked = replace(asked, max_shard_bytes=tools.client.settings.service.max_file_bytes)
+        spec = replace(spec, max_shard_bytes=tools.client.settings.service.max_file_bytes)
 
     def checked(shard: Shard) -> None:
-        check_values(shard.rows, request.table.partition_by, spec)
+        check_values(shard.rows, request.table.partition_by, table)
         on_shard(shard)
 
     with scratch("the shards of the input", "one shard of each model, and its rows") as local:
-        given = checked if request.table.partition_by else on_shard
-        prepared = prepare(source, asked, local, given, resolve=tools.resolve, cuts=cuts)
+        take_shard = checked if request.table.partition_by else on_shard
+        prepared = prepare(source, spec, local, take_shard, resolve=tools.resolve, cuts=cuts)
     check_partitions(request, prepared.carried)
     vector_size(request, prepared)
     return prepared
@@ -137,9 +166,11 @@ def prepare_shards(
 
 def vector_size(request: JobRequest, prepared: Prepared) -> int | None:
     """
-    Return the numbers of each vector that the requests will get, None where that is not known.
+    Return how many numbers each vector will have; None where that is not known.
 
-    :raises ConfigurationError: Their models give vectors of different sizes.
+    :param request: The job.
+    :param prepared: The prepared input.
+    :raises ConfigurationError: Its models give vectors of different sizes.
     """
     body = request.spec.body
     if body is None or request.spec.endpoint is not Endpoint.EMBEDDINGS:
@@ -148,23 +179,37 @@ def vector_size(request: JobRequest, prepared: Prepared) -> int | None:
 
 
 def check_partitions(request: JobRequest, carried: pa.Schema) -> None:
-    """Raise where `partition_by` names what the table does not have; `carried` are the columns of the input in it."""
+    """
+    Check that the table has the columns of `partition_by`.
+
+    :param request: The job.
+    :param carried: The table's columns that come from the input.
+    :raises ConfigurationError: A column is missing or cannot be a partition.
+    """
     if request.table.partition_by:
-        check_columns(request.table.partition_by, _asked_spec(request), carried)
+        check_columns(request.table.partition_by, _table_columns(request), carried)
 
 
-def _asked_spec(request: JobRequest) -> TableSpec:
-    """Return what names the columns of the table that is asked for."""
+def _table_columns(request: JobRequest) -> TableSpec:
+    """Return what names the columns of the requested table."""
     model = request.spec.response_model
     return TableSpec(request.spec.endpoint, parsed=None if model is None else ParsedColumn.of(model))
 
 
 def content_digest(shards: Sequence[Shard]) -> str:
-    """Return the digest of all request lines and rows: the fingerprint's `content`."""
+    """
+    Return the digest of all request lines and rows: the fingerprint's `content`.
+
+    :param shards: The shards.
+    """
     return digest([ShardRecord.of(shard).sha256 for shard in shards])
 
 
 def discard(shard: Shard) -> None:
-    """Keep nothing of a shard but what its record says."""
+    """
+    Remove a shard's local files; only its record is used.
+
+    :param shard: The shard.
+    """
     shard.lines.unlink()
     shard.rows.unlink()

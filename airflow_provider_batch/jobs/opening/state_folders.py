@@ -1,8 +1,8 @@
 """
-In which of several folders a job's ledger is: the state path can be given, configured or changed while a job runs.
+Finds the folder of a job's ledger: the state path can be set, configured or changed while a job runs.
 
-A new ledger is begun only where none of the places has one, and each of them was read: a place that cannot be read may
-hold a job whose batches are running.
+A new ledger begins only if no place has one and each place was read: a place that cannot be read may hold a job whose
+batches are running.
 """
 
 from __future__ import annotations
@@ -17,40 +17,42 @@ from airflow_provider_batch.storage import Location, Resolver
 from airflow_provider_batch.table.file_names import manifest_name
 from airflow_provider_batch.table.manifest import read_manifest
 
-_Question = Callable[[Location, Identity], bool]
+_Check = Callable[[Location, Identity], bool]
 
 
 def find_state(
     places: Sequence[str], identity: Identity, resolve: Resolver, *, preferred: str, destination: str | None
 ) -> Location:
     """
-    Return the folder of ledgers that the job of a task instance goes on in.
+    Return the folder of ledgers in which the job of a task instance continues.
 
-    :param places: URIs where its ledger may be; the first that has it counts.
-    :param preferred: The one of them where a new job is begun.
-    :param destination: Folder URI of the table; a manifest in it says where its job's ledger is.
+    :param places: URIs of folders that may have its ledger; the first that has it counts.
+    :param identity: The task instance.
+    :param resolve: Returns the location of a URI.
+    :param preferred: The folder among them where a new job begins.
+    :param destination: Folder URI of the table, whose manifest names its job's ledger; None without a table.
     :raises StorageError: One of the places cannot be read.
     """
     states = [resolve(place) for place in dict.fromkeys(places)]
     if len(states) > 1:
-        for has_a_job in (_has_own, _has_sibling):
+        for has_job in (_has_own, _has_sibling):
             for state in states:
-                if _asked(has_a_job, state, identity):
+                if _check_state(has_job, state, identity):
                     return state
     recorded = None if destination is None else _recorded(resolve(destination), identity)
-    if recorded is not None and recorded not in places and _asked(_has_own, resolve(recorded), identity):
+    if recorded is not None and recorded not in places and _check_state(_has_own, resolve(recorded), identity):
         return resolve(recorded)
     return resolve(preferred)
 
 
-def _asked(question: _Question, state: Location, identity: Identity) -> bool:
+def _check_state(check: _Check, state: Location, identity: Identity) -> bool:
     try:
-        return question(state, identity)
+        return check(state, identity)
     except StorageError as error:
         raise StorageError(
-            f"{state}: this task's ledger may be there, from an attempt with another state_path, and it cannot be read "
-            f"({error}). Nothing was sent. Make the place readable, or take it out of the configuration if no job was "
-            "ever begun there."
+            f"{state}: this folder may have this task's ledger, from an attempt with another state_path, and it cannot "
+            f"be read ({error}). Nothing was sent. Make the folder readable, or remove it from the configuration if no "
+            "job has ever used it."
         ) from error
 
 
@@ -59,7 +61,7 @@ def _has_own(state: Location, identity: Identity) -> bool:
 
 
 def _has_sibling(state: Location, identity: Identity) -> bool:
-    """Whether other mapped instances of the task have jobs there: the input's job may be one of theirs."""
+    """Return whether other mapped instances of the task have jobs there: one of them may have this input's job."""
     return identity.map_index >= 0 and bool((state / identity.run_key).list_folders())
 
 

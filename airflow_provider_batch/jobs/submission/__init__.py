@@ -1,1 +1,1 @@
-"""Submitting shards: each becomes a batch once, and a batch whose create got no answer is looked up."""
+"""Submission of shards: one batch for each, made once; a create without a response is looked up."""

@@ -1,19 +1,19 @@
 """
-Looking for the batch of a create whose answer was lost, and proving that there is none.
+Looks up the batch of a create whose response was lost, and proves it when there is none.
 
-Theory. Whose a batch is, is told by the job's token in its metadata; where a service keeps no metadata, by the input
-file, which this job has uploaded for this shard alone. That there is *no* batch is told by a list only where the list
-cannot have hidden it. Services differ: lists come newest first, oldest first or in no order, ignore `after`, say that
-they end and go on, or are cut off. So the list is read until one of these holds:
+The job's token in a batch's metadata shows that the batch is the job's. Where a service keeps no metadata, the input
+file shows it, since this job has uploaded it for this shard alone. The list of batches proves that there is *no* batch
+only if it cannot have hidden one. Services differ: lists are sorted newest first, oldest first or not at all, ignore
+`after`, report an end and continue, or are cut off. So the list is read until one of these holds:
 
-- it is newest first, as seen in what was read of it, and goes back to before the create: to what is older than the
-  shard's own input file, by the service's clock, which the create came after;
-- it has ended, and was asked once more behind its last batch and had none; no batch came twice; all batches of this job
-  that run were among those shown; and it was short and came at once, or showed batches from before the create, and is
-  newest first or showed one that this job made later.
+- it is newest first, as the batches read so far show, and goes back to before the create: to batches older than the
+  shard's own input file, by the service's clock, which was made before the create;
+- it has ended, and a request for what follows its last batch returned nothing; no batch appeared twice; all running
+  batches of this job were in it; and it either was short and one page, or showed batches from before the create, and is
+  newest first or showed a batch that this job made later.
 
-No clock of this machine is compared with the service's. Anything else leaves a gap, and with a gap the outcome stays
-unknown. That a list shows a new batch late is met before, by the quiet period.
+No clock of this machine is compared with the service's. Any other list has a gap, and with a gap the outcome stays
+unknown. The quiet period covers lists that show a new batch late.
 """
 
 from __future__ import annotations
@@ -30,38 +30,49 @@ from airflow_provider_batch.exceptions import ApiRefusedError, NotFoundError
 
 #: Key of the intent in a batch's metadata.
 INTENT_KEY = "airflow_batch_intent"
-#: Seconds by which the clocks of a service's parts may differ: of its files, of its batches.
+#: Seconds by which a service's clocks may differ, such as those of its files and of its batches.
 SLACK = 3600.0
 #: Seconds by which batches made at the same time may be out of order in a list that is newest first.
 DISORDER = 5.0
-#: Batches, each older than those before it, that show a list to be newest first where no other is younger.
+#: Batches, each older than those before it, that prove a list to be newest first if none is younger.
 STEPS = 5
-#: The shortest list that may be cut off.
+#: Batches of the shortest list that may be cut off.
 SHORT = 10
-#: Pages that are read on for duplicates once a batch was found.
+#: Further pages that are read for duplicates once a batch was found.
 PAGES_AFTER_FOUND = 10
-#: Batches that tell neither name nor file in the list and are looked at one by one.
+#: Batches without name and file in the list that are retrieved one by one, at most.
 MAX_RETRIEVED = 100
 
 Whose = Literal["ours", "foreign", "unclear"]
 _NAME = re.compile(r"[0-9a-f]{12}-[0-9a-f]{12}-g\d+-r\d+-s\d+-n\d+(-[0-9a-f]{32}-[0-9a-f]{1,16})?")
 
 
-class Lists(Protocol):
-    """The calls that are made."""
+class ListClient(Protocol):
+    """The client's calls that a look-up makes."""
 
-    def list_page(self, *, after: str | None = None, limit: int = MAX_PAGE) -> Page: ...
+    def list_page(self, *, after: str | None = None, limit: int = MAX_PAGE) -> Page:
+        """
+        Read a page of the list of batches.
 
-    def retrieve(self, batch_id: str) -> Batch: ...
+        :param after: Id of the batch before the page; None for the first page.
+        :param limit: Batches of the page, at most.
+        """
+
+    def retrieve(self, batch_id: str) -> Batch:
+        """
+        Return a batch.
+
+        :param batch_id: Its id.
+        """
 
 
 @dataclass(frozen=True)
 class Marks:
     """
-    What tells the batches of one shard.
+    What identifies the batches of one shard.
 
     :param names: The names of its intents.
-    :param is_secret: Whether nobody else can know them; a ledger of release 0.1 has names without a token.
+    :param is_secret: Whether no other deployment can know them; a ledger of release 0.1 has names without a token.
     :param file_id: Its input file, uploaded by this job for this shard alone.
     """
 
@@ -73,8 +84,10 @@ class Marks:
         """
         Return whether a batch is of this shard.
 
-        A name that came back whole decides, except that one without a token may be another deployment's; where it was
-        dropped or changed, the input file does.
+        A complete name decides, except that one without a token may be another deployment's. Where the name is missing
+        or changed, the input file decides.
+
+        :param batch: A batch of the list.
         """
         name = batch.metadata.get(INTENT_KEY)
         if isinstance(name, str) and _NAME.fullmatch(name):
@@ -92,10 +105,21 @@ class Search:
     """
     What one reading of the list has shown so far.
 
-    :param anchor: A moment before the create, by the service's clock; None where the service does not tell one.
-    :param running: Batches of this job that run, and are surely listed.
-    :param known: Batches that other creates of this job have made, with the place of each in their order.
-    :param later: Those among them that were made after the create.
+    :param marks: What identifies the batches that are searched.
+    :param anchor: A moment before the create, by the service's clock; None where the service has none.
+    :param running: Ids of batches of this job that run, and are certainly listed.
+    :param known: Batches that other creates of this job have made: the place of each in their order, by batch id.
+    :param later: Ids of those among them that were made after the create.
+    :param found: The batches of the create.
+    :param unclear: Batches that may be of the create.
+    :param gap: Why the list may have hidden a batch; None where it cannot have.
+    :param ids: Ids of all batches read.
+    :param oldest: The earliest creation time read, in epoch seconds.
+    :param pages: Pages read.
+    :param steps: How often a batch was older than the one before it.
+    :param last_place: Place of the last batch of this job that was read.
+    :param is_ordered: Whether the batches read so far are newest first.
+    :param sees_before: Whether a batch from before the create was read.
     """
 
     marks: Marks
@@ -114,8 +138,12 @@ class Search:
     is_ordered: bool = True
     sees_before: bool = False
 
-    def take(self, page: Page) -> bool:
-        """Take in a page; return whether reading on makes sense."""
+    def add_page(self, page: Page) -> bool:
+        """
+        Add a page; return whether reading further makes sense.
+
+        :param page: The page.
+        """
         self.pages += 1
         if page.unread:
             self.gap = f"{page.unread} of its members cannot be read"
@@ -124,10 +152,10 @@ class Search:
             self.gap = f"it shows batches twice ({repeated[0]})"
         fresh = [batch for batch in page.batches if batch.id not in self.ids]
         for batch in fresh:
-            self._take_one(batch)
+            self._add(batch)
         return bool(fresh)
 
-    def _take_one(self, batch: Batch) -> None:
+    def _add(self, batch: Batch) -> None:
         self.ids.add(batch.id)
         made = batch.created_at
         if batch.id not in self.known:
@@ -143,7 +171,7 @@ class Search:
         self.sees_before = self.sees_before or is_earlier or is_before
 
     def _note_order(self, made: float | None, place: int | None) -> None:
-        """Take in that a batch made then, or this job's batch of that place, follows the others in the list."""
+        """Update the order of the list with the creation time of its next batch, and that batch's place in this job."""
         if made is None:
             self.is_ordered = False
             return
@@ -160,17 +188,17 @@ class Search:
 
     @property
     def is_newest_first(self) -> bool:
-        """Whether what was read shows the list's order."""
+        """Whether the batches read prove that the list is newest first."""
         return self.is_ordered and self.steps >= STEPS
 
     @property
     def is_past_the_create(self) -> bool:
-        """Whether all batches since before the create were shown."""
+        """Whether all batches since before the create were read."""
         known = self.anchor is not None and self.oldest is not None
         return known and self.is_newest_first and (self.oldest or 0.0) < (self.anchor or 0.0) - SLACK
 
-    def ended(self) -> None:
-        """Take in that the list has ended, and was asked for more behind its end."""
+    def check_end(self) -> None:
+        """Check a list that has ended, after a request for what follows its last batch has returned nothing."""
         hidden = self.running - self.ids
         if hidden:
             self.gap = f"it does not show batch {min(hidden)}, which runs"
@@ -179,13 +207,13 @@ class Search:
 
     @property
     def _sees_both_sides(self) -> bool:
-        if self.known and self.ids == self.known.keys():  # an account of its own: nothing is before its first batch
+        if self.known and self.ids == self.known.keys():  # only this job uses the account: no batch is older
             return True
         return self.sees_before and (self.is_newest_first or not self.later.isdisjoint(self.ids))
 
 
 def search(
-    client: Lists,
+    client: ListClient,
     marks: Marks,
     anchor: float | None,
     *,
@@ -194,33 +222,36 @@ def search(
     later: Iterable[str] = (),
 ) -> Search:
     """
-    Read the list for the batches of a shard's create; `found` are these, `gap` says why there may be others.
+    Read the list for the batches of a shard's create.
 
+    :param client: Client of the account.
+    :param marks: What identifies the batches.
     :param anchor: A moment before the create by the service's clock, or None.
     :param running: Ids of batches of this job that run.
     :param known: Ids of all batches that other creates of this job have made, in that order.
     :param later: Ids of those among them that were made after this create.
+    :return: `found` has the batches; `gap` says why there may be others.
     :raises ApiError: The list cannot be read.
     """
     places = {batch_id: place for place, batch_id in enumerate(known)}
     seen = Search(marks, anchor, frozenset(running), places, frozenset(later))
     pages_left = MAX_PAGES
     for page in _pages(client, seen):
-        goes_on = seen.take(page)
+        goes_on = seen.add_page(page)
         pages_left = min(pages_left, PAGES_AFTER_FOUND) if seen.found else pages_left
         pages_left -= 1
         if not goes_on or seen.is_past_the_create:
             break
         if not pages_left:
-            seen.gap = f"it has more than {len(seen.ids):,} batches and no order that tells where to stop"
+            seen.gap = f"it has more than {len(seen.ids):,} batches and no order that shows where to stop"
             break
     if not seen.found:
-        _look_closer(client, seen)
+        _retrieve_unclear(client, seen)
     return seen
 
 
-def _pages(client: Lists, seen: Search) -> Iterator[Page]:
-    """Yield the list's pages; an end is believed when nothing stands behind it."""
+def _pages(client: ListClient, seen: Search) -> Iterator[Page]:
+    """Yield the list's pages, until a request for what follows the last batch returns nothing."""
     after: str | None = None
     claims_more = False
     while True:
@@ -229,29 +260,29 @@ def _pages(client: Lists, seen: Search) -> Iterator[Page]:
         except (ApiRefusedError, NotFoundError):
             if after is None:
                 raise
-            seen.gap = "it cannot be asked for what follows a batch"
+            seen.gap = "it does not return what follows a batch"
             return
         if not page.batches:
             if page.unread:
-                seen.take(page)
+                seen.add_page(page)
             elif page.claims_more or claims_more:
                 seen.gap = "it says that more batches follow and shows an empty page"
             elif not seen.gap:
-                seen.ended()
+                seen.check_end()
             return
         yield page
         claims_more = page.claims_more
         after = page.next_after or page.batches[-1].id
 
 
-def _look_closer(client: Lists, seen: Search) -> None:
-    """Look at those that tell neither name nor file one by one: some lists show less than a retrieve."""
+def _retrieve_unclear(client: ListClient, seen: Search) -> None:
+    """Retrieve the batches without name and file one by one: some lists show less than a retrieve."""
     for batch in seen.unclear[:MAX_RETRIEVED]:
         whole = client.retrieve(batch.id)
         whose = seen.marks.whose(whole)
         if whose == "ours":
             seen.found.append(whole)
         elif whose == "unclear":
-            seen.gap = f"batch {batch.id} tells neither its metadata nor its input file"
+            seen.gap = f"batch {batch.id} shows neither its metadata nor its input file"
     if len(seen.unclear) > MAX_RETRIEVED:
-        seen.gap = f"{len(seen.unclear):,} batches tell neither metadata nor input file"
+        seen.gap = f"{len(seen.unclear):,} batches show neither metadata nor input file"

@@ -1,8 +1,8 @@
 """
-Models that end before their requests are answered: asked once for each model of a job, before anything is submitted.
+Checks for models that shut down before their requests are answered, once for each model, before anything is submitted.
 
-A model that is gone is refused, as the API would refuse the file after its upload; one that ends while the job may run
-is warned of. What cannot be known stops nothing: many services have no such route, or no date.
+A model that is gone is an error before the upload, as the API would refuse its batch. A model that shuts down while the
+job may run is logged as a warning. Unknown dates change nothing: many services have no such route, or no date.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from airflow_provider_batch.api.models import ModelEnd
 from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, ConfigurationError
 from airflow_provider_batch.jobs.job_request import Tools
 
-#: Models that are asked for; a job with more has them from a column.
-MOST = 20
-#: Seconds that the API gives a batch.
+#: Models that are checked, at most; a job with more reads them from a column.
+MAX_MODELS = 20
+#: Seconds in which the API promises the end of a batch.
 WINDOW = 24 * 3600.0
 
 
 def check_models(models: Iterable[str | None], timeout: float, tools: Tools) -> None:
     """
-    Warn of models that end within a job's time.
+    Warn of models that shut down within a job's time.
 
+    :param models: Names of models; None where requests name none.
     :param timeout: Seconds that the job may take.
+    :param tools: Tools of the job.
     :raises ConfigurationError: A model is gone.
     """
-    for model in list(dict.fromkeys(model for model in models if model))[:MOST]:
+    for model in list(dict.fromkeys(model for model in models if model))[:MAX_MODELS]:
         try:
             end = tools.client.model_end(model)
         except ApiUnavailableError:
@@ -40,15 +42,15 @@ def check_models(models: Iterable[str | None], timeout: float, tools: Tools) -> 
 
 def _check(model: str, end: ModelEnd, now: float, within: float, tools: Tools) -> None:
     if now >= end.over:
-        said = f"since {end.said}" if end.begins else f"says the API: {end.said}"
+        reason = f"since {end.said}" if end.begins else f"says the API: {end.said}"
         raise ConfigurationError(
-            f"body: model '{model}' is gone, {said}. Every request would be refused: name a model that is served. "
-            "Nothing was sent."
+            f"body: model '{model}' is gone, {reason}. Every request would be refused. Nothing was sent. Name a model "
+            "that the API serves."
         )
     if now + within >= end.begins:
         last = datetime.datetime.fromtimestamp(now + within, datetime.UTC)
         tools.log.warning(
-            "Model %s ends on %s; this job may run until %s. Requests that are not answered by then will fail: name "
-            "another model soon.",
+            "Model %s shuts down on %s; this job may run until %s. Requests that are not answered by then will fail. "
+            "Name another model soon.",
             model, end.said, last.isoformat(timespec="minutes"),
         )  # fmt: skip

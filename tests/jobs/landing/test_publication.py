@@ -33,14 +33,14 @@ from tests.jobs.support import (
 )
 
 
-def watch(monkeypatch: pytest.MonkeyPatch, reader: TableReader) -> list[str]:
-    """Let a reader look around every write, move and removal, and return the list of what it finds wrong."""
+def read_around_writes(monkeypatch: pytest.MonkeyPatch, reader: TableReader) -> list[str]:
+    """Read the table before and after each write, move and removal, and return the list of what is wrong."""
     wrong: list[str] = []
 
     def around(owner: Any, name: str) -> None:
         original = getattr(owner, name)
 
-        def watched(*args: Any, **options: Any) -> Any:
+        def read_around(*args: Any, **options: Any) -> Any:
             boundary = f"{name.removesuffix('_file')} {args[0].name}".replace("_publish ", "write ")
             wrong.extend(found for found in [reader.look(boundary)] if found is not None)
             try:
@@ -48,7 +48,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, reader: TableReader) -> list[str]:
             finally:
                 wrong.extend(found for found in [reader.look(boundary)] if found is not None)
 
-        monkeypatch.setattr(owner, name, watched)
+        monkeypatch.setattr(owner, name, read_around)
 
     around(Location, "_publish")
     around(Location, "delete")
@@ -66,7 +66,7 @@ def test_a_reader_sees_a_whole_table_during_all_of_a_rerun(
     rows, tools = some_rows(25), tools_for(emulator)
     request = a_request(tmp_path, rows, partition_by=partition_by)
     run(request, tools)
-    wrong = watch(monkeypatch, TableReader(tmp_path / "table"))
+    wrong = read_around_writes(monkeypatch, TableReader(tmp_path / "table"))
     emulator.configure(progress="hold")
     again = changed(request, rerun=rerun, era=1)
     job = step_until_waiting(again, tools)
@@ -79,12 +79,12 @@ def test_a_reader_sees_a_whole_table_during_all_of_a_rerun(
     assert TableReader(tmp_path / "table").look("at the end") is None
 
 
-def test_a_table_that_another_job_replaces_stands_until_the_new_one_does(
+def test_a_table_that_another_job_replaces_stays_until_the_new_one_is_published(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tools = tools_for(emulator)
     run(a_request(tmp_path, some_rows(25), map_index=0), tools)
-    wrong = watch(monkeypatch, TableReader(tmp_path / "table"))
+    wrong = read_around_writes(monkeypatch, TableReader(tmp_path / "table"))
     run(a_request(tmp_path, some_rows(12), map_index=1, if_exists="replace"), tools)
     assert wrong == []
     check_table(tmp_path, some_rows(12))
@@ -116,14 +116,14 @@ def test_a_first_table_appears_whole(emulator: Emulator, tmp_path: Path) -> None
     action = job._act
     for shard in job.ledger.shards[:1]:
         job._poll()
-        action(collecting_end(job, shard.key))
+        action(record_end(job, shard.key))
         job._land(job.ledger.shard(shard.key))
     assert list((tmp_path / "table").rglob("*.parquet")) == []
     job.run()
     check_table(tmp_path, some_rows(25))
 
 
-def collecting_end(job: Any, key: str) -> Any:
+def record_end(job: Any, key: str) -> Any:
     from airflow_provider_batch.jobs import actions
 
     return actions.RecordEnd(key, job.seen[job.ledger.shard(key).batch_id])
@@ -213,11 +213,11 @@ def _killed(put: Any) -> Any:
     return dies
 
 
-@pytest.mark.parametrize("named_by", ["nobody", "the ledger", "the manifest"])
-def test_lines_that_nobody_could_read_are_withdrawn_only_where_nothing_in_force_names_them(
+@pytest.mark.parametrize("named_by", ["nothing", "the ledger", "the manifest"])
+def test_unreadable_lines_are_withdrawn_only_where_neither_ledger_nor_manifest_names_them(
     emulator: Emulator, tmp_path: Path, named_by: str
 ) -> None:
-    """A shard whose rows all go again has no part; the answer to the write that recorded its landing was lost."""
+    """A shard whose rows are all sent again has no part; the answer to the write that recorded its landing was lost."""
     tools, request = tools_for(emulator), a_request(tmp_path, some_rows(5))
     job = open_job(request, tools)
     job.run()
@@ -232,4 +232,4 @@ def test_lines_that_nobody_could_read_are_withdrawn_only_where_nothing_in_force_
         manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "unreadable": {name: 1}}))
     later = recorded if named_by == "the ledger" else before
     withdraw_late(request, tools, before, later, Landed(shard.key, landing))
-    assert (tmp_path / "table" / name).exists() == (named_by != "nobody")
+    assert (tmp_path / "table" / name).exists() == (named_by != "nothing")

@@ -48,7 +48,7 @@ def kept(tmp_path: Path) -> list[str]:
 
 
 @UNCLEAR_FORM
-def test_answers_that_nobody_can_match_stop_the_job_and_are_never_sent_again(
+def test_results_that_match_no_row_stop_the_job_and_are_never_sent_again(
     emulator: Emulator, tmp_path: Path, form: str
 ) -> None:
     """Invariant 2: attempts and clears as many as one likes pay nothing, and keep the file beside the table."""
@@ -109,7 +109,7 @@ def test_rows_of_results_that_are_not_understood_go_again_only_when_a_clear_says
 def test_a_clear_gives_up_only_what_a_task_has_failed_with_before(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first attempt is killed before it lands: nobody knows yet that the results are not understood."""
+    """The first attempt is killed before it lands: it is not known yet that the results are unclear."""
     emulator.fault(kind="result_form", form="html", times=2)
     rows, tools = some_rows(15), tools_for(emulator)
     request = a_request(tmp_path, rows, rerun="failed_rows")

@@ -1,4 +1,4 @@
-"""Shards at rest stand in files of their own: the ledger is the same, and a worker that is woken reads less of it."""
+"""Shards at rest are in files of their own: the ledger is the same, and a resumed worker reads less of it."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def done(shard: ShardRecord) -> ShardRecord:
     )
 
 
-def woken(folder: Location) -> tuple[int, Ledger]:
-    """Do what a woken task does before it looks at its batches, and what it tells before it waits again."""
+def resumed(folder: Location) -> tuple[int, Ledger]:
+    """Do what a resumed task does before it polls its batches, and what it logs before it waits again."""
     kept = LedgerStore(folder)
     with counted() as traffic:
         ledger = kept.load()
@@ -83,13 +83,13 @@ def woken(folder: Location) -> tuple[int, Ledger]:
     return traffic.read, ledger
 
 
-class TestAWorkerThatIsWoken:
+class TestAResumedWorker:
     def test_reads_hardly_more_of_a_ledger_with_ten_times_the_shards_landed(self) -> None:
         read = {}
         for landed in (200, 2_000):
             kept = a_store()
             kept.begin(landed_ledger(landed))
-            read[landed], _ = woken(kept.folder)
+            read[landed], _ = resumed(kept.folder)
         assert read[2_000] - read[200] < 10 * 1_800  # bytes a shard; a landed one has some 700
         assert read[2_000] < 2 * read[200]
 
@@ -98,7 +98,7 @@ class TestAWorkerThatIsWoken:
         for planned in (200, 2_000):
             kept = a_store()
             kept.begin(landed_ledger(0, planned=planned))
-            read[planned], _ = woken(kept.folder)
+            read[planned], _ = resumed(kept.folder)
         assert read[2_000] - read[200] < 6 * 1_800
 
     def test_reads_no_file_of_shards_that_have_landed(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ class TestAWorkerThatIsWoken:
         names: list[str] = []
         read = Location.read_or_none
         monkeypatch.setattr(Location, "read_or_none", lambda self: names.append(self.name) or read(self))  # type: ignore[func-returns-value]
-        _, ledger = woken(kept.folder)
+        _, ledger = resumed(kept.folder)
         assert not [name for name in names if name.startswith(NEVER_READ)]
         assert len(ledger.batch_ids) == 250
         assert [name for name in names if name.startswith(NEVER_READ)]
@@ -182,7 +182,7 @@ class TestALedgerWithShardsAtRest:
         location.delete()
         ledger = LedgerStore(kept.folder).load()
         assert ledger is not None
-        with pytest.raises(StorageError, match=r"shards-.*: this file of the ledger is gone; restore it"):
+        with pytest.raises(StorageError, match=r"shards-.*: this file of the ledger is missing"):
             ledger.batch_ids  # noqa: B018
 
     @pytest.mark.usefixtures("small_files")
@@ -272,7 +272,7 @@ def what_happens() -> st.SearchStrategy[list[Any]]:
     return st.lists(steps, min_size=10, max_size=30)
 
 
-def _entries(step: Any, ledger: Ledger) -> list[e.Event]:
+def _events(step: Any, ledger: Ledger) -> list[e.Event]:
     """What is recorded at a step that is no base."""
     if isinstance(step, tuple):
         return _moved(ledger.shards[step[0] % len(ledger.shards)], step[1])
@@ -294,7 +294,7 @@ def _entries(step: Any, ledger: Ledger) -> list[e.Event]:
 
 
 def _moved(shard: ShardRecord, move: str) -> list[e.Event]:
-    """The entries of one shard; those of `lands` bring it to its landing, over a lost answer where it is open."""
+    """The events of one shard; those of `lands` bring it to its landing, over a lost answer where it is open."""
     if move in ("absent", "refused"):
         begin: list[e.Event] = [e.Intended(shard.key, 1.0)] if shard.state == "planned" else []
         if shard.state not in ("planned", "intended"):
@@ -351,7 +351,7 @@ def test_a_ledger_says_the_same_whatever_rests_in_files(steps: list[Any]) -> Non
             files |= new
             data = encode_ledger(after, segments_of(after.shard_list))
             at_rest = decode_ledger(data, "base", files.__getitem__).changed(birth="", version=plain.version)
-        for event in [] if step == "base" else _entries(step, plain):
+        for event in [] if step == "base" else _events(step, plain):
             plain, at_rest = apply(plain, event), apply(at_rest, event)
         assert at_rest.totals() == plain.totals()
         assert at_rest.batch_count == len(plain.batch_ids)

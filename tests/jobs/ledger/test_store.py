@@ -1,4 +1,4 @@
-"""The ledger on storage: of several attempts one goes on, and no event is ever lost."""
+"""The ledger on storage: of several attempts one continues, and no event is ever lost."""
 
 from __future__ import annotations
 
@@ -107,14 +107,14 @@ class TestALedger:
         newer = msgspec.json.encode({"version": VERSION + 1, "shards": "in some new form"})
         store.location.write(newer)
         for use in (store.load, lambda: store.begin(ledger), lambda: store.record(ledger, Leased("me", 1.0))):
-            with pytest.raises(StorageError, match=f"has form {VERSION + 1}, .* a newer release wrote it"):
+            with pytest.raises(StorageError, match=f"has format {VERSION + 1}, .* a newer release wrote it"):
                 use()
         assert store.location.read_or_none() == newer
 
     def test_that_went_away_stops_the_attempt(self, store: LedgerStore) -> None:
         ledger = store.begin(a_ledger())
         store.location.delete()
-        with pytest.raises(StorageError, match="gone while its job is at work"):
+        with pytest.raises(StorageError, match="gone while its job is running"):
             store.record(ledger, Intended(KEY, 2.0))
         assert store.load() is None
 
@@ -153,7 +153,7 @@ class TestRecording:
     def test_after_a_take_over_is_refused_and_leaves_the_winners_ledger(self, store: LedgerStore) -> None:
         older = store.begin(a_ledger())
         newer = store.record(older, Leased("another", 2.0))
-        with pytest.raises(JobTakenError, match="a later attempt of this task has taken the job over"):
+        with pytest.raises(JobTakenError, match="a later attempt of this task has taken over the job"):
             store.record(older, Intended(KEY, 3.0))
         with pytest.raises(JobTakenError):
             store.check_lease(older)
@@ -188,12 +188,12 @@ class TestRecording:
         [winner] = [one for one in recorded if one is not None]
         assert store.load() == winner
 
-    def test_by_attempts_that_take_over_from_each_other_loses_no_entry(self, store: LedgerStore) -> None:
+    def test_by_attempts_that_take_over_from_each_other_loses_no_event(self, store: LedgerStore) -> None:
         store.begin(a_ledger())
         kept = at_once(4, lambda _: attempt(store, rounds=4))
         check_nothing_lost(store, kept)
 
-    def test_by_processes_that_take_over_from_each_other_loses_no_entry(self, tmp_path: Path) -> None:
+    def test_by_processes_that_take_over_from_each_other_loses_no_event(self, tmp_path: Path) -> None:
         store = LedgerStore(storage.resolve(f"{tmp_path}/run/job"))
         store.begin(a_ledger())
         with multiprocessing.get_context("spawn").Pool(4) as pool:
@@ -225,7 +225,7 @@ def attempt_in_a_process(folder: str) -> tuple[int, int, int]:
 
 
 def check_nothing_lost(store: LedgerStore, kept: list[tuple[int, int, int]]) -> None:
-    """Everything that an attempt was told it had recorded stands in the ledger, and nothing else does."""
+    """The ledger has every event that an attempt recorded with success, and nothing else."""
     ledger = store.load()
     assert ledger is not None
     leases, intents, taken = (sum(column) for column in zip(*kept, strict=True))

@@ -59,8 +59,8 @@ def test_a_check_of_the_lease_reads_one_file_of_events_however_large_the_ledger_
     assert traffic.read < files.EVENT_FILE_BYTES
 
 
-def test_the_index_of_shards_is_that_of_a_ledger_read_anew() -> None:
+def test_the_index_of_shards_is_that_of_a_ledger_read_again() -> None:
     _, ledger, _ = traffic_of(12)
-    anew = ShardIndex.of(ShardList(ledger.shards))
+    again = ShardIndex.of(ShardList(ledger.shards))
     for name in ("planned", "intended", "submitted", "ended", "landed", "held", "untrimmed"):
-        assert list(ledger.index.group(name)) == list(anew.group(name))
+        assert list(ledger.index.group(name)) == list(again.group(name))

@@ -88,7 +88,7 @@ class TestShardsThatWereRemoved:
         rows, tools = some_rows(10), tools_for(emulator)
         run(a_request(tmp_path, rows), tools)
         changed = a_request(tmp_path, [{**row, "key": "other"} for row in rows], rerun="failed_rows", era=1)
-        run(changed, tools)  # another input begins anew
+        run(changed, tools)  # another input begins a new generation
         assert emulator.state()["batches_created"] == 2
 
     def test_are_written_again_when_only_the_end_was_not_recorded_and_the_table_moves(
@@ -144,18 +144,18 @@ class TestATableThatIsLandedAgain:
     def test_is_published_only_if_it_has_each_row_of_the_input_once(
         self, emulator: Emulator, tmp_path: Path, lie: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The count at the end cannot be skipped: whatever went wrong before, the table that stood stands."""
+        """The count at the end cannot be skipped: whatever went wrong before, the published table stays."""
         rows, tools = some_rows(20), tools_for(emulator)
         run(a_request(tmp_path, rows), tools)
         other_layout = a_request(tmp_path, rows, partition_by=("status",), keep_shards=True)
-        collect = runner.collect
+        land_shard = runner.land_shard
 
         def wrong(*args: Any, **options: Any) -> Any:
-            landed = collect(*args, **options)
+            landed = land_shard(*args, **options)
             value = {"rows": landed.landing.rows - 1, "row_checksum": NO_ROWS}[lie]
             return msgspec.structs.replace(landed, landing=msgspec.structs.replace(landed.landing, **{lie: value}))
 
-        monkeypatch.setattr(runner, "collect", wrong)
+        monkeypatch.setattr(runner, "land_shard", wrong)
         with pytest.raises(JobError, match="The input has 20 rows, and the parts that have landed hold"):
             run(other_layout, tools)
         monkeypatch.undo()
@@ -197,7 +197,7 @@ class TestARerun:
         assert emulator.state()["batches_created"] == 1
 
     def test_may_be_asked_for_again_and_again(self, emulator: Emulator, tmp_path: Path) -> None:
-        """Shards of an earlier rerun, removed after landing, are not needed while the table stands."""
+        """Shards of an earlier rerun, removed after landing, are not needed while the table exists."""
         emulator.fault(kind="http_error", status=400, custom_id="[37]", executions=2)
         rows, tools = some_rows(15), tools_for(emulator)
         run(a_request(tmp_path, rows), tools)
@@ -209,7 +209,7 @@ class TestARerun:
         assert emulator.state()["batches_created"] == 2 + 1 + 1
 
 
-class TestAWokenTask:
+class TestAResumedTask:
     @pytest.mark.parametrize("begun", [True, False])
     def test_lands_where_its_job_was_begun_whatever_the_task_says_by_now(
         self, emulator: Emulator, tmp_path: Path, begun: bool
@@ -228,7 +228,7 @@ class TestAWokenTask:
 
 
 class TestAClearAfterTheTimeWasOver:
-    def test_begins_anew_where_nothing_is_landed(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_sends_all_rows_again_where_nothing_is_landed(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.configure(progress="seconds:3600")
         rows, tools = some_rows(5), tools_for(emulator)
         limits = dataclasses.replace(LIMITS, timeout=1000.0, lands=False)

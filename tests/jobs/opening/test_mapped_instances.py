@@ -110,7 +110,7 @@ class TestAClear:
     def test_that_swaps_the_inputs_swaps_the_jobs_while_both_instances_run(
         self, emulator: Emulator, tmp_path: Path
     ) -> None:
-        """Each sees that the other one runs, waits for it, and goes on once it has left its job."""
+        """Each sees that the other one runs, waits for it, and continues once it has left its job."""
         tools = tools_for(emulator)
         for index, name in enumerate("ab"):
             run(instance(tmp_path, name, index), tools)
@@ -127,7 +127,7 @@ class TestAClear:
         assert landed(tmp_path) == due(["a", "b"])
         assert executed(emulator) == 4
 
-    def test_takes_a_job_away_from_an_attempt_that_is_still_woken(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_takes_a_job_away_from_an_attempt_that_is_still_resumed(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.configure(progress="hold")
         tools = tools_for(emulator)
         job = step_until_waiting(instance(tmp_path, "a", 0), tools)

@@ -1,4 +1,4 @@
-"""Looking for what a create has made: a batch is ours by proof, and absent by proof."""
+"""Looking up what a create has made: both a batch and its absence need a proof."""
 
 from __future__ import annotations
 

@@ -40,8 +40,8 @@ class TestJobs:
         with caplog.at_level(logging.WARNING):
             run(a_request(tmp_path, some_rows(25)), tools_for(emulator))
         assert statuses(tmp_path) == {"succeeded": 25}
-        (warning,) = [record.getMessage() for record in caplog.records if "ends on" in record.getMessage()]
-        assert f"Model gpt-4o-mini ends on {in_days(2)}" in warning
+        (warning,) = [record.getMessage() for record in caplog.records if "shuts down on" in record.getMessage()]
+        assert f"Model gpt-4o-mini shuts down on {in_days(2)}" in warning
 
     def test_ask_once_for_each_model_and_not_for_each_shard(self, emulator: Emulator, tmp_path: Path) -> None:
         rows = [{**row, "model": f"gpt-6-{number % 2}"} for number, row in enumerate(some_rows(60))]
@@ -101,7 +101,7 @@ def test_a_last_day_is_not_over_before_it_is_over_everywhere(
 ) -> None:
     stub.on("GET", "/models/m", model(said))
     check(stub, "m")
-    assert "Model m ends on 20" in caplog.text
+    assert "Model m shuts down on 20" in caplog.text
 
 
 @pytest.mark.parametrize(

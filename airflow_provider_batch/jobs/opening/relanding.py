@@ -1,8 +1,8 @@
 """
-Landing again what was paid for: the table is gone, or is wanted in another place or with other partitions.
+Lands a job again from results that are paid for: its table is gone, or has another destination or other partitions.
 
-Results are joined to the rows of the shards they were asked with. The first round's shards follow from the source, and
-are written again where they were removed; those of a rerun followed from the table, and cannot be.
+Results are joined to the rows of their shards. The first round's shards are written again from the source where they
+were removed. The shards of a rerun were made from the table, and cannot be written again.
 """
 
 from __future__ import annotations
@@ -25,22 +25,40 @@ from airflow_provider_batch.table.file_names import landed_part, landing_folder,
 from airflow_provider_batch.table.manifest import check_destination
 
 
-def lands_anew(store: LedgerStore, ledger: Ledger, request: JobRequest, destination: Location) -> bool:
-    """Whether a finished job's table is not where it is asked for, or a clear can complete it."""
+def needs_relanding(store: LedgerStore, ledger: Ledger, request: JobRequest, destination: Location) -> bool:
+    """
+    Return whether a finished job's table is not at its destination, or a clear can complete it.
+
+    :param store: Store of the job's ledger.
+    :param ledger: The job's ledger.
+    :param request: The job.
+    :param destination: Folder of the table.
+    """
     landings = [shard.landing for shard in ledger.shards if shard.landing is not None]
     is_whole = not (request.recovery.delete_files and ledger.first_round > 1) and _can_land_again(store, ledger)
     if request.era != ledger.era and ledger.unfetched and is_whole:
         return True
-    there = list_files(destination)
+    stored = list_files(destination)
     parts = {name for landing in landings for name in landing.part_files}
-    is_standing = manifest_name(ledger.job) in there and parts <= there
-    return not is_standing or request.table.partition_by != ledger.partition_by
+    is_published = manifest_name(ledger.job) in stored and parts <= stored
+    return not is_published or request.table.partition_by != ledger.partition_by
 
 
 def land_again(
-    request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source, *, wholly: bool
+    request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source, *, at_once: bool
 ) -> Ledger:
-    """Plan to land a finished job's table once more, and do it at once where the whole of it is needed now."""
+    """
+    Record that a finished job's table is landed once more, and land it at once if all of it is needed now.
+
+    :param request: The job.
+    :param tools: Its client, clock and functions.
+    :param store: Store of the job's ledger.
+    :param ledger: The job's ledger.
+    :param source: The source, to write removed shards again.
+    :param at_once: Whether the parts are needed now, for a rerun.
+    :raises JobError: The table cannot be landed again from the ledger alone.
+    :raises ChangedInputError: The source does not give the same shards.
+    """
     assert request.table.destination is not None
     check_destination(tools.resolve(request.table.destination), ledger.job, request.table.if_exists)
     check_can_land_again(store, ledger)
@@ -49,7 +67,7 @@ def land_again(
     tools.log.info("The job is finished; its table is landed again from the batches that were paid for.")
     ledger = store.record(ledger, Relanding(request.table.destination, request.table.partition_by))
     claim_table(request, tools, store, ledger)
-    if not wholly:
+    if not at_once:
         return ledger
     job = Job(request, tools, store, ledger)
     job.land_all()
@@ -57,19 +75,28 @@ def land_again(
 
 
 def restore_shards(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> None:
-    """Write the first round's shards again, where they were removed; later rounds follow from the landings."""
+    """
+    Write the first round's shards again, where they were removed; the landings write those of later rounds.
+
+    :param request: The job.
+    :param tools: Its client, clock and functions.
+    :param store: Store of the job's ledger.
+    :param ledger: The job's ledger.
+    :param source: The source.
+    :raises ChangedInputError: The source does not give the same shards.
+    """
     first = [record for record in ledger.shards if record.round == 1]
     folder = store.shards(ledger.generation)
     if not missing_shards(folder, first):
         return
     error = ChangedInputError(
         "The shards of this job were removed, and its source does not give the same ones any more: its results cannot "
-        "be joined to their rows. rerun='all' begins anew, and pays again; keep_shards=True avoids this."
+        "be joined to their rows. rerun='all' sends every row again, and pays again; keep_shards=True avoids this."
     )
     known = {record.key: record.sha256 for record in first}
 
     def keep(shard: Shard) -> None:
-        if known.get(str(shard.key)) != ShardRecord.of(shard).sha256:  # another one in its place would lose rows
+        if known.get(str(shard.key)) != ShardRecord.of(shard).sha256:  # a different shard would lose rows
             raise error
         publish_shard(shard, folder)
 
@@ -78,7 +105,12 @@ def restore_shards(request: JobRequest, tools: Tools, store: LedgerStore, ledger
 
 
 def lacks_shards(store: LedgerStore, ledger: Ledger) -> bool:
-    """Whether a first shard is gone that a job at work still has to send, to land, or to make another round of."""
+    """
+    Return whether a shard of the first round is gone that a running job has to send, land, or read retry rows from.
+
+    :param store: Store of the job's ledger.
+    :param ledger: The job's ledger.
+    """
     needed = [
         record
         for record in ledger.shards
@@ -88,25 +120,37 @@ def lacks_shards(store: LedgerStore, ledger: Ledger) -> bool:
 
 
 def lacks_parts(store: LedgerStore, ledger: Ledger, destination: Location) -> bool:
-    """Whether a part of a job at work is gone and can be landed again: parts may wait for a day to be published."""
+    """
+    Return whether a part of a running job is gone and can be landed again: parts may be in staging for a day.
+
+    :param store: Store of the job's ledger.
+    :param ledger: The job's ledger.
+    :param destination: Folder of the table.
+    """
     names = {name for shard in ledger.shards if shard.landing is not None for name in shard.landing.part_files}
     missing = names - list_files(destination) if names else names
-    waiting = list_files(destination / landing_folder(ledger.job)) if missing else set()
-    return not missing <= {landed_part(name) for name in waiting} and _can_land_again(store, ledger)
+    staged = list_files(destination / landing_folder(ledger.job)) if missing else set()
+    return not missing <= {landed_part(name) for name in staged} and _can_land_again(store, ledger)
 
 
 def _can_land_again(store: LedgerStore, ledger: Ledger) -> bool:
-    """Whether no shard of a rerun is gone: which rows they held, only the table has told."""
+    """Return whether all shards of reruns are stored: only the table knew which rows they held."""
     folder = store.shards(ledger.generation)
     rerun = [record for record in ledger.shards if 1 < ledger.first_round <= record.round]
     return not missing_shards(folder, rerun)
 
 
 def check_can_land_again(store: LedgerStore, ledger: Ledger) -> None:
-    """Raise JobError where the shards of a rerun are gone."""
+    """
+    Check that the shards of a rerun are stored.
+
+    :param store: Store of the job's ledger.
+    :param ledger: The job's ledger.
+    :raises JobError: They are gone.
+    """
     if not _can_land_again(store, ledger):
         raise JobError(
             f"{store.location}: this job sent some rows again (rerun), its shards were removed after landing, and the "
-            "table is gone, or is wanted in another place or with other partitions: it cannot be put together again "
-            "from the ledger alone. rerun='all' begins anew, and pays again; keep_shards=True avoids this."
+            "table is gone, or has another destination or other partitions: it cannot be landed again from the ledger "
+            "alone. Nothing was sent. rerun='all' sends every row again, and pays again; keep_shards=True avoids this."
         )

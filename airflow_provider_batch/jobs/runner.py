@@ -29,7 +29,7 @@ from airflow_provider_batch.jobs.job_request import JobRequest, Tools
 from airflow_provider_batch.jobs.landing.finishing import Outcome, billing_state, finish
 from airflow_provider_batch.jobs.landing.next_round import plan_round
 from airflow_provider_batch.jobs.landing.shard import (
-    land_shard,
+    land_results,
     log_landing,
     missing_files_error,
     trim,
@@ -372,6 +372,6 @@ class Job:
             self._record(events.Unclear(key))
 
     def _land_one(self, shard: ShardRecord) -> None:
-        landed = land_shard(self.request, self.tools, self.store, self.ledger, shard)
+        landed = land_results(self.request, self.tools, self.store, self.ledger, shard)
         self._record_written(landed)
         log_landing(self.tools.log, shard.key, landed.landing)

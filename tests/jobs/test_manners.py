@@ -277,7 +277,7 @@ def test_a_clock_that_leaps_past_the_timeout_ends_no_job_whose_batches_still_run
         assert wait is not None
         assert job.ledger.closing is None
         assert after.wall(wait.until) > time.time() + leap + 3600
-    assert ("The job's timeout waits" in caplog.text) == (not tells_time)
+    assert ("The job's timeout is extended" in caplog.text) == (not tells_time)
     emulator.configure(progress="immediate")
     run(request, job_clock(emulator, lambda: leap))
     check_table(tmp_path, some_rows(10))
@@ -322,7 +322,7 @@ class TestAnOldInput:
         tools = tools_for(emulator)
         step_until_waiting(a_request(tmp_path, some_rows(5)), tools)
         emulator.fault(kind="route_error", status=400, method="POST", path="/v1/batches/*/cancel")
-        text = "not seen to be done .* 1 batches are still running and will be billed"
+        text = "have not ended after .* 1 batches are still running and will be billed"
         with pytest.raises(NotCancelledError, match=text) as raised:
             open_job(self._resubmit(tmp_path), tools)
         assert raised.value.retryable

@@ -53,7 +53,7 @@ def test_a_job_goes_by_the_time_of_the_service() -> None:
     client.reading = (7000.0, 50.0)
     ours.pass_(3.0)
     assert (clock(), clock.is_known) == (7003.0, True)
-    assert clock.here(7013.0) == ours.wall_time + 10.0
+    assert clock.to_wall_clock(7013.0) == ours.wall_time + 10.0
 
 
 @pytest.mark.parametrize("leap", [-DAY, DAY])
@@ -92,7 +92,7 @@ def test_a_clock_without_a_service_that_tells_it_is_never_ahead_of_what_a_runnin
 def test_a_service_that_does_not_answer_is_asked_and_leaves_the_clock_as_it_is() -> None:
     client = Service()
     clock = ServiceClock(client)
-    clock.ask()
+    clock.ask_service()
     assert client.asked == 1
     assert not clock.is_known
 

@@ -78,7 +78,7 @@ def test_a_shard_that_is_not_the_ledgers_is_never_used_and_the_next_attempt_writ
     request = a_request(tmp_path, rows)
     job = open_job(request, tools)
     _damage(tmp_path, f"r01-s00002-*{ending}")
-    with pytest.raises(StorageError, match=r"not the shard that the ledger knows.* The next attempt writes it again"):
+    with pytest.raises(StorageError, match=r"not the shard that the ledger records.* The next attempt writes it again"):
         job.run()
     run(request, tools)
     check_table(tmp_path, rows)
@@ -97,7 +97,7 @@ def test_rows_for_another_round_that_are_not_the_ledgers_are_never_sent(
         plan(self, action)
 
     monkeypatch.setattr(attempt.Job, "_act", damaged)  # type: ignore[attr-defined]
-    with pytest.raises(StorageError, match="not the shard that the ledger knows"):
+    with pytest.raises(StorageError, match="not the shard that the ledger records"):
         run(a_request(tmp_path, some_rows(5)), tools_for(emulator))
     assert emulator.state()["batches_created"] == 1
     assert list((tmp_path / "state").rglob(f"*{RETRY}"))

@@ -316,7 +316,7 @@ class TestTheStatePath:
     ) -> None:
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("AIRFLOW__OPENAI_BATCH__STATE_PATH", str(tmp_path / "file"))
-        with pytest.raises(AirflowException, match=r"ledger may be there, .* Nothing was sent"):
+        with pytest.raises(AirflowException, match=r"may have this task's ledger, .* Nothing was sent"):
             operator(state_path=str(tmp_path / "right")).execute(a_context())
         assert emulator.state()["batches_created"] == 0
 

@@ -35,7 +35,7 @@ from airflow_provider_batch.table.part_filter import SUCCEEDED, keep_succeeded
 from airflow_provider_batch.table.publication import part_location, withdraw
 
 
-def land_shard(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, shard: ShardRecord) -> Landed:
+def land_results(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, shard: ShardRecord) -> Landed:
     """
     Land a shard that has ended, or that is not sent any more, and return the event that records it.
 

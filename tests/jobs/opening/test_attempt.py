@@ -148,14 +148,14 @@ class TestATableThatIsLandedAgain:
         rows, tools = some_rows(20), tools_for(emulator)
         run(a_request(tmp_path, rows), tools)
         other_layout = a_request(tmp_path, rows, partition_by=("status",), keep_shards=True)
-        land_shard = runner.land_shard
+        land_results = runner.land_results
 
         def wrong(*args: Any, **options: Any) -> Any:
-            landed = land_shard(*args, **options)
+            landed = land_results(*args, **options)
             value = {"rows": landed.landing.rows - 1, "row_checksum": NO_ROWS}[lie]
             return msgspec.structs.replace(landed, landing=msgspec.structs.replace(landed.landing, **{lie: value}))
 
-        monkeypatch.setattr(runner, "land_shard", wrong)
+        monkeypatch.setattr(runner, "land_results", wrong)
         with pytest.raises(JobError, match="The input has 20 rows, and the parts that have landed hold"):
             run(other_layout, tools)
         monkeypatch.undo()

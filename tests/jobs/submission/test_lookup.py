@@ -171,12 +171,12 @@ class TestAbsence:
                     raise ApiRefusedError("Unknown parameter: 'after'.")
                 return super().list_page(limit=limit)
 
-        assert "cannot be asked" in str(search(Refusing(older(5)), MARKS, ANCHOR).gap)
+        assert "does not return what follows" in str(search(Refusing(older(5)), MARKS, ANCHOR).gap)
         assert search(Refusing([ours(), *older(5)]), MARKS, ANCHOR).found == [ours()]
 
-    def test_is_not_concluded_from_batches_that_tell_neither_name_nor_file(self) -> None:
+    def test_is_not_concluded_from_batches_that_show_neither_name_nor_file(self) -> None:
         bare = ours(metadata={}, input_file_id=None)
-        assert "tells neither" in str(search(Account([bare]), MARKS, ANCHOR).gap)
+        assert "shows neither" in str(search(Account([bare]), MARKS, ANCHOR).gap)
         assert search(Account([bare], details={"ours": ours()}), MARKS, ANCHOR).found == [ours()]
         long_ago = replace(bare, created_at=ANCHOR - 2 * SLACK)
         assert search(Account([long_ago]), MARKS, ANCHOR).gap is None

@@ -53,7 +53,7 @@ class SourceError(InputError):
     A source table cannot be read.
 
     :param problem: What was expected, what was found and what to do.
-    :param file: URI of the file, when one is known.
+    :param file: URI of the file; None if unknown.
     :param row: Row number within the whole source, counted from 0.
     :param line: Line within the file, counted from 1.
     :param column: Name of the column.
@@ -194,5 +194,5 @@ def place(*, file: str | None, row: int | None, line: int | None, column: str | 
         None if row is None else f"row {row}",
         None if column is None else f"column '{column}'",
     ]
-    known = ", ".join(part for part in parts if part is not None)
-    return f"{known}: " if known else ""
+    text = ", ".join(part for part in parts if part is not None)
+    return f"{text}: " if text else ""

@@ -53,13 +53,15 @@ def read_end(data: Any) -> ModelEnd | None:
     said = data.get("shutdown_date") if isinstance(data, Mapping) else None
     if isinstance(said, bool) or not isinstance(said, int | float | str):
         return None
+    import pendulum
+
     text = str(said).strip()
     try:
         if _DATE.fullmatch(text):
             moment = datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC).timestamp()
             return ModelEnd(text, moment, moment + _DAY)
         moment = _moment(said, text)
-        shown = datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat()
+        shown = pendulum.from_timestamp(moment).isoformat()
     except (ValueError, OverflowError, OSError):
         return None
     return ModelEnd(shown, moment, moment)

@@ -45,7 +45,7 @@ class Service:
 SERVICES = (
     Service("OpenAI", (".openai.com",), "API reference, November 2026"),
     Service("Azure OpenAI", (".azure.com", ".azure.us", ".azure.cn"), "documentation of Azure", max_requests=100_000),
-    Service("this service", ("",), "OpenAI's limits, as nothing else is known", has_openai_bodies=False),
+    Service("this service", ("",), "none: OpenAI's limits are assumed", has_openai_bodies=False),
 )
 
 

@@ -62,7 +62,7 @@ class ClientSettings:
         if not self.api_key and self.workload_identity is None:
             raise ConfigurationError(f"{self.name}: there is no API key.")
         if not self.api_key.isascii() or any(character.isspace() for character in self.api_key):
-            raise ConfigurationError(f"{self.name}: the API key holds spaces, line breaks or non-ASCII characters.")
+            raise ConfigurationError(f"{self.name}: the API key contains spaces, line breaks or non-ASCII characters.")
         parts = urlsplit(self.address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError(

@@ -180,9 +180,9 @@ class StatusReader:
         return pages.found
 
     def _forget(self, kept: Collection[str]) -> None:
-        for known in (self._page_starts, self._unlisted, self._checked):
-            for batch_id in known.keys() - kept:
-                del known[batch_id]
+        for by_id in (self._page_starts, self._unlisted, self._checked):
+            for batch_id in by_id.keys() - kept:
+                del by_id[batch_id]
 
     def _is_unlisted(self, batch_id: str) -> bool:
         since = self._unlisted.get(batch_id)

@@ -75,8 +75,8 @@ def is_stalled(batch: Batch, now: float, *, since: float, after: float) -> bool:
     """
     if batch.status not in PASSING:
         return False
-    known = batch.created_at if batch.status == "validating" else batch.finalizing_at
-    return now - (since if known is None else min(known, since)) >= after
+    begun = batch.created_at if batch.status == "validating" else batch.finalizing_at
+    return now - (since if begun is None else min(begun, since)) >= after
 
 
 def _remaining(batch: Batch, now: float) -> float | None:

@@ -132,7 +132,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments, without secrets; with a ledger, only the ids that fit into 7 kB."""
         ids = fitting(self.batch_ids) if self.ledger else self.batch_ids
-        known = {
+        arguments = {
             "conn_id": self.conn_id,
             "batch_ids": ids,
             "poll_interval": self.poll_interval,
@@ -143,8 +143,8 @@ class OpenAIBatchTrigger(BaseEventTrigger):
             "version": self.version,
         }
         if self.ledger:
-            known["ledger"] = self.ledger
-        return "airflow_provider_batch.triggers.openai_batch.OpenAIBatchTrigger", {**self.unknown, **known}
+            arguments["ledger"] = self.ledger
+        return "airflow_provider_batch.triggers.openai_batch.OpenAIBatchTrigger", {**self.unknown, **arguments}
 
     def shared_stream_key(self) -> Hashable | None:
         """Return the key of the shared poller, one for each connection; None without batches to poll."""
@@ -284,7 +284,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
 
         try:
             async with asyncio.timeout(LEDGER_TIMEOUT):
-                known = await sync_to_async(_polled_ids, thread_sensitive=False)(self.ledger)
+                ledger_ids = await sync_to_async(_polled_ids, thread_sensitive=False)(self.ledger)
         except Exception as error:
             self.log.warning(
                 "The ledger %s cannot be read (%s: %s). Only its first %d batches are polled until one of them ends; "
@@ -293,7 +293,7 @@ class OpenAIBatchTrigger(BaseEventTrigger):
             )  # fmt: skip
             return
         self._has_read_ledger = True
-        self._wait_state = self._wait_state_of(dict.fromkeys([*self.batch_ids, *known]))
+        self._wait_state = self._wait_state_of(dict.fromkeys([*self.batch_ids, *ledger_ids]))
 
     async def _cancel_if_killed(self) -> None:
         active = self._wait_state.active

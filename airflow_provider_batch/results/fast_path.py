@@ -117,7 +117,7 @@ class _VectorLines:
         return line
 
 
-# All of them
+# By endpoint
 
 #: Endpoint → type of its usual bodies, and function that returns their columns.
 _FAST_PATHS: Mapping[Endpoint, tuple[Any, Callable[[Sequence[Any]], Columns]]] = {

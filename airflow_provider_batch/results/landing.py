@@ -229,10 +229,10 @@ class _Landing:
         table = self._table(batch, rows, states, schema)
         self._count(table, rows)
         if 0 not in final:
-            self._note_statuses(rows["status"])
+            self._add_statuses(rows["status"])
             part.write(table)
         else:
-            self._note_statuses(list(compress(rows["status"], final)))
+            self._add_statuses(list(compress(rows["status"], final)))
             if any(final):
                 part.write(table.filter(mask(final)))
             again = bytearray(not is_final for is_final in final)
@@ -284,7 +284,7 @@ class _Landing:
             self._decided[outcome] = bool(self._is_final(RowOutcome(*outcome)))
         return self._decided[outcome]
 
-    def _note_statuses(self, statuses: Sequence[str]) -> None:
+    def _add_statuses(self, statuses: Sequence[str]) -> None:
         self._statuses.update({statuses.value: len(statuses)} if isinstance(statuses, Same) else statuses)
 
     def _count(self, table: pa.RecordBatch, rows: Columns) -> None:

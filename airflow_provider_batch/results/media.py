@@ -105,7 +105,7 @@ class MediaFiles:
         for index, image in enumerate(row.values[self._at]):
             data = image.pop("data")
             if data:
-                name = f"{number:09d}-{index}.{ending(data, self._stated_format(row))}"
+                name = f"{number:09d}-{index}.{file_suffix(data, self._stated_format(row))}"
                 (self._location / name).write(data)
                 image["file"] = self._reference(name)
 
@@ -142,7 +142,7 @@ class MediaFiles:
         return f"{self._folder}/{name}"
 
 
-def ending(data: bytes, output_format: str | None) -> str:
+def file_suffix(data: bytes, output_format: str | None) -> str:
     """
     Return the file suffix of an image, from its first bytes or from the format in the answer; `bin` where unknown.
 
@@ -160,5 +160,5 @@ def ending(data: bytes, output_format: str | None) -> str:
 def _not_fetched(error: ApiError) -> str:
     return (
         f"The video was created and charged, and its file could not be fetched: {str(error)[:_SHOWN]} "
-        "Land the batch again to fetch it; this is free while the API keeps the video."
+        "To fetch it, clear the task or load the batch again; this is free while the API keeps the video."
     )

@@ -18,7 +18,7 @@ from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import NotFoundError, StorageError
 from airflow_provider_batch.results.landing import LandedShard, ShardResults, land_shard
 from airflow_provider_batch.results.lines.raw_body import read_raw_body
-from airflow_provider_batch.results.media import MediaFiles, ending
+from airflow_provider_batch.results.media import MediaFiles, file_suffix
 from airflow_provider_batch.table.schema import Raw, TableSpec
 from tests.results.support import encoded, success, write_sidecar
 
@@ -188,7 +188,7 @@ class TestImages:
         ],
     )
     def test_have_the_suffix_of_their_format(self, data: bytes, output_format: str | None, expected: str) -> None:
-        assert ending(data, output_format) == expected
+        assert file_suffix(data, output_format) == expected
 
 
 class TestVideos:

@@ -138,9 +138,9 @@ def test_audio_that_the_table_has_no_price_for_has_none() -> None:
 
 def test_output_of_an_image_endpoint_is_images_where_it_does_not_say() -> None:
     usage = TokenUsage(input_tokens=100, output_tokens=1_000_000)
-    usage = TokenUsage(input_tokens=100, output_tokens=1_000_000, output_image_tokens=1_000_000)
+    as_images = TokenUsage(input_tokens=100, output_tokens=1_000_000, output_image_tokens=1_000_000)
     assert request_cost("gpt-image-1.5", Endpoint.IMAGES_GENERATIONS, usage) == request_cost(
-        "gpt-image-1.5", CHAT, usage
+        "gpt-image-1.5", CHAT, as_images
     )
 
 

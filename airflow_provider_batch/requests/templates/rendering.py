@@ -15,15 +15,9 @@ from airflow_provider_batch.arrow.values import to_json
 from airflow_provider_batch.exceptions import RequestError
 from airflow_provider_batch.requests.accepted_values import accepted
 from airflow_provider_batch.requests.request_lines import Lines
+from airflow_provider_batch.requests.templates.compilation import compile_body, compile_text
 from airflow_provider_batch.requests.templates.json_escaping import escaped_column
-from airflow_provider_batch.requests.templates.template import (
-    Slot,
-    check_slot,
-    compile_body,
-    compile_text,
-    plain_of,
-    values_of,
-)
+from airflow_provider_batch.requests.templates.template import Slot, check_slot, plain_of, values_of
 from airflow_provider_batch.requests.validation import (
     CHECKED,
     TEXTS,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_batch.arrow.values import to_text
 from airflow_provider_batch.exceptions import TemplateError
-from airflow_provider_batch.requests.templates.template import Columns, compile_body, compile_text
+from airflow_provider_batch.requests.templates.compilation import compile_body, compile_text
+from airflow_provider_batch.sources.column_paths import Columns
 from airflow_provider_batch.sources.open_source import open_source
 from airflow_provider_batch.sources.row_chunk import SourceBatch
 

@@ -71,12 +71,16 @@ Changes = Mapping[str, PollOutcome]
 class _Entry:
     """One batch on the schedule, with an interval for each trigger that waits for it."""
 
+    #: When it was added, in epoch seconds.
     since: float
     intervals: list[float] = field(default_factory=list)
     batch: Batch | None = None
+    #: When it was first polled in its status, in epoch seconds.
     status_since: float = 0.0
+    #: Rounds in a row without the batch, and with an error.
     not_found: int = 0
     failures: int = 0
+    #: Ticks from which it is polled together with others, and at which it is due itself.
     joins_at: float = 0.0
     due_at: float = 0.0
     polled_at: float = -math.inf
@@ -141,7 +145,7 @@ class PollSchedule:
         """The shortest poll interval of all triggers, in seconds; 60 without a batch."""
         return min((min(entry.intervals) for entry in self._entries.values()), default=60.0)
 
-    def next_moment(self) -> float | None:
+    def next_round_at(self) -> float | None:
         """Return the tick at which the next round is due; None if no batch will be due."""
         first = min((entry.due_at for entry in self._entries.values()), default=math.inf)
         return None if first == math.inf else max(self._paused_until, first)
@@ -154,17 +158,17 @@ class PollSchedule:
 
         :param tick: Seconds of a monotonic clock.
         """
-        moment = self.next_moment()
-        if moment is None or tick < moment:
+        round_at = self.next_round_at()
+        if round_at is None or tick < round_at:
             return []
-        joining = [batch_id for batch_id, entry in self._entries.items() if entry.joins_at <= tick]
-        return sorted(joining, key=lambda batch_id: self._entries[batch_id].polled_at)
+        due_soon = [batch_id for batch_id, entry in self._entries.items() if entry.joins_at <= tick]
+        return sorted(due_soon, key=lambda batch_id: self._entries[batch_id].polled_at)
 
     def unreported_problem(self) -> dict[str, PollOutcome]:
         """Return the problem of the connection for each batch that was added during its pause, by batch id."""
         if self._problem is None:
             return {}
-        return {i: self._problem for i, entry in self._entries.items() if self._is_change(entry, self._problem)}
+        return {i: self._problem for i, entry in self._entries.items() if self._report_once(entry, self._problem)}
 
     def record(
         self, batch_ids: Iterable[str], poll_result: PollResult, *, now: float, tick: float
@@ -186,7 +190,7 @@ class PollSchedule:
             if batch_id in poll_result.batches or batch_id in poll_result.gone or batch_id in poll_result.problems:
                 entry.polled_at = tick
             self._schedule(entry, outcome, now, tick)
-            if outcome is not None and self._is_change(entry, outcome):
+            if outcome is not None and self._report_once(entry, outcome):
                 changes[batch_id] = outcome
         return changes
 
@@ -242,7 +246,8 @@ class PollSchedule:
         entry.due_at = tick + delay * (1 + 0.1 * self._jitter())
         entry.joins_at = tick + max(interval, delay * EARLY_SHARE)
 
-    def _is_change(self, entry: _Entry, outcome: PollOutcome) -> bool:
+    def _report_once(self, entry: _Entry, outcome: PollOutcome) -> bool:
+        """Return whether an outcome differs from the one that was reported last, and remember it as reported."""
         fingerprint = _fingerprint(outcome)
         if entry.reported == fingerprint:
             return False

@@ -196,7 +196,7 @@ class WaitState:
         out_of_patience = patience_ends is not None and now >= patience_ends
         if len(self.ended_at) >= enough or out_of_patience:
             return Wake("ended", self.ended, len(self.active))
-        last = self._last_moment()
+        last = self._latest_end()
         return Wake("due", self.ended, len(self.active)) if last is not None and now >= last else None
 
     def delay(self, now: float, poll_interval: float, *, jitter: float = 0.0) -> float:
@@ -213,16 +213,16 @@ class WaitState:
             for batch_id in self.active
         ]
         delay = min(waits, default=poll_delay(now - since, poll_interval, jitter=jitter))
-        moment = self.moment
-        return delay if moment is None else max(0.0, min(delay, moment - now))
+        deadline = self.deadline
+        return delay if deadline is None else max(0.0, min(delay, deadline - now))
 
     @property
-    def moment(self) -> float | None:
+    def deadline(self) -> float | None:
         """Epoch seconds at which the wait is over if no poll result changes; None if there is no such moment."""
-        moments = (self._last_moment(), self._patience_ends())
+        moments = (self._latest_end(), self._patience_ends())
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def _last_moment(self) -> float | None:
+    def _latest_end(self) -> float | None:
         """Return `until`, or else the moment at which problems have lasted too long, in epoch seconds."""
         if self.until is not None or self.problem_since is None:
             return self.until

@@ -264,13 +264,13 @@ class OpenAIBatchTrigger(BaseEventTrigger):
         task_log.log_changes(changes, self._wait_state, now=now)
 
     def _loop_deadline(self) -> float | None:
-        moment = self._wait_state.moment
-        return None if moment is None else asyncio.get_running_loop().time() + moment - self._now()
+        deadline = self._wait_state.deadline
+        return None if deadline is None else asyncio.get_running_loop().time() + deadline - self._now()
 
     async def _wake_at_deadline(self) -> Wake:
         """Return why the wait is over; if the event loop's clock was early, wait for the rest."""
         while (wake := self._wait_state.wake(self._now())) is None:  # noqa: ASYNC110
-            await asyncio.sleep(min(DEADLINE_CHECK, max(0.0, (self._wait_state.moment or 0.0) - self._now())))
+            await asyncio.sleep(min(DEADLINE_CHECK, max(0.0, (self._wait_state.deadline or 0.0) - self._now())))
         return wake
 
     def _wait_state_of(self, batch_ids: Collection[str]) -> WaitState:

@@ -137,10 +137,10 @@ async def _record(schedule: PollSchedule, due: Sequence[str], poll_result: PollR
 async def _until_due(subscriptions: Subscriptions, not_before: float) -> None:
     """Sleep until a batch is due or a trigger subscribes; in any case until `not_before`."""
     subscriptions.changed.clear()
-    moment = subscriptions.schedule.next_moment()
+    round_at = subscriptions.schedule.next_round_at()
     now = time.monotonic()
-    if moment is None or moment > now:
+    if round_at is None or round_at > now:
         with suppress(TimeoutError):
-            async with asyncio.timeout(None if moment is None else moment - now):
+            async with asyncio.timeout(None if round_at is None else round_at - now):
                 await subscriptions.changed.wait()
     await asyncio.sleep(max(0.0, not_before - time.monotonic()))

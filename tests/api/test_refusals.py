@@ -108,7 +108,7 @@ def test_a_refusal_that_passes_is_known_by_its_code(code: str, kind: Kind | None
 
 
 @pytest.mark.parametrize("text", NO_SUCH_MODEL)
-def test_a_model_that_does_not_exist_is_told_from_a_file_and_from_a_server_in_trouble(text: str) -> None:
+def test_a_model_that_does_not_exist_is_no_problem_of_a_file_or_of_the_server(text: str) -> None:
     assert is_about_the_model("invalid_request", text)
     assert is_about_the_model(None, text.upper())
 

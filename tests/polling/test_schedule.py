@@ -41,7 +41,7 @@ class Time:
         )
 
     def next(self) -> float:
-        moment = self.schedule.next_moment()
+        moment = self.schedule.next_round_at()
         return math.inf if moment is None else moment
 
 
@@ -228,7 +228,7 @@ class TestNews:
         assert time.poll(Batch(id="b0", status="validating"))["b0"].is_stalled  # type: ignore[union-attr]
 
 
-class TestTrouble:
+class TestProblems:
     def test_a_limit_holds_up_all_for_as_long_as_is_asked(self) -> None:
         time = Time()
         time.add("b0", "b1")
@@ -273,7 +273,7 @@ class TestTrouble:
         assert reported == [1, 0, 1]
         assert isinstance(time.poll(running("b0"))["b0"], Seen)
 
-    def test_one_batch_in_trouble_does_not_hold_up_the_others(self) -> None:
+    def test_a_problem_with_one_batch_does_not_delay_the_others(self) -> None:
         time = Time()
         time.add("b0", "b1")
         changes = time.poll(running("b0"), problems={"b1": ApiUnavailableError("500", status_code=500)})

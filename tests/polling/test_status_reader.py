@@ -198,7 +198,7 @@ class TestTruth:
             assert len(poll(api, names(60), reader).batches) == 60
             assert len(api.pages) <= (3 if number == 0 else 0)
 
-    def test_a_batch_that_is_gone_is_told_apart_from_trouble(self) -> None:
+    def test_a_batch_that_is_gone_is_no_problem(self) -> None:
         api = Api(names(20))
         del api.batches["b3"]
         seen = poll(api, names(20))
@@ -217,7 +217,7 @@ class TestServers:
             assert len(poll(api, names(60), reader).batches) == 60
             assert len(api.pages) == (1 if number == 0 else 0)
 
-    def test_a_list_in_trouble_is_passed_over_this_once(self) -> None:
+    def test_a_list_with_a_problem_is_not_used_in_this_round(self) -> None:
         api, reader = Api(names(60)), StatusReader()
         api.list_error = ApiUnavailableError("503", status_code=503)
         assert len(poll(api, names(60), reader).batches) == 60
@@ -245,7 +245,7 @@ class TestServers:
         assert api.calls < 20
 
 
-class TestTrouble:
+class TestProblems:
     def test_a_dropped_connection_is_tried_once_more(self) -> None:
         api = Api(names(3))
         api.errors["b1"] = [ApiUnavailableError("dropped")]
@@ -273,7 +273,7 @@ class TestTrouble:
         assert poll(api, names(300)).halt is not None
         assert api.calls < 20
 
-    def test_one_batch_in_trouble_does_not_keep_the_others(self) -> None:
+    def test_a_problem_with_one_batch_does_not_stop_the_others(self) -> None:
         api = Api(names(6))
         api.errors["b5"] = [ApiUnavailableError("500", status_code=500)]
         seen = poll(api, names(6))

@@ -147,14 +147,14 @@ class TestWake:
         assert now <= NOW + length
 
 
-class TestTrouble:
+class TestProblems:
     def test_without_end_ends_a_wait_that_has_no_moment(self) -> None:
         wait_state = WaitState(names(3), share=1.0)
         wait_state.update(ended("b0"), now=NOW)
         wait_state.note_problems(["b1", "b2"], now=NOW)
         wait_state.note_problems(["b1"], now=NOW + 60)
         assert wait_state.wake(NOW + PROBLEM_PATIENCE - 1) is None
-        assert wait_state.moment == NOW + PROBLEM_PATIENCE
+        assert wait_state.deadline == NOW + PROBLEM_PATIENCE
         assert wait_state.wake(NOW + PROBLEM_PATIENCE) == Wake("due", ("b0",), 2)
 
     def test_that_is_over_is_forgotten(self) -> None:
@@ -163,13 +163,13 @@ class TestTrouble:
         wait_state.update({"b1": running("b1")}, now=NOW + 1)
         assert wait_state.problem_since == NOW
         wait_state.note_unknown("b2", now=NOW + 2)
-        assert wait_state.moment is None
+        assert wait_state.deadline is None
         assert wait_state.wake(NOW + 2 * PROBLEM_PATIENCE) is None
 
     def test_with_the_batches_of_others_is_none(self) -> None:
         wait_state = WaitState(names(3))
         wait_state.note_problems(["c0"], now=NOW)
-        assert wait_state.moment is None
+        assert wait_state.deadline is None
 
     @given(st.lists(st.tuples(st.sets(st.integers(0, 4)), st.booleans()), max_size=20), st.floats(0, 2 * 3600))
     def test_never_ends_a_wait_before_its_moment(self, polls: list[tuple[set[int], bool]], length: float) -> None:
@@ -180,7 +180,7 @@ class TestTrouble:
                 wait_state.update({batch_id: running(batch_id) for batch_id in ids}, now=NOW + number)
             else:
                 wait_state.note_problems(ids, now=NOW + number)
-        assert wait_state.moment == NOW + length
+        assert wait_state.deadline == NOW + length
         assert wait_state.wake(NOW + length) == Wake("due", (), 5)
         assert length < 1 or wait_state.wake(NOW + length - 1) is None
 
@@ -196,7 +196,7 @@ class TestTrouble:
                 wait_state.note_problems(ids, now=NOW + number)
                 out_of_sight |= which
             since = None if not out_of_sight else NOW + number if since is None else since
-            assert wait_state.moment == (None if since is None else since + PROBLEM_PATIENCE)
+            assert wait_state.deadline == (None if since is None else since + PROBLEM_PATIENCE)
 
 
 class TestDelay:

@@ -1,4 +1,4 @@
-"""Airflow's contract for sensors, kept in every mode: time-outs, skips, pauses between looks."""
+"""Airflow's contract for sensors, kept in every mode: timeouts, skips, pauses between polls."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ class TestFiring:
         assert await event(trigger) == {"reason": "ended", "ended": [made.id], "active": 0}
 
 
-class TestTrouble:
+class TestProblems:
     @pytest.mark.parametrize(
         "reply",
         [
@@ -249,7 +249,7 @@ class TestTrouble:
         await event(OpenAIBatchTrigger(conn_id, ["b1"], 0.01))
         assert times[1] - times[0] >= 0.4
 
-    async def test_trouble_without_end_wakes_a_worker_that_can_say_so(
+    async def test_problems_that_last_end_the_wait_so_that_the_task_can_fail(
         self, stub: StubApi, conn_id: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(wait_policy, "PROBLEM_PATIENCE", 0.2)
@@ -286,7 +286,7 @@ class TestEventLoop:
         """Invariant 6: the server answers only once the loop has gone on meanwhile, so a call that blocks it shows."""
         ids = [f"b{number}" for number in range(31)]
         conn_id = connection(host=stub.base_url, extra={"timeout": 600})
-        beats, held_up, looks = 0, [], Counter[str]()
+        beats, held_up, polls = 0, [], Counter[str]()
 
         def answer(request: Request) -> Reply:
             before, give_up = beats, time.monotonic() + 300
@@ -295,8 +295,8 @@ class TestEventLoop:
             if beats < before + BEATS:
                 held_up.append(request.path)
             batch_id = request.path.rpartition("/")[2]
-            looks[batch_id] += 1
-            return Reply(body=batch(batch_id, "in_progress" if looks[batch_id] == 1 else "completed"))
+            polls[batch_id] += 1
+            return Reply(body=batch(batch_id, "in_progress" if polls[batch_id] == 1 else "completed"))
 
         async def beat() -> None:
             nonlocal beats
@@ -309,7 +309,7 @@ class TestEventLoop:
         heart = asyncio.create_task(beat())
         await event(OpenAIBatchTrigger(conn_id, ids, 0.01, wait_for_all=True))
         heart.cancel()
-        assert min(looks[batch_id] for batch_id in ids) >= 2
+        assert min(polls[batch_id] for batch_id in ids) >= 2
         assert held_up == []
 
 

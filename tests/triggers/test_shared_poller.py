@@ -170,7 +170,7 @@ class TestSharing:
         server.ended.add("b1")
         await fired(first)
 
-    async def test_trouble_stands_in_the_log_of_each_once(self, stub: StubApi, conn_id: str) -> None:
+    async def test_a_problem_is_logged_once_by_each_trigger(self, stub: StubApi, conn_id: str) -> None:
         server, triggerer = Server(stub, ["b0", "b1"]), Triggerer()
         is_down = True
 

@@ -47,7 +47,6 @@ from airflow_provider_batch.jobs.refusals import (
     refusal_message,
     refused_whole,
 )
-from airflow_provider_batch.results.landing import RowOutcome
 
 #: Seconds to wait for cancelled batches. A batch may be `cancelling` for 10 minutes; the rest is for a slow poll.
 CANCEL_PATIENCE = 15 * 60.0
@@ -63,10 +62,6 @@ OUTAGE_PAUSE = 60.0
 UNDECIDED_PAUSE = 600.0
 #: Seconds before a create is tried again after its uploaded file was not found.
 FILE_PAUSE = 5.0
-#: HTTP statuses of a row that get it another attempt; 5xx too.
-TRANSIENT_CODES = frozenset({408, 409, 429})
-#: Statuses of a row whose request never ran; they do not count as its attempt.
-NOT_RUN = frozenset({"expired", "missing", "cancelled"})
 
 
 @dataclass(frozen=True)
@@ -130,39 +125,6 @@ def next_action(
         or _submission(ledger, limits, now)
         or _wait(ledger, limits, now, undecided)
     )
-
-
-def row_is_final(outcome: RowOutcome, *, round: int, closing: bool, limits: Limits) -> bool:  # noqa: A002
-    """
-    Return whether a row keeps this outcome; otherwise it goes into another round.
-
-    :param outcome: The row's outcome in this round.
-    :param round: How many rounds the row has been in, this one included.
-    :param closing: Whether the job sends nothing more.
-    :param limits: The job's limits.
-    """
-    if closing or round >= limits.max_rounds:
-        return True
-    if outcome.status in NOT_RUN:
-        return False
-    if outcome.status != "failed" or not is_transient(outcome):
-        return True
-    return outcome.attempts >= limits.max_attempts
-
-
-def is_transient(outcome: RowOutcome) -> bool:
-    """
-    Return whether the same request can succeed later.
-
-    It can after 408, 409, 429, 5xx, no HTTP status (0), a request's time-out, a file that was refused for other rows,
-    and a line that says nothing of its request.
-
-    :param outcome: The row's outcome.
-    """
-    if outcome.error_code in {"request_timeout", "not_run"}:
-        return True
-    code = outcome.status_code
-    return code is not None and (code == 0 or code in TRANSIENT_CODES or code >= 500)
 
 
 def queue_retry_at(shard: ShardRecord, now: float) -> float:

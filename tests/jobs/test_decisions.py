@@ -18,7 +18,6 @@ from airflow_provider_batch.jobs.ledger import events
 from airflow_provider_batch.jobs.ledger.ledger import Closing, Lease, Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import Ending, Landing, ShardRecord
 from airflow_provider_batch.jobs.ledger.transitions import IllegalEventError, apply
-from airflow_provider_batch.results.landing import RowOutcome
 
 NOW = 1_000_000.0
 LIMITS = d.Limits(timeout=10_000.0, quiet_period=60.0)
@@ -314,35 +313,6 @@ class TestRoundsAndWaves:
         ledger = a_ledger(a_shard(1))
         assert d.next_action(ledger, {}, limits, NOW) == a.Submit(K1)
         assert d.next_action(submitted(ledger, K1, "b1"), {}, limits, NOW) == a.Finish("submitted")
-
-
-class TestARow:
-    @pytest.mark.parametrize("code", [408, 409, 429, 500, 503])
-    def test_that_failed_for_a_passing_reason_goes_again_until_its_attempts_are_used(self, code: int) -> None:
-        def final(attempts: int) -> bool:
-            outcome = RowOutcome("failed", code, "x", attempts)
-            return d.row_is_final(outcome, round=1, closing=False, limits=LIMITS)
-
-        assert [final(1), final(2), final(3)] == [False, False, True]
-
-    @pytest.mark.parametrize(
-        "outcome",
-        [
-            RowOutcome("succeeded", 200, None, 0),
-            RowOutcome("failed", 400, "bad", 1),
-            RowOutcome("refused", 200, "content_filter", 0),
-            RowOutcome("truncated", 200, None, 0),
-        ],
-    )
-    def test_with_a_final_answer_is_never_sent_again(self, outcome: RowOutcome) -> None:
-        """Invariant 2."""
-        assert d.row_is_final(outcome, round=1, closing=False, limits=LIMITS)
-
-    @pytest.mark.parametrize("status", ["expired", "missing", "cancelled"])
-    def test_that_was_never_run_goes_again_and_uses_no_attempt(self, status: str) -> None:
-        assert not d.row_is_final(RowOutcome(status, None, None, 99), round=1, closing=False, limits=LIMITS)
-        assert d.row_is_final(RowOutcome(status, None, None, 0), round=10, closing=False, limits=LIMITS)
-        assert d.row_is_final(RowOutcome(status, None, None, 0), round=1, closing=True, limits=LIMITS)
 
 
 class World:

@@ -446,7 +446,7 @@ class TestMissingFiles:
         emulator.fault(kind="batch_not_found")
         hidden = a_request(tmp_path, some_rows(5), map_index=7, destination=str(tmp_path / "other"))
         other = step_until_waiting(hidden, tools)
-        with pytest.raises(NotFoundError, match="made with another key, organisation or project"):
+        with pytest.raises(NotFoundError, match="created with another key, organization or project"):
             other.advance()
         assert job.advance() is not None
         assert emulator.state()["batches_created"] == 2

@@ -12,7 +12,7 @@ from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.objects import Batch, FileError
 from airflow_provider_batch.exceptions import JobError, NotFoundError, ResultsMissingError
-from airflow_provider_batch.jobs.decisions import FILES_PATIENCE, Limits, row_is_final
+from airflow_provider_batch.jobs.decisions import FILES_PATIENCE, Limits
 from airflow_provider_batch.jobs.job_request import JobRequest, Tools
 from airflow_provider_batch.jobs.landing.next_round import restore_round
 from airflow_provider_batch.jobs.landing.staging import NEEDS, Place, StagedPart, Staging
@@ -21,6 +21,7 @@ from airflow_provider_batch.jobs.ledger.events import Landed, Trimmed
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import Landing, ShardRecord
 from airflow_provider_batch.jobs.ledger.store import LedgerStore
+from airflow_provider_batch.jobs.row_outcomes import row_is_final
 from airflow_provider_batch.jobs.shard_files import keep_retry_rows, missing_shards, rows_of
 from airflow_provider_batch.jobs.table_spec import table_spec
 from airflow_provider_batch.requests import row_checksum

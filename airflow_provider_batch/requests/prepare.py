@@ -182,12 +182,14 @@ def _check_arguments(spec: RequestSpec) -> None:
             raise ConfigurationError(f"{name}: expected at least 1, found {getattr(spec, name)}.")
     if spec.body is None and spec.custom_id is not None:
         raise ConfigurationError(
-            "custom_id: without a body the rows are request lines, which have their own custom_id."
+            "custom_id: without a body the rows are request lines, which have their own custom_id. Leave custom_id out."
         )
     if isinstance(spec.carry, str):
         raise ConfigurationError(f"carry: expected a list of columns, found the text {spec.carry!r}.")
     if spec.body is None and spec.data_urls:
-        raise ConfigurationError("data_urls: without a body the rows are request lines, and sent as they are.")
+        raise ConfigurationError(
+            "data_urls: without a body the rows are request lines and are sent unchanged. Leave it out."
+        )
     if spec.body is not None and not isinstance(spec.body, Mapping):
         raise TemplateError(f"body: expected a mapping, found {type(spec.body).__name__}.")
 

@@ -374,7 +374,7 @@ def _values(given: Sequence[Any], operator: str) -> tuple[Any, ...]:
                 f"filters: no value equals null; write ({given[0]!r}, 'is null'), found {given!r}."
             )
         if not isinstance(one, _VALUES):
-            raise ConfigurationError(f"filters: a {type(one).__name__} cannot be compared with, found {given!r}.")
+            raise ConfigurationError(f"filters: a column cannot be compared with a {type(one).__name__}: {given!r}.")
     if len({str if isinstance(one, str) else object for one in values}) > 1:
         raise ConfigurationError(f"filters: expected values of one kind, found {given!r}.")
     return values

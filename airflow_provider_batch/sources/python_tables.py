@@ -297,7 +297,7 @@ def _pandas_rows(value: Any) -> Iterator[Row]:
     if not hasattr(value, "columns"):
         values = value.tolist()
         if len({type(one) for one in values if one is not None and one == one}) > 1:
-            problem = "a series of values of several kinds, as one row of a frame has, is no table"
+            problem = "a series of values of several kinds, such as one row of a frame, is not a table"
             raise SourceError(f"source: {problem}. Give a frame, such as frame.iloc[[0]].")
         yield from ({TEXT_COLUMN: one} for one in values)
         return

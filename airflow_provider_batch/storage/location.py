@@ -156,7 +156,8 @@ class Location(WholeFile):
             if pause is not None:
                 time.sleep(pause)
         tries = len(_CONFLICT_PAUSES) + 1
-        raise StorageError(f"{self}: cannot write it (the store has reported a conflicting write {tries} times).")
+        problem = f"in {tries} tries the store has reported that another process is writing it"
+        raise StorageError(f"{self}: cannot write it ({problem}).")
 
     @contextmanager
     def _locked(self, keeps_lock: bool = True) -> Iterator[None]:

@@ -86,5 +86,5 @@ def _copy(source: Location, to: Location) -> None:
     source.fs.invalidate_cache()
     copied = to.fs.info(to.path)["size"]
     if copied != size:
-        raise StorageError(f"{to}: the store has copied {copied:,} of {size:,} bytes of {source.name}.")
+        raise StorageError(f"{to}: the store has copied {copied:,} of {size:,} bytes of {source}, which is kept.")
     source.delete()

@@ -202,7 +202,7 @@ def microseconds(value: Any) -> int:
                 return count
     except (TypeError, ValueError, IndexError, OverflowError):
         pass
-    raise UnfitError("a moment such as '2026-01-31T12:00:00Z'", value)
+    raise UnfitError("a timestamp such as '2026-01-31T12:00:00Z'", value)
 
 
 def time_of_day(value: Any) -> int:

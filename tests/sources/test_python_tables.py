@@ -247,7 +247,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "class": (Plain, "the class Plain"),
     "function": (len, "a builtin_function_or_method"),
     "object": (object(), "an object"),
-    "a row of a frame": (OneRow(), r"as one row of a frame has, is no table\. Give a frame"),
+    "a row of a frame": (OneRow(), r"such as one row of a frame, is not a table\. Give a frame"),
     "doubled columns": (pa.Table.from_arrays([pa.array([1])] * 2, names=["a", "a"]), "two columns have the name 'a'"),
 }
 

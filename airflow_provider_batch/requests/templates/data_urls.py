@@ -149,7 +149,7 @@ def _data_url(value: str | bytes, place: Location | None) -> str:
         return value
     data = value if isinstance(value, bytes) else _fetched(place)
     if not data:
-        raise ValueError("expected a file for a data URL, found no bytes")
+        raise ValueError("expected a file for a data URL, found an empty one")
     if len(data) > MAX_BYTES:
         raise ValueError(f"expected at most {MAX_BYTES:,} bytes for a data URL, found more. Make the file smaller")
     kind = media_type(data, "" if place is None else place.path)

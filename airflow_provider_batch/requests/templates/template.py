@@ -7,8 +7,8 @@ are never searched. ``{name:number}`` converts the value, see `conversions`. A `
 not a column is an error; any other braces are text. ``{!name}`` writes ``{name}``. A value that the endpoint does not
 accept in its place is an error: at once for a value of the template, else for the first row that has it.
 
-A template is compiled once, see `compilation`, into bytes that are already encoded as JSON, with slots between them; per row only the
-values are encoded.
+A template is compiled once (see `compilation`) into bytes that are already encoded as JSON, with slots between them;
+per row only the values are encoded.
 """
 
 from __future__ import annotations

@@ -204,6 +204,6 @@ def _check_characters(found: InputFormat) -> None:
     for value in found.null_values or ():
         if found.escape and found.escape in value and not (len(value) == 2 and value[0] == found.escape):
             raise ConfigurationError(
-                f"format_options: null_values: {value!r} holds the escape character, which only a value of two "
-                f"characters such as {found.escape + 'N'!r} may begin with."
+                f"format_options: null_values: {value!r} contains the escape character. Only a value of two "
+                f"characters, such as {found.escape + 'N'!r}, may begin with it."
             )

@@ -127,7 +127,7 @@ class TestBadInput:
             ("nosuch://a/b.png", r"row 1, column 'photo': nosuch://a/b\.png: no file system for this address"),
             ("ftp://", r"row 1, column 'photo': ftp://: no file system for this address"),
             ("", r"row 1, column 'photo': expected bytes or the URI of a file for a data URL, found ''"),
-            (b"", r"row 1, column 'photo': expected a file for a data URL, found no bytes"),
+            (b"", r"row 1, column 'photo': expected a file for a data URL, found an empty one"),
             (b"\x00\x01 what is this", r"row 1, column 'photo': cannot tell what kind of file this is: .* 00 01 20"),
         ],
     )

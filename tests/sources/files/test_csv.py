@@ -342,7 +342,7 @@ class TestFormats:
             (None, {"header": "yes"}, "header: expected true, false, or a list"),
             (None, {"header": ["a", "a"]}, "header: expected names that differ"),
             (None, {"escape_unquoted": 1}, "escape_unquoted: expected true or false"),
-            (None, {"escape": "\\", "null_values": ["a\\N"]}, "holds the escape character"),
+            (None, {"escape": "\\", "null_values": ["a\\N"]}, "contains the escape character"),
             (None, ";", "format_options: expected a mapping, found str"),
         ],
     )

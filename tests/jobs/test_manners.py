@@ -348,7 +348,7 @@ class TestAnOldInput:
         tools = tools_for(emulator)
         step_until_waiting(a_request(tmp_path, some_rows(5)), tools)
         emulator.fault(kind="route_error", status=404, path="/v1/batches/*", message="No batch found.")
-        with pytest.raises(NotFoundError, match="unknown to this account"):
+        with pytest.raises(NotFoundError, match="This account has no batch"):
             open_job(self._resubmit(tmp_path), tools)
         assert emulator.state()["batches_created"] == 1
 

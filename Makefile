@@ -44,6 +44,7 @@ lint: $(VENV)/.dev ## Check style, formatting, types and layers
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/docstrings.py
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix

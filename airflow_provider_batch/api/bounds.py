@@ -9,9 +9,9 @@ MAX_RETRY_AFTER = 3600.0
 #: Redirects in a row that are followed.
 MAX_REDIRECTS = 5
 #: Bytes of a JSON response after decompression. A page of 100 batches has about 0.1 MB.
-MAX_ANSWER_BYTES = 16 << 20
+MAX_RESPONSE_BYTES = 16 << 20
 #: Seconds in which a whole JSON response must arrive.
-MAX_ANSWER_SECONDS = 300.0
+MAX_RESPONSE_SECONDS = 300.0
 #: Bytes of a downloaded file after decompression: 50,000 results of more than a megabyte each.
 MAX_FILE_BYTES = 64 << 30
 #: Pages that one iteration over the account's batches reads.

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.bounds import MAX_PAGES, MAX_REDIRECTS
-from airflow_provider_batch.api.errors import Answer, chain, from_answer, translate
+from airflow_provider_batch.api.errors import ErrorResponse, chain, from_response, translate
 from airflow_provider_batch.api.models import TIMEOUT, ModelEnd, read_end, read_refusal
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.outcomes import Accepted, CreateOutcome, Unknown, outcome_of
@@ -326,13 +326,13 @@ class BatchClient:
         size = 0
         with opened() as response, part.open("wb") as target:
             if "text/html" in response.headers.get("content-type", ""):
-                page = Answer("the server returned an HTML page", status_code=response.status_code, is_html=True)
-                raise from_answer(page, action=action, settings=self.settings)
+                page = ErrorResponse("the server returned an HTML page", status_code=response.status_code, is_html=True)
+                raise from_response(page, action=action, settings=self.settings)
             for block in response.iter_bytes():
                 size += target.write(block)
             expected = response.headers.get("content-length")
             received = response.http_response.num_bytes_downloaded  # as sent: before any decompression
         if expected is not None and expected.isdecimal() and int(expected) != received:
-            incomplete = Answer(f"{received:,} of {int(expected):,} bytes arrived")
-            raise from_answer(incomplete, action=action, settings=self.settings)
+            incomplete = ErrorResponse(f"{received:,} of {int(expected):,} bytes arrived")
+            raise from_response(incomplete, action=action, settings=self.settings)
         return size

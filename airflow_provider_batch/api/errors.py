@@ -33,7 +33,7 @@ _HTML = "the server returned an HTML page"
 
 
 @dataclass(frozen=True)
-class Answer:
+class ErrorResponse:
     """
     What is known of the response to a failed call.
 
@@ -63,7 +63,7 @@ class Rule:
     :param advice: What to do, as a sentence; ``{name}`` stands for the name of the connection.
     """
 
-    applies: Callable[[Answer], bool]
+    applies: Callable[[ErrorResponse], bool]
     error: type[ApiError]
     advice: str
 
@@ -127,30 +127,30 @@ def translate(error: Exception, *, action: str, settings: ClientSettings) -> Api
     :param settings: Settings of the client, for its address and the connection's name.
     """
     try:
-        answer = _answer(error)
+        response = _error_response(error)
     except Exception:  # an unexpected exception must still become an error of this package
-        answer = Answer(type(error).__name__)
-    return from_answer(answer, action=action, settings=settings)
+        response = ErrorResponse(type(error).__name__)
+    return from_response(response, action=action, settings=settings)
 
 
-def from_answer(answer: Answer, *, action: str, settings: ClientSettings) -> ApiError:
+def from_response(response: ErrorResponse, *, action: str, settings: ClientSettings) -> ApiError:
     """
     Return the error for a response, by the first row of `RULES` that applies.
 
-    :param answer: What is known of the response.
+    :param response: What is known of the response.
     :param action: The call, as the beginning of a sentence.
     :param settings: Settings of the client, for its address and the connection's name.
     """
-    rule = next(rule for rule in RULES if rule.applies(answer))
-    status = None if answer.status_code is None else f"HTTP {answer.status_code}"
-    text = answer.text.strip()[:TEXT_LIMIT].rstrip(".")
-    came_back = ": ".join(part for part in (status, text) if part)
+    rule = next(rule for rule in RULES if rule.applies(response))
+    status = None if response.status_code is None else f"HTTP {response.status_code}"
+    text = response.text.strip()[:TEXT_LIMIT].rstrip(".")
+    returned = ": ".join(part for part in (status, text) if part)
     advice = rule.advice.replace("{name}", settings.name)
-    message = settings.without_secrets(f"{action} at {settings.shown_address} failed: {came_back}. {advice}")
-    translated = rule.error(message, status_code=answer.status_code, code=answer.code, param=answer.param)
-    translated.server_text = answer.text
+    message = settings.without_secrets(f"{action} at {settings.shown_address} failed: {returned}. {advice}")
+    translated = rule.error(message, status_code=response.status_code, code=response.code, param=response.param)
+    translated.server_text = response.text
     if isinstance(translated, ApiUnavailableError):
-        translated.retry_after = answer.retry_after
+        translated.retry_after = response.retry_after
     return translated
 
 
@@ -166,7 +166,9 @@ def unreadable(content: bytes, *, status_code: int, action: str, settings: Clien
     start = content[:200].decode("utf-8", "replace").strip()
     is_html = start.startswith("<")
     text = _HTML if is_html else f"the response cannot be parsed ({start[:80]!r})"
-    return from_answer(Answer(text, status_code=status_code, is_html=is_html), action=action, settings=settings)
+    return from_response(
+        ErrorResponse(text, status_code=status_code, is_html=is_html), action=action, settings=settings
+    )
 
 
 def chain(error: Exception, settings: ClientSettings) -> Exception | None:
@@ -179,24 +181,24 @@ def chain(error: Exception, settings: ClientSettings) -> Exception | None:
     return error if settings.without_secrets(f"{error}{error!r}") == f"{error}{error!r}" else None
 
 
-def _answer(error: Exception) -> Answer:
+def _error_response(error: Exception) -> ErrorResponse:
     """Read an exception of the SDK, of its HTTP library or of `transport.guard`."""
     cause: BaseException | None = error
     while cause is not None:  # older SDKs wrap the exceptions of the guard
-        if isinstance(answer := getattr(cause, "answer", None), Answer):
-            return answer
+        if isinstance(rejected := getattr(cause, "error_response", None), ErrorResponse):
+            return rejected
         cause = cause.__cause__
     response = getattr(error, "response", None)
     status_code = getattr(error, "status_code", None)
     if response is None or not isinstance(status_code, int):
-        return Answer(_reason(error))
+        return ErrorResponse(_reason(error))
     body = getattr(error, "body", None)
     if target := response.extensions.get("redirected_to"):
         host = urlsplit(target).hostname or "no host"
-        return Answer(f"the response is a redirect to {host}, which is not followed", status_code=status_code)
+        return ErrorResponse(f"the response is a redirect to {host}, which is not followed", status_code=status_code)
     starts_as_html = isinstance(body, str) and body.lstrip().startswith("<")
     is_html = "html" in response.headers.get("content-type", "") or starts_as_html
-    return Answer(
+    return ErrorResponse(
         text=_HTML if is_html else _error_text(body),
         status_code=status_code,
         code=_text(getattr(error, "code", None)),

@@ -66,7 +66,7 @@ def test_a_small_answer_that_unpacks_to_a_thousandfold_is_not_unpacked(api: Stub
 def test_an_endless_answer_is_not_read_to_its_end(
     api: StubApi, retrieve: Retrieve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(guard, "MAX_RESPONSE_BYTES", 1000)
     api.on("GET", "/batches/batch_1", Reply(body=batch(metadata={"note": "x" * 2000})))
     with pytest.raises(ApiError, match="larger than any response of a Batch API"):
         retrieve(api)
@@ -154,7 +154,7 @@ def test_a_create_that_is_redirected_is_an_unknown_outcome_and_is_sent_nowhere_e
 def test_a_file_that_lies_with_another_host_is_fetched_without_the_key(
     api: StubApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "MAX_ANSWER_BYTES", 2)  # of what is no file
+    monkeypatch.setattr(guard, "MAX_RESPONSE_BYTES", 2)  # of what is no file
     with running_stub() as elsewhere:
         elsewhere.on("GET", "/signed", Reply(body=b"lines"))
         api.on("GET", "/files/f/content", Reply(302, headers={"Location": f"{elsewhere.base_url}/signed"}))

@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from airflow_provider_batch.api.bounds import MAX_ANSWER_BYTES, MAX_ANSWER_SECONDS, MAX_FILE_BYTES, STEP
-from airflow_provider_batch.api.errors import Answer
+from airflow_provider_batch.api.bounds import MAX_FILE_BYTES, MAX_RESPONSE_BYTES, MAX_RESPONSE_SECONDS, STEP
+from airflow_provider_batch.api.errors import ErrorResponse
 
 #: Accepted compressions; a response with another one is refused.
 ENCODINGS = "gzip, deflate"
@@ -121,8 +121,8 @@ class Limiter:
     def __init__(self, response: Any) -> None:
         self._response = response
         self._is_file = _is_file(response)
-        self._left = MAX_FILE_BYTES if self._is_file else MAX_ANSWER_BYTES
-        self._until = time.monotonic() + MAX_ANSWER_SECONDS
+        self._left = MAX_FILE_BYTES if self._is_file else MAX_RESPONSE_BYTES
+        self._until = time.monotonic() + MAX_RESPONSE_SECONDS
         encoding = str(response.headers.get("content-encoding") or "").strip().lower()
         self._encoding = "" if encoding == "identity" else encoding
         self._decoder: Any = None
@@ -142,7 +142,7 @@ class Limiter:
         if self._encoding and self._decoder is None:
             raise self._broken(f"it is compressed as {self._encoding!r}, which was not requested")
         if not self._is_file and time.monotonic() > self._until:
-            raise self._broken(f"it was not complete after {MAX_ANSWER_SECONDS:.0f} s")
+            raise self._broken(f"it was not complete after {MAX_RESPONSE_SECONDS:.0f} s")
         for content in [block] if self._decoder is None else self._decompressed(block):
             self._left -= len(content)
             if self._left < 0:
@@ -188,7 +188,7 @@ class Limiter:
 
     def _broken(self, why: str) -> Exception:
         text = f"the response was rejected: {why}"
-        error: Exception = out_of_bounds()(Answer(text, status_code=self._response.status_code))
+        error: Exception = out_of_bounds()(ErrorResponse(text, status_code=self._response.status_code))
         return error
 
 
@@ -198,9 +198,9 @@ def out_of_bounds() -> Any:
     import openai
 
     class OutOfBoundsError(openai.OpenAIError):
-        def __init__(self, answer: Answer) -> None:
-            super().__init__(answer.text)
-            self.answer = answer
+        def __init__(self, error_response: ErrorResponse) -> None:
+            super().__init__(error_response.text)
+            self.error_response = error_response
 
     return OutOfBoundsError
 

@@ -34,14 +34,14 @@ class ModelEnd:
     """
     When a model is shut down.
 
-    :param said: The API's own text: a date, a moment or an error message.
-    :param begins: Epoch seconds from which the model may be shut down.
-    :param over: Epoch seconds from which it certainly is: for a date, the end of that day in the last time zone.
+    :param text: The API's own text: a date, a moment or an error message.
+    :param earliest: Epoch seconds from which the model may be shut down.
+    :param latest: Epoch seconds from which it certainly is: for a date, the end of that day in the last time zone.
     """
 
-    said: str
-    begins: float = 0.0
-    over: float = 0.0
+    text: str
+    earliest: float = 0.0
+    latest: float = 0.0
 
 
 def read_end(data: Any) -> ModelEnd | None:

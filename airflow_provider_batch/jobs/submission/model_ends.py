@@ -41,16 +41,16 @@ def check_models(models: Iterable[str | None], timeout: float, tools: Tools) -> 
 
 
 def _check(model: str, end: ModelEnd, now: float, within: float, tools: Tools) -> None:
-    if now >= end.over:
-        reason = f"since {end.said}" if end.begins else f"says the API: {end.said}"
+    if now >= end.latest:
+        reason = f"since {end.text}" if end.earliest else f"says the API: {end.text}"
         raise ConfigurationError(
             f"body: model '{model}' is gone, {reason}. Every request would be refused. Nothing was sent. Name a model "
             "that the API serves."
         )
-    if now + within >= end.begins:
+    if now + within >= end.earliest:
         last = datetime.datetime.fromtimestamp(now + within, datetime.UTC)
         tools.log.warning(
             "Model %s shuts down on %s; this job may run until %s. Requests that are not answered by then will fail. "
             "Name another model soon.",
-            model, end.said, last.isoformat(timespec="minutes"),
+            model, end.text, last.isoformat(timespec="minutes"),
         )  # fmt: skip

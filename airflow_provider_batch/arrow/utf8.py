@@ -1,4 +1,4 @@
-"""Text without lone surrogates, which can be encoded as UTF-8."""
+"""Text without lone surrogates, which can be encoded as UTF-8, and text that is cut for messages."""
 
 from __future__ import annotations
 
@@ -15,3 +15,13 @@ def scrub(text: str) -> str:
     :param text: Any text.
     """
     return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """
+    Return a text, cut where it is longer than a message should show.
+
+    :param text: Any text.
+    :param most: Highest number of characters of the result.
+    """
+    return text if len(text) <= most else f"{text[: most - 3]}..."

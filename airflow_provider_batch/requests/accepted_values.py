@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.arrow.utf8 import shortened
 
 FILE = Path(__file__).with_name("accepted.json")
 #: Kind that stands for any value.
@@ -235,7 +236,7 @@ def shown(value: Any) -> str:
     text = str(value).lower() if isinstance(value, bool) else repr(value)
     text = str(value) if isinstance(value, decimal.Decimal) else text
     called = {"s": "the text", "i": "the number", "n": "the number", "o": "the object", "a": "the array", "b": ""}
-    return f"{called[kind_of(value)]} {text if len(text) <= 60 else text[:57] + '...'}".strip()
+    return f"{called[kind_of(value)]} {shortened(text)}".strip()
 
 
 #: Kinds that services other than OpenAI and Azure accept too: endpoint, place (`[]` is each item), kinds.

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.arrow.arrays import string_array
+from airflow_provider_batch.arrow.utf8 import shortened
 from airflow_provider_batch.arrow.values import is_number_without_json, to_json
 from airflow_provider_batch.exceptions import RequestError
 from airflow_provider_batch.requests.accepted_values import accepted, misfit
@@ -169,5 +170,4 @@ def _without_nulls(value: Any) -> Any:
 def _shown(value: Any) -> str:
     if value is None:
         return "none"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shortened(repr(value))

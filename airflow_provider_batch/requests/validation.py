@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_batch.api.endpoints import FACTS, Endpoint
+from airflow_provider_batch.arrow.utf8 import shortened
 from airflow_provider_batch.exceptions import ConfigurationError
 
 
@@ -110,5 +111,4 @@ def _found(group: tuple[str, ...], body: Mapping[str, Any]) -> str:
 def _shown(value: Any) -> str:
     if value is None:
         return "null"
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+    return f"{type(value).__name__} {shortened(repr(value))}"

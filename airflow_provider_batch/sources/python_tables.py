@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from airflow_provider_batch.arrow.utf8 import shortened
 from airflow_provider_batch.arrow.values import python_values
 from airflow_provider_batch.exceptions import SourceError
 
@@ -387,5 +388,4 @@ def _type_name(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shortened(repr(value))

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from typing import NoReturn
 
+from airflow_provider_batch.arrow.utf8 import shortened
 from airflow_provider_batch.exceptions import SourceError
 from airflow_provider_batch.sources.files.formats import InputFormat, option_text
 from airflow_provider_batch.sources.files.text_streams import READ_BYTES, ByteStream
@@ -162,8 +163,7 @@ class EscapedCsv:
         )
 
     def _shown(self, raw: bytes) -> str:
-        text = raw.decode("utf-8", "replace")
-        return repr(text if len(text) <= 60 else f"{text[:57]}...")
+        return repr(shortened(raw.decode("utf-8", "replace")))
 
     def _refuse(self, problem: str) -> NoReturn:
         raise SourceError(problem, file=self._uri, line=self.line)

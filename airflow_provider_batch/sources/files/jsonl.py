@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from airflow_provider_batch.arrow.utf8 import shortened
 from airflow_provider_batch.exceptions import SourceError
 from airflow_provider_batch.sources.files.formats import InputFormat
 from airflow_provider_batch.sources.files.listing import FoundFile
@@ -163,5 +164,4 @@ def _is_read_by_python(line: bytes) -> bool:
 
 
 def _shown(line: bytes) -> str:
-    text = line.decode("utf-8", "replace")
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return shortened(line.decode("utf-8", "replace"), 80)

@@ -75,7 +75,7 @@ class TestAnUnknownOutcome:
         ledger = after(a_ledger(a_shard(1), a_shard(2)), events.Intended(K1, NOW))
         assert d.next_action(ledger, {}, LIMITS, NOW + 60) == a.Resolve(K1)
 
-    def test_waits_for_the_quiet_period_and_then_has_a_waker(self) -> None:
+    def test_waits_for_the_quiet_period_and_has_an_end_of_the_wait(self) -> None:
         ledger = after(a_ledger(a_shard(1)), events.Intended(K1, NOW))
         assert d.next_action(ledger, {}, LIMITS, NOW + 1) == a.Wait(until=NOW + 60)
 
@@ -100,7 +100,7 @@ class TestAnUnknownOutcome:
 
 
 class TestABatchThatEnded:
-    def test_is_recorded_and_landed_before_the_deadline_is_looked_at(self) -> None:
+    def test_is_recorded_and_landed_before_the_deadline_is_checked(self) -> None:
         """Invariant 4: what was paid for is landed."""
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
         late = NOW + LIMITS.timeout + 1
@@ -134,7 +134,7 @@ class TestABatchThatEnded:
         assert d.next_action(landed, seen, LIMITS, much_later) == a.GiveUpOnFiles(K1)
 
     @pytest.mark.parametrize("status", ["expired", "cancelled"])
-    def test_and_was_cut_short_is_asked_for_its_late_file_before_its_rows_go_again(self, status: str) -> None:
+    def test_and_was_cut_short_is_polled_for_its_late_file_before_its_rows_are_sent_again(self, status: str) -> None:
         """Invariants 2 and 4: requests that were answered are paid, and are not to be sent again."""
         ledger = submitted(a_ledger(a_shard(1), cancel_asked_at=NOW), K1, "b1")
         batch = a_batch("b1", status, output_file_id=None, completed=4)
@@ -176,13 +176,13 @@ class TestARefusedFile:
         assert d.next_action(queued, {}, LIMITS, NOW) == a.Wait(until=action.retry_at)
         assert d.next_action(queued, {}, LIMITS, action.retry_at) == a.Submit(K1)
 
-    def test_waiting_for_room_goes_at_once_when_an_own_batch_of_its_model_ends(self) -> None:
+    def test_waiting_for_room_is_sent_at_once_when_an_own_batch_of_its_model_ends(self) -> None:
         ledger = submitted(submitted(a_ledger(a_shard(1), a_shard(2)), K1, "b1"), K2, "b2")
         ledger = after(ledger, events.Requeued(K2, "full", NOW + 900), events.Ended(K1, Ending("completed", "f")))
         ledger = after(ledger, events.Landed(K1, Landing(rows=10, statuses={"succeeded": 10})))
         assert d.next_action(ledger, {}, LIMITS, NOW + 1) == a.Submit(K2)
 
-    def test_lets_in_one_shard_for_each_batch_that_ended_even_when_all_is_seen_at_once(self) -> None:
+    def test_sends_one_shard_for_each_batch_that_ended_even_when_one_poll_shows_all(self) -> None:
         """The refusals are recorded first, so that no shard waits for a queue that has emptied meanwhile."""
         shards = [a_shard(number) for number in range(1, 6)]
         ledger = a_ledger(*shards)
@@ -210,21 +210,21 @@ class TestARefusedFile:
         ledger = after(ledger, events.Requeued(K1, "full", NOW + 900))
         assert d.next_action(ledger, {}, LIMITS, NOW) == a.Submit("r01-s00003")
 
-    def test_at_every_create_does_not_hold_the_job_for_ever(self) -> None:
+    def test_at_every_create_does_not_delay_the_job_for_ever(self) -> None:
         """The job's time begins with the first create, whatever its answer: others may fill the queue for days."""
         ledger = after(a_ledger(a_shard(1)), events.Intended(K1, NOW), events.Refused(K1, "full", NOW + 900))
         action = d.next_action(ledger, {}, LIMITS, NOW + LIMITS.timeout)
         assert isinstance(action, a.Close)
         assert d.next_action(after(ledger, events.Closed(action.closing)), {}, LIMITS, action.closing.at) == a.Land(K1)
 
-    def test_for_a_file_that_is_never_found_is_met_less_and_less_often(self) -> None:
+    def test_for_a_file_that_is_never_found_is_tried_less_and_less_often(self) -> None:
         """A hot loop of uploads would use up the account's limits."""
         tried = [msgspec.structs.replace(a_shard(1), refusals=n, passing_refusals=n) for n in range(12)]
         pauses = [d.file_retry_at(shard, NOW) - NOW for shard in tried]
         assert pauses[: d.FILE_REFUSALS] == [d.FILE_PAUSE] * d.FILE_REFUSALS
         assert all(600 <= pause <= 900 for pause in pauses[d.FILE_REFUSALS :])
 
-    def test_for_single_lines_is_landed_so_that_the_other_rows_go_on(self) -> None:
+    def test_for_single_lines_is_landed_so_that_the_other_rows_continue(self) -> None:
         ledger = submitted(a_ledger(a_shard(1)), K1, "b1")
         batch = a_batch("b1", "failed", errors=(FileError("invalid_json_line", "x", line=3),), output_file_id=None)
         assert d.next_action(ledger, {"b1": batch}, LIMITS, NOW) == a.RecordEnd(K1, batch)
@@ -260,7 +260,7 @@ class TestTheDeadline:
         ledger = after(ledger, events.Landed(K2, Landing(rows=10, statuses={"cancelled": 10})))
         assert d.next_action(ledger, {}, limits, late) == a.Finish("timeout")
 
-    def test_a_cancel_that_never_ends_does_not_hold_the_task_for_ever(self) -> None:
+    def test_a_cancel_that_never_ends_does_not_delay_the_task_for_ever(self) -> None:
         closing = Closing("timeout", "over", NOW)
         ledger = submitted(a_ledger(a_shard(1), closing=closing, cancel_asked_at=NOW), K1, "b1")
         assert d.next_action(ledger, {}, LIMITS, NOW + d.CANCEL_PATIENCE) == a.Finish("timeout")
@@ -295,7 +295,7 @@ class TestRoundsAndWaves:
         limits = dataclasses.replace(LIMITS, max_active_batches=1)
         assert isinstance(d.next_action(ledger, {}, limits, NOW), a.Wait)
 
-    def test_no_more_tokens_than_allowed_are_enqueued_but_a_large_shard_goes_alone(self) -> None:
+    def test_no_more_tokens_than_allowed_are_enqueued_but_a_large_shard_is_sent_alone(self) -> None:
         limits = dataclasses.replace(LIMITS, max_enqueued_tokens=150)
         ledger = a_ledger(a_shard(1), a_shard(2), a_shard(3, model="other", tokens=1000))
         assert d.next_action(ledger, {}, limits, NOW) == a.Submit(K1)

@@ -94,7 +94,7 @@ class TestANeighbourOnTheSameAccount:
         assert job.ledger.token != theirs.ledger.token
         check_table(tmp_path, some_rows(10))
 
-    def test_of_a_service_without_metadata_is_told_by_its_files(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_of_a_service_without_metadata_is_known_by_its_files(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.configure(keeps_metadata=False, progress="hold")
         tools = tools_for(emulator)
         step_until_waiting(neighbour(tmp_path), tools)
@@ -153,7 +153,9 @@ def test_a_list_of_another_kind_is_no_reason_to_pay_twice(
     check_paid_once(emulator)
 
 
-def test_an_unknown_outcome_holds_up_no_other_shard_and_is_said_at_the_end(emulator: Emulator, tmp_path: Path) -> None:
+def test_an_unknown_outcome_holds_up_no_other_shard_and_is_reported_at_the_end(
+    emulator: Emulator, tmp_path: Path
+) -> None:
     tools = tools_for(emulator)
     emulator.configure(list_paging="ignores_after")
     emulator.fault(**DROPPED, times=1)
@@ -222,9 +224,7 @@ def test_a_clock_that_is_wrong_is_no_reason_to_pay_twice(
 
 
 @pytest.mark.parametrize("skew", SKEWS)
-def test_a_wait_is_told_to_the_trigger_in_the_time_of_its_machine(
-    emulator: Emulator, tmp_path: Path, skew: float
-) -> None:
+def test_the_trigger_gets_a_wait_in_the_time_of_its_machine(emulator: Emulator, tmp_path: Path, skew: float) -> None:
     emulator.configure(clock_skew=skew, progress="hold")
     tools = job_clock(emulator)
     wait = open_job(a_request(tmp_path, some_rows(5)), tools).advance()
@@ -236,7 +236,7 @@ def test_a_wait_is_told_to_the_trigger_in_the_time_of_its_machine(
 @pytest.mark.parametrize("leap", [-86_400.0, 86_400.0])
 @pytest.mark.parametrize("tells_time", [True, False], ids=["with Date", "without"])
 @pytest.mark.parametrize("fault", [LOST, DROPPED], ids=["lost", "dropped"])
-def test_a_clock_that_leaps_by_a_day_during_a_wait_neither_pays_twice_nor_holds_up_the_job(
+def test_a_clock_that_jumps_by_a_day_during_a_wait_neither_pays_twice_nor_delays_the_job(
     emulator: Emulator, tmp_path: Path, leap: float, tells_time: bool, fault: dict[str, Any]
 ) -> None:
     """Line A2: between two processes of a job, and while the list does not show the batch yet."""
@@ -262,7 +262,7 @@ def test_a_clock_that_leaps_by_a_day_during_a_wait_neither_pays_twice_nor_holds_
 
 
 @pytest.mark.parametrize("tells_time", [True, False], ids=["with Date", "without"])
-def test_a_clock_that_leaps_past_the_timeout_ends_no_job_whose_batches_still_run(
+def test_a_clock_that_jumps_past_the_timeout_ends_no_job_whose_batches_still_run(
     emulator: Emulator, tmp_path: Path, tells_time: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A relative of line A2: the batch itself says that its 24 hours are not over."""
@@ -322,7 +322,7 @@ class TestAnOldInput:
         tools = tools_for(emulator)
         step_until_waiting(a_request(tmp_path, some_rows(5)), tools)
         emulator.fault(kind="route_error", status=400, method="POST", path="/v1/batches/*/cancel")
-        text = "have not ended after .* 1 batches are still running and will be billed"
+        text = "have not ended after .* 1 batch is still running and will be billed"
         with pytest.raises(NotCancelledError, match=text) as raised:
             open_job(self._resubmit(tmp_path), tools)
         assert raised.value.retryable
@@ -352,7 +352,7 @@ class TestAnOldInput:
             open_job(self._resubmit(tmp_path), tools)
         assert emulator.state()["batches_created"] == 1
 
-    def test_that_ended_before_the_cancel_was_heard_is_said_to_be_paid(
+    def test_that_ended_before_the_cancel_arrived_is_reported_as_paid(
         self, emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         emulator.configure(progress="hold")
@@ -372,7 +372,7 @@ class TestAnOldInput:
         tools = tools_for(emulator)
         emulator.fault(**LOST, times=1)
         step_until_waiting(a_request(tmp_path, some_rows(5)), tools)
-        with pytest.raises(ChangedInputError, match="1 creates were lost, which may have made batches"):
+        with pytest.raises(ChangedInputError, match="which may have made a batch: 1"):
             open_job(a_request(tmp_path, some_rows(6)), tools)
         assert statuses_of(emulator) == ["validating"]
 
@@ -388,7 +388,7 @@ class TestAnOldInput:
         assert emulator.state()["batches_created"] == 2
 
 
-def test_a_cancel_that_was_refused_at_the_time_out_is_asked_for_again(
+def test_a_cancel_that_was_refused_at_the_time_out_is_sent_again(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A relative of line A8: the batch would run on for a day after the task has failed."""

@@ -74,7 +74,7 @@ class TestAFile:
         run(request, tools)
         assert statuses(tmp_path) == {"succeeded": 5}
 
-    def test_that_the_api_itself_does_not_find_is_waited_for_whatever_the_words(self) -> None:
+    def test_that_the_api_itself_does_not_find_is_waited_for_whatever_the_text(self) -> None:
         refused = Refused(ApiRefusedError("Recurso inexistente.", status_code=404))
         assert after_refused_create(a_shard(), refused, "not found") == Retry(is_about_file=True)
         assert after_refused_create(a_shard(), refused, "processed") is None
@@ -94,8 +94,8 @@ class TestAFile:
         assert retries == [*early, *late, None]
 
 
-class TestACreateThatIsToldToComeLater:
-    def test_passes_with_a_fresh_upload_when_the_service_has_mended(self, emulator: Emulator, tmp_path: Path) -> None:
+class TestACreateThatIsToBeTriedLater:
+    def test_succeeds_with_a_fresh_upload_once_the_service_works(self, emulator: Emulator, tmp_path: Path) -> None:
         tries = refusals.FILE_REFUSALS + 2
         emulator.fault(kind="route_error", status=400, message=LATER, times=tries, method="POST", path="/v1/batches")
         run(a_request(tmp_path, some_rows(5)), tools_for(emulator))
@@ -103,7 +103,7 @@ class TestACreateThatIsToldToComeLater:
         state = emulator.state()
         assert (state["batches_created"], state["uploads"]) == (1, 1 + tries - refusals.FILE_REFUSALS + 1)
 
-    def test_for_ever_fails_the_attempt_with_where_the_money_is_and_a_retry_may_help(
+    def test_for_ever_fails_the_attempt_with_what_is_billed_and_a_retry_may_help(
         self, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(refusals, "MAX_REFUSED_CREATES", 3)
@@ -115,7 +115,7 @@ class TestACreateThatIsToldToComeLater:
         with pytest.raises(PassingRefusalError, match=r"refused to make its batch 3 times in a row") as raised:
             run(request, tools)
         assert raised.value.retryable
-        assert "1 batches are still running and will be billed" in str(raised.value)
+        assert "1 batch is still running and will be billed" in str(raised.value)
         assert emulator.state()["batches_created"] == 1
         emulator.clear_faults()
         emulator.configure(progress="immediate")
@@ -163,7 +163,7 @@ class TestABatchThatFailsAtOnce:
             ("", "Internal error."),
         ],
     )
-    def test_for_a_passing_reason_is_made_again_of_a_fresh_upload(
+    def test_for_a_passing_reason_is_made_again_from_a_fresh_upload(
         self, emulator: Emulator, tmp_path: Path, code: str, message: str
     ) -> None:
         emulator.fault(kind="refuse_file", code=code, message=message, times=2)

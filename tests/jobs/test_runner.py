@@ -143,7 +143,7 @@ class TestALostAnswer:
         emulator.fault(kind="lose_answer", method="POST", path="/v1/batches", times=1)
         down = emulator.fault(kind="route_error", status=503, method="GET", path="/v1/batches")
         request, tools = a_request(tmp_path, some_rows(10)), tools_for(emulator)
-        with pytest.raises(UnknownOutcomeError, match="were lost, which may have made batches"):
+        with pytest.raises(UnknownOutcomeError, match="which may have made a batch: 1"):
             run(request, tools)
         assert emulator.state()["batches_created"] == 1
         emulator.clear_faults()
@@ -154,7 +154,7 @@ class TestALostAnswer:
 
 
 class TestAnotherAttempt:
-    def test_goes_on_with_the_batches_in_flight(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_continues_with_the_batches_in_flight(self, emulator: Emulator, tmp_path: Path) -> None:
         """Invariant 3."""
         emulator.configure(progress="hold")
         rows, request, tools = some_rows(25), a_request(tmp_path, some_rows(25)), tools_for(emulator)
@@ -204,13 +204,13 @@ class TestAnotherAttempt:
         emulator.configure(progress="hold")
         tools = tools_for(emulator)
         step_until_waiting(a_request(tmp_path, some_rows(5)), tools)
-        with pytest.raises(ChangedInputError, match=r"^source changed .* 1 batches are still running"):
+        with pytest.raises(ChangedInputError, match=r"^source changed .* 1 batch is still running"):
             open_job(a_request(tmp_path, some_rows(6)), tools)
         changed_body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Other {text}"}]}
         with pytest.raises(ChangedInputError, match=r"^body changed"):
             open_job(a_request(tmp_path, some_rows(5), body=changed_body), tools)
 
-    def test_with_changed_input_resubmits_when_told_to(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_with_changed_input_resubmits_where_the_option_says_so(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.configure(progress="seconds:3600")
         tools = tools_for(emulator)
         step_until_waiting(a_request(tmp_path, some_rows(5)), tools)
@@ -230,7 +230,7 @@ class TestAnotherAttempt:
         check_table(tmp_path, some_rows(5))
         assert emulator.state()["batches_created"] == 1
 
-    def test_reruns_everything_on_a_clear_when_told_to_and_not_on_a_retry(
+    def test_reruns_everything_on_a_clear_with_rerun_all_and_not_on_a_retry(
         self, emulator: Emulator, tmp_path: Path
     ) -> None:
         rows, tools = some_rows(5), tools_for(emulator)
@@ -241,7 +241,9 @@ class TestAnotherAttempt:
         check_table(tmp_path, rows)
         assert emulator.state()["batches_created"] == 2
 
-    def test_reruns_only_the_rows_without_success_when_told_to(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_reruns_only_the_rows_without_success_with_rerun_failed_rows(
+        self, emulator: Emulator, tmp_path: Path
+    ) -> None:
         emulator.fault(kind="http_error", status=400, custom_id="[37]", executions=1)
         rows, tools = some_rows(25), tools_for(emulator)
         run(a_request(tmp_path, rows), tools)
@@ -316,7 +318,7 @@ class TestTheQueueLimit:
         assert emulator.state()["uploads"] == 4
         check_paid_once(emulator)
 
-    def test_told_by_the_create_itself_is_waited_out_too(
+    def test_reported_by_the_create_itself_is_waited_out_too(
         self, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(decisions, "QUEUE_PAUSES", (0.1, 0.2))
@@ -351,7 +353,7 @@ class TestARefusedFile:
         check_table(tmp_path, rows)
         assert statuses(tmp_path) == {"failed": 1, "succeeded": 19}
 
-    def test_for_the_account_stops_the_job_and_a_later_attempt_goes_on(
+    def test_for_the_account_stops_the_job_and_a_later_attempt_continues(
         self, emulator: Emulator, tmp_path: Path
     ) -> None:
         emulator.fault(kind="refuse_file", code="billing_hard_limit_reached", message="Limit reached.", times=1)
@@ -365,7 +367,7 @@ class TestARefusedFile:
 
 
 class TestTheEnd:
-    def test_of_its_time_cancels_lands_what_was_done_and_fails(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_of_its_time_cancels_lands_all_results_and_fails(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.configure(progress="seconds:3600")
         rows, tools = some_rows(25), tools_for(emulator)
         request = a_request(tmp_path, rows, limits=dataclasses.replace(LIMITS, timeout=1000.0, max_active_batches=2))
@@ -390,7 +392,7 @@ class TestTheEnd:
         check_table(tmp_path, rows)
         assert statuses(tmp_path) == {"succeeded": 5}
 
-    def test_by_somebody_elses_cancel_lands_what_was_done_and_says_so(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_by_somebody_elses_cancel_lands_all_results_and_says_so(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.configure(progress="seconds:3600")
         request, tools = a_request(tmp_path, some_rows(5)), tools_for(emulator)
         job = step_until_waiting(request, tools)
@@ -482,7 +484,7 @@ class TestOddResults:
         assert statuses(tmp_path) == {"succeeded": 5}
 
     @pytest.mark.parametrize("file", ["error", "output"])
-    def test_a_row_of_which_its_line_says_nothing_was_never_run_and_goes_again(
+    def test_a_row_whose_line_says_nothing_was_never_run_and_is_sent_again(
         self, emulator: Emulator, tmp_path: Path, file: str
     ) -> None:
         """More often than a row may fail: it has no attempt to its name."""

@@ -58,7 +58,7 @@ def test_a_job_goes_by_the_time_of_the_service() -> None:
 
 @pytest.mark.parametrize("leap", [-DAY, DAY])
 @pytest.mark.parametrize("reading", [None, (7000.0, 50.0)])
-def test_a_leap_of_the_wall_clock_is_not_seen(leap: float, reading: tuple[float, float] | None) -> None:
+def test_a_jump_of_the_wall_clock_changes_nothing(leap: float, reading: tuple[float, float] | None) -> None:
     ours = Ours()
     clock = ServiceClock(Service(reading), wall=ours.wall, tick=ours.tick)
     before = clock()
@@ -76,7 +76,7 @@ def test_a_leap_of_the_wall_clock_is_not_seen(leap: float, reading: tuple[float,
         ({}, (1000.0 + 6 * DAY, 50.0), None),  # the service tells the time itself
     ],
 )
-def test_a_clock_without_a_service_that_tells_it_is_never_ahead_of_what_a_running_batch_allows(
+def test_a_clock_without_a_service_time_is_never_ahead_of_what_a_running_batch_allows(
     changes: dict[str, Any], reading: Any, held_back: float | None
 ) -> None:
     ours, client = Ours(), Service(reading)
@@ -97,7 +97,7 @@ def test_a_service_that_does_not_answer_is_asked_and_leaves_the_clock_as_it_is()
     assert not clock.is_known
 
 
-def test_whole_seconds_do_not_make_the_clock_jump_and_a_wrong_guess_is_mended() -> None:
+def test_whole_seconds_do_not_make_the_clock_jump_and_a_wrong_start_is_corrected() -> None:
     client, ours = Service((7000.0, 50.0)), Ours()
     clock = ServiceClock(client, wall=ours.wall, tick=ours.tick)
     assert clock() == 7000.0
@@ -116,7 +116,7 @@ def test_whole_seconds_do_not_make_the_clock_jump_and_a_wrong_guess_is_mended() 
     ("reading", "passed", "left"),
     [(None, 500.0, 60.0), ((7000.0, 50.0), 0.0, 61.0), ((7000.0, 50.0), 60.5, 0.5), ((7000.0, 50.0), 61.0, 0.0)],
 )
-def test_a_quiet_period_is_over_when_it_surely_is(
+def test_a_quiet_period_is_over_when_it_is_certain(
     reading: tuple[float, float] | None, passed: float, left: float
 ) -> None:
     ours = Ours()
@@ -128,7 +128,7 @@ def test_a_quiet_period_is_over_when_it_surely_is(
     assert Tools(client=client).quiet_seconds_left(since, 60.0) == 0.0
 
 
-def test_one_answer_with_an_odd_date_is_not_believed() -> None:
+def test_one_response_with_an_odd_date_is_ignored() -> None:
     """An error page of a gateway with a wrong clock must not end a job's time."""
     client, ours = Service((7000.0, 50.0)), Ours()
     clock = ServiceClock(client, wall=ours.wall, tick=ours.tick)

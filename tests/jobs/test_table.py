@@ -128,7 +128,7 @@ class TestPartitions:
         assert [path.name for path in (tmp_path / "table").iterdir() if path.is_dir()] == []
         assert emulator.state()["batches_created"] == 3
 
-    def test_can_be_changed_while_the_job_is_at_work(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_can_be_changed_while_the_job_runs(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.fault(kind="http_error", status=503, custom_id="4", executions=1)
         rows = rows_with(25, day=["a", "b"])
         request = a_request(tmp_path, rows, partition_by=("day",))
@@ -189,7 +189,9 @@ class TestPartitions:
             run(a_request(tmp_path, some_rows(2), partition_by=("key",), destination=None), tools_for(emulator))
         assert emulator.calls() == []
 
-    def test_hold_parsed_answers_and_columns_that_made_way_for_them(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_hold_parsed_answers_and_columns_that_were_renamed_for_them(
+        self, emulator: Emulator, tmp_path: Path
+    ) -> None:
         schema = {
             "type": "object",
             "properties": {"n": {"type": "integer"}},
@@ -216,7 +218,7 @@ class TestPartitions:
 
 
 class TestImages:
-    def test_stand_in_the_folder_that_the_manifest_names(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_are_in_the_folder_that_the_manifest_names(self, emulator: Emulator, tmp_path: Path) -> None:
         summary = run(images(tmp_path, some_rows(12)), tools_for(emulator))
         job = summary["job"]
         folders = [f"_files-{job}/g1-{number:05d}-01" for number in (1, 2)]
@@ -228,7 +230,9 @@ class TestImages:
         assert table(tmp_path, "distinct response, 0 as row_number") == [(None, 0)]
         assert table(tmp_path, "distinct model, cost_usd > 0, 0 as row_number") == [("gpt-image-1", True, 0)]
 
-    def test_of_an_older_generation_go_and_those_of_another_job_stay(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_of_an_older_generation_are_removed_and_those_of_another_job_stay(
+        self, emulator: Emulator, tmp_path: Path
+    ) -> None:
         """Invariant 9."""
         tools = tools_for(emulator)
         other = run(images(tmp_path, some_rows(3), map_index=1), tools)["job"]
@@ -242,7 +246,7 @@ class TestImages:
         assert not (tmp_path / "table" / f"_files-{job}").exists()
         assert not (tmp_path / "table" / f"_files-{other}").exists()
 
-    def test_of_rows_that_are_sent_again_join_those_that_stand(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_of_rows_that_are_sent_again_join_those_that_exist(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.fault(kind="http_error", status=400, custom_id="[37]", executions=1)
         request = images(tmp_path, some_rows(12))
         assert run(request, tools_for(emulator))["files"] == 20
@@ -251,7 +255,7 @@ class TestImages:
         named = [image["file"] for (found,) in table(tmp_path, "images") for image in found]
         assert sorted(named) == [name for name in names(tmp_path) if name.startswith("_files")]
 
-    def test_are_put_before_the_part_that_names_them(
+    def test_are_written_before_the_part_that_names_them(
         self, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A kill at any write leaves no part whose images are not there, and the next attempt ends the same way."""
@@ -391,7 +395,7 @@ class TestUnreadableLines:
         assert b'"custom_id"' in kept
         assert table(tmp_path, "row_number, status, error_code")[4] == (4, "failed", "unreadable_line")
 
-    def test_go_with_the_table_that_they_are_of(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_are_removed_with_their_table(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.fault(kind="broken_line", custom_id="4", times=2)
         tools = tools_for(emulator)
         request = a_request(tmp_path, some_rows(12), if_exists="append")
@@ -434,7 +438,7 @@ class TestTheLoader:
             load_batches(changed(LoadRequest(ids, str(tmp_path / "table")), partition_by=("key",)), tools_for(emulator))
 
 
-def test_every_landing_goes_through_one_door() -> None:
+def test_every_landing_goes_through_one_function() -> None:
     """The job and the loader land alike because neither has a way of its own."""
     package = Path(staging.__file__).parents[2]
     users = {path.name for path in package.rglob("*.py") if "land_shard(" in path.read_text()}

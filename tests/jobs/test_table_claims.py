@@ -171,7 +171,7 @@ class TestAnUnusedClaim:
         assert claim(tmp_path) is None
 
 
-def test_a_claim_whose_ledger_cannot_be_read_is_respected_and_says_how_to_go_on(
+def test_a_claim_whose_ledger_cannot_be_read_is_respected_and_says_what_to_do(
     emulator: Emulator, tmp_path: Path
 ) -> None:
     job = open_job(by("first", tmp_path), tools_for(emulator))
@@ -181,7 +181,7 @@ def test_a_claim_whose_ledger_cannot_be_read_is_respected_and_says_how_to_go_on(
     assert emulator.state()["batches_created"] == 0
 
 
-def test_a_job_at_work_goes_on_although_its_claim_is_gone(emulator: Emulator, tmp_path: Path) -> None:
+def test_a_job_with_batches_continues_although_its_claim_is_gone(emulator: Emulator, tmp_path: Path) -> None:
     """Its batches are paid for, whoever removed the file and took the folder."""
     emulator.configure(progress="hold")
     first, tools = by("first", tmp_path), tools_for(emulator)
@@ -246,7 +246,7 @@ def test_of_two_loaders_and_a_job_that_work_at_the_same_time_one_lands(
     assert emulator.state()["batches_created"] == created
 
 
-def test_a_loader_that_lands_while_another_claims_is_seen_before_anything_is_published(
+def test_a_loader_that_lands_while_another_claims_is_noticed_before_anything_is_published(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (a_load(emulator, tmp_path, name) for name in ("first", "second"))

@@ -91,7 +91,7 @@ class TestAWholeJob:
         run(asking(tmp_path, some_rows(12), spec=RESPONSES, body=RESPONSES_BODY), tools_for(emulator))
         assert table(tmp_path, f"count(*) filter ({LANDED}), count(parsed)", "1") == [(12, 12)]
 
-    def test_keeps_what_is_invalid_with_its_text_and_reason_and_never_sends_it_again(
+    def test_keeps_invalid_rows_with_text_and_reason_and_never_sends_them_again(
         self, emulator: Emulator, tmp_path: Path
     ) -> None:
         """Invariant 2."""
@@ -102,7 +102,7 @@ class TestAWholeJob:
         assert row[6].startswith("day: Field required")
         assert emulator.state()["batches_created"] == 1
 
-    def test_counts_what_is_invalid_as_a_row_without_success(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_counts_an_invalid_row_as_one_without_success(self, emulator: Emulator, tmp_path: Path) -> None:
         invalid(emulator)
         job = open_job(asking(tmp_path, some_rows(5), max_failed=0), tools_for(emulator))
         with pytest.raises(JobFailedError, match="4 of 5 rows succeeded"):
@@ -114,7 +114,7 @@ class TestAWholeJob:
         run(asking(tmp_path, str(tmp_path / "empty.csv")), tools_for(emulator))
         assert table(tmp_path, "parsed.first.amount") == []
 
-    def test_of_ready_made_lines_is_parsed_as_they_asked(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_of_ready_made_lines_is_parsed_by_their_response_format(self, emulator: Emulator, tmp_path: Path) -> None:
         schema = {"type": "object", "properties": {"total": {"type": "number"}}}
         form = {"type": "json_schema", "json_schema": {"name": "other", "schema": schema}}
         body = {"model": "m", "messages": [{"role": "user", "content": "How much?"}], "response_format": form}
@@ -137,9 +137,7 @@ class TestALaterAttempt:
         assert statuses(tmp_path) == {"succeeded": 4, "invalid_output": 1}
         assert table(tmp_path, f"count(*) filter ({LANDED})", "1") == [(4,)]
 
-    def test_without_the_class_leaves_out_what_only_the_class_can_check(
-        self, emulator: Emulator, tmp_path: Path
-    ) -> None:
+    def test_without_the_class_leaves_out_checks_of_the_class_alone(self, emulator: Emulator, tmp_path: Path) -> None:
         class Named(BaseModel):
             name: Annotated[str, Field(pattern=r"^\p{L}+$")]
             by_key: dict[Annotated[str, Field(pattern=r"^\p{Lu}$")], int]
@@ -152,7 +150,7 @@ class TestALaterAttempt:
         resume_job(asking(tmp_path, some_rows(2), None), tools, job.key).run()
         assert table(tmp_path, "status, parsed.name, parsed.by_key['A']") == [("succeeded", "Zoë", 1)] * 2
 
-    def test_with_another_model_is_told_so_while_batches_run(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_with_another_model_is_an_error_while_batches_run(self, emulator: Emulator, tmp_path: Path) -> None:
         """Invariant 3."""
         emulator.configure(progress="hold")
         tools = tools_for(emulator)
@@ -164,7 +162,7 @@ class TestALaterAttempt:
         open_job(reused, tools).run()
         assert table(tmp_path, f"count(*) filter ({LANDED})", "1") == [(5,)]
 
-    def test_sends_what_is_invalid_again_when_told_to(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_sends_invalid_rows_again_with_a_rerun(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.fault(kind="answer", custom_id="3", message="no", executions=1)
         tools = tools_for(emulator)
         run(asking(tmp_path, some_rows(5)), tools)
@@ -193,7 +191,7 @@ class TestTheLoader:
     def load(self, emulator: Emulator, tmp_path: Path, ids: list[str], **changes: Any) -> dict[str, Any]:
         return load_batches(changed(LoadRequest(ids, str(tmp_path / "table")), **changes), tools_for(emulator))
 
-    def test_parses_batches_of_ours_by_what_they_were_asked(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_parses_batches_of_this_package_by_their_recorded_schema(self, emulator: Emulator, tmp_path: Path) -> None:
         invalid(emulator)
         state = storage.resolve(str(tmp_path / "state"))
         summary = self.load(emulator, tmp_path, self.submitted(emulator, tmp_path), state=state)

@@ -115,12 +115,13 @@ def billing_state(ledger: Ledger, location: str) -> str:
     unknown = len(ledger.shards_in("intended"))
     if active:
         shown = ", ".join(active[:5]) + (f" and {len(active) - 5} more" if len(active) > 5 else "")
-        state = f"{len(active)} batches are still running and will be billed ({shown})"
+        count = "1 batch is" if len(active) == 1 else f"{len(active)} batches are"
+        state = f"{count} still running and will be billed ({shown})"
     elif ledger.batch_count:
         state = "No batch is running; the batches that have ended are billed, and their results are kept"
     else:
         state = "Nothing has been submitted"
-    doubt = f"; the responses to {unknown} creates were lost, which may have made batches" if unknown else ""
+    doubt = f"; creates whose response was lost, and which may have made a batch: {unknown}" if unknown else ""
     return f"{state}{doubt}. A retry or a clear of the task continues from there; the ledger is {location}."
 
 

@@ -90,7 +90,9 @@ def test_a_table_that_another_job_replaces_stays_until_the_new_one_is_published(
     check_table(tmp_path, some_rows(12))
 
 
-def test_what_killed_writers_leave_of_a_replaced_table_and_of_a_ledger_goes(emulator: Emulator, tmp_path: Path) -> None:
+def test_temporary_files_of_killed_writers_of_a_replaced_table_and_of_a_ledger_are_removed(
+    emulator: Emulator, tmp_path: Path
+) -> None:
     """A writer that is killed has no time to remove its temporary file; what others are writing stays."""
     tools, request = tools_for(emulator), a_request(tmp_path, some_rows(12), map_index=1, if_exists="replace")
     run(a_request(tmp_path, some_rows(25), map_index=0), tools)
@@ -139,7 +141,7 @@ HELD = {
 
 
 @pytest.mark.parametrize("held_before", HELD)
-def test_a_frozen_attempt_that_thaws_never_changes_the_table_of_a_later_generation(
+def test_a_paused_attempt_that_resumes_never_changes_the_table_of_a_later_generation(
     emulator: Emulator, tmp_path: Path, held_before: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Generation 1's manifest and parts were put back over generation 2's table."""
@@ -167,7 +169,7 @@ def test_a_frozen_attempt_that_thaws_never_changes_the_table_of_a_later_generati
     assert statuses(tmp_path) == {"succeeded": 15}
 
 
-def test_parts_of_an_attempt_that_was_killed_before_it_noticed_go_with_the_next_publication(
+def test_parts_of_a_killed_attempt_are_removed_by_the_next_publication(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, tools = some_rows(15), tools_for(emulator)

@@ -90,7 +90,7 @@ def test_result_files_in_forms_that_can_be_read_exactly_are_landed(
     check_paid_once(emulator)
 
 
-def test_rows_of_results_that_are_not_understood_go_again_only_when_a_clear_says_so(
+def test_rows_of_unclear_results_are_sent_again_only_by_a_clear_with_a_rerun(
     emulator: Emulator, tmp_path: Path
 ) -> None:
     emulator.fault(kind="result_form", form="html", times=1)
@@ -181,9 +181,7 @@ class TestABatchWithAnErrorFileOnly:
         emulator.fault(kind="http_error", status=400)
         emulator.fault(kind="miscount")
 
-    def test_is_landed_after_the_patience_with_late_files(
-        self, emulator: Emulator, tmp_path: Path, all_fail: None
-    ) -> None:
+    def test_is_landed_after_the_wait_for_late_files(self, emulator: Emulator, tmp_path: Path, all_fail: None) -> None:
         request, tools = a_request(tmp_path, some_rows(5), max_failed=5), tools_for(emulator)
         job = step_until_waiting(request, tools)
         while job.ledger.shards[0].late_since is None:
@@ -221,7 +219,7 @@ class TestABatchWithAnErrorFileOnly:
         assert emulator.state()["batches_created"] == 1
 
 
-def test_what_an_expired_batch_counts_as_completed_and_does_not_give_is_not_sent_again(
+def test_rows_that_an_expired_batch_counts_as_completed_without_results_are_not_sent_again(
     emulator: Emulator, tmp_path: Path
 ) -> None:
     """Invariant 2."""

@@ -160,7 +160,7 @@ class TestALedgerWithShardsAtRest:
             assert LedgerStore(kept.folder).load() == ledger
 
     @pytest.mark.usefixtures("small_files")
-    def test_of_which_a_file_is_gone_or_changed_says_so_when_it_is_needed(self) -> None:
+    def test_of_which_a_file_is_gone_or_changed_is_an_error_when_it_is_needed(self) -> None:
         kept = a_store()
         run_job(kept, 12)
         found = LedgerStore(kept.folder).load()

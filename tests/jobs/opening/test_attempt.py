@@ -69,7 +69,7 @@ class TestTwoMappedTasksWithSwappedInputs:
 
 
 class TestShardsThatWereRemoved:
-    def test_are_written_again_as_they_were_cut_whatever_the_limits_are_by_now(
+    def test_are_written_again_as_they_were_cut_after_the_limits_have_changed(
         self, emulator: Emulator, tmp_path: Path
     ) -> None:
         """Invariant 1: a shard in another cut would lose the rows that it does not have."""
@@ -110,7 +110,7 @@ def _stopped(at: float) -> None:
 
 
 class TestATableThatIsLandedAgain:
-    def test_comes_out_the_same_although_the_limits_have_changed(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_is_the_same_although_the_limits_have_changed(self, emulator: Emulator, tmp_path: Path) -> None:
         """Invariant 1: a row that moved to a later round stays there."""
         emulator.fault(kind="http_error", status=500, custom_id="3")
         emulator.fault(kind="http_error", status=500, custom_id="5", executions=1)
@@ -126,7 +126,7 @@ class TestATableThatIsLandedAgain:
             assert emulator.state()["batches_created"] == created
 
     @pytest.mark.parametrize("limits", [{"max_shard_rows": 2}, {"max_shard_bytes": 400}, {"max_shard_rows": 50}])
-    def test_has_every_row_although_its_shards_would_be_cut_otherwise_by_now(
+    def test_has_every_row_although_its_shards_would_be_cut_otherwise_now(
         self, emulator: Emulator, tmp_path: Path, limits: dict[str, int]
     ) -> None:
         """Invariant 1: 7 of 18 rows were lost where the second round had other shards."""
@@ -196,7 +196,7 @@ class TestARerun:
         run(cleared, tools)
         assert emulator.state()["batches_created"] == 1
 
-    def test_may_be_asked_for_again_and_again(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_may_be_repeated(self, emulator: Emulator, tmp_path: Path) -> None:
         """Shards of an earlier rerun, removed after landing, are not needed while the table exists."""
         emulator.fault(kind="http_error", status=400, custom_id="[37]", executions=2)
         rows, tools = some_rows(15), tools_for(emulator)
@@ -211,7 +211,7 @@ class TestARerun:
 
 class TestAResumedTask:
     @pytest.mark.parametrize("begun", [True, False])
-    def test_lands_where_its_job_was_begun_whatever_the_task_says_by_now(
+    def test_lands_where_its_job_was_begun_after_the_task_has_changed(
         self, emulator: Emulator, tmp_path: Path, begun: bool
     ) -> None:
         emulator.configure(progress="hold")
@@ -255,7 +255,7 @@ class TestAClearAfterTheTimeWasOver:
 
 
 class TestABatchThatWasCutShort:
-    def test_is_asked_for_its_late_file_and_its_answers_are_not_paid_again(
+    def test_is_polled_for_its_late_file_and_its_answers_are_not_paid_again(
         self, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Invariants 2 and 4."""
@@ -272,7 +272,7 @@ class TestABatchThatWasCutShort:
 @pytest.mark.parametrize("waits", [True, False])
 @pytest.mark.parametrize("lands", [True, False])
 @pytest.mark.parametrize("on_empty", ["land", "skip", "fail"])
-def test_an_empty_input_ends_as_it_is_told_to_at_every_attempt(
+def test_an_empty_input_ends_as_on_empty_says_at_every_attempt(
     emulator: Emulator, tmp_path: Path, on_empty: str, lands: bool, waits: bool
 ) -> None:
     source = tmp_path / "empty.csv"
@@ -297,5 +297,5 @@ def test_a_source_that_is_gone_while_its_batches_run_is_named_with_them(emulator
     request, tools = a_request(tmp_path, str(source)), tools_for(emulator)
     job = step_until_waiting(request, tools)
     source.unlink()
-    with pytest.raises(SourceError, match=f"1 batches are still running and will be billed .{job.ledger.batch_ids[0]}"):
+    with pytest.raises(SourceError, match=f"1 batch is still running and will be billed .{job.ledger.batch_ids[0]}"):
         open_job(request, tools)

@@ -91,7 +91,7 @@ class TestEqualInputs:
         run(instance(tmp_path, "a", 1, clear_number=1), asked)
         assert landed(tmp_path) == due(["a", "a"])
 
-    def test_of_an_instance_that_runs_are_not_paid_for_before_it_has_said_what_it_works_on(
+    def test_of_an_instance_that_runs_are_not_paid_for_before_its_job_is_known(
         self, emulator: Emulator, tmp_path: Path
     ) -> None:
         tools = tools_for(emulator)
@@ -127,7 +127,7 @@ class TestAClear:
         assert landed(tmp_path) == due(["a", "b"])
         assert executed(emulator) == 4
 
-    def test_takes_a_job_away_from_an_attempt_that_is_still_resumed(self, emulator: Emulator, tmp_path: Path) -> None:
+    def test_takes_a_job_from_an_attempt_that_is_resumed_later(self, emulator: Emulator, tmp_path: Path) -> None:
         emulator.configure(progress="hold")
         tools = tools_for(emulator)
         job = step_until_waiting(instance(tmp_path, "a", 0), tools)
@@ -219,7 +219,7 @@ class TestOpening:
         others = [job_folder(instance(tmp_path, "", n).state, instance(tmp_path, "", n).identity) for n in (1, 2, 3, 4)]
         assert not [path for path in read if path.startswith(tuple(folder.path for folder in others))]
 
-    def test_does_not_mind_a_ledger_of_another_instance_that_cannot_be_read(
+    def test_skips_a_ledger_of_another_instance_that_cannot_be_read(
         self, emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         tools = tools_for(emulator)

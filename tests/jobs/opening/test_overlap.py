@@ -81,7 +81,7 @@ class OnlyResolves:
     resolve = staticmethod(storage.resolve)
 
 
-def test_one_store_is_one_store_however_its_uri_and_its_connection_are_spelled() -> None:
+def test_one_store_is_recognised_however_its_uri_and_its_connection_are_spelled() -> None:
     class Store(fsspec.AbstractFileSystem):  # type: ignore[misc]
         protocol = ("s3", "s3a")
         cachable = False

@@ -90,13 +90,13 @@ def test_a_batch_is_found_by_its_file_where_metadata_is_dropped() -> None:
     assert find_batches(a_client(bare), ledger, ledger.shard(K1)) == [bare]
 
 
-def test_what_an_open_create_has_made_is_no_duplicate_of_an_earlier_one() -> None:
+def test_the_batch_of_an_open_create_is_no_duplicate_of_an_earlier_one() -> None:
     ledger = after(intended(), events.Absent(K1), events.Intended(K1, NOW + 60))
     second = batch_of(ledger, metadata={INTENT_KEY: intent_name(ledger, ledger.shard(K1), 2)})
     assert find_duplicates(a_client(second), ledger, NOW + 61) == []
 
 
-def test_an_outcome_that_the_list_cannot_tell_is_an_error_that_says_what_to_look_for() -> None:
+def test_an_outcome_that_the_list_does_not_prove_is_an_error_that_says_what_to_look_for() -> None:
     ledger = intended(file_id="file-gone")
     many = [Batch(f"o{n}", "in_progress", created_at=THEIR_NOW + n, input_file_id=f"f{n}") for n in range(30)]
     with pytest.raises(

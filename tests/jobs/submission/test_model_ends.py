@@ -63,7 +63,7 @@ class TestJobs:
         assert statuses(tmp_path) == {"succeeded": 5}
 
     @pytest.mark.parametrize("kind", ["route_error", "drop_connection", "cut_body"])
-    def test_go_on_where_the_route_does_not_answer(self, emulator: Emulator, tmp_path: Path, kind: str) -> None:
+    def test_continue_where_the_route_does_not_answer(self, emulator: Emulator, tmp_path: Path, kind: str) -> None:
         emulator.fault(kind=kind, path="/v1/models/*")
         run(a_request(tmp_path, some_rows(5)), tools_for(emulator))
         assert statuses(tmp_path) == {"succeeded": 5}
@@ -96,7 +96,7 @@ def test_a_date_that_is_over_is_the_end_by_the_clock_of_the_service(stub: StubAp
     [in_days(0), in_days(1), in_hours(1), in_hours(1)[:19]],
     ids=["today", "tomorrow", "moment", "moment without a zone"],
 )
-def test_a_last_day_is_not_over_before_it_is_over_everywhere(
+def test_a_last_day_lasts_until_it_is_over_in_every_time_zone(
     stub: StubApi, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     stub.on("GET", "/models/m", model(said))

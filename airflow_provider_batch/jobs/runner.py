@@ -322,8 +322,8 @@ class Job:
         self._record(events.Refused(shard.key, error, retry_at, retry.is_counted, retry.upload_again))
         self.tools.log.warning("Shard %s is sent again in %.0f s: %s", shard.key, retry_at - now, refused.error)
 
-    def _give_up(self, shard: ShardRecord, refused: Refused, file_status: str | None) -> NoReturn:
-        too_often = refusals.refused_too_often(shard, refused, file_status)
+    def _give_up(self, shard: ShardRecord, refused: Refused, status: str | None) -> NoReturn:
+        too_often = refusals.refused_too_often(shard, refused, status)
         passes = too_often is not None
         self._record(events.Refused(shard.key, str(refused.error), passes=passes, upload_again=passes))
         if too_often is None:

@@ -24,6 +24,7 @@ from airflow_provider_batch.jobs.ledger.store import LedgerStore
 from airflow_provider_batch.jobs.row_outcomes import row_is_final
 from airflow_provider_batch.jobs.shard_files import keep_retry_rows, missing_shards, rows_of
 from airflow_provider_batch.jobs.table_spec import table_spec
+from airflow_provider_batch.polling.wait_policy import duration_text
 from airflow_provider_batch.requests import row_checksum
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.landing import LandedShard, RowOutcome, ShardResults
@@ -284,7 +285,7 @@ def missing_files_error(shard: ShardRecord, seen: dict[str, Batch]) -> ResultsMi
     batch = seen[shard.batch_id or ""]
     return ResultsMissingError(
         f"Batch {batch.id} is {statuses.COMPLETED} with {batch.completed:,} of {batch.total:,} requests answered, and "
-        f"its output file has not appeared within {FILES_PATIENCE / 60:.0f} minutes. Nothing is sent again. "
+        f"its output file has not appeared within {duration_text(FILES_PATIENCE)}. Nothing is sent again. "
         "Look the batch up in the vendor's dashboard, then retry the task, which asks for the files once more."
     )
 

@@ -15,6 +15,7 @@ from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, Not
 from airflow_provider_batch.jobs import decisions
 from airflow_provider_batch.jobs.job_request import Tools
 from airflow_provider_batch.polling.blocking_reader import poll_batches
+from airflow_provider_batch.polling.wait_policy import duration_text
 
 #: Seconds between two polls of batches that are to be cancelled, at most.
 LONGEST_PAUSE = 15.0
@@ -100,7 +101,7 @@ def cancel_and_wait(
             return
         if waited >= patience:
             raise NotCancelledError(
-                f"{len(left)} batches were asked to cancel and have not ended after {patience / 60:.0f} minutes "
+                f"{len(left)} batches were asked to cancel and have not ended after {duration_text(patience)} "
                 f"({', '.join(left[:5])}). They may still be billed, and nothing is sent in their place while they may "
                 "run: retry the task, or cancel them in the vendor's dashboard."
             )

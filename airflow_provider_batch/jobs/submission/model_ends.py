@@ -7,8 +7,9 @@ job may run is logged as a warning. Unknown dates change nothing: many services 
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable
+
+import pendulum
 
 from airflow_provider_batch.api.models import ModelEnd
 from airflow_provider_batch.exceptions import ApiError, ApiUnavailableError, ConfigurationError
@@ -48,9 +49,9 @@ def _check(model: str, end: ModelEnd, now: float, within: float, tools: Tools) -
             "that the API serves."
         )
     if now + within >= end.earliest:
-        last = datetime.datetime.fromtimestamp(now + within, datetime.UTC)
+        last = pendulum.from_timestamp(now + within)
         tools.log.warning(
             "Model %s shuts down on %s; this job may run until %s. Requests that are not answered by then will fail. "
             "Name another model soon.",
-            model, end.text, last.isoformat(timespec="minutes"),
+            model, end.text, last.format("YYYY-MM-DD HH:mm [UTC]"),
         )  # fmt: skip

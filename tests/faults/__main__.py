@@ -16,10 +16,12 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from airflow_provider_batch.emulator.testing import Emulator
 from tests.faults.courses import Undisturbed, Verdict, disturbed, undisturbed
 from tests.faults.points import KINDS, Point, points_of
 from tests.faults.pool import Pool
@@ -50,10 +52,17 @@ def _run(
         found = pool.map(lambda one, place, emulator: undisturbed(one, place, emulator), scenarios, "undisturbed")
         due = list(zip(scenarios, found, strict=True))
         points = [(scenario, point, course) for scenario, course in due for point in _points(scenario, course, given)]
-        verdicts = pool.map(
-            lambda one, place, emulator: disturbed(one[0], one[1], place, emulator, one[2]), points, "points"
-        )
+        verdicts = pool.map(_verdict, points, "points")
     return due, verdicts
+
+
+def _verdict(task: tuple[Scenario, Point, Undisturbed], folder: Path, emulator: Emulator) -> Verdict:
+    """Disturb a job at a point; a course that fails itself is a violation of this point, and the others are kept."""
+    scenario, point, course = task
+    try:
+        return disturbed(scenario, point, folder, emulator, course)
+    except Exception:
+        return Verdict(point, "", "the course failed", (traceback.format_exc(),))
 
 
 def _points(scenario: Scenario, course: Undisturbed, given: argparse.Namespace) -> list[Point]:

@@ -153,8 +153,9 @@ def _thawed(scenario: Scenario, point: Point, folder: Path, emulator: Emulator) 
 
 
 def _published_generation(run: Run) -> int:
-    (manifest,) = (run.folder / "table").glob(MANIFEST)
-    return int(json.loads(manifest.read_text())["generation"])
+    """Return the generation of the table, 0 where none is published."""
+    manifests = list((run.folder / "table").glob(MANIFEST))
+    return max((int(json.loads(manifest.read_text())["generation"]) for manifest in manifests), default=0)
 
 
 def _is_locked(name: str) -> bool:

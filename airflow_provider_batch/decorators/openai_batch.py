@@ -77,7 +77,7 @@ def openai_batch_task(python_callable: Callable[..., Any] | None = None, **kwarg
 
         @task.openai_batch(
             endpoint="/v1/chat/completions",
-            body={"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Summarize: {text}"}]},
+            body={"model": "gpt-6-luna", "messages": [{"role": "user", "content": "Summarize: {text}"}]},
             destination="s3://my-bucket/summaries/",
         )
         def summaries() -> list[str]:

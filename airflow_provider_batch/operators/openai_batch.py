@@ -43,7 +43,7 @@ class OpenAIBatchOperator(BaseOperator):
             task_id="summarize",
             endpoint="/v1/chat/completions",
             source="s3://my-bucket/articles/*.parquet",
-            body={"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Summarize: {text}"}]},
+            body={"model": "gpt-6-luna", "messages": [{"role": "user", "content": "Summarize: {text}"}]},
             destination="s3://my-bucket/summaries/",
             deferrable=True,
         )

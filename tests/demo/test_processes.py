@@ -150,3 +150,13 @@ def test_a_forgotten_session_is_left_alone(tmp_path: Path) -> None:
     finally:
         other.kill()
         other.wait()
+
+
+def test_a_process_that_was_started_and_not_named_yet_is_ended_with_its_folder(tmp_path: Path) -> None:
+    """The demo may be killed between the start of the emulator and the reaper's hearing of it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with Reaper(home):
+        late = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", str(home / "files")])
+    assert late.wait(60) == -signal.SIGKILL
+    assert not home.exists()

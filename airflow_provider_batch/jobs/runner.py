@@ -72,6 +72,8 @@ class Job:
         self.outcome: Outcome | None = None
         #: Why the outcomes of creates are unknown, by shard key.
         self.undecided: dict[str, UnknownOutcomeError] = {}
+        #: Events of the ledger when a look-up last had no result.
+        self._undecided_at = 0
 
     def advance(self) -> Wait | None:
         """
@@ -188,9 +190,12 @@ class Job:
             undecided, limits = frozenset(self.undecided), self.request.limits
             action = decisions.next_action(self.ledger, self.seen, limits, self.tools.clock(), undecided)
             if isinstance(action, Wait):
-                if undecided and not self.ledger.active_ids:  # nothing else runs: the task has to fail
+                if not undecided or self.ledger.active_ids:
+                    return action
+                if self.ledger.sequence == self._undecided_at:  # nothing else runs: the task has to fail
                     raise next(iter(self.undecided.values()))
-                return action
+                self.undecided.clear()  # the list may show more than when other batches ran: it is read once more
+                continue
             if isinstance(action, Finish):
                 self.outcome = finish(action, self.request, self.tools, self.store, self.ledger)
                 self.ledger = self.outcome.ledger
@@ -352,6 +357,7 @@ class Job:
             self.undecided[key] = error
             if isinstance(error, NotProvedAbsentError):
                 self._note_unclear(key)
+            self._undecided_at = self.ledger.sequence
 
     def _land(self, shard: ShardRecord) -> None:
         """Land a shard; if that fails, land the other ended shards, and record all that a person has to decide on."""

@@ -19,11 +19,11 @@ from airflow_provider_batch.exceptions import (
     NotFoundError,
     UnknownOutcomeError,
 )
-from airflow_provider_batch.jobs import decisions
+from airflow_provider_batch.jobs import decisions, runner
 from airflow_provider_batch.jobs.job_request import JobRequest, Tools
 from airflow_provider_batch.jobs.opening.attempt import open_job
 from airflow_provider_batch.jobs.service_clock import ServiceClock
-from airflow_provider_batch.jobs.submission.create import batch_metadata
+from airflow_provider_batch.jobs.submission.create import NotProvedAbsentError, batch_metadata
 from tests.jobs.support import (
     LIMITS,
     a_request,
@@ -182,6 +182,33 @@ def test_a_list_that_does_not_show_our_running_batch_yet_proves_nothing_of_anoth
     assert emulator.state()["batches_created"] == 2
     emulator.configure(list_lag=0.0, progress="immediate")
     job.run()
+    check_table(tmp_path, some_rows(20))
+    assert emulator.state()["batches_created"] == 2
+
+
+def test_a_look_up_without_proof_is_repeated_once_the_other_batches_have_ended(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another batch ran, its absence from a list that lags said that the list proves nothing."""
+    emulator.configure(progress="hold")
+    limits = dataclasses.replace(LIMITS, quiet_period=0.0)
+    tools, request = tools_for(emulator), a_request(tmp_path, some_rows(20), limits=limits)
+    find, calls = runner.find_batches, []
+
+    def without_proof_twice(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) <= 2:
+            raise NotProvedAbsentError("it does not show a batch that runs")
+        return find(*arguments)
+
+    monkeypatch.setattr(runner, "find_batches", without_proof_twice)
+    emulator.fault(**LOST, times=1)
+    job = open_job(request, tools)
+    assert job.advance() is not None
+    emulator.configure(progress="immediate")
+    while not all(tools.client.retrieve(batch_id).has_ended for batch_id in job.ledger.active_ids):
+        pass
+    assert job.advance() is None
     check_table(tmp_path, some_rows(20))
     assert emulator.state()["batches_created"] == 2
 

@@ -28,7 +28,6 @@ class Service:
     :param source: Source of these facts.
     :param max_requests: Requests of one input file, at most.
     :param max_file_bytes: Bytes of one input file, at most.
-    :param max_embedding_inputs: Inputs of one input file for embeddings; each element of an array counts.
     :param has_openai_bodies: Whether its request bodies have OpenAI's form, and are checked as such.
     """
 
@@ -37,7 +36,6 @@ class Service:
     source: str
     max_requests: int = MAX_REQUESTS
     max_file_bytes: int = MAX_FILE_BYTES
-    max_embedding_inputs: int = MAX_EMBEDDING_INPUTS
     has_openai_bodies: bool = True
 
 

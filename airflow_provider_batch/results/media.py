@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from airflow_provider_batch.results.extractors.answer import FAILED
 from airflow_provider_batch.results.line_reader import Row
 from airflow_provider_batch.storage import Location
 from airflow_provider_batch.storage.local_disk import scratch
+from airflow_provider_batch.storage.parallel import call_in_threads
 from airflow_provider_batch.table.columns import ENDPOINT_COLUMNS
 
 #: Fetches the video with an id to a local path.
@@ -90,14 +90,7 @@ class MediaFiles:
         if not wanted:
             return
         store = self._store_video if self._endpoint is Endpoint.VIDEOS else self._store_images
-        with ThreadPoolExecutor(PARALLEL_FILES, thread_name_prefix="openai-batch-files") as pool:
-            started = [pool.submit(store, row, number) for row, number in wanted]
-            try:
-                for future in started:
-                    future.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        call_in_threads(lambda one: store(*one), wanted, threads=PARALLEL_FILES, name="openai-batch-files")
         self.failed += sum(row.error_code == NOT_FETCHED for row, _ in wanted)
 
     def _store_images(self, row: Row, number: int) -> None:

@@ -8,12 +8,12 @@ repeated: a file that is absent from its old place and exists at its new one cou
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from airflow_provider_batch.exceptions import StorageError
 from airflow_provider_batch.storage import Location, object_stores
 from airflow_provider_batch.storage.local_files import rename
+from airflow_provider_batch.storage.parallel import call_in_threads
 
 #: Files that are moved at the same time on a remote file system.
 AT_ONCE = 8
@@ -30,14 +30,7 @@ def move_files(moves: Sequence[tuple[Location, Location]]) -> None:
         for source, to in moves:
             move_file(source, to)
         return
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="openai-batch-moves") as pool:
-        started = [pool.submit(move_file, source, to) for source, to in moves]
-        try:
-            for future in started:
-                future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    call_in_threads(lambda move: move_file(*move), moves, threads=AT_ONCE, name="openai-batch-moves")
 
 
 def move_file(source: Location, to: Location) -> None:

@@ -36,4 +36,5 @@ def test_after_the_first_error_no_further_call_is_started(monkeypatch: pytest.Mo
     monkeypatch.setattr(parallel, "ThreadPoolExecutor", Pool)
     with pytest.raises(ValueError, match="the first"):
         call_in_threads(fail, range(1_000), threads=1, name="t")
-    assert called in ([0], [0, 1])  # the second call may begin before the error is seen
+    assert called[0] == 0
+    assert len(called) <= 2  # one more call may begin before the others are cancelled

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.table.columns import Column
+    from airflow_provider_batch.answers.column import Column
 
 #: A line of a page that is replaced.
 MARKER = re.compile(r"^<!-- generate: ([a-z_]+)(?: ([\w.]+))? -->$", re.MULTILINE)

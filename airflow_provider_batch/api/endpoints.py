@@ -40,7 +40,7 @@ def endpoint_in(url: str) -> Endpoint | None:
 @dataclass(frozen=True)
 class EndpointFacts:
     """
-    Facts about the requests and answers of an endpoint; the columns of its results are in `table/schema.py`.
+    Facts about the requests and answers of an endpoint; its answers and their columns are in `answers/endpoints/`.
 
     :param required: Groups of members of a request body, of which each group needs at least one. If no group contains
         ``model``, the API has a default model.
@@ -60,10 +60,10 @@ class EndpointFacts:
 _MODEL = ("model",)
 #: The facts of each endpoint.
 FACTS: Mapping[Endpoint, EndpointFacts] = {
+    Endpoint.CHAT_COMPLETIONS: EndpointFacts((_MODEL, ("messages",)), "chat.completion", True),
     Endpoint.RESPONSES: EndpointFacts(
         (_MODEL, ("input", "prompt", "conversation", "previous_response_id")), "response", True, has_files=True
     ),
-    Endpoint.CHAT_COMPLETIONS: EndpointFacts((_MODEL, ("messages",)), "chat.completion", True),
     Endpoint.EMBEDDINGS: EndpointFacts((_MODEL, ("input",)), "list", counts_inputs=True),
     Endpoint.COMPLETIONS: EndpointFacts((_MODEL, ("prompt",)), "text_completion"),
     Endpoint.MODERATIONS: EndpointFacts((("input",),)),

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from airflow_provider_batch.results.extractors.answer import UNREADABLE
+from airflow_provider_batch.answers.answer import UNREADABLE
+from airflow_provider_batch.answers.answer_format import Columns
 from airflow_provider_batch.results.fast_path import FastPathReader
-from airflow_provider_batch.results.line_reader import CANCELLED, EXPIRED, Columns, LineReader, Row, columns_of
+from airflow_provider_batch.results.line_reader import CANCELLED, EXPIRED, LineReader, Row, columns_of
 from airflow_provider_batch.results.lines.line_index import LineIndex
 from airflow_provider_batch.table.schema import TableSpec, own_columns
 

@@ -1,42 +1,30 @@
 """
 The fast path: read usual result lines as columns. A usual line is a success with one complete answer.
 
-The types of `lines/usual_lines.py` define the usual line. The decoder rejects a line that differs in any field; such a
-line is read by itself (`line_reader.py`). From the accepted lines, each column is built in one pass, without decisions
-for single lines. Both ways give the same values, which a differential test checks.
+Each endpoint declares the type of its usual bodies (`UsualAnswers`). The decoder rejects a line that differs in any
+field; such a line is read by itself (`line_reader.py`). From the accepted lines, each column is built in one pass,
+without decisions for single lines. Both ways give the same values, which a differential test checks.
 
-For endpoints without such types, all lines are read one by one.
+For endpoints without such a type, all lines are read one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import compress
-from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from airflow_provider_batch.api.endpoints import Endpoint
+from airflow_provider_batch.answers.answer import SUCCEEDED
+from airflow_provider_batch.answers.answer_format import Columns, Decode, ResultLine, UsualAnswers, each
+from airflow_provider_batch.answers.body import TokenDetails
+from airflow_provider_batch.answers.by_endpoint import answer_format
 from airflow_provider_batch.arrow.builders import Same, same
 from airflow_provider_batch.pricing.prices import TokenUsage, price_list
-from airflow_provider_batch.results.extractors.answer import SUCCEEDED
-from airflow_provider_batch.results.extractors.chat import tool_calls
-from airflow_provider_batch.results.extractors.embeddings import vector_bytes
-from airflow_provider_batch.results.extractors.responses import final_message
-from airflow_provider_batch.results.line_reader import ANSWERED, COST_LIMIT, OWN_FAILURE, Columns, cost
-from airflow_provider_batch.results.lines.cutting import ResultLine
+from airflow_provider_batch.results.line_reader import ANSWERED, COST_LIMIT, OWN_FAILURE, cost
 from airflow_provider_batch.results.lines.raw_body import read_raw_body
-from airflow_provider_batch.results.lines.typed_lines import TokenDetails
-from airflow_provider_batch.results.lines.usual_lines import (
-    ChatBody,
-    EmbeddingsBody,
-    Line,
-    OutputMessage,
-    Reasoning,
-    ResponsesBody,
-)
-from airflow_provider_batch.results.lines.vectors import NumberLineDecoder
+from airflow_provider_batch.results.lines.typed_lines import UsualLine
 from airflow_provider_batch.structured.validation import InvalidOutputError, answer_parser
 from airflow_provider_batch.table.columns import COST_COLUMN, PARSED_COLUMN, RESPONSE_COLUMN, USAGE_COLUMNS
 from airflow_provider_batch.table.schema import TableSpec
@@ -48,99 +36,18 @@ _PRICED = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens
 _NOT_TEXT = ("input_audio_tokens", "output_audio_tokens", "input_image_tokens", "output_image_tokens")
 
 
-# Chat completions
-
-
-def chat(bodies: Sequence[ChatBody]) -> Columns:
-    """
-    Return the columns of `/v1/chat/completions`.
-
-    :param bodies: The usual bodies, in order.
-    """
-    choices = [choice for (choice,) in _each("choices", bodies)]
-    messages = _each("message", choices)
-    columns: Columns = {"text": _each("content", messages), "finish_reason": same(_each("finish_reason", choices))}
-    calls = _each("tool_calls", messages)
-    if any(calls):
-        columns["tool_calls"] = list(map(tool_calls, calls))
-    return columns
-
-
-# Responses
-
-
-def responses(bodies: Sequence[ResponsesBody]) -> Columns:
-    """
-    Return the columns of `/v1/responses`.
-
-    :param bodies: The usual bodies, in order.
-    """
-    return {
-        "text": [_text(output) for output in _each("output", bodies)],
-        "finish_reason": Same("completed", len(bodies)),
-        "response_id": _each("id", bodies),
-    }
-
-
-def _text(output: Sequence[OutputMessage | Reasoning]) -> str | None:
-    first = output[0]
-    if len(output) == 1 and first.__class__ is OutputMessage:
-        return first.content[0].text
-    final = final_message([item for item in output if item.__class__ is OutputMessage])
-    return None if final is None else final.content[0].text
-
-
-# Embeddings
-
-
-def embeddings(bodies: Sequence[EmbeddingsBody]) -> Columns:
-    """
-    Return the columns of `/v1/embeddings`.
-
-    :param bodies: The usual bodies, in order, with embeddings as bytes.
-    """
-    return {"embedding": [item.embedding for (item,) in _each("data", bodies)]}
-
-
-class _VectorLines:
-    """Decode lines with embeddings to bytes; reject an embedding of another size than the table's."""
-
-    def __init__(self, decode: Callable[[ResultLine], Any], size: int) -> None:
-        self._decode, self._bytes = NumberLineDecoder(decode).decode, 4 * size
-
-    def decode(self, raw: ResultLine) -> Any:
-        line = self._decode(raw)
-        (item,) = line.response.body.data
-        item.embedding = vector_bytes(item.embedding)
-        if item.embedding is None or len(item.embedding) != self._bytes:
-            raise msgspec.ValidationError("The embedding has another size than the table's.")
-        return line
-
-
-# By endpoint
-
-#: Endpoint → type of its usual bodies, and function that returns their columns.
-_FAST_PATHS: Mapping[Endpoint, tuple[Any, Callable[[Sequence[Any]], Columns]]] = {
-    Endpoint.CHAT_COMPLETIONS: (ChatBody, chat),
-    Endpoint.RESPONSES: (ResponsesBody, responses),
-    Endpoint.EMBEDDINGS: (EmbeddingsBody, embeddings),
-}
-
-
 class FastPathReader:
     """
     Read the usual result lines of one table as columns.
 
     :param spec: Endpoint and options of the table.
+    :param usual: The fast path of the endpoint.
     """
 
-    def __init__(self, spec: TableSpec) -> None:
-        body, self._own = _FAST_PATHS[spec.endpoint]
-        line: Any = Line[body]  # type: ignore[valid-type]
-        self._decode: Callable[[ResultLine], Any] = msgspec.json.Decoder(line).decode
-        if spec.endpoint is Endpoint.EMBEDDINGS:
-            self._decode = _VectorLines(self._decode, spec.embedding_size or 0).decode
-        self._endpoint = spec.endpoint
+    def __init__(self, spec: TableSpec, usual: UsualAnswers) -> None:
+        line: Any = UsualLine[usual.body]  # type: ignore[name-defined]
+        self._decode: Decode = usual.decoder(msgspec.json.Decoder(line).decode)
+        self._own, self._endpoint = usual.columns, spec.endpoint
         self._keep_raw = spec.raw == "all"
         self._parse = None if spec.parsed is None else answer_parser(spec.parsed.model, spec.parsed.shape)
 
@@ -151,9 +58,8 @@ class FastPathReader:
 
         :param spec: Endpoint and options of the table.
         """
-        if spec.endpoint not in _FAST_PATHS or (spec.endpoint is Endpoint.EMBEDDINGS and spec.embedding_size is None):
-            return None
-        return cls(spec)
+        usual = answer_format(spec.endpoint, spec.embedding_size).usual
+        return None if usual is None else cls(spec, usual)
 
     def read(self, lines: Sequence[ResultLine]) -> tuple[Columns, list[int]]:
         """
@@ -198,14 +104,14 @@ class FastPathReader:
             return _INVALID
 
     def _columns(self, lines: Sequence[Any]) -> Columns:
-        responses = _each("response", lines)
-        bodies = _each("body", responses)
-        models = same(_each("model", bodies))
-        tokens = _tokens(_each("usage", bodies))
+        responses = each("response", lines)
+        bodies = each("body", responses)
+        models = same(each("model", bodies))
+        tokens = _tokens(each("usage", bodies))
         return {
             "status": Same(SUCCEEDED, len(lines)),
             "status_code": Same(200, len(lines)),
-            "request_id": _each("request_id", responses),
+            "request_id": each("request_id", responses),
             "model": models,
             **tokens,
             COST_COLUMN: self._costs(models, tokens),
@@ -241,8 +147,8 @@ _DETAILS = {
 
 
 def _tokens(usages: Sequence[Any]) -> Columns:
-    details = {name: same(_each(name, usages)) for name in ("input_details", "output_details")}
-    columns: Columns = {name: _each(name, usages) for name in ("input_tokens", "output_tokens", "total_tokens")}
+    details = {name: same(each(name, usages)) for name in ("input_details", "output_details")}
+    columns: Columns = {name: each(name, usages) for name in ("input_tokens", "output_tokens", "total_tokens")}
     return columns | {column: _detail(name, details[of]) for column, (of, name) in _DETAILS.items()}
 
 
@@ -250,7 +156,3 @@ def _detail(name: str, details: Sequence[TokenDetails | None]) -> Sequence[int |
     if isinstance(details, Same):
         return Same(getattr(details.value or _NO_DETAILS, name), len(details))
     return same([getattr(one, name) if one else None for one in details])
-
-
-def _each(name: str, values: Sequence[Any]) -> list[Any]:
-    return list(map(attrgetter(name), values))

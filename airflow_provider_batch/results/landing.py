@@ -23,17 +23,19 @@ from typing import Any
 
 import pyarrow as pa
 
+from airflow_provider_batch.answers.answer_format import Columns
+from airflow_provider_batch.answers.column import INT16, INT64
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
 from airflow_provider_batch.arrow.arrays import mask
 from airflow_provider_batch.arrow.builders import Same, column, distinct
 from airflow_provider_batch.requests.sidecar import POSITION, STATE, RetryWriter, Sidecar
 from airflow_provider_batch.results.chunk_reader import ChunkReader
-from airflow_provider_batch.results.line_reader import ANSWERED, OWN_FAILURE, Columns, LineReader, row_without_line
+from airflow_provider_batch.results.line_reader import ANSWERED, OWN_FAILURE, LineReader, row_without_line
 from airflow_provider_batch.results.lines.line_index import LineIndex
 from airflow_provider_batch.results.matching import Matching
 from airflow_provider_batch.results.media import MediaFiles
-from airflow_provider_batch.table.columns import COST_COLUMN, INT16, INT64, KEY_COLUMNS, USAGE_COLUMNS
+from airflow_provider_batch.table.columns import COST_COLUMN, KEY_COLUMNS, USAGE_COLUMNS
 from airflow_provider_batch.table.part_footer import Origin, footer
 from airflow_provider_batch.table.part_writer import PartWriter
 from airflow_provider_batch.table.schema import TableSpec, result_schema

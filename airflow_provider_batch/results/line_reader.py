@@ -9,23 +9,24 @@ row with the beginning of the line as error message. No content of a result file
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import attrgetter, itemgetter
-from typing import Any, TypeAlias
+from operator import itemgetter
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from airflow_provider_batch.answers.answer import FAILED, SUCCEEDED, UNREADABLE
+from airflow_provider_batch.answers.answer_format import Columns, each
+from airflow_provider_batch.answers.body import Body, ErrorInfo, TokenDetails, Usage
+from airflow_provider_batch.answers.by_endpoint import answer_format
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
 from airflow_provider_batch.pricing.prices import PICODOLLARS, TokenUsage, price_list
-from airflow_provider_batch.results.extractors.answer import FAILED, SUCCEEDED, UNREADABLE
-from airflow_provider_batch.results.extractors.by_endpoint import extractor_for
-from airflow_provider_batch.results.lines import typed_lines
 from airflow_provider_batch.results.lines.lenient_path import read_as
 from airflow_provider_batch.results.lines.never_run import has_no_result
 from airflow_provider_batch.results.lines.raw_body import read_raw_body
-from airflow_provider_batch.results.lines.vectors import NumberLineDecoder
+from airflow_provider_batch.results.lines.typed_lines import Line
 from airflow_provider_batch.results.parsed_column import with_parsed_column
 from airflow_provider_batch.table.columns import COST_COLUMN, USAGE_COLUMNS
 from airflow_provider_batch.table.schema import TableSpec, own_columns
@@ -47,14 +48,12 @@ COST_LIMIT = 10 ** (6 + PICODOLLARS)
 #: Characters of an unreadable line in an error message.
 _SHOWN = 500
 
-#: Values of rows by column; a missing column is null in all rows.
-Columns: TypeAlias = dict[str, Sequence[Any]]
 #: Additional values that are no columns of the table: whether the request ran and failed, which counts as an attempt of
 #: the row; and whether the API answered it, which is charged.
 OWN_FAILURE, ANSWERED = "own_failure", "answered"
 
 _NO_TOKENS = TokenUsage()
-_NO_DETAILS = typed_lines.TokenDetails()
+_NO_DETAILS = TokenDetails()
 
 
 class Row(Struct, gc=False):
@@ -105,11 +104,10 @@ class LineReader:
 
     def __init__(self, spec: TableSpec, model: str | None = None) -> None:
         self._model = model
-        body, self._answer = extractor_for(spec.endpoint, spec.embedding_size)
+        form = answer_format(spec.endpoint, spec.embedding_size)
         self._endpoint = spec.endpoint
-        self._line: Any = typed_lines.Line[body]  # type: ignore[valid-type]
-        decode = msgspec.json.Decoder(self._line).decode
-        self._decode = NumberLineDecoder(decode).decode if spec.endpoint is Endpoint.EMBEDDINGS else decode
+        self._line: Any = Line[form.body]  # type: ignore[name-defined]
+        self._decode, self._answer = form.decoder(msgspec.json.Decoder(self._line).decode), form.extract
         self._keep_all = spec.raw == "all"
         self._keep_errors = spec.raw != "none"
         own = own_columns(spec)
@@ -179,8 +177,8 @@ class LineReader:
         response = line.response
         if not response.status_code and has_no_result(raw):
             return _never_run()
-        body = response.body or typed_lines.Body()
-        error = body.error or line.error or typed_lines.ErrorInfo()
+        body = response.body or Body()
+        error = body.error or line.error or ErrorInfo()
         status_code = response.status_code
         code = error.code or error.type or ("no_body" if status_code == 200 else f"http_{status_code}")
         message = error.message or f"The request ended with HTTP status {status_code} and no error message."
@@ -210,17 +208,13 @@ def columns_of(rows: Sequence[Row], own: Sequence[str]) -> Columns:
     :param rows: The rows, in order.
     :param own: Names of the columns that the endpoint and the response model add, in order.
     """
-    columns: Columns = {name: _each(name, rows) for name in _PLAIN}
-    tokens = _each("tokens", rows)
-    columns |= {name: _each(name, tokens) for name in USAGE_COLUMNS}
-    columns[COST_COLUMN] = _each("cost", rows)
+    columns: Columns = {name: each(name, rows) for name in _PLAIN}
+    tokens = each("tokens", rows)
+    columns |= {name: each(name, tokens) for name in USAGE_COLUMNS}
+    columns[COST_COLUMN] = each("cost", rows)
     nulls = (None,) * len(own)
     values = [row.values or nulls for row in rows]
     return columns | {name: list(map(itemgetter(at), values)) for at, name in enumerate(own)}
-
-
-def _each(name: str, values: Sequence[Any]) -> list[Any]:
-    return list(map(attrgetter(name), values))
 
 
 def row_without_answer(
@@ -281,7 +275,7 @@ def _file_refused(position: int, refused: Mapping[int, FileError]) -> Row:
 
 
 def _not_run(line: Any, raw: bytes) -> Row:
-    error = line.error or typed_lines.ErrorInfo()
+    error = line.error or ErrorInfo()
     if (status := ENDED_WITH_BATCH.get(error.code or "")) is not None:
         return row_without_answer(status, error.code, error.message)
     if error.code or error.message or error.type:
@@ -300,7 +294,7 @@ def _unreadable(raw: bytes, why: object) -> Row:
     return row_without_answer(FAILED, UNREADABLE, f"The result line cannot be read ({why}): {shown}", own_failure=True)
 
 
-def count_tokens(usage: typed_lines.Usage) -> TokenUsage:
+def count_tokens(usage: Usage) -> TokenUsage:
     """
     Return the token counts of an answer, from the field names of any endpoint.
 

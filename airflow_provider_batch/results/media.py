@@ -19,9 +19,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from airflow_provider_batch.answers.answer import FAILED
 from airflow_provider_batch.api.endpoints import FACTS, Endpoint
 from airflow_provider_batch.exceptions import ApiError
-from airflow_provider_batch.results.extractors.answer import FAILED
 from airflow_provider_batch.results.line_reader import Row
 from airflow_provider_batch.storage import Location
 from airflow_provider_batch.storage.local_disk import scratch

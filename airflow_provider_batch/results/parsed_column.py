@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_batch.results.extractors.answer import NO_ANSWER, SUCCEEDED, Answer
+from airflow_provider_batch.answers.answer import NO_ANSWER, SUCCEEDED, Answer
 from airflow_provider_batch.structured.column_type import ParsedColumn
 from airflow_provider_batch.structured.validation import NO_TEXT, InvalidOutputError, answer_parser
 

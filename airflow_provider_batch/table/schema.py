@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pyarrow as pa
 
+from airflow_provider_batch.answers.by_endpoint import answer_format
+from airflow_provider_batch.answers.column import Column
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.structured.column_type import ParsedColumn
 from airflow_provider_batch.table.columns import (
     COST,
     COST_COLUMN,
-    ENDPOINT_COLUMNS,
     KEY_COLUMNS,
     PARSED_COLUMN,
     PARSED_MEANING,
@@ -22,7 +23,6 @@ from airflow_provider_batch.table.columns import (
     RESPONSE_COLUMN,
     STATUS_COLUMNS,
     USAGE_COLUMNS,
-    Column,
 )
 
 Raw = Literal["errors", "all", "none"]
@@ -112,11 +112,7 @@ def _columns(spec: TableSpec) -> dict[str, Column]:
 
 
 def _own(spec: TableSpec) -> dict[str, Column]:
-    columns = dict(ENDPOINT_COLUMNS[spec.endpoint])
-    if spec.endpoint is Endpoint.EMBEDDINGS and spec.embedding_size:
-        vector = pa.list_(pa.float32(), spec.embedding_size)
-        for name, kind in ("embedding", vector), ("embeddings", pa.list_(vector)):
-            columns[name] = replace(columns[name], type=kind)
+    columns = dict(answer_format(spec.endpoint, spec.embedding_size).columns)
     if spec.parsed is not None:
         columns[PARSED_COLUMN] = Column(spec.parsed.type, PARSED_MEANING)
     return columns

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_batch.answers.shared_values import LOGPROBS
 from airflow_provider_batch.arrow.arrays import mask
 from airflow_provider_batch.arrow.builders import Same, column, distinct, laid_out, same
-from airflow_provider_batch.table.columns import DOLLARS, ENDPOINT_COLUMNS, LOGPROBS
+from airflow_provider_batch.table.columns import DOLLARS, ENDPOINT_COLUMNS
 
 TYPES = sorted(
     {column.type for columns in ENDPOINT_COLUMNS.values() for column in columns.values()} | {pa.int16(), pa.int64()},
@@ -92,7 +93,8 @@ def test_pandas_is_not_imported_for_a_column() -> None:
         "from airflow_provider_batch.arrow import builders\n"
         "builders.find_spec = lambda name: object()\n"
         "builders.pa = types.SimpleNamespace(**{k: v for k, v in vars(builders.pa).items() if k != 'array'})\n"
-        "from airflow_provider_batch.table.columns import LOGPROBS, STRING\n"
+        "from airflow_provider_batch.answers.shared_values import LOGPROBS\n"
+        "from airflow_provider_batch.answers.column import STRING\n"
         "assert builders.column(['a', None], STRING).to_pylist() == ['a', None]\n"
         "assert builders.column([None, [{'token': 'a', 'logprob': -1.0}]], LOGPROBS)[0].as_py() is None\n"
         "assert 'pandas' not in sys.modules\n"

@@ -6,30 +6,19 @@ Make answers on this machine, without a model: the same request always gets the 
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
-from airflow_provider_batch.emulator.answers import (
-    chat,
-    completions,
-    embeddings,
-    images,
-    moderations,
-    responses,
-    videos,
-)
 from airflow_provider_batch.emulator.answers.common import Answer, AnswerFault, ModelRequest
 from airflow_provider_batch.emulator.errors import CallError, missing_parameter
 
+#: Endpoint → function that answers, and the member that a request needs; from the modules that declare `NEEDED`.
 _FAMILIES: Mapping[str, tuple[Callable[[ModelRequest], Answer], str | None]] = {
-    "/v1/responses": (responses.answer, None),
-    "/v1/chat/completions": (chat.answer, "messages"),
-    "/v1/embeddings": (embeddings.answer, "input"),
-    "/v1/completions": (completions.answer, "prompt"),
-    "/v1/moderations": (moderations.answer, "input"),
-    "/v1/images/generations": (images.answer, "prompt"),
-    "/v1/images/edits": (images.answer, "prompt"),
-    "/v1/videos": (videos.answer, "prompt"),
+    endpoint: (module.answer, needed)
+    for module in (import_module(one.name) for one in pkgutil.iter_modules(__path__, f"{__name__}."))
+    for endpoint, needed in getattr(module, "NEEDED", {}).items()
 }
 ENDPOINTS = tuple(_FAMILIES)
 

@@ -11,6 +11,9 @@ from airflow_provider_batch.emulator.answers.common import Answer, ModelRequest,
 from airflow_provider_batch.emulator.answers.schemas import value_for
 from airflow_provider_batch.emulator.records import Tokens
 
+#: Endpoints that this module answers → member that a request needs.
+NEEDED: Mapping[str, str | None] = {"/v1/chat/completions": "messages"}
+
 _REFUSAL = "I'm sorry, but I can't help with that."
 #: Reasoning tokens for each token of the visible answer.
 _REASONING_TOKENS = 3

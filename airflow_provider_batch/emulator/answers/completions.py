@@ -11,6 +11,9 @@ from airflow_provider_batch.emulator.answers.chat import log_probabilities
 from airflow_provider_batch.emulator.answers.common import Answer, ModelRequest
 from airflow_provider_batch.emulator.records import Tokens
 
+#: Endpoints that this module answers → member that a request needs.
+NEEDED: Mapping[str, str | None] = {"/v1/completions": "prompt"}
+
 #: `max_tokens` of the endpoint where the request has none.
 _DEFAULT_MAX_TOKENS = 16
 

@@ -15,6 +15,7 @@ import random
 import re
 import zlib
 from array import array
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any
@@ -24,6 +25,9 @@ import msgspec
 from airflow_provider_batch.emulator.answers import tokens
 from airflow_provider_batch.emulator.answers.common import Answer, ModelRequest
 from airflow_provider_batch.emulator.records import Tokens
+
+#: Endpoints that this module answers → member that a request needs.
+NEEDED: Mapping[str, str | None] = {"/v1/embeddings": "input"}
 
 _SIZES = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536}
 _DEFAULT_SIZE, _LARGEST_SIZE = 1536, 8192

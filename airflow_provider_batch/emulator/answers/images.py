@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_batch.emulator.answers import tokens
 from airflow_provider_batch.emulator.answers.common import Answer, ModelRequest
 from airflow_provider_batch.emulator.records import Tokens
+
+#: Endpoints that this module answers → member that a request needs.
+NEEDED: Mapping[str, str | None] = {"/v1/images/generations": "prompt", "/v1/images/edits": "prompt"}
 
 #: Pixels of each side: small, so that a batch of many images is quick.
 _SIDE = 8

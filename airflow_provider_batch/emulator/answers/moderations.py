@@ -11,6 +11,9 @@ from airflow_provider_batch.emulator.answers.common import Answer, ModelRequest,
 from airflow_provider_batch.emulator.faults import chance
 from airflow_provider_batch.emulator.records import Tokens
 
+#: Endpoints that this module answers → member that a request needs.
+NEEDED: Mapping[str, str | None] = {"/v1/moderations": "input"}
+
 _CATEGORIES: Mapping[str, str] = {
     "harassment": r"idiot|stupid|moron|loser",
     "harassment/threatening": r"i will (hurt|kill) you",

@@ -15,6 +15,9 @@ from airflow_provider_batch.emulator.answers.chat import (
 from airflow_provider_batch.emulator.answers.common import Answer, ModelRequest, text_of
 from airflow_provider_batch.emulator.records import Tokens
 
+#: Endpoints that this module answers → member that a request needs.
+NEEDED: Mapping[str, str | None] = {"/v1/responses": None}
+
 _REFUSAL = "I'm sorry, but I can't help with that."
 _REASONING_TOKENS = 3
 #: Members of a request that its response repeats, with the value where the request has none.

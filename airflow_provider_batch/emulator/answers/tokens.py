@@ -61,9 +61,7 @@ def of_request(endpoint: str, body: Mapping[str, Any]) -> int:
         return contents + _PER_PROMPT
     if endpoint == "/v1/responses":
         return of_content(body.get("instructions")) + _of_items(body.get("input")) + _PER_PROMPT
-    if endpoint in ("/v1/embeddings", "/v1/moderations"):
-        return of_inputs(body.get("input"))
-    return of_inputs(body.get("prompt"))
+    return of_inputs(body.get("input", body.get("prompt")))
 
 
 def of_inputs(value: Any) -> int:

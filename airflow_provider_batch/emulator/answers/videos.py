@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Mapping
 
 from airflow_provider_batch.emulator.answers import tokens
 from airflow_provider_batch.emulator.answers.common import Answer, ModelRequest
 from airflow_provider_batch.emulator.records import Tokens
+
+#: Endpoints that this module answers → member that a request needs.
+NEEDED: Mapping[str, str | None] = {"/v1/videos": "prompt"}
 
 #: Form of the ids that `answer` makes.
 _ID = re.compile(r"video_[0-9a-f]{48}")

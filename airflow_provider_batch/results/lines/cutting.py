@@ -10,10 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from mmap import mmap
-from typing import TypeAlias
-
-#: A result line; a memoryview where the file is memory-mapped.
-ResultLine: TypeAlias = bytes | memoryview
 
 #: Bytes of one read. Larger blocks are slower: allocating new memory costs more than the saved calls.
 READ_BYTES = 1 << 20

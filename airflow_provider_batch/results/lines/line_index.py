@@ -25,11 +25,13 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_provider_batch.answers.answer_format import ResultLine
+from airflow_provider_batch.answers.body import Body
 from airflow_provider_batch.arrow.arrays import whole_number
 from airflow_provider_batch.results.lines.custom_id_scan import LINE_START, CustomIdScanner
-from airflow_provider_batch.results.lines.cutting import ResultLine, blocks_of_lines
+from airflow_provider_batch.results.lines.cutting import blocks_of_lines
 from airflow_provider_batch.results.lines.lenient_path import read_as
-from airflow_provider_batch.results.lines.typed_lines import Body, Line, LineId
+from airflow_provider_batch.results.lines.typed_lines import Line, LineId
 
 _LINE_START = re.compile(LINE_START.encode())
 

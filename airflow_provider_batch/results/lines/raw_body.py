@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_batch.answers.answer_format import ResultLine
 from airflow_provider_batch.arrow.utf8 import scrub
-from airflow_provider_batch.results.lines.cutting import ResultLine
 from airflow_provider_batch.results.lines.lenient_path import read_json
 from airflow_provider_batch.results.lines.typed_lines import RawLine
 

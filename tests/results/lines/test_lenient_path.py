@@ -11,22 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_batch.answers.by_endpoint import FORMATS
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.results.line_reader import LineReader
-from airflow_provider_batch.results.lines import typed_bodies, typed_lines
+from airflow_provider_batch.results.lines import typed_lines
 from airflow_provider_batch.results.lines.lenient_path import read_as
 from airflow_provider_batch.table.schema import TableSpec
 from tests.results.recorded import LINES
 
-SHAPES: dict[Endpoint, Any] = {
-    Endpoint.CHAT_COMPLETIONS: typed_bodies.ChatBody,
-    Endpoint.RESPONSES: typed_bodies.ResponsesBody,
-    Endpoint.EMBEDDINGS: typed_bodies.EmbeddingsBody,
-    Endpoint.COMPLETIONS: typed_bodies.CompletionBody,
-    Endpoint.MODERATIONS: typed_bodies.ModerationsBody,
-    Endpoint.IMAGES_GENERATIONS: typed_bodies.ImagesBody,
-    Endpoint.VIDEOS: typed_bodies.VideoBody,
-}
+SHAPES: dict[Endpoint, Any] = {endpoint: form.body for endpoint, form in FORMATS.items()}
 
 JSON = st.recursive(
     st.none()

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_batch.results.extractors.embeddings import vector_bytes
-from airflow_provider_batch.results.lines import vectors
-from airflow_provider_batch.results.lines.typed_bodies import EmbeddingsBody
+from airflow_provider_batch.answers import number_lines
+from airflow_provider_batch.answers.endpoints.embeddings import EmbeddingsBody, vector_bytes
+from airflow_provider_batch.answers.number_lines import NumberLineDecoder
 from airflow_provider_batch.results.lines.typed_lines import Line
-from airflow_provider_batch.results.lines.vectors import NumberLineDecoder
 from tests.results.recorded import EMBEDDINGS_LINES, Recorded, embeddings_body
 from tests.results.support import encoded, success
 
@@ -52,7 +51,7 @@ def numbers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param == "simdjson":
         pytest.importorskip("simdjson")
     else:
-        monkeypatch.setattr(vectors, "_simdjson_parser", lambda: None)
+        monkeypatch.setattr(number_lines, "_simdjson_parser", lambda: None)
     return NumberLineDecoder(decode)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from airflow_provider_batch.results.lines.cutting import ResultLine
+from airflow_provider_batch.answers.answer_format import ResultLine
 
 #: The JSON key; it cannot match inside of a JSON string, where the quotes are escaped.
 _NAME = b'"embedding":'

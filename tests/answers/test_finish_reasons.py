@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from airflow_provider_batch.results.extractors.answer import Answer
-from airflow_provider_batch.results.extractors.chat import chat as extract_chat
-from airflow_provider_batch.results.extractors.responses import responses
-from airflow_provider_batch.results.lines.typed_bodies import ChatBody, ResponsesBody
+from airflow_provider_batch.answers.answer import Answer
+from airflow_provider_batch.answers.endpoints.chat_completions import ChatBody
+from airflow_provider_batch.answers.endpoints.chat_completions import chat as extract_chat
+from airflow_provider_batch.answers.endpoints.responses import ResponsesBody, responses
 
 
 def chat(**choice: Any) -> Answer:

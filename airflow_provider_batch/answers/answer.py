@@ -6,7 +6,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from airflow_provider_batch.results.lines.typed_lines import Body
+from airflow_provider_batch.answers.body import Body
+from airflow_provider_batch.answers.finish_reasons import ending_of
 
 SUCCEEDED, FAILED, REFUSED, TRUNCATED = "succeeded", "failed", "refused", "truncated"
 #: Error code of a successful request whose body contains no answer.
@@ -51,3 +52,23 @@ def empty_answer(what: str, values: tuple[Any, ...]) -> Answer:
     :param values: Values of the endpoint's columns, in order.
     """
     return Answer(FAILED, NO_ANSWER, f"The request succeeded, but its answer has {what}.", values)
+
+
+def answer_of_choice(
+    finish_reason: str | None, refusal: str | None, values: tuple[Any, ...], *, is_empty: bool
+) -> Answer:
+    """
+    Return the answer of the first choice of a body.
+
+    :param finish_reason: Why the model stopped; None counts as complete.
+    :param refusal: Text with which the model refused to answer; None where it did not.
+    :param values: Values of the endpoint's columns, in order.
+    :param is_empty: Whether no choice of the body has an answer.
+    """
+    if (ending := ending_of(finish_reason)) is not None:
+        return Answer(*ending, values)
+    if refusal:
+        return Answer(REFUSED, "refusal", refusal, values)
+    if is_empty:
+        return empty_answer("neither a text nor a tool call: its content is null", values)
+    return Answer(SUCCEEDED, None, None, values)

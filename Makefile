@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer and nothing else; uv, or else pip, installs everything into .venv, with pip's own settings.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo tables test thorough coverage lint format docs imports bench faults soak independent dist clean
+.PHONY: help demo tables test matrix thorough coverage lint format docs imports bench faults soak independent dist clean
 
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
@@ -29,6 +29,9 @@ tables: $(VENV)/.demo ## Run a small job for each endpoint of the API and print 
 
 test: $(VENV)/.dev ## Run all tests (ARGS='tests/api -k upload' for some of them)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not thorough" $(ARGS)
+
+matrix: $(VENV)/.dev ## Run the tests on each supported Airflow and Python, and write docs/compatibility.md (ARGS=--list)
+	$(BIN)/python -m tests.matrix $(ARGS)
 
 thorough: $(VENV)/.dev ## Run what takes long: property tests with many examples, the fault suite, the demo stopped at each step
 	$(BIN)/python -m tests.thorough $(ARGS)

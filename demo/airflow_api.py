@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from demo.airflow_generations import AIRFLOW_2, Generation, installed
 from demo.waiting import NotReadyError, Patience
 
 #: Final states of a run or a task instance.
@@ -74,10 +75,11 @@ class AirflowApi:
 
     :param base_url: Address of the API server, without a trailing slash.
     :param patience: How long to wait for tasks and runs; None takes the defaults.
+    :param generation: Major version of Airflow; None takes the one that is installed.
     """
 
-    def __init__(self, base_url: str, patience: Patience | None = None) -> None:
-        self.base_url = base_url
+    def __init__(self, base_url: str, patience: Patience | None = None, generation: Generation | None = None) -> None:
+        self.base_url, self.generation = base_url, generation or installed()
         self.patience = patience or Patience()
         self._token: str | None = None
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -88,7 +90,7 @@ class AirflowApi:
 
         :raises OSError: The server does not run yet.
         """
-        return self._ask("GET", "/api/v2/monitor/health", authenticated=False)
+        return self._ask("GET", self.generation.health, authenticated=False)
 
     def alive_jobs(self, job_type: str) -> list[dict[str, Any]]:
         """
@@ -96,6 +98,10 @@ class AirflowApi:
 
         :param job_type: Type of the job, such as ``SchedulerJob``.
         """
+        if self.generation is AIRFLOW_2:  # it has no list of jobs
+            component = job_type.removesuffix("Job").lower()
+            heartbeat = self.health()[component][f"latest_{component}_heartbeat"]
+            return [{"start_date": heartbeat}] if heartbeat else []
         jobs: list[dict[str, Any]] = self.get("/jobs", job_type=job_type, is_alive="true", limit="100")["jobs"]
         return jobs
 
@@ -117,7 +123,9 @@ class AirflowApi:
         """
         # The client chooses the id: a request that is sent again after a lost answer starts no second run.
         run_id = f"manual__{uuid.uuid4().hex}"
-        body = {"dag_run_id": run_id, "logical_date": logical_date, "conf": dict(conf or {})}
+        body: dict[str, Any] = {"dag_run_id": run_id, "conf": dict(conf or {})}
+        if logical_date is not None or self.generation is not AIRFLOW_2:
+            body["logical_date"] = logical_date
         try:
             self.post(f"/dags/{dag_id}/dagRuns", body)
         except AirflowApiError as error:
@@ -200,6 +208,8 @@ class AirflowApi:
         """
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
         content = self.get(path, full_content="true", map_index=str(map_index))["content"]
+        if isinstance(content, str):
+            return content
         return "\n".join(line if isinstance(line, str) else _log_line(line) for line in content)
 
     def pool(self, name: str = "default_pool") -> Pool:
@@ -238,7 +248,7 @@ class AirflowApi:
         :param state: New state.
         """
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
-        self._send("PATCH", f"/api/v2{path}", {"new_state": state})
+        self._send("PATCH", f"{self.generation.api}{path}", {"new_state": state})
 
     def wait_for_task(
         self,
@@ -335,19 +345,21 @@ class AirflowApi:
         """
         Send a GET and return the decoded answer.
 
-        :param path: Path below ``/api/v2``.
+        :param path: Path below ``/api/v2``, or ``/api/v1`` of Airflow 2.
         :param query: Query parameters.
         """
-        return self._send("GET", f"/api/v2{path}" + (f"?{urllib.parse.urlencode(query)}" if query else ""))
+        return self._send(
+            "GET", f"{self.generation.api}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
+        )
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """
         Send a POST and return the decoded answer.
 
-        :param path: Path below ``/api/v2``.
+        :param path: Path below ``/api/v2``, or ``/api/v1`` of Airflow 2.
         :param body: Body, sent as JSON.
         """
-        return self._send("POST", f"/api/v2{path}", body)
+        return self._send("POST", f"{self.generation.api}{path}", body)
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Send a request until Airflow can answer: on a busy machine its database is locked at times."""
@@ -364,7 +376,7 @@ class AirflowApi:
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, authenticated: bool = True
     ) -> dict[str, Any]:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if authenticated:
+        if authenticated and self.generation.token is not None:
             headers["Authorization"] = f"Bearer {self._get_token()}"
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
@@ -382,7 +394,7 @@ class AirflowApi:
 
     def _get_token(self) -> str:
         if self._token is None:
-            self._token = self._ask("GET", "/auth/token", authenticated=False)["access_token"]
+            self._token = self._ask("GET", str(self.generation.token), authenticated=False)["access_token"]
         return self._token
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from demo import airflow_generations
 from demo.airflow_api import AirflowApi
 from demo.processes import BackgroundProcess, Reaper, end_sessions
 from demo.waiting import Patience
@@ -34,9 +35,6 @@ SQLITE_TIMEOUT = 30
 
 #: Seconds between two polls of a component that starts.
 TICK = 0.3
-
-#: Component → type of the job that sends its heartbeats.
-JOB_TYPES = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob", "dag-processor": "DagProcessorJob"}
 
 
 class AirflowProcesses:
@@ -64,6 +62,7 @@ class AirflowProcesses:
     ) -> None:
         self.dags_folder, self.parallelism, self._say = dags_folder, parallelism, say
         self._connections, self._config, self._environment = connections or {}, config or {}, environment or {}
+        self.generation = airflow_generations.installed()
         self._components: dict[str, BackgroundProcess] = {}
         self._cleanup = ExitStack()
 
@@ -122,7 +121,7 @@ class AirflowProcesses:
 
         :param name: Name of the component.
         """
-        component, job_type = self.component(name), JOB_TYPES.get(name.rstrip("-0123456789"))
+        component, job_type = self.component(name), self.generation.job_types.get(name.rstrip("-0123456789"))
 
         def works() -> bool:
             if job_type is None:
@@ -173,10 +172,8 @@ class AirflowProcesses:
         # With WAL, readers (there are four components) do not block the writer.
         with closing(sqlite3.connect(self._database)) as database:
             database.execute("PRAGMA journal_mode=WAL")
-        self._start("api-server", "api-server", "--host", "127.0.0.1", "--port", str(self.port))
-        self._start("scheduler", "scheduler", "--skip-serve-logs")
-        self._start("dag-processor", "dag-processor")
-        self._start("triggerer", "triggerer", "--skip-serve-logs")
+        for name, arguments in self.generation.components.items():
+            self._start(name, *(argument.format(port=self.port) for argument in arguments))
         for name in list(self._components):
             self.wait_for_component(name)
 
@@ -204,10 +201,12 @@ class AirflowProcesses:
 
     def _make_environment(self) -> dict[str, str]:
         self.logs.mkdir()
+        for name, text in self.generation.files.items():
+            (self.home / name).write_text(text)
         self.port = free_port()
         address = f"http://127.0.0.1:{self.port}"
         self.patience = Patience(self._needed, [self.logs])
-        self.api = AirflowApi(address, self.patience)
+        self.api = AirflowApi(address, self.patience, self.generation)
         config = {
             "core.executor": "LocalExecutor",
             "core.dags_folder": str(self.dags_folder.resolve()),
@@ -221,6 +220,7 @@ class AirflowProcesses:
             "api.port": str(self.port),
             "api.workers": "1",
             "api.secret_key": _secret(),
+            "api.auth_backends": "airflow.api.auth.backend.default",
             "api_auth.jwt_secret": _secret(),
             "database.sql_alchemy_conn": f"sqlite:///{self._database}?timeout={SQLITE_TIMEOUT}",
             "database.load_default_connections": "False",
@@ -244,6 +244,7 @@ class AirflowProcesses:
             # All servers run on this machine.
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
+            **self.generation.environment,
             **self._environment,
         }
 

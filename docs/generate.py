@@ -211,6 +211,14 @@ def metrics() -> str:
     return said[said.index("|") :]
 
 
+def airflow_features() -> str:
+    """Return what older versions of Airflow lack, and what happens there."""
+    from airflow_provider_batch.utils.airflow_versions import FEATURES
+
+    rows = [(f"{feature.since} and later", feature.gives, feature.without) for feature in FEATURES]
+    return _table(["with Airflow", "what you have", "what happens before"], rows)
+
+
 GENERATORS: Mapping[str, Callable[..., str]] = {
     function.__name__: function
     for function in (
@@ -223,6 +231,7 @@ GENERATORS: Mapping[str, Callable[..., str]] = {
         emulator_settings,
         emulator_faults,
         metrics,
+        airflow_features,
     )
 }
 

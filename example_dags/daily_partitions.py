@@ -8,7 +8,7 @@ or land at one time.
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, ObjectStoragePath, Param, get_current_context, task
+from airflow.providers.common.compat.sdk import DAG, ObjectStoragePath, Param, get_current_context, task
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 

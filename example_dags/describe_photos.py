@@ -7,7 +7,7 @@ the storage's own connection. The carried columns keep the URI, not the bytes.
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, Param
+from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 

@@ -6,7 +6,7 @@ Embeddings: the result has a column ``embedding``, a list of floats, beside the 
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, Param
+from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 

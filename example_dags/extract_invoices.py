@@ -15,7 +15,7 @@ from datetime import date
 from decimal import Decimal
 from enum import Enum
 
-from airflow.sdk import DAG, Param
+from airflow.providers.common.compat.sdk import DAG, Param
 from pydantic import BaseModel, Field
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator

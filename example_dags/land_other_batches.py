@@ -7,7 +7,7 @@ any result becomes a row too. All batches of a table need the same endpoint.
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, Param
+from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_batch.sensors.openai_batch import OpenAIBatchSensor
 from airflow_provider_batch.transfers.openai_batch_to_parquet import OpenAIBatchToParquetOperator

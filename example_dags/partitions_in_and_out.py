@@ -7,7 +7,7 @@ of other partitions are not read. ``partition_by`` writes the result into folder
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, Param
+from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 

@@ -15,7 +15,7 @@ Rows with success are not sent again. The table is replaced when all rows are co
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, Param
+from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 

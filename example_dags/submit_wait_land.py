@@ -9,7 +9,7 @@ needed.
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, Param
+from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 from airflow_provider_batch.sensors.openai_batch import OpenAIBatchSensor

@@ -104,12 +104,7 @@ class OpenAIBatchSensor(BaseSensorOperator):
         """
         if not self.deferrable:
             return super().execute(context)
-        try:
-            return self._finish_or_defer(context, time.time() + self.timeout)
-        except AirflowException as error:  # the base class does this only in its own loop and for resumed tasks
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(f"Skipped because of soft_fail or never_fail: {error}") from error
-            raise
+        return self._finish_or_defer(context, time.time() + self.timeout)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None, deadline: float | None = None) -> Any:
         """
@@ -154,14 +149,19 @@ class OpenAIBatchSensor(BaseSensorOperator):
         return True
 
     def _finish_or_defer(self, context: Context, deadline: float, *, has_waited: bool = False) -> Any:
-        if self.poke(context).is_done:
-            return self._batch_ids
-        now = time.time()
-        if now >= deadline:
-            raise AirflowSensorTimeout(
-                f"The batches have not ended within {duration_text(self.timeout)}: {', '.join(self._batch_ids)}. They "
-                "go on, and are billed."
-            )
+        try:
+            if self.poke(context).is_done:
+                return self._batch_ids
+            now = time.time()
+            if now >= deadline:
+                raise AirflowSensorTimeout(
+                    f"The batches have not ended within {duration_text(self.timeout)}: {', '.join(self._batch_ids)}. "
+                    "They go on, and are billed."
+                )
+        except AirflowException as error:  # the base class does this in its own loop, and not for each resumed task
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"Skipped because of soft_fail or never_fail: {error}") from error
+            raise
         # If this worker cannot poll although the trigger can, pause first: the trigger would fire again at once.
         is_cut_off = has_waited and self._active is None
         self.defer(

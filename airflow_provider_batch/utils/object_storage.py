@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.storage import Location
+from airflow_provider_batch.utils.airflow_versions import conn_id_of
 
 #: The package with the file system of a scheme.
 PROVIDERS = {
@@ -31,7 +33,8 @@ def resolve_airflow(uri: str) -> Location:
     if not uri or not uri.strip():
         raise ConfigurationError("An empty path was given where a file or folder URI is expected.")
     try:
-        path = ObjectStoragePath(uri)
+        # Older versions of universal-pathlib take a relative path as one below the root.
+        path = ObjectStoragePath(uri if "://" in uri else os.path.abspath(uri))
         location = Location(uri, path.fs, str(path.path))
     except Exception as error:  # each file system raises other exceptions for a missing connection or package
         raise ConfigurationError(_problem(uri, error)) from error
@@ -43,13 +46,14 @@ def _check_credentials(location: Location, path: Any) -> None:
     """Raise if the connection is missing: Amazon's provider would go on without credentials."""
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-    if not path.conn_id or not getattr(location.fs, "anon", False):
+    conn_id = conn_id_of(path)
+    if conn_id is None or not getattr(location.fs, "anon", False):
         return
     try:
-        BaseHook.get_connection(path.conn_id)
+        BaseHook.get_connection(conn_id)
     except AirflowNotFoundException as error:
         raise ConfigurationError(
-            f"{location}: the connection {path.conn_id!r} is not defined, and this machine has no credentials of its "
+            f"{location}: the connection {conn_id!r} is not defined, and this machine has no credentials of its "
             "own for the store. Define it, or correct its name in the URI."
         ) from error
 

@@ -1,6 +1,6 @@
 """The demo's DAG: one task that summarises each docstring of the standard library in one sentence."""
 
-from airflow.sdk import DAG, Param
+from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 

@@ -9,8 +9,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
-from airflow.sdk import DAG, task
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task
 
 from airflow_provider_batch.emulator.testing import Emulator
 from tests.jobs.support import BODY, check_table, some_rows, table

@@ -30,7 +30,7 @@ Try = Callable[..., str]
 @pytest.fixture
 def tried(airflow_db: None, airflow_home: Path, emulator: Emulator, connection: Callable[..., str]) -> Try:
     """Run an example with params; return how the run ended."""
-    from airflow.dag_processing.dagbag import DagBag
+    from tests.airflow_versions import dag_bag
 
     connection(host=emulator.base_url)
     examples = airflow_home / "dags" / "examples"  # `dag.test()` looks for a DAG in the configured folder
@@ -38,7 +38,7 @@ def tried(airflow_db: None, airflow_home: Path, emulator: Emulator, connection: 
         examples.symlink_to(ROOT / "example_dags")
 
     def run(name: str, **params: Any) -> str:
-        bag = DagBag(examples / f"{name}.py")
+        bag = dag_bag(examples / f"{name}.py")
         assert bag.import_errors == {}
         given = {key: value if isinstance(value, list) else str(value) for key, value in params.items()}
         return str(bag.dags[f"openai_batch_{name}"].test(run_conf=given).state)

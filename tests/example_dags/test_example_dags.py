@@ -49,8 +49,7 @@ PARSE_BUDGET = 1.0
 PARSE = """
 import json, runpy, sys, time
 started = time.process_time()
-import airflow.sdk
-from airflow.sdk import DAG, ObjectStoragePath, Param
+from airflow.providers.common.compat.sdk import DAG, ObjectStoragePath, Param
 airflow_seconds = time.process_time() - started
 before, started, dag_ids = set(sys.modules), time.process_time(), []
 for file in sys.argv[1:]:

@@ -20,10 +20,10 @@ from airflow.providers.common.compat.sdk import (
     ObjectStoragePath,
     TaskDeferred,
 )
-from airflow.sdk.serde import allow_class, deserialize, serialize
 
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
+from tests.airflow_versions import ResolveMixin, allow_class, deserialize, serialize
 from tests.jobs.support import some_rows
 from tests.operators.support import FakeTaskInstance, a_context, finish
 
@@ -246,7 +246,7 @@ class Ticket:
 allow_class(Ticket)
 
 
-class UpstreamResult:
+class UpstreamResult(ResolveMixin):
     """What a task returned, as another task gets it: through Airflow's serialisation."""
 
     def __init__(self, returned: Any) -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
-from airflow.sdk import DAG, task
-from airflow.serialization.serialized_objects import DagSerialization
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskDeferred, task
 from pydantic import BaseModel
 
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 from airflow_provider_batch.transfers.openai_batch_to_parquet import OpenAIBatchToParquetOperator
+from tests.airflow_versions import DagSerialization
 from tests.jobs.support import BODY, some_rows, statuses, table
 from tests.operators.support import FakeTaskInstance, a_context, finish
 

@@ -14,9 +14,9 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     TaskDeferred,
 )
-from airflow.sdk.exceptions import AirflowRescheduleException
 
 from airflow_provider_batch.sensors.openai_batch import OpenAIBatchSensor
+from tests.airflow_versions import AirflowRescheduleException, needs_airflow
 from tests.api.stub import Reply, StubApi, batch, error
 
 EXPIRED = batch("b1", "expired", total=10, completed=7)
@@ -30,6 +30,7 @@ class TestPoking:
         assert sensor({"batch_ids": ["b1", "b2"]}).execute(context) == ["b1", "b2"]
         context["ti"].xcom_push.assert_called_once_with(key="batch_ids", value=["b1", "b2"])
 
+    @needs_airflow("3.0", "the context knows the first attempt")
     def test_reschedule_frees_the_slot(self, stub: StubApi, sensor: Make, context: Any) -> None:
         stub.on("GET", "/batches/b1", batch("b1"))
         with pytest.raises(AirflowRescheduleException):

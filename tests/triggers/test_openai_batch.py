@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.module_loading import import_string
-from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-from airflow.sdk.serde import deserialize, serialize
 
 from airflow_provider_batch.polling import wait_policy
 from airflow_provider_batch.triggers import openai_batch
 from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger
+from tests.airflow_versions import deserialize, needs_airflow, serialize
 from tests.api.stub import Reply, Request, StubApi, batch, error
 from tests.conftest import SECRET
 
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
 
 ENDED = batch("b1", "completed", total=10, completed=10)
 
+
+#: Where the trigger reads the state of its task instance.
+TASK_STATES = "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_task_states"
 
 LOGGER = "trigger-under-test"
 #: Turns of the event loop that a server waits for before it answers.
@@ -313,6 +315,7 @@ class TestEventLoop:
         assert held_up == []
 
 
+@needs_airflow("3.3", "a trigger is not told that its task was ended")
 class TestKill:
     @pytest.fixture
     def states(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -326,7 +329,7 @@ class TestKill:
             answer: Mapping[str, Any] = given["answer"]
             return answer
 
-        monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(get_task_states))
+        monkeypatch.setattr(TASK_STATES, staticmethod(get_task_states))
         return given
 
     def killed(self, conn_id: str, *, map_index: int = -1, **given: Any) -> OpenAIBatchTrigger:
@@ -407,7 +410,7 @@ class TestKill:
         self, stub: StubApi, conn_id: str, states: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(openai_batch, "KILL_TIMEOUT", 0.1)
-        monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(lambda **_: time.sleep(0.5)))
+        monkeypatch.setattr(TASK_STATES, staticmethod(lambda **_: time.sleep(0.5)))
         await self.killed(conn_id).on_kill()
         assert self.cancelled(stub) == []
 

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.triggers.shared_stream import SharedStreamManager
 
 from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 from airflow_provider_batch.jobs.ledger.store import LedgerStore
@@ -21,8 +20,11 @@ from airflow_provider_batch.storage import resolve
 from airflow_provider_batch.triggers import openai_batch, shared_poller
 from airflow_provider_batch.triggers.openai_batch import ID_BYTES, OpenAIBatchTrigger, fitting
 from airflow_provider_batch.utils import metrics
+from tests.airflow_versions import needs_airflow
 from tests.api.stub import Reply, Request, StubApi, batch, error
 from tests.jobs.ledger.test_store import a_ledger
+
+pytestmark = needs_airflow("3.3", "each trigger polls for itself")
 
 #: What a trigger's arguments were in the first release that had one.
 FROZEN = {
@@ -68,6 +70,8 @@ class Triggerer:
     """Runs triggers as `TriggerRunner.run_trigger` does, each with a log of its own."""
 
     def __init__(self) -> None:
+        from airflow.triggers.shared_stream import SharedStreamManager
+
         self.manager = SharedStreamManager()
         self.logs: dict[int, list[str]] = {}
         self._number = 0

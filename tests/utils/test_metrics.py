@@ -6,16 +6,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.observability.stats import Stats as TriggererStats
 from airflow.providers.common.compat.sdk import Stats
 
 from airflow_provider_batch.utils import metrics
+from tests.airflow_versions import TriggererStats
+
+TRIGGERER = "worker" if TriggererStats is Stats else "triggerer"
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     calls: list[tuple[Any, ...]] = []
-    for where, stats in {"worker": Stats, "triggerer": TriggererStats}.items():
+    # Before Airflow 3.2 a worker and a triggerer send metrics through one object.
+    for where, stats in {TRIGGERER: TriggererStats, "worker": Stats}.items():
         for kind in ("gauge", "timing", "incr"):
 
             def tell(name: str, value: Any, *, tags: Any, where: str = where, kind: str = kind) -> None:
@@ -33,9 +36,9 @@ def test_each_has_its_name_kind_and_tags(told: list[tuple[Any, ...]]) -> None:
     task = {"dag_id": "d", "task_id": "t"}
     ended = {"conn_id": "c", "status": "completed"}
     assert told == [
-        ("triggerer", "gauge", "openai_batch.batches_active", 3, {"conn_id": "c"}),
-        ("triggerer", "timing", "openai_batch.queue_seconds", timedelta(seconds=1.5), {"conn_id": "c"}),
-        ("triggerer", "timing", "openai_batch.batch_seconds", timedelta(seconds=60), ended),
+        (TRIGGERER, "gauge", "openai_batch.batches_active", 3, {"conn_id": "c"}),
+        (TRIGGERER, "timing", "openai_batch.queue_seconds", timedelta(seconds=1.5), {"conn_id": "c"}),
+        (TRIGGERER, "timing", "openai_batch.batch_seconds", timedelta(seconds=60), ended),
         ("worker", "incr", "openai_batch.rows_done", 7, task),
         ("worker", "gauge", "openai_batch.tokens_enqueued", 100, task),
         ("worker", "gauge", "openai_batch.cost_usd", 0.25, task),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.utils.object_storage import resolve_airflow
@@ -37,7 +38,7 @@ def test_a_relative_path_is_on_the_local_disk(tmp_path: Path, monkeypatch: pytes
 def test_a_scheme_without_its_provider_says_what_to_install(
     scheme: str, todo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow.sdk.io.path.attach", unregistered)
+    monkeypatch.setattr(f"{ObjectStoragePath.__module__}.attach", unregistered)
     with pytest.raises(ConfigurationError) as caught:
         resolve_airflow(f"{scheme}://conn@bucket/key")
     assert todo in str(caught.value)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from airflow.sdk import DAG, task
+from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
 

@@ -97,18 +97,9 @@ def expand(markdown: str, page: str) -> str:
 
 def common_columns() -> str:
     """Return the table of the columns that every endpoint has."""
-    from airflow_provider_batch.table.columns import (
-        COST,
-        COST_COLUMN,
-        KEY_COLUMNS,
-        RESPONSE,
-        RESPONSE_COLUMN,
-        STATUS_COLUMNS,
-        USAGE_COLUMNS,
-    )
+    from airflow_provider_batch.table.columns import COMMON_COLUMNS, RESPONSE, RESPONSE_COLUMN
 
-    first = {**KEY_COLUMNS, **STATUS_COLUMNS, **USAGE_COLUMNS}
-    return _columns({**first, COST_COLUMN: COST, RESPONSE_COLUMN: RESPONSE})
+    return _columns({**COMMON_COLUMNS, RESPONSE_COLUMN: RESPONSE})
 
 
 def endpoint_columns() -> str:

@@ -13,14 +13,8 @@ from airflow_provider_batch.api.errors import chain, translate
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.response_reader import MAX_PAGE, Page, Reader
 from airflow_provider_batch.api.settings import ClientSettings
+from airflow_provider_batch.api.transport import http_client
 from airflow_provider_batch.api.transport.guard import HEADERS, Guard
-from airflow_provider_batch.api.transport.http_client import (
-    call_timeout,
-    client_arguments,
-    pin_account,
-    quiet,
-    ssl_context,
-)
 from airflow_provider_batch.exceptions import ApiUnavailableError, OpenAIBatchError
 
 T = TypeVar("T")
@@ -43,11 +37,13 @@ class AsyncBatchClient:
         guard = Guard(settings.address)
         hooks: Any = {"request": [guard.async_request], "response": [guard.async_response]}
         self._http = openai.DefaultAsyncHttpxClient(
-            verify=ssl_context(), event_hooks=hooks, max_redirects=MAX_REDIRECTS, headers=HEADERS
+            verify=http_client.ssl_context(), event_hooks=hooks, max_redirects=MAX_REDIRECTS, headers=HEADERS
         )
-        arguments = {**client_arguments(settings), "http_client": self._http}
-        self._sdk: Any = pin_account(openai.AsyncOpenAI(**arguments, max_retries=settings.max_retries), settings)
-        self._once: Any = pin_account(openai.AsyncOpenAI(**arguments, max_retries=0), settings)
+        arguments = {**http_client.client_arguments(settings), "http_client": self._http}
+        self._sdk: Any = http_client.pin_account(
+            openai.AsyncOpenAI(**arguments, max_retries=settings.max_retries), settings
+        )
+        self._once: Any = http_client.pin_account(openai.AsyncOpenAI(**arguments, max_retries=0), settings)
         # The SDK imports its resources at their first use: do it here, not on the event loop.
         self._retrieve = self._sdk.batches.with_raw_response.retrieve
         self._list = self._sdk.batches.with_raw_response.list
@@ -129,11 +125,11 @@ class AsyncBatchClient:
 
     @property
     def _short(self) -> float:
-        return call_timeout(self.settings)
+        return http_client.call_timeout(self.settings)
 
     async def _call(self, action: str, call: Callable[[], Awaitable[T]]) -> T:
         try:
-            with quiet():
+            with http_client.quiet():
                 return await call()
         except OpenAIBatchError:
             raise

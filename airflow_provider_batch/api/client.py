@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from airflow_provider_batch import exceptions
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.bounds import MAX_PAGES, MAX_REDIRECTS
 from airflow_provider_batch.api.errors import ErrorResponse, chain, from_response, translate
@@ -23,23 +24,9 @@ from airflow_provider_batch.api.outcomes import Accepted, CreateOutcome, Unknown
 from airflow_provider_batch.api.response_reader import MAX_PAGE, Page, Reader, creation, expiry
 from airflow_provider_batch.api.services import COMPLETION_WINDOW
 from airflow_provider_batch.api.settings import ClientSettings
+from airflow_provider_batch.api.transport import http_client
 from airflow_provider_batch.api.transport.guard import HEADERS, Guard
-from airflow_provider_batch.api.transport.http_client import (
-    call_timeout,
-    client_arguments,
-    pin_account,
-    quiet,
-    ssl_context,
-    was_sent,
-)
 from airflow_provider_batch.api.transport.uploads import Readable, replayable
-from airflow_provider_batch.exceptions import (
-    ApiError,
-    ApiUnavailableError,
-    ConfigurationError,
-    NotFoundError,
-    OpenAIBatchError,
-)
 from airflow_provider_batch.storage.local_disk import not_written
 
 T = TypeVar("T")
@@ -62,12 +49,12 @@ class BatchClient:
         self._guard = Guard(settings.address)
         hooks: Any = {"request": [self._guard.request], "response": [self._guard.response]}
         self._http = openai.DefaultHttpxClient(
-            verify=ssl_context(), event_hooks=hooks, max_redirects=MAX_REDIRECTS, headers=HEADERS
+            verify=http_client.ssl_context(), event_hooks=hooks, max_redirects=MAX_REDIRECTS, headers=HEADERS
         )
-        arguments = {**client_arguments(settings), "http_client": self._http}
-        self._sdk: Any = pin_account(openai.OpenAI(**arguments, max_retries=settings.max_retries), settings)
+        arguments = {**http_client.client_arguments(settings), "http_client": self._http}
+        self._sdk: Any = http_client.pin_account(openai.OpenAI(**arguments, max_retries=settings.max_retries), settings)
         #: Without the SDK's own retries, for calls that must not be repeated.
-        self._once: Any = pin_account(openai.OpenAI(**arguments, max_retries=0), settings)
+        self._once: Any = http_client.pin_account(openai.OpenAI(**arguments, max_retries=0), settings)
 
     def __enter__(self) -> BatchClient:
         return self
@@ -137,13 +124,15 @@ class BatchClient:
         )
         try:
             # An error from here on does not prove that the server created no batch.
-            with quiet():
+            with http_client.quiet():
                 response = self._once.batches.with_raw_response.create(**given, timeout=self._short)
             return Accepted(Reader(action, self.settings).batch(response))
-        except ApiError as error:
+        except exceptions.ApiError as error:
             return Unknown(error)
         except Exception as error:
-            return outcome_of(translate(error, action=action, settings=self.settings), was_sent=was_sent(error))
+            return outcome_of(
+                translate(error, action=action, settings=self.settings), was_sent=http_client.was_sent(error)
+            )
 
     def retrieve(self, batch_id: str) -> Batch:
         """
@@ -207,7 +196,7 @@ class BatchClient:
         call = self._sdk.files.with_raw_response.retrieve
         try:
             response = self._call(action, lambda: call(file_id, timeout=self._short))
-        except NotFoundError:
+        except exceptions.NotFoundError:
             return statuses.FILE_NOT_FOUND
         return Reader(action, self.settings).file_status(response)
 
@@ -220,7 +209,7 @@ class BatchClient:
         action = f"Cancelling batch {batch_id}"
         try:
             response = self._call(action, lambda: self._once.batches.with_raw_response.cancel(batch_id))
-        except ApiUnavailableError as error:
+        except exceptions.ApiUnavailableError as error:
             if error.status_code == 409:  # the batch has ended; the SDK's own retries would repeat the call
                 return self.retrieve(batch_id)
             response = self._call(action, lambda: self._sdk.batches.with_raw_response.cancel(batch_id))
@@ -249,7 +238,9 @@ class BatchClient:
         """
         videos = getattr(self._sdk, "videos", None)
         if videos is None:
-            raise ConfigurationError("The installed `openai` package has no videos; install version 2.2 or later.")
+            raise exceptions.ConfigurationError(
+                "The installed `openai` package has no videos; install version 2.2 or later."
+            )
         content = videos.with_streaming_response.download_content
         return self._save(f"Downloading video {video_id}", lambda: content(video_id), to)
 
@@ -261,7 +252,7 @@ class BatchClient:
                     size = self._call(action, lambda: self._stream(opened, part, action))
                     os.replace(part, to)
                     return size
-                except ApiUnavailableError as error:
+                except exceptions.ApiUnavailableError as error:
                     if attempt == self.settings.max_retries:
                         raise
                     requested = min(error.retry_after or 0.0, LONGEST_PAUSE)
@@ -295,7 +286,7 @@ class BatchClient:
             return read_end(Reader(action, self.settings).any_object(response))
         except ValueError:  # the name cannot be part of a URL
             return None
-        except ApiError as error:
+        except exceptions.ApiError as error:
             if (end := read_refusal(error)) is None:
                 raise
             return end
@@ -309,14 +300,14 @@ class BatchClient:
 
     @property
     def _short(self) -> float:
-        return call_timeout(self.settings)
+        return http_client.call_timeout(self.settings)
 
     def _call(self, action: str, call: Callable[[], T]) -> T:
         """Make one call of the SDK; translate its exceptions, except errors of the local disk."""
         try:
-            with quiet():
+            with http_client.quiet():
                 return call()
-        except (OpenAIBatchError, OSError):
+        except (exceptions.OpenAIBatchError, OSError):
             raise
         except Exception as error:  # an unexpected response can make the SDK raise any exception
             raise translate(error, action=action, settings=self.settings) from chain(error, self.settings)

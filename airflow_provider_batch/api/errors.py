@@ -13,17 +13,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from airflow_provider_batch import exceptions
 from airflow_provider_batch.api.bounds import bounded_pause
 from airflow_provider_batch.api.lenient_json import readable_text
 from airflow_provider_batch.api.refusals import MODEL_ADVICE, is_about_the_model, is_queue_full, passing_kind
 from airflow_provider_batch.api.settings import ClientSettings
-from airflow_provider_batch.exceptions import (
-    ApiError,
-    ApiRefusedError,
-    ApiUnavailableError,
-    AuthenticationError,
-    NotFoundError,
-)
 
 #: Codes of a 429 that does not pass by waiting.
 BILLING_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
@@ -64,61 +58,67 @@ class Rule:
     """
 
     applies: Callable[[ErrorResponse], bool]
-    error: type[ApiError]
+    error: type[exceptions.ApiError]
     advice: str
 
 
 RULES: tuple[Rule, ...] = (
-    Rule(lambda a: a.status_code is None, ApiUnavailableError, "Check the network and the base URL of {name}."),
+    Rule(
+        lambda a: a.status_code is None, exceptions.ApiUnavailableError, "Check the network and the base URL of {name}."
+    ),
     Rule(
         lambda a: is_queue_full(a.code, a.text),
-        ApiUnavailableError,
+        exceptions.ApiUnavailableError,
         "The account's enqueued-token limit is reached; it passes when batches end.",
     ),
     Rule(
         lambda a: a.status_code == 429 and a.code in BILLING_CODES,
-        ApiRefusedError,
+        exceptions.ApiRefusedError,
         "The account has no credit left: see its billing page.",
     ),
-    Rule(lambda a: a.status_code in (408, 409, 429), ApiUnavailableError, "Try again later."),
-    Rule(lambda a: (a.status_code or 0) >= 500, ApiUnavailableError, "The server has a problem; try again later."),
-    Rule(lambda a: a.status_code == 401, AuthenticationError, "Check the API key of {name}."),
+    Rule(lambda a: a.status_code in (408, 409, 429), exceptions.ApiUnavailableError, "Try again later."),
+    Rule(
+        lambda a: (a.status_code or 0) >= 500,
+        exceptions.ApiUnavailableError,
+        "The server has a problem; try again later.",
+    ),
+    Rule(lambda a: a.status_code == 401, exceptions.AuthenticationError, "Check the API key of {name}."),
     Rule(
         lambda a: a.status_code == 403,
-        AuthenticationError,
+        exceptions.AuthenticationError,
         "Check the rights of the API key, the organization and the project of {name}.",
     ),
     Rule(
         lambda a: a.is_html or (a.status_code or 0) < 400,
-        ApiRefusedError,
+        exceptions.ApiRefusedError,
         "This is not a response of a Batch API: check the base URL of {name}, which usually ends in /v1.",
     ),
     Rule(
         lambda a: a.status_code == 404 and _is_about_the_address(a.text),
-        ApiRefusedError,
+        exceptions.ApiRefusedError,
         "The server has no such address: check the base URL of {name}, which usually ends in /v1.",
     ),
-    Rule(lambda a: is_about_the_model(a.code, a.text), ApiRefusedError, MODEL_ADVICE),
+    Rule(lambda a: is_about_the_model(a.code, a.text), exceptions.ApiRefusedError, MODEL_ADVICE),
     Rule(
         lambda a: a.status_code == 404,
-        NotFoundError,
+        exceptions.NotFoundError,
         "It was deleted, or it belongs to another account than that of {name}.",
     ),
     Rule(
         lambda a: passing_kind(a.code, a.text) == "file not ready",
-        ApiRefusedError,
+        exceptions.ApiRefusedError,
         "A new file is usable some seconds or minutes after its upload; an older one was deleted or has expired.",
     ),
     Rule(
         lambda a: passing_kind(a.code, a.text) == "try again",
-        ApiUnavailableError,
+        exceptions.ApiUnavailableError,
         "The server reports a temporary problem; try again later.",
     ),
-    Rule(lambda a: True, ApiRefusedError, "The same call will be refused again."),
+    Rule(lambda a: True, exceptions.ApiRefusedError, "The same call will be refused again."),
 )
 
 
-def translate(error: Exception, *, action: str, settings: ClientSettings) -> ApiError:
+def translate(error: Exception, *, action: str, settings: ClientSettings) -> exceptions.ApiError:
     """
     Return this package's error for an exception of the SDK or of its HTTP library.
 
@@ -133,7 +133,7 @@ def translate(error: Exception, *, action: str, settings: ClientSettings) -> Api
     return from_response(response, action=action, settings=settings)
 
 
-def from_response(response: ErrorResponse, *, action: str, settings: ClientSettings) -> ApiError:
+def from_response(response: ErrorResponse, *, action: str, settings: ClientSettings) -> exceptions.ApiError:
     """
     Return the error for a response, by the first row of `RULES` that applies.
 
@@ -149,12 +149,12 @@ def from_response(response: ErrorResponse, *, action: str, settings: ClientSetti
     message = settings.without_secrets(f"{action} at {settings.shown_address} failed: {returned}. {advice}")
     translated = rule.error(message, status_code=response.status_code, code=response.code, param=response.param)
     translated.server_text = response.text
-    if isinstance(translated, ApiUnavailableError):
+    if isinstance(translated, exceptions.ApiUnavailableError):
         translated.retry_after = response.retry_after
     return translated
 
 
-def unreadable(content: bytes, *, status_code: int, action: str, settings: ClientSettings) -> ApiError:
+def unreadable(content: bytes, *, status_code: int, action: str, settings: ClientSettings) -> exceptions.ApiError:
     """
     Return the error for a response with a successful status and content that cannot be parsed.
 

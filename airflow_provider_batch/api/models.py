@@ -8,12 +8,11 @@ that they serve.
 
 from __future__ import annotations
 
-import datetime
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_batch.api.lenient_json import mapping_in, moment_in
 from airflow_provider_batch.exceptions import ApiError
 
 #: Timeout of the call in seconds: it only serves a warning.
@@ -50,21 +49,14 @@ def read_end(data: Any) -> ModelEnd | None:
 
     :param data: The Model object as decoded JSON.
     """
-    said = data.get("shutdown_date") if isinstance(data, Mapping) else None
-    if isinstance(said, bool) or not isinstance(said, int | float | str):
-        return None
+    said = mapping_in(data).get("shutdown_date")
+    day = said.strip() if isinstance(said, str) and _DATE.fullmatch(said.strip()) else None
+    moment = moment_in(said if day is None else f"{day} 00:00")
+    if moment is None or day is not None:
+        return None if moment is None else ModelEnd(str(day), moment, moment + _DAY)
     import pendulum
 
-    text = str(said).strip()
-    try:
-        if _DATE.fullmatch(text):
-            moment = datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC).timestamp()
-            return ModelEnd(text, moment, moment + _DAY)
-        moment = _moment(said, text)
-        shown = pendulum.from_timestamp(moment).isoformat()
-    except (ValueError, OverflowError, OSError):
-        return None
-    return ModelEnd(shown, moment, moment)
+    return ModelEnd(pendulum.from_timestamp(moment).isoformat(), moment, moment)
 
 
 def read_refusal(error: ApiError) -> ModelEnd | None:
@@ -76,10 +68,3 @@ def read_refusal(error: ApiError) -> ModelEnd | None:
     if error.status_code not in (400, 404, 410) or not _RETIRED.search(str(error)):
         return None
     return ModelEnd(str(error))
-
-
-def _moment(said: Any, text: str) -> float:
-    if isinstance(said, int | float) or text.replace(".", "", 1).isdigit():
-        return float(said)
-    moment = datetime.datetime.fromisoformat(text)
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)).timestamp()

@@ -85,23 +85,18 @@ class Batch:
         :param data: The object as decoded JSON; only ``id`` is required.
         """
         counts = mapping_in(data.get("request_counts"))
+        texts = ("input_file_id", "output_file_id", "error_file_id", "model")
+        moments = ("created_at", "in_progress_at", "finalizing_at", "expires_at")
+        fields: dict[str, Any] = {name: text_in(data.get(name)) for name in texts}
+        fields |= {name: moment_in(data.get(name)) for name in moments}
+        fields |= {name: count_in(counts.get(name)) for name in ("total", "completed", "failed")}
         return cls(
             id=text_in(data["id"]) or "",
             status=statuses.normalise(text_in(data.get("status")) or ""),
             endpoint=text_in(data.get("endpoint")) or "",
-            input_file_id=text_in(data.get("input_file_id")),
-            output_file_id=text_in(data.get("output_file_id")),
-            error_file_id=text_in(data.get("error_file_id")),
-            model=text_in(data.get("model")),
-            created_at=moment_in(data.get("created_at")),
-            in_progress_at=moment_in(data.get("in_progress_at")),
-            finalizing_at=moment_in(data.get("finalizing_at")),
-            expires_at=moment_in(data.get("expires_at")),
-            total=count_in(counts.get("total")),
-            completed=count_in(counts.get("completed")),
-            failed=count_in(counts.get("failed")),
             errors=tuple(_errors(data.get("errors") or data.get("error"))),
             metadata=dict(_pairs(data.get("metadata"))),
+            **fields,
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from itertools import accumulate, chain
 from typing import Any
 
@@ -191,3 +192,29 @@ def struct_array(values: Sequence[Any], build_fields: Callable[[list[Any]], dict
 
 #: An addition to these is faster than making new Python numbers.
 _CONSECUTIVE = int64_array(range(4_096))
+
+
+#: The fraction of the golden ratio in 64 bits, the step of SplitMix64.
+GOLDEN_RATIO = 0x9E3779B97F4A7C15
+
+
+def mixed(values: pa.Array[Any]) -> pa.Array[Any]:
+    """
+    Return the hash of each number by SplitMix64: equal on every machine.
+
+    :param values: Array of uint64.
+    """
+    state: Any = pc.add(values, unsigned(GOLDEN_RATIO))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        state = pc.multiply(pc.bit_wise_xor(state, pc.shift_right(state, unsigned(shift))), unsigned(factor))
+    return pc.bit_wise_xor(state, pc.shift_right(state, unsigned(31)))
+
+
+@cache
+def unsigned(value: int) -> pa.Scalar[Any]:
+    """
+    Return a uint64 scalar without `pa.scalar`, which would import pandas.
+
+    :param value: The number, below 2**64.
+    """
+    return pa.Array.from_buffers(pa.uint64(), 1, [None, pa.py_buffer(array("Q", [value]))])[0]

@@ -17,17 +17,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from airflow_provider_batch.arrow.arrays import (
-    NUMBERS,
-    array_of,
-    list_buffers,
-    number_array,
-    validity,
-)
+from airflow_provider_batch.arrow import arrays
 
 #: Arrow type → code of a Python array; dates and times are whole numbers of their unit.
 _CODES = {
-    **NUMBERS,
+    **arrays.NUMBERS,
     pa.date32(): "i",
     pa.time64("us"): "q",
     pa.timestamp("us", tz="UTC"): "q",
@@ -141,9 +135,9 @@ def laid_out(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
     :raises TypeError: No layout is known for the type.
     """
     if kind in _CODES:
-        return number_array(values, kind, _CODES[kind])
+        return arrays.number_array(values, kind, _CODES[kind])
     if pa.types.is_string(kind) or pa.types.is_boolean(kind):
-        return array_of(values, kind)
+        return arrays.array_of(values, kind)
     if pa.types.is_struct(kind):
         return _structs(values, kind)
     if pa.types.is_map(kind):
@@ -153,10 +147,10 @@ def laid_out(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
             column([item for _, item in pairs], kind.item_type),
         ]
         entries = pa.StructArray.from_arrays(parts, fields=[kind.key_field, kind.item_field])
-        return pa.Array.from_buffers(kind, len(values), list_buffers(values), children=[entries])
+        return pa.Array.from_buffers(kind, len(values), arrays.list_buffers(values), children=[entries])
     if pa.types.is_list(kind):
         items = column(list(chain.from_iterable(filter(None, values))), kind.value_type)
-        return pa.Array.from_buffers(kind, len(values), list_buffers(values), children=[items])
+        return pa.Array.from_buffers(kind, len(values), arrays.list_buffers(values), children=[items])
     raise TypeError(f"No layout for {kind}.")
 
 
@@ -183,12 +177,12 @@ def _structs(values: Sequence[Any], kind: pa.StructType) -> pa.Array[Any]:
     parts = [
         column([None if value is None else value.get(field.name) for value in values], field.type) for field in kind
     ]
-    return pa.Array.from_buffers(kind, len(values), [validity(values)], children=parts)
+    return pa.Array.from_buffers(kind, len(values), [arrays.validity(values)], children=parts)
 
 
 def _decimals(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
     """Build 128-bit decimals: the value, then its sign, where all of them fit into 64 bits."""
-    bitmap = validity(values)
+    bitmap = arrays.validity(values)
     filled = values if bitmap is None else [value or 0 for value in values]
     halves = array("q", bytes(16 * len(values)))
     try:
@@ -206,4 +200,4 @@ def _vectors(values: Sequence[bytes | None], kind: Any) -> pa.Array[Any]:
     zeros = bytes(4 * kind.list_size)
     data = pa.py_buffer(b"".join(zeros if value is None else value for value in values))
     items = pa.Array.from_buffers(kind.value_type, kind.list_size * len(values), [None, data])
-    return pa.Array.from_buffers(kind, len(values), [validity(values)], children=[items])
+    return pa.Array.from_buffers(kind, len(values), [arrays.validity(values)], children=[items])

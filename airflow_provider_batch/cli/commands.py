@@ -181,7 +181,8 @@ def status(
 ) -> None:
     """Show the shards, batches, counts and cost of a job from its ledger."""
     from airflow_provider_batch import storage
-    from airflow_provider_batch.jobs.ledger.store import LEDGER, LedgerStore
+    from airflow_provider_batch.jobs.ledger.files import LEDGER
+    from airflow_provider_batch.jobs.ledger.store import LedgerStore
     from airflow_provider_batch.jobs.ledger.summary import report
 
     folder = ledger.removesuffix(LEDGER).rstrip("/")

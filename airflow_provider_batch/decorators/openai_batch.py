@@ -39,21 +39,8 @@ class _DecoratedOpenAIBatchOperator(DecoratedOperator, OpenAIBatchOperator):
         **OpenAIBatchOperator.template_fields_renderers,
     }
 
-    def __init__(
-        self,
-        *,
-        python_callable: Callable[..., Any],
-        op_args: Sequence[Any] | None = None,
-        op_kwargs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            python_callable=python_callable,
-            op_args=op_args,
-            op_kwargs=op_kwargs,
-            source=SET_DURING_EXECUTION,
-            **kwargs,
-        )
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(source=SET_DURING_EXECUTION, **kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Call the function for the source, then run the operator."""

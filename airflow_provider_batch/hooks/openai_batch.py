@@ -99,10 +99,5 @@ class OpenAIBatchHook(BaseHook):
 
 def _fields(connection: Connection, extra: dict[str, Any]) -> Fields:
     return Fields(
-        conn_type=connection.conn_type,
-        host=connection.host,
-        port=connection.port,
-        schema=connection.schema,
-        password=connection.password,
-        extra=extra,
+        **{name: getattr(connection, name) for name in ("conn_type", "host", "port", "schema", "password")}, extra=extra
     )

@@ -21,32 +21,10 @@ from dataclasses import dataclass
 
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.objects import Batch, FileError
-from airflow_provider_batch.jobs.actions import (
-    Action,
-    Cancel,
-    Close,
-    Finish,
-    GiveUpOnFiles,
-    Land,
-    NoteLate,
-    PlanRound,
-    RecordEnd,
-    Requeue,
-    Resolve,
-    Submit,
-    Trim,
-    Wait,
-)
+from airflow_provider_batch.jobs import actions, refusals
 from airflow_provider_batch.jobs.ledger.ledger import Closing, Ledger
 from airflow_provider_batch.jobs.ledger.shard_list import Segment
 from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
-from airflow_provider_batch.jobs.refusals import (
-    FILE_REFUSALS,
-    may_retry_batch,
-    passing_kind_of,
-    refusal_message,
-    refused_whole,
-)
 
 #: Seconds to wait for cancelled batches. A batch may be `cancelling` for 10 minutes; the rest is for a slow poll.
 CANCEL_PATIENCE = 15 * 60.0
@@ -102,7 +80,7 @@ def next_action(
     limits: Limits,
     now: float,
     undecided: frozenset[str] = frozenset(),
-) -> Action:
+) -> actions.Action:
     """
     Return the one action that is due.
 
@@ -113,7 +91,7 @@ def next_action(
     :param undecided: Keys of shards whose look-up just had no result. It is repeated later; the other shards continue.
     """
     if ledger.finished_at is not None:
-        return Finish(ledger.closing.reason if ledger.closing else "done")
+        return actions.Finish(ledger.closing.reason if ledger.closing else "done")
     return (
         _unknown_outcome(ledger, limits, now, undecided)
         or _batch_change(ledger, seen, now)
@@ -147,10 +125,10 @@ def file_retry_at(shard: ShardRecord, now: float) -> float:
     :param shard: The shard before the refusal is recorded.
     :param now: Epoch seconds.
     """
-    return now + FILE_PAUSE if shard.passing_refusals < FILE_REFUSALS else queue_retry_at(shard, now)
+    return now + FILE_PAUSE if shard.passing_refusals < refusals.FILE_REFUSALS else queue_retry_at(shard, now)
 
 
-def wait_for_api(ledger: Ledger, limits: Limits, now: float) -> Wait | None:
+def wait_for_api(ledger: Ledger, limits: Limits, now: float) -> actions.Wait | None:
     """
     Return how long to wait while the API cannot be reached; None where the attempt should fail.
 
@@ -162,7 +140,7 @@ def wait_for_api(ledger: Ledger, limits: Limits, now: float) -> Wait | None:
     :param now: Epoch seconds.
     """
     deadline = _deadline(ledger, limits)
-    return None if deadline is None or now >= deadline + CANCEL_PATIENCE else Wait(until=now + OUTAGE_PAUSE)
+    return None if deadline is None or now >= deadline + CANCEL_PATIENCE else actions.Wait(until=now + OUTAGE_PAUSE)
 
 
 def files_are_late(batch: Batch) -> bool:
@@ -176,17 +154,17 @@ def files_are_late(batch: Batch) -> bool:
     return batch.completed > 0 or (batch.status == statuses.COMPLETED and batch.error_file_id is None)
 
 
-def _unknown_outcome(ledger: Ledger, limits: Limits, now: float, undecided: frozenset[str]) -> Action | None:
+def _unknown_outcome(ledger: Ledger, limits: Limits, now: float, undecided: frozenset[str]) -> actions.Action | None:
     for shard in ledger.each_in("intended"):
         if shard.key in undecided:
             continue
         # `abs`: a clock that was set back must not make the wait longer. The look-up needs no clock.
         if abs(now - shard.intents[-1].last_at) >= limits.quiet_period:
-            return Resolve(shard.key)
+            return actions.Resolve(shard.key)
     return None
 
 
-def _batch_change(ledger: Ledger, seen: Mapping[str, Batch], now: float) -> Action | None:
+def _batch_change(ledger: Ledger, seen: Mapping[str, Batch], now: float) -> actions.Action | None:
     """Handle refused files first: batches that have ended since may have freed room for them."""
     if not seen:
         return None
@@ -198,95 +176,95 @@ def _batch_change(ledger: Ledger, seen: Mapping[str, Batch], now: float) -> Acti
     return None
 
 
-def _change_of(ledger: Ledger, shard: ShardRecord, batch: Batch, now: float) -> Action | None:
+def _change_of(ledger: Ledger, shard: ShardRecord, batch: Batch, now: float) -> actions.Action | None:
     if files_are_late(batch):
         if shard.late_since is None:
-            return NoteLate(shard.key)
+            return actions.NoteLate(shard.key)
         if not _is_lost(shard, now) or (batch.status == statuses.COMPLETED and batch.error_file_id is None):
             return None
         # Its error file may have all rows; where it has not, the landing raises an error.
-    whole = refused_whole(batch)
+    whole = refusals.refused_whole(batch)
     if whole is not None:
         return _refused(ledger, shard, batch.id, whole, now)
     is_requested = ledger.cancel_asked_at is not None
     if batch.status == statuses.CANCELLED and not is_requested and ledger.closing is None:
         message = f"Batch {batch.id} was cancelled, and not by this job"
-        return Close(Closing(reason="cancelled", message=message, at=now))
-    return RecordEnd(shard.key, batch)
+        return actions.Close(Closing(reason="cancelled", message=message, at=now))
+    return actions.RecordEnd(shard.key, batch)
 
 
-def _refused(ledger: Ledger, shard: ShardRecord, batch_id: str, whole: FileError, now: float) -> Action:
+def _refused(ledger: Ledger, shard: ShardRecord, batch_id: str, whole: FileError, now: float) -> actions.Action:
     text = f"{whole.code}: {whole.message}"
-    kind = passing_kind_of(whole)
+    kind = refusals.passing_kind_of(whole)
     if kind == "queue full":
-        return Requeue(shard.key, text, queue_retry_at(shard, now))
+        return actions.Requeue(shard.key, text, queue_retry_at(shard, now))
     may_pass = kind is not None
-    if may_pass and ledger.closing is None and may_retry_batch(shard):
-        return Requeue(shard.key, text, queue_retry_at(shard, now), passes=True, upload_again=True)
+    if may_pass and ledger.closing is None and refusals.may_retry_batch(shard):
+        return actions.Requeue(shard.key, text, queue_retry_at(shard, now), passes=True, upload_again=True)
     if ledger.closing is None:
-        message = refusal_message(batch_id, whole)
-        return Close(Closing(reason="refused", message=message, at=now, final=False, retryable=may_pass))
-    return Requeue(shard.key, text, now, passes=may_pass, upload_again=may_pass)
+        message = refusals.refusal_message(batch_id, whole)
+        return actions.Close(Closing(reason="refused", message=message, at=now, final=False, retryable=may_pass))
+    return actions.Requeue(shard.key, text, now, passes=may_pass, upload_again=may_pass)
 
 
-def _landing(ledger: Ledger, limits: Limits) -> Action | None:
+def _landing(ledger: Ledger, limits: Limits) -> actions.Action | None:
     if not limits.lands:
         return None
     ended = next(ledger.each_in("ended"), None)
-    return None if ended is None else Land(ended.key)
+    return None if ended is None else actions.Land(ended.key)
 
 
-def _closing(ledger: Ledger, limits: Limits, now: float) -> Action | None:
+def _closing(ledger: Ledger, limits: Limits, now: float) -> actions.Action | None:
     closing, active = ledger.closing, ledger.count_in("submitted")
     if closing is None or (active and closing.reason != "timeout"):
         deadline = _deadline(ledger, limits)
         if deadline is not None and now >= deadline and not _is_complete(ledger, limits):
             message = "The job's time is over" if closing is None else f"{closing.message}, and the job's time is over"
-            return Close(Closing(reason="timeout", message=message, at=now))
+            return actions.Close(Closing(reason="timeout", message=message, at=now))
     if closing is None:
         return None
     if active and closing.reason == "timeout" and limits.cancel_on_timeout and ledger.cancel_asked_at is None:
-        return Cancel(tuple(ledger.active_ids))
+        return actions.Cancel(tuple(ledger.active_ids))
     if active:
         return _wait_for_the_end(ledger, limits, now)
     if ledger.count_in("intended"):
         return None
     if not closing.final:
-        return Finish(closing.reason)
+        return actions.Finish(closing.reason)
     unsent = next(ledger.each_in("planned"), None)
-    return Land(unsent.key) if unsent is not None and limits.lands else None
+    return actions.Land(unsent.key) if unsent is not None and limits.lands else None
 
 
-def _wait_for_the_end(ledger: Ledger, limits: Limits, now: float) -> Action:
+def _wait_for_the_end(ledger: Ledger, limits: Limits, now: float) -> actions.Action:
     closing = ledger.closing
     if closing is not None and closing.reason == "timeout":
         since = ledger.cancel_asked_at if ledger.cancel_asked_at is not None else closing.at - CANCEL_PATIENCE
         if abs(now - since) >= CANCEL_PATIENCE:  # `abs`: a clock that was set back must not make the wait longer
-            return Finish("timeout")
+            return actions.Finish("timeout")
         return _wait_until(ledger, since + CANCEL_PATIENCE, now)
     return _wait(ledger, limits, now)
 
 
-def _another_round(ledger: Ledger) -> Action | None:
+def _another_round(ledger: Ledger) -> actions.Action | None:
     if ledger.count_in("planned", "intended", "submitted", "ended"):
         return None
-    return PlanRound(ledger.round + 1) if ledger.unplanned_rows else None
+    return actions.PlanRound(ledger.round + 1) if ledger.unplanned_rows else None
 
 
-def _trimming(ledger: Ledger, limits: Limits) -> Action | None:
+def _trimming(ledger: Ledger, limits: Limits) -> actions.Action | None:
     """Trim parts last of all: until then the published table needs the rows in the old parts."""
     if not limits.lands or not ledger.untrimmed or not _is_complete(ledger, limits):
         return None
-    return Trim(ledger.untrimmed[0].key)
+    return actions.Trim(ledger.untrimmed[0].key)
 
 
-def _end(ledger: Ledger, limits: Limits) -> Action | None:
+def _end(ledger: Ledger, limits: Limits) -> actions.Action | None:
     if _is_complete(ledger, limits):
-        return Finish(ledger.closing.reason if ledger.closing else "done")
+        return actions.Finish(ledger.closing.reason if ledger.closing else "done")
     if ledger.closing is not None and not ledger.count_in("intended", "submitted"):
-        return Finish(ledger.closing.reason)
+        return actions.Finish(ledger.closing.reason)
     if not limits.wait_for_completion and not ledger.count_in("planned", "intended"):
-        return Finish("submitted")
+        return actions.Finish("submitted")
     return None
 
 
@@ -297,7 +275,7 @@ def _is_complete(ledger: Ledger, limits: Limits) -> bool:
     return not unended and not ledger.count_in("ended") and not ledger.unplanned_rows
 
 
-def _submission(ledger: Ledger, limits: Limits, now: float) -> Action | None:
+def _submission(ledger: Ledger, limits: Limits, now: float) -> actions.Action | None:
     if ledger.closing is not None:
         return None
     if ledger.count_in("intended", "submitted") >= limits.max_active_batches:
@@ -316,7 +294,7 @@ def _submission(ledger: Ledger, limits: Limits, now: float) -> Action | None:
         # While a model's queue is full, only shards that it refused before, and whose delay is over, are sent.
         may_submit = shard.key not in delayed and (shard.refusals > 0 or shard.model not in full)
         if may_submit and _has_room(shard.tokens, enqueued[shard.model], limits):
-            return Submit(shard.key)
+            return actions.Submit(shard.key)
     return None
 
 
@@ -332,11 +310,13 @@ def _has_room(tokens: int, enqueued: int, limits: Limits) -> bool:
     return enqueued == 0 or enqueued + tokens <= limits.max_enqueued_tokens
 
 
-def _wait(ledger: Ledger, limits: Limits, now: float, undecided: frozenset[str] = frozenset()) -> Wait | GiveUpOnFiles:
+def _wait(
+    ledger: Ledger, limits: Limits, now: float, undecided: frozenset[str] = frozenset()
+) -> actions.Wait | actions.GiveUpOnFiles:
     """Give up on missing files only when nothing else runs: the results of the other batches land first."""
     running = ledger.shards_in("intended", "submitted")
     if running and all(_is_lost(shard, now) for shard in running):
-        return GiveUpOnFiles(running[0].key)
+        return actions.GiveUpOnFiles(running[0].key)
     moments = [
         now + UNDECIDED_PAUSE if shard.key in undecided else shard.intents[-1].last_at + limits.quiet_period
         for shard in ledger.shards_in("intended")
@@ -360,11 +340,11 @@ def polled_ids(ledger: Ledger) -> tuple[str, ...]:
     return tuple(shard.batch_id for shard in active if shard.late_since is None and shard.batch_id is not None)
 
 
-def _wait_until(ledger: Ledger, until: float, now: float) -> Wait:
+def _wait_until(ledger: Ledger, until: float, now: float) -> actions.Wait:
     """A batch whose files are late has ended: it is polled again after a pause, and is not in `polled_ids`."""
     active = ledger.shards_in("submitted")
     is_late = any(shard.late_since is not None and not _is_lost(shard, now) for shard in active)
-    return Wait(until=min(until, now + FILES_PAUSE) if is_late else until, batch_ids=polled_ids(ledger))
+    return actions.Wait(until=min(until, now + FILES_PAUSE) if is_late else until, batch_ids=polled_ids(ledger))
 
 
 def _is_lost(shard: ShardRecord, now: float) -> bool:

@@ -9,6 +9,7 @@ number of missing rows is known.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -339,8 +340,5 @@ def _summary(request: LoadRequest, tables: list[LoadedTable], tools: Tools, dest
     }
     if len(manifests) == 1:
         return {**result, "manifest": result["manifests"][0], **summary(manifests[0])}
-    counts: dict[str, int] = {}
-    for manifest in manifests:
-        for status, count in manifest.statuses.items():
-            counts[status] = counts.get(status, 0) + count
-    return {**result, "rows": sum(manifest.rows for manifest in manifests), "statuses": counts}
+    counts = sum((Counter(manifest.statuses) for manifest in manifests), Counter[str]())
+    return {**result, "rows": sum(manifest.rows for manifest in manifests), "statuses": dict(counts)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+
+import msgspec
 
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import Batch
@@ -14,6 +15,7 @@ from airflow_provider_batch.jobs.landing.staging import StagedPart
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 from airflow_provider_batch.jobs.ledger.store import LedgerStore
+from airflow_provider_batch.jobs.ledger.totals import Totals
 from airflow_provider_batch.loader.foreign_batches import ForeignRows
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.results.landing import LandedShard
@@ -106,14 +108,6 @@ class LoadedTable:
         :param partition_by: The partition columns.
         :param now: Current time in seconds since the epoch.
         """
-        counts: dict[str, int] = {}
-        usage: dict[str, int] = {}
-        for landed in self.landed:
-            for status, count in landed.statuses.items():
-                counts[status] = counts.get(status, 0) + count
-            for name, count in landed.usage.items():
-                usage[name] = usage.get(name, 0) + count
-        costs = [landed.cost_usd for landed in self.landed if landed.cost_usd is not None]
         return Manifest(
             partition_by=list(partition_by),
             files=self.files,
@@ -121,11 +115,7 @@ class LoadedTable:
             job=self.job,
             generation=self.generation,
             endpoint=self.endpoint.value,
-            rows=sum(landed.rows for landed in self.landed),
-            statuses=counts,
-            usage=usage,
-            cost_usd=str(sum(costs, Decimal(0))) if costs else None,
-            unpriced=sum(landed.unpriced for landed in self.landed),
+            **msgspec.to_builtins(Totals.of(self.landed)),
             parts=self.parts,
             batch_ids=[batch.id for batch, _ in self.batches],
             created_at=now,

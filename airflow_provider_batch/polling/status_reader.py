@@ -20,14 +20,9 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from airflow_provider_batch import exceptions
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.response_reader import MAX_PAGE, Page
-from airflow_provider_batch.exceptions import (
-    ApiUnavailableError,
-    AuthenticationError,
-    NotFoundError,
-    OpenAIBatchError,
-)
 
 #: Number of batches up to which each is retrieved; for more, pages take fewer calls.
 FEW = 8
@@ -84,12 +79,12 @@ class PollResult:
 
     batches: dict[str, Batch] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
-    problems: dict[str, OpenAIBatchError] = field(default_factory=dict)
-    halt: OpenAIBatchError | None = None
+    problems: dict[str, exceptions.OpenAIBatchError] = field(default_factory=dict)
+    halt: exceptions.OpenAIBatchError | None = None
     failures_in_a_row: int = 0
 
     @property
-    def problem(self) -> OpenAIBatchError | None:
+    def problem(self) -> exceptions.OpenAIBatchError | None:
         """The error that decides about a pause: the one that ended the round, else the first of a batch."""
         return self.halt or next(iter(self.problems.values()), None)
 
@@ -99,14 +94,14 @@ class PollResult:
         every = [*self.problems.values(), *([self.halt] if self.halt else [])]
         return max((getattr(error, "retry_after", None) or 0.0 for error in every), default=0.0)
 
-    def failed(self, error: OpenAIBatchError) -> None:
+    def failed(self, error: exceptions.OpenAIBatchError) -> None:
         """
         Record a failed call, and end the round if all calls would fail. A 403 may be about one batch only.
 
         :param error: Error of the call.
         """
         status = getattr(error, "status_code", None)
-        if status == 429 or (isinstance(error, AuthenticationError) and status != 403):
+        if status == 429 or (isinstance(error, exceptions.AuthenticationError) and status != 403):
             self.halt = self.halt or error
         elif not self.batches and not self.gone:
             self.failures_in_a_row += 1
@@ -293,7 +288,7 @@ class ListPages:
     async def _page(self, after: str | None) -> Page | None:
         try:
             page = await retry_once(lambda: self._client.list_page(after=after))
-        except OpenAIBatchError as error:
+        except exceptions.OpenAIBatchError as error:
             self._note_failure(error, after)
             return None
         first = {batch.id for batch in page.batches[:1]}
@@ -316,9 +311,9 @@ class ListPages:
         else:
             self._page_starts.pop(batch.id, None)  # each new batch moves the first page
 
-    def _note_failure(self, error: OpenAIBatchError, after: str | None) -> None:
+    def _note_failure(self, error: exceptions.OpenAIBatchError, after: str | None) -> None:
         """Distinguish a server with a problem, a server without a list, and an `after` that no longer exists."""
-        if isinstance(error, ApiUnavailableError) or getattr(error, "status_code", None) == 401:
+        if isinstance(error, exceptions.ApiUnavailableError) or getattr(error, "status_code", None) == 401:
             self.is_broken = True
             if getattr(error, "status_code", None) in (401, 429):
                 self._poll_result.failed(error)
@@ -339,15 +334,17 @@ async def retrieve(client: Client, batch_id: str, poll_result: PollResult) -> No
     """
     try:
         batch = await retry_once(lambda: client.retrieve(batch_id))
-    except NotFoundError:
+    except exceptions.NotFoundError:
         poll_result.gone.add(batch_id)
         poll_result.batches.pop(batch_id, None)
-    except OpenAIBatchError as error:
+    except exceptions.OpenAIBatchError as error:
         if batch_id not in poll_result.batches:  # it may be known from a page
             poll_result.problems[batch_id] = error
         poll_result.failed(error)
     except Exception as error:  # an unexpected response must not end the polls of other batches
-        problem = ApiUnavailableError(f"Batch {batch_id} cannot be polled ({type(error).__name__}: {error}).")
+        problem = exceptions.ApiUnavailableError(
+            f"Batch {batch_id} cannot be polled ({type(error).__name__}: {error})."
+        )
         poll_result.problems[batch_id] = problem
         poll_result.failed(problem)
     else:
@@ -363,7 +360,7 @@ async def retry_once(call: Callable[[], Awaitable[T]]) -> T:
     begun = time.monotonic()
     try:
         return await call()
-    except ApiUnavailableError as error:
+    except exceptions.ApiUnavailableError as error:
         if error.status_code is not None or time.monotonic() - begun > SLOW:
             raise
         return await call()

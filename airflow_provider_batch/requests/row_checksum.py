@@ -9,7 +9,6 @@ the sum.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from airflow_provider_batch.arrow.arrays import mixed
 
 #: The checksum of no rows.
 NO_ROWS = "0" * 16
@@ -30,11 +31,7 @@ def row_checksum(row_numbers: pa.Array[Any]) -> int:
 
     :param row_numbers: Integer array; a null adds nothing.
     """
-    mixed: Any = pc.add(row_numbers.cast(pa.uint64()), _constant(0x9E3779B97F4A7C15))
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = pc.multiply(pc.bit_wise_xor(mixed, pc.shift_right(mixed, _constant(shift))), _constant(factor))
-    mixed = pc.bit_wise_xor(mixed, pc.shift_right(mixed, _constant(31)))
-    total: int | None = pc.sum(mixed).as_py()
+    total: int | None = pc.sum(mixed(row_numbers.cast(pa.uint64()))).as_py()
     return (total or 0) % _MODULUS
 
 
@@ -81,8 +78,3 @@ def of_sidecar(path: Path) -> str:
     with pa.OSFile(str(path), "rb") as file, pa.ipc.open_file(file, options=options) as reader:
         batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
         return as_text(sum(row_checksum(batch.column(0)) for batch in batches))
-
-
-def _constant(value: int) -> pa.Scalar[Any]:
-    """Return a uint64 scalar without `pa.scalar`, which would import pandas."""
-    return pa.Array.from_buffers(pa.uint64(), 1, [None, pa.py_buffer(array("Q", [value]))])[0]

@@ -15,12 +15,13 @@ from array import array as numbers
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache, reduce
+from functools import reduce
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_provider_batch.arrow.arrays import GOLDEN_RATIO, mixed, unsigned
 from airflow_provider_batch.arrow.values import without_encoding
 from airflow_provider_batch.exceptions import ConfigurationError, SourceError
 from airflow_provider_batch.sources.column_paths import Columns, columns_hint
@@ -384,14 +385,6 @@ def _sampled(rows: Iterable[int], share: float) -> list[bool]:
     """Return for each row number whether its hash (SplitMix64) lies within the share."""
     data = numbers("Q", rows)
     state = pa.Array.from_buffers(pa.uint64(), len(data), [None, pa.py_buffer(data)])
-    state = pc.add(pc.multiply(state, _unsigned(0x9E3779B97F4A7C15)), _unsigned(0x9E3779B97F4A7C15))
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        state = pc.multiply(pc.bit_wise_xor(state, pc.shift_right(state, _unsigned(shift))), _unsigned(factor))
-    state = pc.bit_wise_xor(state, pc.shift_right(state, _unsigned(31)))
-    kept: list[bool] = pc.less(state, _unsigned(int(share * (1 << 64)))).to_pylist()
+    hashes = mixed(pc.multiply(state, unsigned(GOLDEN_RATIO)))
+    kept: list[bool] = pc.less(hashes, unsigned(int(share * (1 << 64)))).to_pylist()
     return kept
-
-
-@cache
-def _unsigned(value: int) -> pa.Scalar:
-    return pa.Array.from_buffers(pa.uint64(), 1, [None, pa.py_buffer(numbers("Q", [value]))])[0]

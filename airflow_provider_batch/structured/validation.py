@@ -18,16 +18,8 @@ import msgspec
 
 from airflow_provider_batch.arrow.utf8 import scrub
 from airflow_provider_batch.exceptions import ConfigurationError
+from airflow_provider_batch.structured import conversion
 from airflow_provider_batch.structured.column_type import Shape, shape_of
-from airflow_provider_batch.structured.conversion import (
-    UnfitError,
-    converter,
-    days,
-    decimal_text,
-    microseconds,
-    shown,
-    time_of_day,
-)
 from airflow_provider_batch.structured.fast_validation import UUID_PATTERN, fast_validator
 from airflow_provider_batch.structured.response_model import ResponseModel, pydantic_schema
 
@@ -58,7 +50,7 @@ def answer_parser(model: ResponseModel, shape: Shape) -> Callable[[str], Any]:
     :param model: The response model.
     :param shape: Shape of its answers.
     """
-    convert = _fitting(converter(shape))
+    convert = _fitting(conversion.converter(shape))
     if model.model is not None:
         return _by_class(model, shape, convert)
     return _by_schema(model, convert)
@@ -68,7 +60,7 @@ def _fitting(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def fit(value: Any) -> Any:
         try:
             return convert(value)
-        except UnfitError as error:
+        except conversion.UnfitError as error:
             where = error.path.removeprefix(".")
             raise InvalidOutputError(UNFIT, f"{where}: {error}" if where else str(error)) from None
         except RecursionError:
@@ -124,7 +116,9 @@ def _pydantic_reason(error: Any) -> InvalidOutputError:
     reasons = []
     for problem in problems[:_MAX_REASONS]:
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
-        reasons.append(f"{where.removeprefix('.') or 'the answer'}: {problem['msg']}, found {shown(problem['input'])}")
+        reasons.append(
+            f"{where.removeprefix('.') or 'the answer'}: {problem['msg']}, found {conversion.shown(problem['input'])}"
+        )
     more = [f"{len(problems) - _MAX_REASONS} more"] if len(problems) > _MAX_REASONS else []
     return InvalidOutputError(MISMATCH, "; ".join([*reasons, *more]))
 
@@ -154,12 +148,12 @@ def _validator(model: ResponseModel) -> Callable[[Any], str | None]:
 
     checker = FormatChecker(formats=())
     for name, check in (
-        ("date", days),
-        ("date-time", microseconds),
-        ("time", time_of_day),
-        ("decimal", decimal_text),
+        ("date", conversion.days),
+        ("date-time", conversion.microseconds),
+        ("time", conversion.time_of_day),
+        ("decimal", conversion.decimal_text),
     ):
-        checker.checks(name, raises=UnfitError)(_for_text(check))
+        checker.checks(name, raises=conversion.UnfitError)(_for_text(check))
     checker.checks("uuid")(_is_uuid)
     made = validator_for(model.schema, default=Draft202012Validator)(model.schema, format_checker=checker)
 

@@ -80,8 +80,10 @@ PARSED_MEANING = "the answer as fields of the response model, where it validates
 #: of them. Then the other columns contain the first one, and `embedding` is null.
 ENDPOINT_COLUMNS = {endpoint: form.columns for endpoint, form in FORMATS.items()}
 
-_GROUPS = (KEY_COLUMNS, STATUS_COLUMNS, USAGE_COLUMNS, {COST_COLUMN: COST, RESPONSE_COLUMN: RESPONSE})
-_ALL = [item for columns in (*_GROUPS, *ENDPOINT_COLUMNS.values()) for item in columns.items()]
+#: Columns that every table has before those of its endpoint.
+COMMON_COLUMNS = {**KEY_COLUMNS, **STATUS_COLUMNS, **USAGE_COLUMNS, COST_COLUMN: COST}
+_GROUPS = (COMMON_COLUMNS, *ENDPOINT_COLUMNS.values(), {RESPONSE_COLUMN: RESPONSE})
+_ALL = [item for columns in _GROUPS for item in columns.items()]
 #: Columns that Parquet stores with a dictionary.
 DICTIONARY_COLUMNS = frozenset(name for name, column in _ALL if column.has_dictionary)
 #: Columns that Parquet stores with statistics.

@@ -25,23 +25,7 @@ from airflow_provider_batch.exceptions import StorageError
 from airflow_provider_batch.storage import Location, finished_name
 from airflow_provider_batch.storage.moves import move_files
 from airflow_provider_batch.storage.object_stores import is_object_store
-from airflow_provider_batch.table.file_names import (
-    Attempt,
-    attempt_of,
-    files_generation,
-    files_root,
-    landed_part,
-    landing_folder,
-    landing_name,
-    list_files,
-    manifest_job,
-    manifest_name,
-    parse_part_name,
-    remove_part,
-    replaced_job,
-    replaced_name,
-    unreadable_job,
-)
+from airflow_provider_batch.table import file_names
 from airflow_provider_batch.table.manifest import (
     IfExists,
     Manifest,
@@ -65,7 +49,7 @@ class Publisher:
     :param landed: Returns the parts that the job's ledger lists now, because a later attempt may publish them.
     """
 
-    attempt: Attempt
+    attempt: file_names.Attempt
     check: Callable[[], None] = lambda: None
     landed: Callable[[], Collection[str]] = tuple
 
@@ -89,9 +73,13 @@ def publish(
     :raises StorageError: A listed part does not exist, or a file cannot be moved, removed or written.
     """
     for _ in range(TRIES):
-        stored = (destination / manifest_name(manifest.job)).read_stored()
-        before = None if stored is None else decode_manifest(stored.data, destination / manifest_name(manifest.job))
-        present, staged = list_files(destination), _staged(destination, manifest.job)
+        stored = (destination / file_names.manifest_name(manifest.job)).read_stored()
+        before = (
+            None
+            if stored is None
+            else decode_manifest(stored.data, destination / file_names.manifest_name(manifest.job))
+        )
+        present, staged = file_names.list_files(destination), _staged(destination, manifest.job)
         others = _others(destination, {manifest.job, *beside}, present) if if_exists == "replace" else {}
         publisher.check()
         moved = _move_staged(destination, manifest, present, staged)
@@ -104,13 +92,13 @@ def publish(
         for job in others:
             _remove_other(destination, job, others[job])
         for name in present if others else ():
-            if replaced_job(finished_name(name) or "") in others:  # the temporary file of a killed process
+            if file_names.replaced_job(finished_name(name) or "") in others:  # the temporary file of a killed process
                 (destination / name).delete()
         return manifest
     raise StorageError(
-        f"{destination / manifest_name(manifest.job)}: other processes changed this manifest {TRIES} times while this "
-        "one replaced it. The table in the folder was not changed. Make sure that no other process publishes the same "
-        "job, and retry the task."
+        f"{destination / file_names.manifest_name(manifest.job)}: other processes changed this manifest {TRIES} times "
+        "while this one replaced it. The table in the folder was not changed. Make sure that no other process "
+        "publishes the same job, and retry the task."
     )
 
 
@@ -122,7 +110,7 @@ def part_location(destination: Location, job: str, name: str) -> Location:
     :param job: The 12 hex digits of the job.
     :param name: Path of the part after publication, relative to the table's folder.
     """
-    staged = destination / landing_name(job, name)
+    staged = destination / file_names.landing_name(job, name)
     return staged if staged.exists() else destination / name
 
 
@@ -136,27 +124,27 @@ def withdraw(destination: Location, job: str, parts: Collection[str], unreadable
     :param unreadable: Name of the file of unreadable lines; None where there is none.
     """
     for name in parts:
-        remove_part(destination, landing_name(job, name))
+        file_names.remove_part(destination, file_names.landing_name(job, name))
     if unreadable is not None:
         (destination / unreadable).delete()
 
 
 def _staged(destination: Location, job: str) -> set[str]:
     """Return the files of the landing folder, relative to it."""
-    return list_files(destination / landing_folder(job))
+    return file_names.list_files(destination / file_names.landing_folder(job))
 
 
 def _move_staged(destination: Location, manifest: Manifest, present: set[str], staged: set[str]) -> list[str]:
     """Move the staged parts that the manifest lists to their final paths; return these paths."""
     job, listed = manifest.job, {part.name for part in manifest.parts}
-    ready = {part for name in staged if (part := landed_part(name)) is not None}
+    ready = {part for name in staged if (part := file_names.landed_part(name)) is not None}
     if missing := sorted(listed - present - ready):
         raise StorageError(
             f"{destination / missing[0]}: expected a part of the table, found no file. The table was not published. "
             "Land the results again, which is free while the API keeps them."
         )
     due = sorted(listed & ready)
-    move_files([(destination / landing_name(job, name), destination / name) for name in due])
+    move_files([(destination / file_names.landing_name(job, name), destination / name) for name in due])
     return due
 
 
@@ -167,7 +155,9 @@ def _is_same(before: Manifest, manifest: Manifest) -> bool:
 
 
 def _replace_manifest(destination: Location, manifest: Manifest, version: str | None) -> bool:
-    return (destination / manifest_name(manifest.job)).write_if(encode_manifest(manifest), version, keeps_lock=False)
+    return (destination / file_names.manifest_name(manifest.job)).write_if(
+        encode_manifest(manifest), version, keeps_lock=False
+    )
 
 
 def _check_or_take_back(destination: Location, job: str, moved: Collection[str], publisher: Publisher) -> None:
@@ -181,20 +171,20 @@ def _check_or_take_back(destination: Location, job: str, moved: Collection[str],
 
 def _take_back(destination: Location, job: str, moved: Collection[str], publisher: Publisher) -> None:
     """Remove the moved parts, except those that the current manifest or the ledger lists."""
-    location = destination / manifest_name(job)
+    location = destination / file_names.manifest_name(job)
     kept = set(publisher.landed()) if moved else set()
     stored = location.read_stored()
     listed = set() if stored is None else {part.name for part in decode_manifest(stored.data, location).parts}
     for name in moved:
         if name not in listed | kept:
-            remove_part(destination, name)
+            file_names.remove_part(destination, name)
 
 
 def _remove_obsolete(
     destination: Location,
     manifest: Manifest,
     before: Manifest | None,
-    attempt: Attempt,
+    attempt: file_names.Attempt,
     present: set[str],
     staged: set[str],
 ) -> None:
@@ -207,14 +197,14 @@ def _remove_obsolete(
     kept = {part.name for part in manifest.parts} | set(manifest.unreadable)
     replaced = {*(part.name for part in before.parts), *before.unreadable} if before is not None else set()
     for name in sorted(present - kept):
-        if _is_own(name, job) and (name in replaced or attempt_of(finished_name(name) or name) <= attempt):
-            remove_part(destination, name)
+        if _is_own(name, job) and (name in replaced or file_names.attempt_of(finished_name(name) or name) <= attempt):
+            file_names.remove_part(destination, name)
     for name in sorted(staged):
-        part = landed_part(_finished(name))
-        if part is None or attempt_of(part) <= attempt:
-            remove_part(destination, f"{landing_folder(job)}/{name}")
+        part = file_names.landed_part(_finished(name))
+        if part is None or file_names.attempt_of(part) <= attempt:
+            file_names.remove_part(destination, f"{file_names.landing_folder(job)}/{name}")
     if destination.is_local:
-        (destination / landing_folder(job)).remove_if_empty()
+        (destination / file_names.landing_folder(job)).remove_if_empty()
     files = set() if before is None else {name.rpartition("/")[2] for name in before.files}
     _remove_files(destination, job, manifest.files, files, attempt.generation)
 
@@ -222,11 +212,13 @@ def _remove_obsolete(
 def _is_own(name: str, job: str) -> bool:
     """Return whether a file is a part or a file of unreadable lines of the job, or a temporary file of one."""
     finished = _finished(name)
-    part = parse_part_name(finished)
+    part = file_names.parse_part_name(finished)
     if part is not None:
         return part.job == job
     is_temporary = finished != name
-    return unreadable_job(finished) == job or (is_temporary and finished in (manifest_name(job), probe_name(job)))
+    return file_names.unreadable_job(finished) == job or (
+        is_temporary and finished in (file_names.manifest_name(job), probe_name(job))
+    )
 
 
 def _finished(name: str) -> str:
@@ -245,14 +237,14 @@ def _remove_files(
     :param replaced: Names of folders that the replaced manifest listed; these are always removed.
     :param generation: Generation of the attempt; other folders of later generations are kept.
     """
-    root = files_root(job)
+    root = file_names.files_root(job)
     if root not in destination.list_folders():
         return
     for name in (destination / root).list_folders():
         folder = destination / root / name
         if f"{root}/{name}" in kept:
             _remove_temporary(folder)
-        elif name in replaced or files_generation(name) <= generation:
+        elif name in replaced or file_names.files_generation(name) <= generation:
             folder.remove_folder()
     if destination.is_local and not kept:
         (destination / root).remove_if_empty()
@@ -270,9 +262,11 @@ def _others(destination: Location, kept: Collection[str], present: set[str]) -> 
 
     :raises StorageError: A manifest cannot be read, or is not a manifest.
     """
-    found: dict[str, bytes | None] = {job: None for name in present if (job := replaced_job(name)) is not None}
+    found: dict[str, bytes | None] = {
+        job: None for name in present if (job := file_names.replaced_job(name)) is not None
+    }
     for name in present:
-        job = manifest_job(name)
+        job = file_names.manifest_job(name)
         if job is not None and job not in kept and (data := (destination / name).read_or_none()) is not None:
             decode_manifest(data, destination / name)
             found[job] = data
@@ -287,26 +281,26 @@ def _remove_other(destination: Location, job: str, manifest: bytes | None) -> No
     job has published a new manifest in the meantime, that manifest and its parts are kept.
     """
     if manifest is not None:
-        (destination / replaced_name(job)).write(manifest)
-        if (destination / manifest_name(job)).read_or_none() == manifest:
-            (destination / manifest_name(job)).delete()
+        (destination / file_names.replaced_name(job)).write(manifest)
+        if (destination / file_names.manifest_name(job)).read_or_none() == manifest:
+            (destination / file_names.manifest_name(job)).delete()
     _remove_replaced(destination, job)
 
 
 def _remove_replaced(destination: Location, other: str) -> None:
     """Remove the files that a replaced manifest lists, except those that a new manifest of its job lists."""
-    location = destination / replaced_name(other)
-    manifest, now = read_manifest(location), read_manifest(destination / manifest_name(other))
+    location = destination / file_names.replaced_name(other)
+    manifest, now = read_manifest(location), read_manifest(destination / file_names.manifest_name(other))
     if manifest is None:
         return
     listed = {part.name for part in now.parts} | set(now.unreadable) if now is not None else set()
     for part in manifest.parts:
         # Anyone can write a manifest: only files with the name of a part of its own job are removed.
-        parsed = parse_part_name(part.name)
+        parsed = file_names.parse_part_name(part.name)
         if parsed is not None and parsed.job == other and part.name not in listed:
-            remove_part(destination, part.name)
+            file_names.remove_part(destination, part.name)
     for name in manifest.unreadable:
-        if unreadable_job(name) == other and name not in listed:
+        if file_names.unreadable_job(name) == other and name not in listed:
             (destination / name).delete()
     if manifest.files:
         folders = {name.rpartition("/")[2] for name in manifest.files}

@@ -14,15 +14,11 @@ from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.structured.column_type import ParsedColumn
 from airflow_provider_batch.table.columns import (
-    COST,
-    COST_COLUMN,
-    KEY_COLUMNS,
+    COMMON_COLUMNS,
     PARSED_COLUMN,
     PARSED_MEANING,
     RESPONSE,
     RESPONSE_COLUMN,
-    STATUS_COLUMNS,
-    USAGE_COLUMNS,
 )
 
 Raw = Literal["errors", "all", "none"]
@@ -107,8 +103,7 @@ def describe(spec: TableSpec) -> dict[str, str]:
 
 
 def _columns(spec: TableSpec) -> dict[str, Column]:
-    known = {**KEY_COLUMNS, **STATUS_COLUMNS, **USAGE_COLUMNS, COST_COLUMN: COST}
-    return {**known, **_own(spec), RESPONSE_COLUMN: RESPONSE}
+    return {**COMMON_COLUMNS, **_own(spec), RESPONSE_COLUMN: RESPONSE}
 
 
 def _own(spec: TableSpec) -> dict[str, Column]:

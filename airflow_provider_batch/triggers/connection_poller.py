@@ -12,13 +12,8 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from airflow_provider_batch import exceptions
 from airflow_provider_batch.api.async_client import AsyncBatchClient
-from airflow_provider_batch.exceptions import (
-    ApiUnavailableError,
-    AuthenticationError,
-    ConfigurationError,
-    OpenAIBatchError,
-)
 from airflow_provider_batch.hooks.openai_batch import OpenAIBatchHook
 from airflow_provider_batch.polling.status_reader import PollResult, StatusReader
 from airflow_provider_batch.polling.wait_policy import duration_text
@@ -62,19 +57,19 @@ class ConnectionPoller:
         try:
             async with asyncio.timeout(POLL_TIMEOUT):
                 await self._reader.poll(await self._connected(), due, poll_result, wanted=wanted)
-        except OpenAIBatchError as error:
+        except exceptions.OpenAIBatchError as error:
             poll_result.halt = poll_result.halt or error
         except TimeoutError:
             if not poll_result.batches:
-                poll_result.halt = ApiUnavailableError(f"No response within {duration_text(POLL_TIMEOUT)}.")
+                poll_result.halt = exceptions.ApiUnavailableError(f"No response within {duration_text(POLL_TIMEOUT)}.")
         except Exception as error:  # a bug here must not fail every task that waits
-            problem = ApiUnavailableError(f"The poll failed ({type(error).__name__}: {error}).")
+            problem = exceptions.ApiUnavailableError(f"The poll failed ({type(error).__name__}: {error}).")
             poll_result.halt = poll_result.halt or problem
         if self._is_worth_reading_again(poll_result):
             await self.close()
         return poll_result
 
-    async def cancel(self, batch_ids: Sequence[str]) -> dict[str, OpenAIBatchError | None]:
+    async def cancel(self, batch_ids: Sequence[str]) -> dict[str, exceptions.OpenAIBatchError | None]:
         """
         Request the cancellation of batches; return by batch id None, or the error of the request.
 
@@ -83,11 +78,11 @@ class ConnectionPoller:
         client = await self._connected()
         gate = asyncio.Semaphore(CANCELS_AT_A_TIME)
 
-        async def cancel(batch_id: str) -> OpenAIBatchError | None:
+        async def cancel(batch_id: str) -> exceptions.OpenAIBatchError | None:
             async with gate:
                 try:
                     await client.cancel(batch_id)
-                except OpenAIBatchError as error:
+                except exceptions.OpenAIBatchError as error:
                     return error
                 return None
 
@@ -96,7 +91,9 @@ class ConnectionPoller:
     @staticmethod
     def _is_worth_reading_again(poll_result: PollResult) -> bool:
         problem = poll_result.problem
-        if isinstance(problem, AuthenticationError) and problem.status_code != 403:  # a 403 may concern one batch
+        if (
+            isinstance(problem, exceptions.AuthenticationError) and problem.status_code != 403
+        ):  # a 403 may concern one batch
             return True
         limited = getattr(problem, "status_code", None) == 429
         return problem is not None and not limited and not poll_result.batches and not poll_result.gone
@@ -105,10 +102,10 @@ class ConnectionPoller:
         if self._client is None:
             try:
                 settings = await self._hook.aget_settings()
-            except OpenAIBatchError:
+            except exceptions.OpenAIBatchError:
                 raise
             except Exception as error:  # a secrets backend or API server that is down must not fail a job
-                raise ConfigurationError(
+                raise exceptions.ConfigurationError(
                     f"Connection '{self._hook.conn_id}' could not be read ({type(error).__name__}: {error})."
                 ) from error
             # The next poll is the retry: the SDK's own retries would multiply the calls.

@@ -132,16 +132,8 @@ class OpenAIBatchTrigger(BaseEventTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments, without secrets; with a ledger, only the ids that fit into 7 kB."""
         ids = fitting(self.batch_ids) if self.ledger else self.batch_ids
-        arguments = {
-            "conn_id": self.conn_id,
-            "batch_ids": ids,
-            "poll_interval": self.poll_interval,
-            "until": self.until,
-            "progress": self.progress,
-            "cancel_on_kill": self.cancel_on_kill,
-            "wait_for_all": self.wait_for_all,
-            "version": self.version,
-        }
+        names = ("conn_id", "poll_interval", "until", "progress", "cancel_on_kill", "wait_for_all", "version")
+        arguments = {"batch_ids": ids, **{name: getattr(self, name) for name in names}}
         if self.ledger:
             arguments["ledger"] = self.ledger
         return "airflow_provider_batch.triggers.openai_batch.OpenAIBatchTrigger", {**self.unknown, **arguments}

@@ -7,35 +7,25 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from airflow_provider_batch.answers import shared_values as shared
 from airflow_provider_batch.answers.answer import Answer, answer_of_choice, no_answer
 from airflow_provider_batch.answers.answer_format import AnswerFormat, Columns, UsualAnswers, each
 from airflow_provider_batch.answers.body import Body, Count, ModelName, PromptUsage
 from airflow_provider_batch.answers.column import STRING, Column, list_of_structs
-from airflow_provider_batch.answers.shared_values import (
-    CHOICE_FIELDS,
-    FINISH_REASON_COLUMN,
-    LOGPROBS_COLUMN,
-    REFUSAL_COLUMN,
-    TEXT_COLUMN,
-    TOOL_CALLS,
-    TokenLogprob,
-    json_text,
-    logprobs_of,
-)
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.arrow.builders import same
 
 _COLUMNS: Mapping[str, Column] = {
-    "text": TEXT_COLUMN,
-    "finish_reason": FINISH_REASON_COLUMN,
-    "refusal": REFUSAL_COLUMN,
+    "text": shared.TEXT_COLUMN,
+    "finish_reason": shared.FINISH_REASON_COLUMN,
+    "refusal": shared.REFUSAL_COLUMN,
     "reasoning": Column(STRING, "the reasoning text, where the model returns one"),
     "tool_calls": Column(
-        TOOL_CALLS, "tool calls that the model requests; arguments as the model wrote them, usually JSON"
+        shared.TOOL_CALLS, "tool calls that the model requests; arguments as the model wrote them, usually JSON"
     ),
-    "logprobs": LOGPROBS_COLUMN,
+    "logprobs": shared.LOGPROBS_COLUMN,
     "choices": Column(
-        list_of_structs(**CHOICE_FIELDS, refusal=STRING, reasoning=STRING, tool_calls=TOOL_CALLS),
+        list_of_structs(**shared.CHOICE_FIELDS, refusal=STRING, reasoning=STRING, tool_calls=shared.TOOL_CALLS),
         "all answers, where the request asks for several; the other columns contain the first",
     ),
 }
@@ -114,8 +104,8 @@ class Logprobs(Struct, gc=False):
     :param refusal: Log-probabilities of the refusal.
     """
 
-    content: list[TokenLogprob] | None = None
-    refusal: list[TokenLogprob] | None = None
+    content: list[shared.TokenLogprob] | None = None
+    refusal: list[shared.TokenLogprob] | None = None
 
 
 class ChatChoice(Struct, gc=False):
@@ -185,7 +175,7 @@ def _chat_choice(choice: ChatChoice) -> Mapping[str, Any]:
 
 
 def _chat_logprobs(choice: ChatChoice) -> list[Mapping[str, Any]] | None:
-    return None if choice.logprobs is None else logprobs_of(choice.logprobs.content or choice.logprobs.refusal)
+    return None if choice.logprobs is None else shared.logprobs_of(choice.logprobs.content or choice.logprobs.refusal)
 
 
 def _is_empty(choice: ChatChoice) -> bool:
@@ -220,7 +210,7 @@ def tool_calls(calls: Sequence[ToolCall] | None) -> list[Mapping[str, Any]] | No
     for call in calls:
         called = call.function or call.custom or Function()
         arguments = called.input if called.arguments is None else called.arguments
-        listed.append({"id": call.id, "type": call.type, "name": called.name, "arguments": json_text(arguments)})
+        listed.append({"id": call.id, "type": call.type, "name": called.name, "arguments": shared.json_text(arguments)})
     return listed
 
 

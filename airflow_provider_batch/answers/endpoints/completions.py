@@ -8,24 +8,19 @@ from typing import Any
 
 from msgspec import Struct
 
+from airflow_provider_batch.answers import shared_values as shared
 from airflow_provider_batch.answers.answer import Answer, answer_of_choice, no_answer
 from airflow_provider_batch.answers.answer_format import AnswerFormat
 from airflow_provider_batch.answers.body import Body, Count
 from airflow_provider_batch.answers.column import Column, list_of_structs
-from airflow_provider_batch.answers.shared_values import (
-    CHOICE_FIELDS,
-    FINISH_REASON_COLUMN,
-    LOGPROBS_COLUMN,
-    TEXT_COLUMN,
-)
 from airflow_provider_batch.api.endpoints import Endpoint
 
 _COLUMNS: Mapping[str, Column] = {
-    "text": TEXT_COLUMN,
-    "finish_reason": FINISH_REASON_COLUMN,
-    "logprobs": LOGPROBS_COLUMN,
+    "text": shared.TEXT_COLUMN,
+    "finish_reason": shared.FINISH_REASON_COLUMN,
+    "logprobs": shared.LOGPROBS_COLUMN,
     "choices": Column(
-        list_of_structs(**CHOICE_FIELDS),
+        list_of_structs(**shared.CHOICE_FIELDS),
         "all answers, where the request asks for several; the other columns contain the first",
     ),
 }

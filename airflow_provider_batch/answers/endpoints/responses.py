@@ -9,21 +9,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from airflow_provider_batch.answers import shared_values as shared
 from airflow_provider_batch.answers.answer import FAILED, REFUSED, SUCCEEDED, TRUNCATED, Answer, empty_answer, no_answer
 from airflow_provider_batch.answers.answer_format import AnswerFormat, Columns, UsualAnswers, each
 from airflow_provider_batch.answers.body import Body, Empty, ErrorInfo, InputUsage, ModelName
 from airflow_provider_batch.answers.column import STRING, Column
 from airflow_provider_batch.answers.finish_reasons import is_completed
-from airflow_provider_batch.answers.shared_values import (
-    IMAGES_TYPE,
-    LOGPROBS_COLUMN,
-    REFUSAL_COLUMN,
-    TOOL_CALLS,
-    TokenLogprob,
-    image_value,
-    json_text,
-    logprobs_of,
-)
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.arrow.builders import Same
 
@@ -32,14 +23,16 @@ _COLUMNS: Mapping[str, Column] = {
     "finish_reason": Column(
         STRING, "completed, or why the response is incomplete", has_dictionary=True, has_statistics=True
     ),
-    "refusal": REFUSAL_COLUMN,
+    "refusal": shared.REFUSAL_COLUMN,
     "reasoning": Column(STRING, "the reasoning summary, and messages that only comment on the work"),
     "tool_calls": Column(
-        TOOL_CALLS, "calls of the request's tools and of the API's own tools; arguments as text, objects as JSON"
+        shared.TOOL_CALLS, "calls of the request's tools and of the API's own tools; arguments as text, objects as JSON"
     ),
-    "logprobs": LOGPROBS_COLUMN,
+    "logprobs": shared.LOGPROBS_COLUMN,
     "response_id": Column(STRING, "the API's id of the response"),
-    "images": Column(IMAGES_TYPE, "the images that the image tool made: `file` is a path below the table's folder"),
+    "images": Column(
+        shared.IMAGES_TYPE, "the images that the image tool made: `file` is a path below the table's folder"
+    ),
 }
 
 
@@ -59,7 +52,7 @@ class OutputPart(Struct, gc=False):
     type: str | None = None
     text: str | None = None
     refusal: str | None = None
-    logprobs: list[TokenLogprob] | None = None
+    logprobs: list[shared.TokenLogprob] | None = None
 
 
 class OutputItem(Struct, gc=False):
@@ -169,7 +162,7 @@ def responses(body: ResponsesBody) -> Answer:
         "".join(refusals) or None,
         _reasoning(item for item in items if item.type == "reasoning" or _is_commentary(item, answering)),
         _output_calls(items),
-        logprobs_of([token for part in parts for token in part.logprobs or ()]),
+        shared.logprobs_of([token for part in parts for token in part.logprobs or ()]),
         body.id,
         _tool_images(items),
     )
@@ -231,7 +224,7 @@ def _output_calls(items: Sequence[OutputItem]) -> list[Mapping[str, Any]] | None
             "id": item.call_id or item.id,
             "type": item.type,
             "name": item.name,
-            "arguments": json_text(next((given for given in _call_inputs(item) if given is not None), None)),
+            "arguments": shared.json_text(next((given for given in _call_inputs(item) if given is not None), None)),
         }
         for item in items
         if item.type is not None and (item.type.endswith("_call") or item.type == "mcp_approval_request")
@@ -242,7 +235,7 @@ def _output_calls(items: Sequence[OutputItem]) -> list[Mapping[str, Any]] | None
 def _tool_images(items: Sequence[OutputItem]) -> list[dict[str, Any]] | None:
     """Return the images of the image tool; an image that is not base64 gets no file."""
     return [
-        image_value(None, item.revised_prompt, _decoded(item.result))
+        shared.image_value(None, item.revised_prompt, _decoded(item.result))
         for item in items
         if item.type == "image_generation_call" and item.result
     ] or None

@@ -62,12 +62,8 @@ class Guard:
 
         :param response: Response of the HTTP library, before its content is read.
         """
-        self._note_time(response.headers)
-        if response.has_redirect_location and not self._may_follow(response):
-            response.extensions["redirected_to"] = _target(response)
-            del response.headers["location"]
-        base = transport_of(response)
-        response.stream = _bounded(base.SyncByteStream)(response)
+        self._check_head(response)
+        response.stream = _bounded(transport_of(response).SyncByteStream)(response)
 
     async def async_request(self, request: Any) -> None:
         """
@@ -83,12 +79,14 @@ class Guard:
 
         :param response: Response of the HTTP library, before its content is read.
         """
+        self._check_head(response)
+        response.stream = _async_bounded(transport_of(response).AsyncByteStream)(response)
+
+    def _check_head(self, response: Any) -> None:
         self._note_time(response.headers)
         if response.has_redirect_location and not self._may_follow(response):
             response.extensions["redirected_to"] = _target(response)
             del response.headers["location"]
-        base = transport_of(response)
-        response.stream = _async_bounded(base.AsyncByteStream)(response)
 
     def _note_time(self, headers: Any) -> None:
         if "age" in headers:  # a cached response has an old date

@@ -6,24 +6,18 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
-from airflow_provider_batch.exceptions import (
-    ApiError,
-    JobError,
-    JobFailedError,
-    JobTakenError,
-    JobTimeoutError,
-    NotFoundError,
-    PassingRefusalError,
-)
+from airflow_provider_batch import exceptions
 from airflow_provider_batch.jobs.actions import Finish
 from airflow_provider_batch.jobs.job_request import JobRequest, Tools
 from airflow_provider_batch.jobs.landing.row_count_check import check_count
 from airflow_provider_batch.jobs.landing.shard import attempt_of_ledger
 from airflow_provider_batch.jobs.ledger.events import Finished
+from airflow_provider_batch.jobs.ledger.files import LEDGER
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
-from airflow_provider_batch.jobs.ledger.store import LEDGER, LedgerStore
+from airflow_provider_batch.jobs.ledger.store import LedgerStore
 from airflow_provider_batch.jobs.shard_files import LINES, shard_key_of
 from airflow_provider_batch.jobs.table_claims import release_table
 from airflow_provider_batch.jobs.table_spec import table_spec
@@ -56,7 +50,7 @@ class Outcome:
     reason: str
     ledger: Ledger
     summary: dict[str, Any]
-    failure: JobError | None = None
+    failure: exceptions.JobError | None = None
     skipped: bool = False
 
     def raise_if_failed(self) -> None:
@@ -142,16 +136,11 @@ def _publish(destination: Location, request: JobRequest, store: LedgerStore, led
     if ledger.rows == 0:
         parts.append(_empty_part(destination, request, ledger))
     check_count(ledger, parts, store.location.uri)
-    totals = ledger.totals()
     manifest = Manifest(
         job=ledger.job,
         generation=ledger.generation,
         endpoint=ledger.endpoint,
-        rows=totals.rows,
-        statuses=totals.statuses,
-        usage=totals.usage,
-        cost_usd=None if totals.cost_usd is None else str(totals.cost_usd),
-        unpriced=totals.unpriced,
+        **msgspec.to_builtins(ledger.totals()),
         parts=parts,
         batch_ids=ledger.batch_ids,
         created_at=ledger.finished_at or now,
@@ -163,7 +152,7 @@ def _publish(destination: Location, request: JobRequest, store: LedgerStore, led
     publisher = Publisher(attempt_of_ledger(ledger), lambda: store.check_lease(ledger), lambda: _landed_parts(store))
     try:
         return publish(destination, manifest, request.table.if_exists, publisher)
-    except JobTakenError:
+    except exceptions.JobTakenError:
         if ledger.rows == 0:  # no ledger names the part of an empty table: the attempt that wrote it removes it
             withdraw(destination, ledger.job, [part.name for part in parts], None)
         raise
@@ -208,9 +197,9 @@ def _tidy(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger)
                 continue
             try:
                 tools.client.delete_file(file_id)
-            except NotFoundError:
+            except exceptions.NotFoundError:
                 continue
-            except ApiError as error:
+            except exceptions.ApiError as error:
                 tools.log.warning("File %s could not be deleted: %s", file_id, error)
 
 
@@ -250,24 +239,26 @@ def _summary(
     return {**common, **where, **summary(manifest)}
 
 
-def _failure(action: Finish, request: JobRequest, ledger: Ledger) -> JobError | None:
+def _failure(action: Finish, request: JobRequest, ledger: Ledger) -> exceptions.JobError | None:
     closing = ledger.closing
     if ledger.rows == 0:
         return (
-            JobFailedError("The input has no rows, and on_empty='fail'.") if request.table.on_empty == "fail" else None
+            exceptions.JobFailedError("The input has no rows, and on_empty='fail'.")
+            if request.table.on_empty == "fail"
+            else None
         )
     if action.reason == "submitted":
         return None
     totals = ledger.totals()
     landed = f"{totals.statuses.get('succeeded', 0):,} of {ledger.rows:,} rows succeeded"
     if closing is not None:
-        kind = JobTimeoutError if closing.reason == "timeout" else JobFailedError
-        kind = PassingRefusalError if closing.retryable else kind
+        kind = exceptions.JobTimeoutError if closing.reason == "timeout" else exceptions.JobFailedError
+        kind = exceptions.PassingRefusalError if closing.retryable else kind
         return kind(f"{closing.message}; {landed}, and all results so far are landed.")
     return _too_many_failed(request, ledger, landed) if request.table.destination is not None else None
 
 
-def _too_many_failed(request: JobRequest, ledger: Ledger, landed: str) -> JobError | None:
+def _too_many_failed(request: JobRequest, ledger: Ledger, landed: str) -> exceptions.JobError | None:
     succeeded = ledger.totals().statuses.get("succeeded", 0)
     without = ledger.rows - succeeded
     limit = request.limits.max_failed
@@ -281,7 +272,7 @@ def _too_many_failed(request: JobRequest, ledger: Ledger, landed: str) -> JobErr
         if ledger.unfetched
         else ""
     )
-    return JobFailedError(
+    return exceptions.JobFailedError(
         f"{why[0].upper()}{why[1:]}: {landed}. The table is landed at {request.table.destination}: its columns "
         f"status, error_code and error_message say why.{unfetched} A retry sends nothing again; clear the task with "
         "rerun='failed_rows' to send those rows again."

@@ -251,23 +251,15 @@ def _limits(limits: Limits, ledger: Ledger, shard: ShardRecord) -> tuple[bool, L
     return before.closed, replace(limits, max_attempts=before.max_attempts, max_rounds=before.max_rounds)
 
 
+#: Fields of a landing that a landed shard has too.
+_COUNTED = ("rows", "statuses", "retry_rows", "usage", "unpriced", "unreadable", "duplicates", "foreign")
+
+
 def _landing(landed: LandedShard, staged: StagedPart, at: float, *, closed: bool, limits: Limits) -> Landing:
     return Landing(
-        rows=landed.rows,
-        statuses=landed.statuses,
-        part=staged.part,
-        folders=staged.folders,
-        files_folder=staged.files_folder,
-        files=staged.files,
-        unfetched=staged.unfetched,
-        unreadable_file=staged.unreadable_file,
-        retry_rows=landed.retry_rows,
-        usage=landed.usage,
+        **vars(staged),
+        **{name: getattr(landed, name) for name in _COUNTED},
         cost_usd=None if landed.cost_usd is None else str(landed.cost_usd),
-        unpriced=landed.unpriced,
-        unreadable=landed.unreadable,
-        duplicates=landed.duplicates,
-        foreign=landed.foreign,
         closed=closed,
         max_attempts=limits.max_attempts,
         max_rounds=limits.max_rounds,

@@ -19,7 +19,11 @@ from airflow_provider_batch.jobs.ledger.ledger import Claim, Closing, Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import Ending, Landing, ShardRecord
 
 
-class Begun(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Event(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+    """An event of a ledger; it is stored with the name of its class."""
+
+
+class Begun(Event, frozen=True):
     """
     A generation of the job begins.
 
@@ -29,7 +33,7 @@ class Begun(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_un
     ledger: Ledger
 
 
-class Leased(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Leased(Event, frozen=True):
     """
     An attempt has taken over the job.
 
@@ -48,7 +52,7 @@ class Leased(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_u
     given_up: tuple[str, ...] = ()
 
 
-class Uploaded(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Uploaded(Event, frozen=True):
     """
     The input file of a shard is stored at the API.
 
@@ -60,7 +64,7 @@ class Uploaded(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid
     file_id: str
 
 
-class Intended(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Intended(Event, frozen=True):
     """
     A POST that creates a batch is about to be made.
 
@@ -72,7 +76,7 @@ class Intended(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid
     at: float
 
 
-class Accepted(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Accepted(Event, frozen=True):
     """
     The POST has made a batch: its response says so, or a look-up has found the batch.
 
@@ -86,7 +90,7 @@ class Accepted(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid
     at: float
 
 
-class Refused(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Refused(Event, frozen=True):
     """
     The POST has certainly made no batch.
 
@@ -104,7 +108,7 @@ class Refused(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_
     upload_again: bool = False
 
 
-class Unanswered(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Unanswered(Event, frozen=True):
     """
     The POST has ended without a clear response. The API's list of batches shows later what it made.
 
@@ -116,7 +120,7 @@ class Unanswered(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forb
     at: float
 
 
-class Absent(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Absent(Event, frozen=True):
     """
     A look-up has shown that the POST made no batch.
 
@@ -126,7 +130,7 @@ class Absent(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_u
     shard: str
 
 
-class Requeued(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Requeued(Event, frozen=True):
     """
     The batch was made, and refused as a whole before any request ran. The shard waits for its next POST.
 
@@ -144,7 +148,7 @@ class Requeued(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid
     upload_again: bool = False
 
 
-class Ended(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Ended(Event, frozen=True):
     """
     The batch of a shard has reached its last status.
 
@@ -156,7 +160,7 @@ class Ended(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_un
     ending: Ending
 
 
-class Late(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Late(Event, frozen=True):
     """
     The batch has ended, and its files are not there yet.
 
@@ -168,7 +172,7 @@ class Late(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unk
     at: float
 
 
-class Unclear(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Unclear(Event, frozen=True):
     """
     The task reports that the results of a shard cannot be read, or that it is unknown whether its POST made a batch.
 
@@ -178,7 +182,7 @@ class Unclear(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_
     shard: str
 
 
-class Landed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Landed(Event, frozen=True):
     """
     The final rows of a shard are stored in a part, the other rows in its retry file.
 
@@ -192,7 +196,7 @@ class Landed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_u
     embedding_size: int | None = None
 
 
-class RoundPlanned(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class RoundPlanned(Event, frozen=True):
     """
     The rows without a final result are stored in new shards.
 
@@ -202,7 +206,7 @@ class RoundPlanned(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, fo
     shards: tuple[ShardRecord, ...]
 
 
-class CancelAsked(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class CancelAsked(Event, frozen=True):
     """
     The API was asked to cancel the running batches.
 
@@ -212,7 +216,7 @@ class CancelAsked(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, for
     at: float
 
 
-class Closed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Closed(Event, frozen=True):
     """
     Nothing more is sent. Running batches are awaited and landed.
 
@@ -222,7 +226,7 @@ class Closed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_u
     closing: Closing
 
 
-class Reopened(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Reopened(Event, frozen=True):
     """
     A new attempt continues after a closing that was not final.
 
@@ -232,7 +236,7 @@ class Reopened(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid
     at: float | None = None
 
 
-class Relanding(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Relanding(Event, frozen=True):
     """
     Every ended shard is landed again from the same batches.
 
@@ -244,7 +248,7 @@ class Relanding(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbi
     partition_by: tuple[str, ...] = ()
 
 
-class RerunPlanned(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class RerunPlanned(Event, frozen=True):
     """
     The rows without success are stored in new shards, to be sent once more on purpose.
 
@@ -258,7 +262,7 @@ class RerunPlanned(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, fo
     era: int
 
 
-class Trimmed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Trimmed(Event, frozen=True):
     """
     A part holds succeeded rows only: the other rows were sent again by a rerun.
 
@@ -276,7 +280,7 @@ class Trimmed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_
     row_checksum: str | None = None
 
 
-class Finished(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid_unknown_fields=True):
+class Finished(Event, frozen=True):
     """
     Every input row has its result.
 
@@ -284,28 +288,3 @@ class Finished(msgspec.Struct, frozen=True, tag=True, omit_defaults=True, forbid
     """
 
     at: float
-
-
-Event = (
-    Begun
-    | Leased
-    | Uploaded
-    | Intended
-    | Accepted
-    | Refused
-    | Unanswered
-    | Absent
-    | Requeued
-    | Ended
-    | Late
-    | Unclear
-    | Landed
-    | RoundPlanned
-    | CancelAsked
-    | Closed
-    | Reopened
-    | Relanding
-    | RerunPlanned
-    | Trimmed
-    | Finished
-)

@@ -17,7 +17,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import Any, TypeVar
 
 import msgspec
@@ -42,6 +43,7 @@ _FILE = re.compile(
     r"ledger\.json|ledger-[0-9a-f]+-\d+\.json|events-[0-9a-f]+-\d+\.jsonl|shards-[0-9a-f]+-[0-9a-f]+\.jsonl"
 )
 _Struct = TypeVar("_Struct")
+_EVENTS: Any = reduce(or_, Event.__subclasses__())
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -241,7 +243,7 @@ def decode_event(line: bytes, where: object) -> Event:
     :param where: Location of the file, for messages.
     :raises StorageError: The line is not an event.
     """
-    event: Event = _decode(line, Event, where)  # type: ignore[arg-type]
+    event: Event = _decode(line, _EVENTS, where)
     return event
 
 

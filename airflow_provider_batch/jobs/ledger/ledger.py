@@ -289,9 +289,9 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
     def totals(self) -> Totals:
         """Return the sums over the landed shards."""
-        landings = [shard.landing for shard in self._not_at_rest() if shard.landing is not None]
-        at_rest = (resting.segment.totals for resting in self.shard_list.at_rest)
-        return Totals.of(landings, (totals for totals in at_rest if totals is not None))
+        landings = [shard.landing for shard in self._not_at_rest()]
+        at_rest = [resting.segment.totals for resting in self.shard_list.at_rest]
+        return Totals.of(one for one in (*landings, *at_rest) if one is not None)
 
     def _not_at_rest(self) -> Iterable[ShardRecord]:
         return self.shard_list.each(skip=lambda segment: True)

@@ -66,15 +66,7 @@ class Ending(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         :param batch: A batch that has ended.
         :param at: Epoch seconds of the poll; 0 where it does not matter.
         """
-        return cls(
-            status=batch.status,
-            output_file_id=batch.output_file_id,
-            error_file_id=batch.error_file_id,
-            total=batch.total,
-            completed=batch.completed,
-            failed=batch.failed,
-            at=at,
-        )
+        return msgspec.structs.replace(msgspec.convert(batch, cls, from_attributes=True), at=at)
 
 
 class Landing(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -31,32 +31,12 @@ from dataclasses import dataclass, replace
 
 from airflow_provider_batch.exceptions import JobTakenError, OpenAIBatchError, StorageError
 from airflow_provider_batch.jobs.identity import Identity
+from airflow_provider_batch.jobs.ledger import files
 from airflow_provider_batch.jobs.ledger.events import Begun, Event, Finished
-from airflow_provider_batch.jobs.ledger.files import (
-    BASE_EVERY_BYTES,
-    BASE_EVERY_SHARE,
-    EVENT_FILE_BYTES,
-    LEDGER,
-    VERSION,
-    Head,
-    base_name,
-    decode_event,
-    decode_events,
-    decode_head,
-    decode_ledger,
-    encode_event,
-    encode_head,
-    encode_ledger,
-    event_file_header,
-    events_name,
-    is_ledger_file,
-)
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
 from airflow_provider_batch.jobs.ledger.segments import lay_out, segments_of
 from airflow_provider_batch.jobs.ledger.transitions import IllegalEventError, apply
 from airflow_provider_batch.storage import Location
-
-__all__ = ["LEDGER", "VERSION", "LedgerStore", "job_folder"]
 
 
 @dataclass(frozen=True)
@@ -82,12 +62,12 @@ class _Tail:
     @property
     def is_full(self) -> bool:
         """Whether the next event goes to the next file."""
-        return not self.data or len(self.data) >= EVENT_FILE_BYTES
+        return not self.data or len(self.data) >= files.EVENT_FILE_BYTES
 
     @property
     def wants_base(self) -> bool:
         """Whether a base is due: this file does not change any more, and much was written since the last base."""
-        due = max(BASE_EVERY_BYTES, BASE_EVERY_SHARE * self.base_bytes)
+        due = max(files.BASE_EVERY_BYTES, files.BASE_EVERY_SHARE * self.base_bytes)
         return bool(self.data) and self.is_full and self.event_bytes >= due
 
 
@@ -105,7 +85,7 @@ class LedgerStore:
     @property
     def location(self) -> Location:
         """The file `ledger.json`: without it the folder has no ledger."""
-        return self.folder / LEDGER
+        return self.folder / files.LEDGER
 
     def load(self) -> Ledger | None:
         """
@@ -117,7 +97,7 @@ class LedgerStore:
         data = self.location.read_or_none()
         if data is None:
             return None
-        head = decode_head(data, self.location)
+        head = files.decode_head(data, self.location)
         return head if isinstance(head, Ledger) else self._read(head)
 
     def begin(self, ledger: Ledger, after: Ledger | None = None) -> Ledger:
@@ -152,11 +132,11 @@ class LedgerStore:
             tail = self._tail
         if tail is None or (tail.birth, tail.sequence) != _place(ledger):
             raise self._taken()
-        line = encode_event(event)
-        after = _applied(ledger, decode_event(line, self.location))
+        line = files.encode_event(event)
+        after = _applied(ledger, files.decode_event(line, self.location))
         is_end = isinstance(event, Finished)
         if is_end:  # the last chance to remove the temporary files of a killed writer
-            self.folder.remove_left_overs(is_ledger_file)
+            self.folder.remove_left_overs(files.is_ledger_file)
         written = self._append(tail, line)
         if written is None:
             self._check(self.load(), ledger)
@@ -207,7 +187,7 @@ class LedgerStore:
 
         :param ledger: The last ledger of the generation.
         """
-        (self.shards(ledger.generation) / LEDGER).write(encode_ledger(ledger))
+        (self.shards(ledger.generation) / files.LEDGER).write(files.encode_ledger(ledger))
 
     def shards(self, generation: int) -> Location:
         """
@@ -217,18 +197,18 @@ class LedgerStore:
         """
         return self.folder / f"g{generation}"
 
-    def _read(self, head: Head) -> Ledger:
+    def _read(self, head: files.Head) -> Ledger:
         """Read the base and the events since."""
-        base = self.folder / base_name(head.birth, head.base)
+        base = self.folder / files.base_name(head.birth, head.base)
         data = self._content(base.name)
-        ledger = decode_ledger(data, base, self._content)
+        ledger = files.decode_ledger(data, base, self._content)
         tail = _Tail(head.birth, head.base, b"", ledger.sequence, len(data))
         while tail.is_full:
             location = self._events(head.birth, tail.number + 1)
             events = location.read_or_none()
             if events is None:
                 break
-            for event in decode_events(events, head.birth, tail.number + 1, location):
+            for event in files.decode_events(events, head.birth, tail.number + 1, location):
                 ledger = _replayed(ledger, event, location)
             tail = replace(tail, number=tail.number + 1, data=events, event_bytes=tail.event_bytes + len(events))
         self._tail = replace(tail, sequence=ledger.sequence)
@@ -247,7 +227,7 @@ class LedgerStore:
     def _append(self, tail: _Tail, line: bytes) -> _Tail | None:
         """Write one more line after what this attempt knows; return None where something else is stored."""
         if tail.is_full:
-            number, data = tail.number + 1, event_file_header(tail.birth, tail.number + 1) + line
+            number, data = tail.number + 1, files.event_file_header(tail.birth, tail.number + 1) + line
             if not self._events(tail.birth, number).write_if(data, None):
                 return None
             added = len(data)
@@ -267,22 +247,22 @@ class LedgerStore:
         """
         birth = secrets.token_hex(4)
         ledger, data, names = self._write_base(birth, 0, ledger.changed(birth=birth, sequence=0))
-        if not self.location.write_if(encode_head(birth, 0), version):
+        if not self.location.write_if(files.encode_head(birth, 0), version):
             for name in names:
                 (self.folder / name).delete()
             return None
-        self.folder.remove_left_overs(is_ledger_file)
+        self.folder.remove_left_overs(files.is_ledger_file)
         self._tail = _Tail(birth, 0, b"", 0, len(data))
-        return decode_ledger(data, self.folder / base_name(birth, 0), self._content)
+        return files.decode_ledger(data, self.folder / files.base_name(birth, 0), self._content)
 
     def _write_base(self, birth: str, number: int, ledger: Ledger) -> tuple[Ledger, bytes, list[str]]:
         """Write shards that have come to rest, then the base; return the ledger so, the base, and all files' names."""
-        ledger, files = lay_out(ledger, birth)
-        data = encode_ledger(ledger, segments_of(ledger.shard_list))
-        files = {**files, base_name(birth, number): data}
-        for name, content in files.items():
+        ledger, contents = lay_out(ledger, birth)
+        data = files.encode_ledger(ledger, segments_of(ledger.shard_list))
+        contents = {**contents, files.base_name(birth, number): data}
+        for name, content in contents.items():
             (self.folder / name).write_if(content, None)
-        return ledger, data, list(files)
+        return ledger, data, list(contents)
 
     def _put_base(self, tail: _Tail, ledger: Ledger) -> Ledger:
         """
@@ -290,18 +270,18 @@ class LedgerStore:
         back.
         """
         ledger, data, _ = self._write_base(tail.birth, tail.number, ledger)
-        self.folder.remove_left_overs(is_ledger_file)
+        self.folder.remove_left_overs(files.is_ledger_file)
         self._tail = replace(tail, base_bytes=len(data), event_bytes=0)
         stored = self.location.read_stored()
-        head = None if stored is None else decode_head(stored.data, self.location)
-        if stored is not None and isinstance(head, Head) and head.birth == tail.birth and head.base < tail.number:
-            self.location.write_if(encode_head(tail.birth, tail.number), stored.version)
+        head = None if stored is None else files.decode_head(stored.data, self.location)
+        if stored is not None and isinstance(head, files.Head) and head.birth == tail.birth and head.base < tail.number:
+            self.location.write_if(files.encode_head(tail.birth, tail.number), stored.version)
         return ledger
 
     def _renew(self, ledger: Ledger) -> Ledger:
         """Convert a ledger of release 0.1 to the present format; that release refuses it afterwards."""
         stored = self.location.read_stored()
-        found = None if stored is None else decode_head(stored.data, self.location)
+        found = None if stored is None else files.decode_head(stored.data, self.location)
         if stored is None or not isinstance(found, Ledger) or found != ledger:
             self._check(found if isinstance(found, Ledger) else self.load(), ledger)
             raise self._taken()
@@ -315,8 +295,8 @@ class LedgerStore:
         stored = self.location.read_or_none()
         if stored is None:
             raise self._gone()
-        head = decode_head(stored, self.location)
-        if (head.birth if isinstance(head, Head) else "") != ledger.birth:
+        head = files.decode_head(stored, self.location)
+        if (head.birth if isinstance(head, files.Head) else "") != ledger.birth:
             raise self._taken()
 
     def _check(self, stored: Ledger | None, ledger: Ledger) -> None:
@@ -326,7 +306,7 @@ class LedgerStore:
             raise self._taken()
 
     def _events(self, birth: str, number: int) -> Location:
-        return self.folder / events_name(birth, number)
+        return self.folder / files.events_name(birth, number)
 
     def _gone(self) -> StorageError:
         return StorageError(f"{self.location}: the ledger is gone while its job is running.")
@@ -353,7 +333,7 @@ def _place(ledger: Ledger) -> tuple[str, int]:
 
 
 def _applied(ledger: Ledger, event: Event) -> Ledger:
-    return apply(ledger, event).changed(version=VERSION, birth=ledger.birth, sequence=ledger.sequence + 1)
+    return apply(ledger, event).changed(version=files.VERSION, birth=ledger.birth, sequence=ledger.sequence + 1)
 
 
 def _replayed(ledger: Ledger, event: Event, where: Location) -> Ledger:

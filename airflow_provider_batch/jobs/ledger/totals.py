@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
     from airflow_provider_batch.jobs.ledger.shard_record import Landing
+    from airflow_provider_batch.results.landing import LandedShard
 
 
 class Totals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,7 +37,7 @@ class Totals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.rows - self.statuses.get("succeeded", 0)
 
     @classmethod
-    def of(cls, landings: Iterable[Landing], others: Iterable[Totals] = ()) -> Totals:
+    def of(cls, counted: Iterable[Landing | LandedShard | Totals]) -> Totals:
         """
         Sum up landings.
 
@@ -48,8 +48,7 @@ class Totals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         usage: Counter[str] = Counter()
         costs: list[Decimal] = []
         rows = unpriced = 0
-        summands: chain[Landing | Totals] = chain(landings, others)
-        for one in summands:
+        for one in counted:
             statuses.update(one.statuses)
             usage.update(one.usage)
             if one.cost_usd is not None:

@@ -10,48 +10,25 @@ from typing import Literal
 
 import msgspec
 
-from airflow_provider_batch.jobs.ledger.events import (
-    Absent,
-    Accepted,
-    Begun,
-    CancelAsked,
-    Closed,
-    Ended,
-    Event,
-    Finished,
-    Intended,
-    Landed,
-    Late,
-    Leased,
-    Refused,
-    Relanding,
-    Reopened,
-    Requeued,
-    RerunPlanned,
-    RoundPlanned,
-    Trimmed,
-    Unanswered,
-    Unclear,
-    Uploaded,
-)
+from airflow_provider_batch.jobs.ledger import events
 from airflow_provider_batch.jobs.ledger.ledger import Lease, Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import Intent, Landing, ShardRecord, State
 from airflow_provider_batch.requests.row_checksum import NO_ROWS
 
 #: The states of a shard in which an event may be recorded, by event.
 LEGAL: dict[type, frozenset[State]] = {
-    Uploaded: frozenset({"planned"}),
-    Intended: frozenset({"planned"}),
-    Accepted: frozenset({"intended"}),
-    Refused: frozenset({"intended"}),
-    Unanswered: frozenset({"intended"}),
-    Absent: frozenset({"intended"}),
-    Requeued: frozenset({"submitted"}),
-    Ended: frozenset({"submitted"}),
-    Late: frozenset({"submitted"}),
-    Unclear: frozenset({"intended", "ended"}),
-    Landed: frozenset({"planned", "ended"}),
-    Trimmed: frozenset({"landed"}),
+    events.Uploaded: frozenset({"planned"}),
+    events.Intended: frozenset({"planned"}),
+    events.Accepted: frozenset({"intended"}),
+    events.Refused: frozenset({"intended"}),
+    events.Unanswered: frozenset({"intended"}),
+    events.Absent: frozenset({"intended"}),
+    events.Requeued: frozenset({"submitted"}),
+    events.Ended: frozenset({"submitted"}),
+    events.Late: frozenset({"submitted"}),
+    events.Unclear: frozenset({"intended", "ended"}),
+    events.Landed: frozenset({"planned", "ended"}),
+    events.Trimmed: frozenset({"landed"}),
 }
 
 
@@ -59,7 +36,7 @@ class IllegalEventError(RuntimeError):
     """An event that the table does not allow in the shard's state: a defect of this package, not of the API."""
 
 
-def apply(ledger: Ledger, event: Event) -> Ledger:
+def apply(ledger: Ledger, event: events.Event) -> Ledger:
     """
     Return the ledger after one event; the given ledger is unchanged.
 
@@ -68,32 +45,32 @@ def apply(ledger: Ledger, event: Event) -> Ledger:
     :raises IllegalEventError: The shard is not in a state that allows the event.
     """
     match event:
-        case Begun(ledger=begun):
+        case events.Begun(ledger=begun):
             return begun
-        case Leased():
+        case events.Leased():
             return _leased(ledger, event)
-        case RoundPlanned(shards=shards):
+        case events.RoundPlanned(shards=shards):
             return ledger.with_more(shards)
-        case CancelAsked(at=at):
+        case events.CancelAsked(at=at):
             return ledger.changed(cancel_asked_at=at)
-        case Closed(closing=closing):
+        case events.Closed(closing=closing):
             return ledger.changed(closing=closing)
-        case Reopened(at=at):
+        case events.Reopened(at=at):
             begun_at = ledger.first_submitted_at if at is None else at
             return ledger.changed(closing=None, first_submitted_at=begun_at)
-        case Relanding(destination=destination, partition_by=partition_by):
+        case events.Relanding(destination=destination, partition_by=partition_by):
             again = ledger.lands_again or ledger.finished_at is not None
             where = {"destination": destination, "partition_by": partition_by}
             after = ledger.with_each(lambda shard: _to_land_again(ledger, shard))
             return after.changed(finished_at=None, lands_again=again, **where)
-        case RerunPlanned():
+        case events.RerunPlanned():
             return _rerun(ledger, event)
-        case Finished(at=at):
+        case events.Finished(at=at):
             return ledger.changed(finished_at=at, lands_again=False)
     return _apply_to_shard(ledger, event)
 
 
-def _leased(ledger: Ledger, event: Leased) -> Ledger:
+def _leased(ledger: Ledger, event: events.Leased) -> Ledger:
     era = ledger.era if event.era is None else event.era
     if event.given_up or era != ledger.era:
         ledger = _with_given_up(ledger, frozenset(event.given_up))
@@ -133,7 +110,7 @@ def _to_land_again(ledger: Ledger, shard: ShardRecord) -> ShardRecord:
     return replace(shard, landing=None, landed_before=shard.landing or shard.landed_before, untrimmed=is_over)
 
 
-def _rerun(ledger: Ledger, event: RerunPlanned) -> Ledger:
+def _rerun(ledger: Ledger, event: events.RerunPlanned) -> Ledger:
     after = ledger.with_each(_to_be_trimmed, lambda segment: segment.totals is None or not segment.totals.unsuccessful)
     return after.with_more(event.shards).changed(
         finished_at=None,
@@ -151,19 +128,21 @@ def _to_be_trimmed(shard: ShardRecord) -> ShardRecord:
     return msgspec.structs.replace(shard, untrimmed=is_untrimmed)
 
 
-def _apply_to_shard(ledger: Ledger, event: Event) -> Ledger:
+def _apply_to_shard(ledger: Ledger, event: events.Event) -> Ledger:
     key = str(getattr(event, "shard"))  # noqa: B009
     before = ledger.shard(key)
     if before.state not in LEGAL[type(event)]:
         raise IllegalEventError(f"shard {key} is {before.state}: {type(event).__name__} cannot be recorded")
     # `unclear` and `given_up` are about the shard before this event.
-    after = msgspec.structs.replace(shard_after(before, event), given_up=False, unclear=isinstance(event, Unclear))
+    after = msgspec.structs.replace(
+        shard_after(before, event), given_up=False, unclear=isinstance(event, events.Unclear)
+    )
     ledger = ledger.with_shard(after)
-    if isinstance(event, Ended):
+    if isinstance(event, events.Ended):
         ledger = _with_room_for_one(ledger, before.model)
-    if isinstance(event, Intended) and ledger.first_submitted_at is None:
+    if isinstance(event, events.Intended) and ledger.first_submitted_at is None:
         ledger = ledger.changed(first_submitted_at=event.at)
-    if isinstance(event, Landed) and event.embedding_size is not None and ledger.embedding_size is None:
+    if isinstance(event, events.Landed) and event.embedding_size is not None and ledger.embedding_size is None:
         ledger = ledger.changed(embedding_size=event.embedding_size)
     return ledger
 
@@ -174,7 +153,7 @@ def _with_room_for_one(ledger: Ledger, model: str | None) -> Ledger:
     return ledger if waiting is None else ledger.with_shard(msgspec.structs.replace(waiting, retry_at=None))
 
 
-def shard_after(shard: ShardRecord, event: Event) -> ShardRecord:  # noqa: C901 - one flat table of events
+def shard_after(shard: ShardRecord, event: events.Event) -> ShardRecord:  # noqa: C901 - one flat table of events
     """
     Return a shard after an event that concerns it.
 
@@ -184,35 +163,35 @@ def shard_after(shard: ShardRecord, event: Event) -> ShardRecord:  # noqa: C901 
     """
     replace = msgspec.structs.replace
     match event:
-        case Uploaded(file_id=file_id):
+        case events.Uploaded(file_id=file_id):
             return replace(shard, file_id=file_id)
-        case Intended(at=at):
+        case events.Intended(at=at):
             return replace(shard, intents=(*shard.intents, Intent(number=len(shard.intents) + 1, at=at)), retry_at=None)
-        case Accepted(batch_id=batch_id):
+        case events.Accepted(batch_id=batch_id):
             return replace(_settled(shard, "accepted", batch_id=batch_id), batch_id=batch_id)
-        case Refused(error=error):
+        case events.Refused(error=error):
             return _refused(_settled(shard, "refused", error=error), event)
-        case Unanswered(at=at):
+        case events.Unanswered(at=at):
             return replace(shard, intents=(*shard.intents[:-1], replace(shard.intents[-1], unanswered_at=at)))
-        case Absent():
+        case events.Absent():
             return _settled(shard, "absent")
-        case Requeued(error=error):
+        case events.Requeued(error=error):
             settled = _settled(shard, "refused", batch_id=shard.batch_id, error=error)
             return _refused(replace(settled, batch_id=None), event)
-        case Ended(ending=ending):
+        case events.Ended(ending=ending):
             return replace(shard, ending=ending)
-        case Late(at=at):
+        case events.Late(at=at):
             return replace(shard, late_since=at)
-        case Unclear():
+        case events.Unclear():
             return shard
-        case Landed(landing=landing):
+        case events.Landed(landing=landing):
             return replace(shard, landing=landing, landed_before=None)
-        case Trimmed() if shard.landing is not None:
+        case events.Trimmed() if shard.landing is not None:
             return replace(shard, landing=_trimmed(shard.landing, event), untrimmed=False)
     raise IllegalEventError(f"{type(event).__name__} concerns no shard")
 
 
-def _trimmed(landing: Landing, event: Trimmed) -> Landing:
+def _trimmed(landing: Landing, event: events.Trimmed) -> Landing:
     return msgspec.structs.replace(
         landing,
         rows=event.rows,
@@ -224,7 +203,7 @@ def _trimmed(landing: Landing, event: Trimmed) -> Landing:
     )
 
 
-def _refused(shard: ShardRecord, event: Refused | Requeued) -> ShardRecord:
+def _refused(shard: ShardRecord, event: events.Refused | events.Requeued) -> ShardRecord:
     return msgspec.structs.replace(
         shard,
         file_id=None if event.upload_again else shard.file_id,

@@ -20,13 +20,7 @@ from dataclasses import replace
 
 import msgspec
 
-from airflow_provider_batch.exceptions import (
-    ChangedInputError,
-    ConfigurationError,
-    InputError,
-    JobTakenError,
-    StorageError,
-)
+from airflow_provider_batch import exceptions
 from airflow_provider_batch.jobs.identity import Fingerprint
 from airflow_provider_batch.jobs.job_request import JobRequest, Tools
 from airflow_provider_batch.jobs.landing.finishing import billing_state, decode_columns, encode_columns
@@ -35,27 +29,9 @@ from airflow_provider_batch.jobs.ledger.events import Leased, Relanding, Reopene
 from airflow_provider_batch.jobs.ledger.ledger import Lease, Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 from airflow_provider_batch.jobs.ledger.store import LedgerStore, job_folder
-from airflow_provider_batch.jobs.opening import mapped_instances
+from airflow_provider_batch.jobs.opening import mapped_instances, preparing, relanding
 from airflow_provider_batch.jobs.opening.mapped_instances import is_own, own_folder
 from airflow_provider_batch.jobs.opening.overlap import check_overlap
-from airflow_provider_batch.jobs.opening.preparing import (
-    check_arguments,
-    check_partitions,
-    content_digest,
-    current_fingerprint,
-    discard,
-    prepare_shards,
-    vector_size,
-    within_limits,
-)
-from airflow_provider_batch.jobs.opening.relanding import (
-    check_can_land_again,
-    lacks_parts,
-    lacks_shards,
-    land_again,
-    needs_relanding,
-    restore_shards,
-)
 from airflow_provider_batch.jobs.runner import Job
 from airflow_provider_batch.jobs.shard_files import publish_shard
 from airflow_provider_batch.jobs.submission.model_ends import check_models
@@ -78,9 +54,9 @@ def open_job(request: JobRequest, tools: Tools) -> Job:
     :raises JobTakenError: Another attempt has taken over the job.
     :raises StorageError: The ledger cannot be read or written.
     """
-    request = within_limits(request, tools)
+    request = preparing.within_limits(request, tools)
     with _naming_running_batches(request):
-        check_arguments(request)
+        preparing.check_arguments(request)
         opened = open_source(request.input.source, resolve=tools.resolve, form=request.input.form)
     with opened as source:
         return _open(request, tools, source)
@@ -88,7 +64,7 @@ def open_job(request: JobRequest, tools: Tools) -> Job:
 
 def _open(request: JobRequest, tools: Tools, source: Source) -> Job:
     with _naming_running_batches(request):
-        current = current_fingerprint(request, tools, source)
+        current = preparing.current_fingerprint(request, tools, source)
         request, store, ledger, changes = _find(request, tools, source, current)
     job = _opened(request, tools, store, ledger, source, current, changes)
     mapped_instances.record_job(request, job.ledger)
@@ -122,9 +98,9 @@ def _naming_running_batches(request: JobRequest) -> Iterator[None]:
     """Add running batches to an input error: the input may have been right before, when the job sent them."""
     try:
         yield
-    except InputError as error:
+    except exceptions.InputError as error:
         # An unreadable ledger must not hide the input error.
-        with suppress(StorageError):
+        with suppress(exceptions.StorageError):
             store = LedgerStore(own_folder(request.state, request.identity))
             ledger = store.load()
             if ledger is not None and ledger.finished_at is None and ledger.batch_count:
@@ -145,19 +121,19 @@ def resume_job(request: JobRequest, tools: Tools, key: str | None = None) -> Job
     store = LedgerStore(own_folder(request.state, request.identity) if key is None else request.state / key)
     ledger = store.load()
     if ledger is None:
-        raise StorageError(
+        raise exceptions.StorageError(
             f"{store.location}: the ledger is gone. Its batches may still run and are billed; the task's earlier log "
             "names them. Restore the ledger, and retry the task."
         )
     if not is_own(request, ledger):
-        raise JobTakenError(
+        raise exceptions.JobTakenError(
             f"{store.location}: this job is map index {ledger.claimed_by.map_index}'s since the task was cleared. "
             "Nothing was sent. Retry the task: the next attempt of this instance finds its own job."
         )
     # Edits of the DAG take effect with the next attempt.
     limits = replace(request.limits, lands=ledger.destination is not None)
     begun = replace(request, table=replace(request.table, destination=ledger.destination), limits=limits)
-    return Job(within_limits(begun, tools), tools, store, _leased(request, store, ledger, tools))
+    return Job(preparing.within_limits(begun, tools), tools, store, _leased(request, store, ledger, tools))
 
 
 def _find(
@@ -184,7 +160,9 @@ def _find(
             request, ledger = replace(request, identity=another), store.load()
             changes = ledger.fingerprint.changes(current) if ledger is not None else []
     if ledger is not None and changes == ["source"]:
-        content = content_digest(prepare_shards(request, tools, source, discard, ledger.cuts(1)).shards)
+        content = preparing.content_digest(
+            preparing.prepare_shards(request, tools, source, preparing.discard, ledger.cuts(1)).shards
+        )
         changes = [] if content == ledger.fingerprint.content else changes
     return request, store, ledger, changes
 
@@ -207,10 +185,10 @@ def _begin(
         records.append(ShardRecord.of(shard))
         publish_shard(shard, folder)
 
-    prepared = prepare_shards(request, tools, source, keep)
+    prepared = preparing.prepare_shards(request, tools, source, keep)
     records.sort(key=lambda record: record.key)
     if not request.limits.wait_for_completion and len(records) > request.limits.max_active_batches:
-        raise ConfigurationError(
+        raise exceptions.ConfigurationError(
             f"wait_for_completion=False has to submit every shard at once, the input makes {len(records)} shards, and "
             f"max_active_batches is {request.limits.max_active_batches}. Nothing was sent. Raise max_active_batches, "
             "or wait for completion."
@@ -219,7 +197,7 @@ def _begin(
     now = tools.clock()
     ledger = Ledger(
         identity=identity,
-        fingerprint=msgspec.structs.replace(current, content=content_digest(prepared.shards)),
+        fingerprint=msgspec.structs.replace(current, content=preparing.content_digest(prepared.shards)),
         endpoint=request.spec.endpoint.value,
         rows=prepared.row_count,
         created_at=now,
@@ -229,7 +207,7 @@ def _begin(
         generation=generation,
         destination=request.table.destination,
         partition_by=request.table.partition_by,
-        embedding_size=vector_size(request, prepared),
+        embedding_size=preparing.vector_size(request, prepared),
         response_schema=recorded_schema(request.spec, tools.log),
         era=request.era,
         claim=mapped_instances.claim_of(request),
@@ -255,12 +233,12 @@ def _continue(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Led
     layout = (request.table.destination, request.table.partition_by)
     is_moved = request.table.destination is not None and layout != (ledger.destination, ledger.partition_by)
     destination = None if request.table.destination is None else tools.resolve(request.table.destination)
-    lands_again = is_moved or (destination is not None and lacks_parts(store, ledger, destination))
+    lands_again = is_moved or (destination is not None and relanding.lacks_parts(store, ledger, destination))
     if lands_again:
-        check_partitions(request, decode_columns(ledger.columns))
-        check_can_land_again(store, ledger)
-    if lands_again or lacks_shards(store, ledger):
-        restore_shards(request, tools, store, ledger, source)
+        preparing.check_partitions(request, decode_columns(ledger.columns))
+        relanding.check_can_land_again(store, ledger)
+    if lands_again or relanding.lacks_shards(store, ledger):
+        relanding.restore_shards(request, tools, store, ledger, source)
     if ledger.closing is not None and not ledger.closing.final:
         ledger = store.record(ledger, Reopened())
     elif is_clear and _timed_out(ledger) and ledger.cancel_asked_at is None:
@@ -285,7 +263,7 @@ def _with_changed_input(
 ) -> Job:
     has_batches = bool(ledger.batch_count or ledger.shards_in("intended"))
     if ledger.finished_at is None and has_batches and request.recovery.on_changed_input == "fail":
-        error = ChangedInputError(
+        error = exceptions.ChangedInputError(
             f"{', '.join(changes)} changed since this task's job was begun, and its batches are not finished. Set "
             "on_changed_input='resubmit' to cancel them and send the new input, or 'reuse' to keep the old one."
         )
@@ -326,10 +304,10 @@ def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger
         return Job(request, tools, store, ledger)
     destination = tools.resolve(request.table.destination)
     with store.checking_lease(ledger):
-        if ledger.lands_again or needs_relanding(store, ledger, request, destination):
-            ledger = land_again(request, tools, store, ledger, source, at_once=reruns)
+        if ledger.lands_again or relanding.needs_relanding(store, ledger, request, destination):
+            ledger = relanding.land_again(request, tools, store, ledger, source, at_once=reruns)
         if reruns:
-            restore_shards(request, tools, store, ledger, source)
+            relanding.restore_shards(request, tools, store, ledger, source)
             shards = plan_rerun(ledger, request.spec, store.shards(ledger.generation), destination)
             if shards:
                 ledger = store.record(ledger, RerunPlanned(shards, request.era))

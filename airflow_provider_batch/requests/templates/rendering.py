@@ -13,19 +13,12 @@ from airflow_provider_batch.api.endpoints import MAX_CUSTOM_ID_LENGTH, Endpoint
 from airflow_provider_batch.arrow.arrays import joined
 from airflow_provider_batch.arrow.values import to_json
 from airflow_provider_batch.exceptions import RequestError
+from airflow_provider_batch.requests import validation
 from airflow_provider_batch.requests.accepted_values import accepted
 from airflow_provider_batch.requests.request_lines import Lines
 from airflow_provider_batch.requests.templates.compilation import compile_body, compile_text
 from airflow_provider_batch.requests.templates.json_escaping import escaped_column
 from airflow_provider_batch.requests.templates.template import Slot, check_slot, plain_of, values_of
-from airflow_provider_batch.requests.validation import (
-    CHECKED,
-    TEXTS,
-    body_problem,
-    count_inputs,
-    member_problem,
-    needed_members,
-)
 from airflow_provider_batch.sources.column_paths import Columns
 from airflow_provider_batch.sources.filters import is_text
 from airflow_provider_batch.sources.row_chunk import BATCH_BYTES, SourceBatch
@@ -121,7 +114,7 @@ class TemplateRenderer:
         accepts = accepted(endpoint, by_any=by_any) if check_bodies else None
         self._body = compile_body(body, columns, null_text=null_text, verbatim=fixed, accepts=accepts)
         self._slots = {slot.member: slot for slot in self._body.slots if slot.member is not None}
-        self._needed = needed_members(endpoint, members)
+        self._needed = validation.needed_members(endpoint, members)
         self._custom_id = (
             None if custom_id is None else compile_text(custom_id, columns, "custom_id", null_text=null_text)
         )
@@ -129,10 +122,10 @@ class TemplateRenderer:
         self._model = (
             compile_text(model, columns, "body.model", null_text=null_text) if isinstance(model, str) else None
         )
-        self._inputs = count_inputs(endpoint, members.get("input"))
+        self._inputs = validation.count_inputs(endpoint, members.get("input"))
         known = {name: value for name, value in members.items() if name not in self._slots}
         stand_ins = {name: _STAND_INS.get(name, "") for name in self._slots}
-        if (problem := body_problem(endpoint, {**known, **stand_ins})) is not None:
+        if (problem := validation.body_problem(endpoint, {**known, **stand_ins})) is not None:
             raise RequestError(problem)
         self._head = b'{"custom_id":"'
         self._middle = b'","method":"POST","url":' + to_json(endpoint.value) + b',"body":'
@@ -190,15 +183,19 @@ class TemplateRenderer:
 
     def _check_members(self, batch: SourceBatch) -> None:
         for member, slot in self._slots.items():
-            if (member not in CHECKED or member in TEXTS) and _is_plain(plain_of(slot, batch), slot, member):
+            if (member not in validation.CHECKED or member in validation.TEXTS) and _is_plain(
+                plain_of(slot, batch), slot, member
+            ):
                 continue
             values = values_of(slot, batch, self._null_text)
             if member in self._needed and None in values:
                 raise _member_error(f"expected a value for '{member}', found null.", batch, values.index(None), slot)
-            if member not in CHECKED or (member == "model" and all(values) and set(map(type, values)) == {str}):
+            if member not in validation.CHECKED or (
+                member == "model" and all(values) and set(map(type, values)) == {str}
+            ):
                 continue
             for index, value in enumerate(values):
-                if (problem := member_problem(member, value)) is not None:
+                if (problem := validation.member_problem(member, value)) is not None:
                     raise _member_error(problem, batch, index, slot)
 
     def _models(self, batch: SourceBatch) -> Sequence[str | None]:
@@ -217,7 +214,7 @@ class TemplateRenderer:
             return [self._inputs] * len(batch)
         if plain_of(slot, batch) is not None:
             return [1] * len(batch)
-        return [count_inputs(self._endpoint, value) for value in values_of(slot, batch)]
+        return [validation.count_inputs(self._endpoint, value) for value in values_of(slot, batch)]
 
 
 #: Member → valid value in place of a row's value, while the rest of the body is checked.
@@ -259,7 +256,7 @@ def _is_plain(column: pa.Array | None, slot: Slot, member: str) -> bool:
     """Return whether all values of a column are certainly valid: no null, and text where the member has to be text."""
     if column is None or column.null_count:
         return False
-    return member not in TEXTS or slot.form == "text" or is_text(column.type)
+    return member not in validation.TEXTS or slot.form == "text" or is_text(column.type)
 
 
 def _member_error(problem: str, batch: SourceBatch, index: int, slot: Slot) -> RequestError:

@@ -18,7 +18,6 @@ from itertools import repeat
 from mmap import PROT_READ, mmap
 from operator import eq, sub
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import msgspec
@@ -93,9 +92,7 @@ class LineIndex:
     def __enter__(self) -> LineIndex:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def read(self, start: int, count: int) -> Sequence[ResultLine]:

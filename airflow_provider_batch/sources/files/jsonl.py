@@ -17,17 +17,9 @@ import pyarrow as pa
 
 from airflow_provider_batch.arrow.utf8 import shortened
 from airflow_provider_batch.exceptions import SourceError
+from airflow_provider_batch.sources.files import text_streams
 from airflow_provider_batch.sources.files.formats import InputFormat
 from airflow_provider_batch.sources.files.listing import FoundFile
-from airflow_provider_batch.sources.files.text_streams import (
-    READ_BYTES,
-    UTF8_BOM,
-    check_text,
-    check_width,
-    opened,
-    split_lines,
-    utf8_error,
-)
 from airflow_provider_batch.sources.filters import ALL, Selection
 from airflow_provider_batch.sources.row_chunk import BATCH_ROWS, SourceBatch, rows_without_columns
 
@@ -45,7 +37,7 @@ class _Lines:
 
     @property
     def is_full(self) -> bool:
-        return len(self.raw) >= BATCH_ROWS or self.size >= 4 * READ_BYTES
+        return len(self.raw) >= BATCH_ROWS or self.size >= 4 * text_streams.READ_BYTES
 
 
 class JsonlReader:
@@ -98,22 +90,22 @@ class JsonlReader:
 
 
 def _count(file: FoundFile, encoding: str | None) -> int:
-    with opened(file, encoding) as stream:
-        return sum(bool(line) and not line.isspace() for lines in split_lines(stream) for line in lines)
+    with text_streams.opened(file, encoding) as stream:
+        return sum(bool(line) and not line.isspace() for lines in text_streams.split_lines(stream) for line in lines)
 
 
 def _parsed(file: FoundFile, encoding: str | None) -> Iterator[_Lines]:
     found, number = _Lines(), 0
-    with opened(file, encoding) as stream:
-        for lines in split_lines(stream):
+    with text_streams.opened(file, encoding) as stream:
+        for lines in text_streams.split_lines(stream):
             for raw in lines:
                 number += 1
                 if number == 1:
-                    check_text(raw[:4096], file.uri)
+                    text_streams.check_text(raw[:4096], file.uri)
                     if encoding is None:
-                        check_width(raw[:4096], file.uri)
+                        text_streams.check_width(raw[:4096], file.uri)
                 bare = raw.removesuffix(b"\r")
-                line = bare.removeprefix(UTF8_BOM) if number == 1 else bare  # editors may write it
+                line = bare.removeprefix(text_streams.UTF8_BOM) if number == 1 else bare  # editors may write it
                 if not line or line.isspace():
                     continue
                 found.objects.append(_object(line, file.uri, number))
@@ -143,8 +135,8 @@ def _invalid(line: bytes, uri: str, number: int, error: BaseException) -> Source
     try:
         line.decode("utf-8")
     except UnicodeDecodeError as undecodable:
-        return utf8_error(uri, number, undecodable)
-    if UTF8_BOM in line:
+        return text_streams.utf8_error(uri, number, undecodable)
+    if text_streams.UTF8_BOM in line:
         problem = "found a byte order mark in the middle of the file, as after files were joined with cat"
         return SourceError(f"{problem}. Remove it, or name the files one by one as the source.", file=uri, line=number)
     if number == 1 and line.strip() in (b"{", b"["):

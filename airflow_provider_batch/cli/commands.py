@@ -80,6 +80,7 @@ Key = Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key; prefer
 
 @app.command(epilog="Example: openai-batch check rows.parquet --body @body.json")
 def check(
+    context: typer.Context,
     source: Source,
     endpoint: EndpointOption = "/v1/chat/completions",
     body: Body = None,
@@ -99,16 +100,13 @@ def check(
     """Read and check the whole input of a job, and send nothing."""
     from airflow_provider_batch.jobs.opening.preparing import check_input
 
-    request = _request(
-        source, ".", "check", format_, format_options, destination=".", endpoint=endpoint, body=body,
-        response_model=response_model, filters=filters, sample=sample, limit=limit, data_urls=data_url,
-        custom_id=custom_id, carry=carry or None, null_text=null_text, check_bodies=check_bodies,
-    )  # fmt: skip
+    request = _request(source, ".", "check", {"destination": ".", **context.params})
     _print(check_input(request, _tools("unused", None)), as_json)
 
 
 @app.command(epilog="Example: openai-batch run rows.parquet --body @body.json --destination answers/")
 def run(
+    context: typer.Context,
     source: Source,
     destination: Destination,
     key: Key,
@@ -136,12 +134,7 @@ def run(
     from airflow_provider_batch.jobs.opening.attempt import open_job
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    request = _request(
-        source, state or f"{destination.rstrip('/')}/_openai_batch", name, format_, format_options,
-        destination=destination, endpoint=endpoint, body=body, response_model=response_model, filters=filters,
-        sample=sample, limit=limit, data_urls=data_url, custom_id=custom_id, carry=carry or None, null_text=null_text,
-        check_bodies=check_bodies, poll_interval=poll_interval, partition_by=partition_by,
-    )  # fmt: skip
+    request = _request(source, state or f"{destination.rstrip('/')}/_openai_batch", name, context.params)
     _print(open_job(request, _tools(key, base_url)).run().summary, as_json)
 
 
@@ -201,26 +194,25 @@ def main() -> None:
         raise SystemExit(1) from None
 
 
-def _request(
-    source: list[str], state: str, name: str, format_: str | None, format_options: str | None, **arguments: Any
-) -> JobRequest:
-    """Return the job request of the options, which have the names of the operator's arguments."""
+def _request(source: list[str], state: str, name: str, options: Mapping[str, Any]) -> JobRequest:
+    """Return the job request of the options; most have the names of the operator's arguments."""
     from airflow_provider_batch import storage
     from airflow_provider_batch.jobs.arguments import job_request
     from airflow_provider_batch.jobs.identity import Identity
 
-    as_json: Mapping[str, type[Any]] = {"body": dict, "filters": list}
+    arguments = {**options, "data_urls": options["data_url"], "carry": options["carry"] or None}
+    as_json: Mapping[str, type[Any]] = {"body": dict, "filters": list, "format_options": dict}
     for option, kind in as_json.items():
         if arguments[option] is not None:
-            arguments[option] = _json(f"--{option}", arguments[option], kind)
+            arguments[option] = _json(f"--{option.replace('_', '-')}", arguments[option], kind)
     arguments["response_model"] = _response_model(arguments["response_model"])
     return job_request(
         Identity("command-line", name, arguments["destination"]),
         storage.resolve(state),
         source[0] if len(source) == 1 else source,
         arguments,
-        format=format_,
-        format_options=None if format_options is None else _json("--format-options", format_options, dict),
+        format=arguments["format_"],
+        format_options=arguments["format_options"],
     )
 
 

@@ -10,14 +10,22 @@ from airflow_provider_batch.jobs.ledger.ledger import Closing
 
 
 @dataclass(frozen=True)
-class Resolve:
+class OfShard:
     """
-    Look up whether an intent without a response made a batch.
+    An action for one shard.
 
     :param shard: Key of the shard.
     """
 
     shard: str
+
+
+class Resolve(OfShard):
+    """
+    Look up whether an intent without a response made a batch.
+
+    :param shard: Key of the shard.
+    """
 
 
 @dataclass(frozen=True)
@@ -33,26 +41,20 @@ class RecordEnd:
     batch: Batch
 
 
-@dataclass(frozen=True)
-class NoteLate:
+class NoteLate(OfShard):
     """
     Record that the shard's batch has ended without its files; their waiting time starts.
 
     :param shard: Key of the shard.
     """
 
-    shard: str
 
-
-@dataclass(frozen=True)
-class GiveUpOnFiles:
+class GiveUpOnFiles(OfShard):
     """
     Fail the task: the files of a `completed` batch did not arrive in time, and nothing else runs.
 
     :param shard: Key of the shard.
     """
-
-    shard: str
 
 
 @dataclass(frozen=True)
@@ -85,26 +87,20 @@ class Close:
     closing: Closing
 
 
-@dataclass(frozen=True)
-class Land:
+class Land(OfShard):
     """
     Write the shard's results to a part.
 
     :param shard: Key of the shard.
     """
 
-    shard: str
 
-
-@dataclass(frozen=True)
-class Trim:
+class Trim(OfShard):
     """
     Remove the rows that were sent again from the shard's part.
 
     :param shard: Key of the shard.
     """
-
-    shard: str
 
 
 @dataclass(frozen=True)
@@ -129,15 +125,12 @@ class PlanRound:
     number: int
 
 
-@dataclass(frozen=True)
-class Submit:
+class Submit(OfShard):
     """
     Upload the shard's input file unless it is stored at the API, and create its batch.
 
     :param shard: Key of the shard.
     """
-
-    shard: str
 
 
 @dataclass(frozen=True)

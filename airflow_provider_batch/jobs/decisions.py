@@ -21,10 +21,17 @@ from dataclasses import dataclass
 
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.objects import Batch, FileError
-from airflow_provider_batch.jobs import actions, refusals
+from airflow_provider_batch.jobs import actions
 from airflow_provider_batch.jobs.ledger.ledger import Closing, Ledger
 from airflow_provider_batch.jobs.ledger.shard_list import Segment
 from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
+from airflow_provider_batch.jobs.refusals import (
+    FILE_REFUSALS,
+    may_retry_batch,
+    passing_kind_of,
+    refusal_message,
+    refused_whole,
+)
 
 #: Seconds to wait for cancelled batches. A batch may be `cancelling` for 10 minutes; the rest is for a slow poll.
 CANCEL_PATIENCE = 15 * 60.0
@@ -125,7 +132,7 @@ def file_retry_at(shard: ShardRecord, now: float) -> float:
     :param shard: The shard before the refusal is recorded.
     :param now: Epoch seconds.
     """
-    return now + FILE_PAUSE if shard.passing_refusals < refusals.FILE_REFUSALS else queue_retry_at(shard, now)
+    return now + FILE_PAUSE if shard.passing_refusals < FILE_REFUSALS else queue_retry_at(shard, now)
 
 
 def wait_for_api(ledger: Ledger, limits: Limits, now: float) -> actions.Wait | None:
@@ -183,7 +190,7 @@ def _change_of(ledger: Ledger, shard: ShardRecord, batch: Batch, now: float) -> 
         if not _is_lost(shard, now) or (batch.status == statuses.COMPLETED and batch.error_file_id is None):
             return None
         # Its error file may have all rows; where it has not, the landing raises an error.
-    whole = refusals.refused_whole(batch)
+    whole = refused_whole(batch)
     if whole is not None:
         return _refused(ledger, shard, batch.id, whole, now)
     is_requested = ledger.cancel_asked_at is not None
@@ -195,14 +202,14 @@ def _change_of(ledger: Ledger, shard: ShardRecord, batch: Batch, now: float) -> 
 
 def _refused(ledger: Ledger, shard: ShardRecord, batch_id: str, whole: FileError, now: float) -> actions.Action:
     text = f"{whole.code}: {whole.message}"
-    kind = refusals.passing_kind_of(whole)
+    kind = passing_kind_of(whole)
     if kind == "queue full":
         return actions.Requeue(shard.key, text, queue_retry_at(shard, now))
     may_pass = kind is not None
-    if may_pass and ledger.closing is None and refusals.may_retry_batch(shard):
+    if may_pass and ledger.closing is None and may_retry_batch(shard):
         return actions.Requeue(shard.key, text, queue_retry_at(shard, now), passes=True, upload_again=True)
     if ledger.closing is None:
-        message = refusals.refusal_message(batch_id, whole)
+        message = refusal_message(batch_id, whole)
         return actions.Close(Closing(reason="refused", message=message, at=now, final=False, retryable=may_pass))
     return actions.Requeue(shard.key, text, now, passes=may_pass, upload_again=may_pass)
 

@@ -11,24 +11,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn, assert_never
 
-from airflow_provider_batch import exceptions
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.outcomes import Accepted, Refused, Unknown
+from airflow_provider_batch.exceptions import (
+    ApiError,
+    ApiUnavailableError,
+    JobTakenError,
+    OpenAIBatchError,
+    ResultsMissingError,
+    ResultsUnclearError,
+    UnknownOutcomeError,
+)
 from airflow_provider_batch.jobs import actions, decisions, refusals
 from airflow_provider_batch.jobs.actions import Finish, Wait
 from airflow_provider_batch.jobs.blocking_wait import wait_here
 from airflow_provider_batch.jobs.job_request import JobRequest, Tools
-from airflow_provider_batch.jobs.landing import shard as shard_landing
 from airflow_provider_batch.jobs.landing.finishing import Outcome, billing_state, finish
 from airflow_provider_batch.jobs.landing.next_round import plan_round
+from airflow_provider_batch.jobs.landing.shard import (
+    land_results,
+    log_landing,
+    missing_files_error,
+    trim,
+    withdraw_late,
+)
 from airflow_provider_batch.jobs.ledger import events
 from airflow_provider_batch.jobs.ledger.events import Event
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import Ending, ShardRecord
 from airflow_provider_batch.jobs.ledger.store import LedgerStore
 from airflow_provider_batch.jobs.shard_files import request_lines_of
-from airflow_provider_batch.jobs.submission import create
 from airflow_provider_batch.jobs.submission.cancelling import cancel, cancel_and_wait, cancel_duplicates, not_cancelling
+from airflow_provider_batch.jobs.submission.create import (
+    NotProvedAbsentError,
+    batch_metadata,
+    clear_outcome,
+    file_status,
+    find_batches,
+    find_duplicates,
+    may_own,
+)
 from airflow_provider_batch.jobs.table_claims import check_still_claimed
 from airflow_provider_batch.polling.blocking_reader import poll_batches
 
@@ -49,7 +71,7 @@ class Job:
         #: The outcome; None while the job is not over.
         self.outcome: Outcome | None = None
         #: Why the outcomes of creates are unknown, by shard key.
-        self.undecided: dict[str, exceptions.UnknownOutcomeError] = {}
+        self.undecided: dict[str, UnknownOutcomeError] = {}
         #: Events of the ledger when a look-up last had no result.
         self._undecided_at = 0
 
@@ -64,7 +86,7 @@ class Job:
             try:
                 self._poll()
                 return self._act_until_waiting()
-            except exceptions.ApiUnavailableError as error:
+            except ApiUnavailableError as error:
                 wait = decisions.wait_for_api(self.ledger, self.request.limits, self.tools.clock())
                 if wait is None:
                     raise
@@ -143,7 +165,7 @@ class Job:
         try:
             with self.store.checking_lease(self.ledger):
                 yield
-        except exceptions.OpenAIBatchError as error:
+        except OpenAIBatchError as error:
             error.consequence = error.consequence or billing_state(self.ledger, self.store.location.uri)
             raise
 
@@ -159,7 +181,7 @@ class Job:
                 cancel(self.tools, not_cancelling(active, self.seen))  # the first cancel was refused or lost
         if self.ledger.first_submitted_at is not None:
             self.tools.has_shared_clock()
-        for duplicate in create.find_duplicates(self.tools.client, self.ledger, self.tools.clock()):
+        for duplicate in find_duplicates(self.tools.client, self.ledger, self.tools.clock()):
             self.tools.log.warning("Batch %s is a duplicate that the API showed late; it is cancelled.", duplicate.id)
             cancel(self.tools, [duplicate.id])
 
@@ -187,7 +209,7 @@ class Job:
             case actions.Resolve(shard=key):
                 try:
                     self._resolve(self.ledger.shard(key))
-                except exceptions.UnknownOutcomeError as error:
+                except UnknownOutcomeError as error:
                     self._keep_unknown(key, error)
             case actions.RecordEnd(shard=key, batch=batch):
                 self._record(events.Ended(key, Ending.of(batch, now)))
@@ -199,7 +221,7 @@ class Job:
                 self._record(events.Late(key, now))
                 self.tools.log.warning("Shard %s: its batch has ended and has no output file yet.", key)
             case actions.GiveUpOnFiles(shard=key):
-                raise shard_landing.missing_files_error(self.ledger.shard(key), self.seen)
+                raise missing_files_error(self.ledger.shard(key), self.seen)
             case actions.Requeue(shard=key, error=error, retry_at=retry_at):
                 self._record(events.Requeued(key, error, retry_at, action.passes, action.upload_again))
                 self.tools.log.warning(
@@ -211,7 +233,7 @@ class Job:
             case actions.Land(shard=key):
                 self._land(self.ledger.shard(key))
             case actions.Trim(shard=key):
-                self._record_written(shard_landing.trim(self.request, self.tools, self.ledger, self.ledger.shard(key)))
+                self._record_written(trim(self.request, self.tools, self.ledger, self.ledger.shard(key)))
             case actions.Cancel():
                 cancelled = self.cancel()  # first: an attempt that dies before the record cancels again
                 self._record(events.CancelAsked(now))
@@ -234,8 +256,8 @@ class Job:
         """Record what was written to the destination, or remove it where a later attempt has taken over the job."""
         try:
             self._record(event)
-        except exceptions.JobTakenError:
-            shard_landing.withdraw_late(self.request, self.tools, self.ledger, self.store.load(), event)
+        except JobTakenError:
+            withdraw_late(self.request, self.tools, self.ledger, self.store.load(), event)
             raise
 
     def _record(self, event: Event) -> None:
@@ -254,11 +276,11 @@ class Job:
         outcome = client.create(
             input_file_id=file_id,
             endpoint=self.ledger.endpoint,
-            metadata=create.batch_metadata(self.ledger, shard, number, request.batch.metadata),
+            metadata=batch_metadata(self.ledger, shard, number, request.batch.metadata),
             completion_window=request.batch.completion_window,
             output_expires_after=request.batch.output_expires_after,
         )
-        match create.clear_outcome(self.tools, outcome, file_id):
+        match clear_outcome(self.tools, outcome, file_id):
             case Accepted(batch=batch):
                 with self._cancelling_if_overtaken(shard, batch):
                     self._accept(shard, batch)
@@ -285,17 +307,17 @@ class Job:
         """Cancel a batch that the ledger of a later attempt does not know: this attempt was paused before its POST."""
         try:
             yield
-        except exceptions.JobTakenError:
+        except JobTakenError:
             stored = self.store.load()
-            if stored is not None and not create.may_own(stored, self.ledger.generation, shard.key, batch.id):
+            if stored is not None and not may_own(stored, self.ledger.generation, shard.key, batch.id):
                 self.tools.log.warning("A later attempt has taken over; batch %s is cancelled.", batch.id)
-                with suppress(exceptions.ApiError):
+                with suppress(ApiError):
                     self.tools.client.cancel(batch.id)
             raise
 
     def _refuse(self, shard: ShardRecord, refused: Refused) -> None:
         now, shard = self.tools.clock(), self.ledger.shard(shard.key)
-        status = create.file_status(self.tools, shard.file_id, refused)
+        status = file_status(self.tools, shard.file_id, refused)
         retry = refusals.after_refused_create(shard, refused, status)
         if retry is None:
             self._give_up(shard, refused, status)
@@ -314,11 +336,11 @@ class Job:
         raise too_often from refused.error
 
     def _resolve(self, shard: ShardRecord) -> None:
-        found = create.find_batches(self.tools.client, self.ledger, shard)
+        found = find_batches(self.tools.client, self.ledger, shard)
         left = self.tools.quiet_seconds_left(shard.intents[-1].last_at, self.request.limits.quiet_period)
         if not found and left > 0:
             self.tools.sleep(left)
-            found = create.find_batches(self.tools.client, self.ledger, shard)
+            found = find_batches(self.tools.client, self.ledger, shard)
         if not found:
             self._record(events.Absent(shard.key))
             self.tools.log.info("Shard %s: its create made no batch.", shard.key)
@@ -326,14 +348,14 @@ class Job:
         cancel_duplicates(self.tools, found)
         self._accept(shard, found[0])
 
-    def _keep_unknown(self, key: str, error: exceptions.UnknownOutcomeError) -> None:
+    def _keep_unknown(self, key: str, error: UnknownOutcomeError) -> None:
         self.tools.log.warning("%s", error)
-        if self.ledger.shard(key).given_up and isinstance(error, create.NotProvedAbsentError):
+        if self.ledger.shard(key).given_up and isinstance(error, NotProvedAbsentError):
             self._record(events.Absent(key))
             self.tools.log.warning("Shard %s is sent again, since the task was cleared with a rerun.", key)
         else:
             self.undecided[key] = error
-            if isinstance(error, create.NotProvedAbsentError):
+            if isinstance(error, NotProvedAbsentError):
                 self._note_unclear(key)
             self._undecided_at = self.ledger.sequence
 
@@ -341,12 +363,12 @@ class Job:
         """Land a shard; if that fails, land the other ended shards, and record all that a person has to decide on."""
         try:
             self._land_one(shard)
-        except (exceptions.ResultsMissingError, exceptions.ResultsUnclearError):
+        except (ResultsMissingError, ResultsUnclearError):
             self._note_unclear(shard.key)
             for other in [other for other in self.ledger.shards_in("ended") if other.key != shard.key]:
                 try:
                     self._land_one(other)
-                except (exceptions.ResultsMissingError, exceptions.ResultsUnclearError) as error:
+                except (ResultsMissingError, ResultsUnclearError) as error:
                     self._note_unclear(other.key)
                     self.tools.log.warning("%s", error)
             raise
@@ -356,6 +378,6 @@ class Job:
             self._record(events.Unclear(key))
 
     def _land_one(self, shard: ShardRecord) -> None:
-        landed = shard_landing.land_results(self.request, self.tools, self.store, self.ledger, shard)
+        landed = land_results(self.request, self.tools, self.store, self.ledger, shard)
         self._record_written(landed)
-        shard_landing.log_landing(self.tools.log, shard.key, landed.landing)
+        log_landing(self.tools.log, shard.key, landed.landing)

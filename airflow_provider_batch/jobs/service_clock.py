@@ -17,32 +17,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.exceptions import ApiError
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.api.client import BatchClient
 
 #: Seconds by which a response's `Date`, which has whole seconds, may differ without a correction of the clock.
 TOLERANCE = 5.0
 #: Seconds by which a service may be late to end a batch whose time is over.
 LATENESS = 3600.0
-
-
-class TimedClient(Protocol):
-    """The part of a client that a clock needs."""
-
-    @property
-    def reading(self) -> tuple[float, float] | None:
-        """
-        Epoch seconds of the last response's `Date`, and seconds of this process's clock at that moment; None before.
-        """
-
-    def list_page(self, *, limit: int) -> Any:
-        """
-        Read a page of the list of batches.
-
-        :param limit: Batches of the page, at most.
-        """
 
 
 class ServiceClock:
@@ -56,7 +42,7 @@ class ServiceClock:
 
     def __init__(
         self,
-        client: TimedClient,
+        client: BatchClient,
         *,
         wall: Callable[[], float] = time.time,
         tick: Callable[[], float] = time.monotonic,

@@ -27,7 +27,7 @@ from airflow_provider_batch.requests.ready_lines import MEMBERS, ReadyRenderer
 from airflow_provider_batch.requests.shards import Cut, Shard, ShardWriter, size_problem
 from airflow_provider_batch.requests.sidecar import STATE, sidecar_schema
 from airflow_provider_batch.requests.templates.data_urls import DataUrls
-from airflow_provider_batch.requests.templates.rendering import Rendered, Renderer, TemplateRenderer
+from airflow_provider_batch.requests.templates.rendering import Rendered, TemplateRenderer
 from airflow_provider_batch.requests.templates.template import NullInTextError
 from airflow_provider_batch.sources.column_paths import Columns, columns_hint
 from airflow_provider_batch.sources.filters import Selection
@@ -38,6 +38,8 @@ from airflow_provider_batch.storage import Resolver
 from airflow_provider_batch.structured.response_format import directive
 from airflow_provider_batch.structured.response_model import ResponseModel
 
+#: Renders rows as request lines: from a template, or rows that are request lines.
+Renderer = TemplateRenderer | ReadyRenderer
 #: Suspected duplicates whose ids are compared; further ones are not read again.
 _COMPARED_PAIRS = 10_000
 

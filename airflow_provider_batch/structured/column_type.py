@@ -207,7 +207,7 @@ class _Reader:
     def _object(self, node: Mapping[str, Any], path: str, refs: tuple[str, ...]) -> Shape:
         members = node.get("properties")
         if members:
-            fields = [(name, self._field(inner, f"{path}.{name}", refs)) for name, inner in members.items()]
+            fields = [(name, self._field_of([inner], f"{path}.{name}", refs)) for name, inner in members.items()]
             return Shape("object", fields=tuple(fields))
         values = [*(node.get("patternProperties") or {}).values()]
         values += [node["additionalProperties"]] if isinstance(node.get("additionalProperties"), Mapping) else []
@@ -222,9 +222,6 @@ class _Reader:
         if isinstance(node.get("items"), Mapping) or not kinds:
             kinds.append(node.get("items", True))
         return Shape("list", item=self._field_of(kinds, f"{path}[]", refs))
-
-    def _field(self, node: Any, path: str, refs: tuple[str, ...]) -> Shape:
-        return self._field_of([node], path, refs)
 
     def _field_of(self, nodes: Iterable[Any], path: str, refs: tuple[str, ...]) -> Shape:
         shape = _one_of([self.read(node, path, refs) for node in nodes], path)

@@ -43,14 +43,11 @@ class TaskLog:
         :param now: Epoch seconds.
         """
         for outcome in changes.values():
-            match outcome:
-                case Seen(batch=batch, is_stalled=is_stalled):
-                    self._log_unknown_status(batch)
-                    self._send_durations(batch, now)
-                    if is_stalled:
-                        self._log_stalled(batch, now)
-                case Gone() | PollProblem():
-                    pass
+            if isinstance(outcome, Seen):
+                self._log_unknown_status(outcome.batch)
+                self._send_durations(outcome.batch, now)
+                if outcome.is_stalled:
+                    self._log_stalled(outcome.batch, now)
         self._log_gone([batch_id for batch_id, outcome in changes.items() if isinstance(outcome, Gone)])
         self._log_progress(wait_state)
         self._log_problems([outcome for outcome in changes.values() if isinstance(outcome, PollProblem)], wait_state)

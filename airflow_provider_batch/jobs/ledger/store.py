@@ -33,6 +33,7 @@ from airflow_provider_batch.exceptions import JobTakenError, OpenAIBatchError, S
 from airflow_provider_batch.jobs.identity import Identity
 from airflow_provider_batch.jobs.ledger import files
 from airflow_provider_batch.jobs.ledger.events import Begun, Event, Finished
+from airflow_provider_batch.jobs.ledger.files import BASE_EVERY_BYTES, BASE_EVERY_SHARE, EVENT_FILE_BYTES
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
 from airflow_provider_batch.jobs.ledger.segments import lay_out, segments_of
 from airflow_provider_batch.jobs.ledger.transitions import IllegalEventError, apply
@@ -62,12 +63,12 @@ class _Tail:
     @property
     def is_full(self) -> bool:
         """Whether the next event goes to the next file."""
-        return not self.data or len(self.data) >= files.EVENT_FILE_BYTES
+        return not self.data or len(self.data) >= EVENT_FILE_BYTES
 
     @property
     def wants_base(self) -> bool:
         """Whether a base is due: this file does not change any more, and much was written since the last base."""
-        due = max(files.BASE_EVERY_BYTES, files.BASE_EVERY_SHARE * self.base_bytes)
+        due = max(BASE_EVERY_BYTES, BASE_EVERY_SHARE * self.base_bytes)
         return bool(self.data) and self.is_full and self.event_bytes >= due
 
 

@@ -41,8 +41,7 @@ class Totals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         Sum up landings.
 
-        :param landings: The landings.
-        :param others: Sums over further landings.
+        :param counted: Landings, and totals of other landings.
         """
         statuses: Counter[str] = Counter()
         usage: Counter[str] = Counter()

@@ -21,11 +21,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from airflow_provider_batch.api.bounds import MAX_PAGES
+from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.objects import Batch
-from airflow_provider_batch.api.response_reader import MAX_PAGE, Page
+from airflow_provider_batch.api.response_reader import Page
 from airflow_provider_batch.exceptions import ApiRefusedError, NotFoundError
 
 #: Key of the intent in a batch's metadata.
@@ -45,25 +46,6 @@ MAX_RETRIEVED = 100
 
 Whose = Literal["ours", "foreign", "unclear"]
 _NAME = re.compile(r"[0-9a-f]{12}-[0-9a-f]{12}-g\d+-r\d+-s\d+-n\d+(-[0-9a-f]{32}-[0-9a-f]{1,16})?")
-
-
-class ListClient(Protocol):
-    """The client's calls that a look-up makes."""
-
-    def list_page(self, *, after: str | None = None, limit: int = MAX_PAGE) -> Page:
-        """
-        Read a page of the list of batches.
-
-        :param after: Id of the batch before the page; None for the first page.
-        :param limit: Batches of the page, at most.
-        """
-
-    def retrieve(self, batch_id: str) -> Batch:
-        """
-        Return a batch.
-
-        :param batch_id: Its id.
-        """
 
 
 @dataclass(frozen=True)
@@ -213,7 +195,7 @@ class Search:
 
 
 def search(
-    client: ListClient,
+    client: BatchClient,
     marks: Marks,
     anchor: float | None,
     *,
@@ -250,7 +232,7 @@ def search(
     return seen
 
 
-def _pages(client: ListClient, seen: Search) -> Iterator[Page]:
+def _pages(client: BatchClient, seen: Search) -> Iterator[Page]:
     """Yield the list's pages, until a request for what follows the last batch returns nothing."""
     after: str | None = None
     claims_more = False
@@ -275,7 +257,7 @@ def _pages(client: ListClient, seen: Search) -> Iterator[Page]:
         after = page.next_after or page.batches[-1].id
 
 
-def _retrieve_unclear(client: ListClient, seen: Search) -> None:
+def _retrieve_unclear(client: BatchClient, seen: Search) -> None:
     """Retrieve the batches without name and file one by one: some lists show less than a retrieve."""
     for batch in seen.unclear[:MAX_RETRIEVED]:
         whole = client.retrieve(batch.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,42 +39,6 @@ class Rendered:
     identifiers: pa.Array
     models: Sequence[str | None]
     inputs: Sequence[int]
-
-
-class Renderer(Protocol):
-    """Renders rows as request lines."""
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns that the lines need."""
-
-    @property
-    def identifier_columns(self) -> list[str] | None:
-        """The columns that a ``custom_id`` needs; None where ids are different in any case."""
-
-    @property
-    def varies(self) -> bool:
-        """Whether two rows can give two different bodies."""
-
-    @property
-    def rows_at_once(self) -> int:
-        """Number of rows to render at a time, so that their lines need little memory."""
-
-    def render(self, batch: SourceBatch) -> Rendered:
-        """
-        Return the request lines of a batch.
-
-        :param batch: Rows of the source.
-        :raises RequestError: A row gives a request that the API would refuse.
-        :raises TemplateError: A row has no value for a placeholder.
-        """
-
-    def identifiers(self, batch: SourceBatch) -> pa.Array:
-        """
-        Return the ``custom_id`` of each row, as strings.
-
-        :param batch: Rows of the source.
-        """
 
 
 class TemplateRenderer:

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from airflow_provider_batch.jobs.ledger.shard_list import Resting, ShardKeys, ShardList
-
-if TYPE_CHECKING:
-    from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
+from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 
 #: Groups beside the states: planned shards with a `retry_at`, and landed ones whose part is to be trimmed.
 DELAYED, UNTRIMMED = "delayed", "untrimmed"

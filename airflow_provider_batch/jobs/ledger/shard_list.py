@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeAlias, overload
+from typing import Literal, TypeAlias, overload
 
 import msgspec
 
+from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 from airflow_provider_batch.jobs.ledger.totals import Totals
 from airflow_provider_batch.requests.shards import ShardKey
-
-if TYPE_CHECKING:
-    from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 
 #: Ranges of places in the order of shards, counted from 0: the first place, and the one after the last.
 Places: TypeAlias = tuple[tuple[int, int], ...]
@@ -139,7 +137,7 @@ class ShardKeys:
         return tuple(place for places in own for place in places)
 
 
-class ShardList(Sequence["ShardRecord"]):
+class ShardList(Sequence[ShardRecord]):
     """
     The shards of a ledger in order; immutable.
 

@@ -19,12 +19,15 @@ _DECLARED: Mapping[Endpoint, AnswerFormat] = {
 FORMATS: Mapping[Endpoint, AnswerFormat] = {endpoint: _DECLARED[endpoint] for endpoint in FACTS}
 
 
-def answer_format(endpoint: Endpoint, embedding_size: int | None) -> AnswerFormat:
+def answer_format(
+    endpoint: Endpoint, embedding_size: int | None, size_reason: str = "as in the other rows"
+) -> AnswerFormat:
     """
     Return the format of an endpoint's answers.
 
     :param endpoint: The endpoint.
     :param embedding_size: Numbers in each embedding; None to accept every size.
+    :param size_reason: Why embeddings have this size, for messages.
     """
     found = FORMATS[endpoint]
-    return found if found.of_size is None or embedding_size is None else found.of_size(embedding_size)
+    return found if found.of_size is None or embedding_size is None else found.of_size(embedding_size, size_reason)

@@ -72,7 +72,8 @@ class Emulator:
         :raises CallError: The batch would exceed the limit.
         """
         settings = self.settings
-        if settings.token_limit_answer == "failed_batch" or settings.enqueued_token_limit is None:
+        is_late = settings.token_limit_answer == "failed_batch" or settings.enqueued_token_limit is None
+        if is_late or batch.input_missing:
             return
         path = self.store.path_of(batch.input_file_id)
         found = await asyncio.to_thread(validate_file, path, batch.endpoint, settings)
@@ -93,7 +94,7 @@ class Emulator:
         rules = self.store.faults_of(BATCH_KINDS)
         if not rules:
             return
-        model = first_model(self.store.path_of(batch.input_file_id))
+        model = None if batch.input_missing else first_model(self.store.path_of(batch.input_file_id))
         batch.faults = [
             rule.model_dump(mode="json", exclude_none=True)
             for rule in rules
@@ -113,7 +114,7 @@ class Emulator:
         for rule in rules:
             is_early = _is_pending(file, rule) if rule.seconds else creates <= rule.count
             if is_early and self.store.hit(rule):
-                return file_not_ready(file.id, rule)
+                return file_not_ready(file.id, rule, self.settings.project)
         return None
 
     def file_status(self, file: FileRecord) -> str:

@@ -91,25 +91,47 @@ def missing_parameter(name: str) -> CallError:
     return CallError(400, f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
 
 
-def cannot_find_file(file_id: str) -> CallError:
+def cannot_find_text(file_id: str, owner: str) -> str:
+    """
+    Return the message about an input file that does not exist.
+
+    :param file_id: Id in the create call.
+    :param owner: Who would have access to it: "organization ..." or "project ...".
+    """
+    return f"Cannot find file {file_id}, or {owner} does not have access to it."
+
+
+def cannot_find_file(file_id: str, project: str) -> CallError:
     """
     Return the error 400 of a create call whose input file does not exist.
 
     :param file_id: Id in the call.
+    :param project: Name of the project.
     """
-    return CallError(400, f"Cannot find file {file_id}.", param="file_id", code="invalid_request")
+    return CallError(400, cannot_find_text(file_id, f"project {project}"), param="file_id")
 
 
-def file_not_ready(file_id: str, rule: FaultRule) -> CallError:
+def file_not_ready(file_id: str, rule: FaultRule, project: str) -> CallError:
     """
     Return the error of a create call whose input file is not ready, with the texts of the fault rule.
 
     :param file_id: Id in the call.
     :param rule: Rule of the kind `file_not_ready`.
+    :param project: Name of the project.
     """
-    text = (rule.message or "Cannot find file {file}.").replace("{file}", file_id)
+    text = (rule.message or cannot_find_text("{file}", f"project {project}")).replace("{file}", file_id)
     status = 400 if rule.status == 500 else rule.status
-    return CallError(status, text, param=rule.param or "file_id", code=rule.code or "invalid_request")
+    return CallError(status, text, param=rule.param or "file_id", code=rule.code)
+
+
+def wrong_batch_id(batch_id: str) -> CallError:
+    """
+    Return the error 400 of a route of batches for a text that is no id of a batch.
+
+    :param batch_id: Id in the call.
+    """
+    text = f"Invalid 'batch_id': '{batch_id}'. Expected an ID that begins with 'batch'."
+    return CallError(400, text, param="batch_id", code="invalid_value")
 
 
 def token_limit_text(model: str | None, organization: str, limit: int) -> str:

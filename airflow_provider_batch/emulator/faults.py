@@ -33,6 +33,7 @@ everything) and how (its other fields).
 | `result_form` | batch | its result files have another form, or other ids | `form` "html", `file` "output" |
 | `loose_object` | batch | ISO times, counts as text without zeros, `errors` a list with line numbers as text | |
 | `miscount` | batch | requests that failed are counted as completed | |
+| `stale_counts` | batch | the counts of a batch that has ended show no request as done | |
 | `upper_case_status` | batch | `COMPLETED` for `completed` | |
 | `null_endpoint` | batch | `endpoint` is null, as Azure's may be | |
 | `short_endpoint` | batch | `/chat/completions` for `/v1/chat/completions` | |
@@ -64,7 +65,8 @@ Forms of `result_form`: `html`, `json_array`, `pretty` (printed over several lin
 Field `reads`: the fault ends after so many reads of the batch.
 
 Fields of `file_not_ready`: `count` 1, or `seconds` in which the file itself has the status `status_text` "pending";
-`status` 400 (also where it is 500), `message` "Cannot find file {file}.", `code` "invalid_request", `param` "file_id".
+`status` 400 (also where it is 500), `message` "Cannot find file {file}, or project … does not have access to it.",
+`code` null, `param` "file_id".
 
 A restart keeps the rules. The rules of a batch are chosen when it is created, and do not change.
 """
@@ -110,6 +112,7 @@ BatchKind = Literal[
     "result_form",
     "loose_object",
     "miscount",
+    "stale_counts",
     "upper_case_status",
     "null_endpoint",
     "short_endpoint",

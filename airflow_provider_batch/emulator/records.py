@@ -47,6 +47,55 @@ class FileRecord(msgspec.Struct):
         }
 
 
+class UploadRecord(msgspec.Struct):
+    """
+    An Upload: a file that a client sends in parts.
+
+    :param id: Id of the Upload.
+    :param filename: Name of the file.
+    :param purpose: Purpose of the file.
+    :param bytes: Size that the file will have.
+    :param created_at: Epoch seconds.
+    :param expires_at: Epoch seconds at which a pending Upload expires.
+    :param lifetime: Seconds that the file is kept; None for a file that does not expire.
+    :param status: "pending", "completed" or "cancelled".
+    """
+
+    id: str
+    filename: str
+    purpose: str
+    bytes: int
+    created_at: float
+    expires_at: float
+    lifetime: float | None = None
+    status: str = "pending"
+
+    def status_at(self, now: float) -> str:
+        """
+        Return the status at a time: "expired" for an Upload that was pending for too long.
+
+        :param now: Epoch seconds.
+        """
+        return "expired" if self.status == "pending" and now >= self.expires_at else self.status
+
+    def to_api(self, now: float) -> dict[str, Any]:
+        """
+        Return the Upload object, without its file.
+
+        :param now: Epoch seconds.
+        """
+        return {
+            "id": self.id,
+            "object": "upload",
+            "bytes": self.bytes,
+            "created_at": int(self.created_at),
+            "filename": self.filename,
+            "purpose": self.purpose,
+            "status": self.status_at(now),
+            "expires_at": int(self.expires_at),
+        }
+
+
 class Tokens(msgspec.Struct):
     """
     Tokens of one answer, or of many.
@@ -74,7 +123,7 @@ class Tokens(msgspec.Struct):
         self.reasoning += other.reasoning
 
     def to_api(self) -> dict[str, Any]:
-        """Return the `usage` of a Batch object and of a response."""
+        """Return the `usage` of a Batch object."""
         return {
             "input_tokens": self.input,
             "input_tokens_details": {"cached_tokens": self.cached},
@@ -96,7 +145,9 @@ class BatchRecord(msgspec.Struct, kw_only=True):
     :param expires_at: Time at which lines that are not done expire.
     :param metadata: Metadata of the create call.
     :param output_lifetime: Seconds that the result files are kept; None takes the default.
-    :param model: Model of all requests; None before validation.
+    :param input_missing: The create call named a file that does not exist: validation fails.
+    :param model: Model of all requests, as they name it; None before validation.
+    :param shown_model: Model that the Batch object names; None before validation succeeds.
     :param status: Status as the API names it.
     :param errors: Entries of `errors.data[]`; None before a failed validation.
     :param output_file_id: Id of the output file; None until it is published.
@@ -120,7 +171,7 @@ class BatchRecord(msgspec.Struct, kw_only=True):
     :param error_bytes: Bytes of the error file that belong to `done`.
     :param billed: Number of lines with status 2xx, which cost money.
     :param enqueued_tokens: Input tokens of all lines.
-    :param ending: "expired" or "cancelled" where the remaining lines are not run any more; else None.
+    :param ending: "expired" where the remaining lines are not run any more; else None.
     :param output_name: Id of the output file, chosen before the first line is written.
     :param error_name: Id of the error file, chosen before the first line is written.
     :param faults: Fault rules that were chosen for this batch when it was created.
@@ -134,7 +185,9 @@ class BatchRecord(msgspec.Struct, kw_only=True):
     expires_at: float
     metadata: dict[str, str] | None = None
     output_lifetime: float | None = None
+    input_missing: bool = False
     model: str | None = None
+    shown_model: str | None = None
     status: str = "validating"
     errors: list[dict[str, Any]] | None = None
     output_file_id: str | None = None
@@ -205,7 +258,7 @@ class BatchRecord(msgspec.Struct, kw_only=True):
             "id": self.id,
             "object": "batch",
             "endpoint": self._shown_endpoint(),
-            "model": self.model,
+            "model": self.shown_model,
             "errors": None if self.errors is None else {"object": "list", "data": self.errors},
             "input_file_id": self.input_file_id,
             "completion_window": self.completion_window,
@@ -222,13 +275,15 @@ class BatchRecord(msgspec.Struct, kw_only=True):
             "cancelling_at": whole(self.cancelling_at),
             "cancelled_at": whole(self.cancelled_at),
             "request_counts": self._shown_counts(),
-            "metadata": self.metadata,
             "usage": self.tokens.to_api(),
+            "metadata": self.metadata,
         }
 
     def _shown_counts(self) -> dict[str, int]:
         if self.fault("miscount"):
             return {"total": self.total, "completed": self.completed + self.failed, "failed": 0}
+        if self.fault("stale_counts") and self.has_ended:
+            return {"total": self.total, "completed": 0, "failed": 0}
         return {"total": self.total, "completed": self.completed, "failed": self.failed}
 
     def _shown_status(self) -> str:

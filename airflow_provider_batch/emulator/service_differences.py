@@ -9,6 +9,9 @@ from typing import Any
 from airflow_provider_batch.emulator.records import BatchRecord
 from airflow_provider_batch.emulator.settings import Settings
 
+#: Fields of Batch objects that those from before September 2025 have not.
+_SINCE_2025 = frozenset({"model", "usage"})
+
 
 def list_differs(settings: Settings) -> bool:
     """
@@ -52,6 +55,8 @@ def shown_by_service(settings: Settings, shown: dict[str, Any]) -> dict[str, Any
     :param settings: Current settings.
     :param shown: Object in the API's form.
     """
+    if settings.batch_object == "2024" and shown["object"] == "batch":
+        shown = {name: value for name, value in shown.items() if name not in _SINCE_2025}
     if not settings.keeps_metadata and "metadata" in shown:
         shown = {**shown, "metadata": None}
     if not settings.clock_skew:

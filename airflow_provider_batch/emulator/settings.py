@@ -18,6 +18,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 COMPLETION_WINDOW = 86_400.0
 #: Seconds that the files of a batch are kept by default; divided by `clock_speed`.
 FILE_LIFETIME = 30 * 86_400.0
+#: Seconds that an Upload can take parts; divided by `clock_speed`.
+UPLOAD_LIFETIME = 3_600.0
+
+Phase = Literal["validating", "finalizing", "expiring", "cancelling"]
 
 
 @dataclass(frozen=True)
@@ -71,18 +75,30 @@ class Settings(BaseModel):
     progress: Annotated[str, AfterValidator(_valid_progress)] = Field(
         default="immediate", description="immediate, hold, seconds:N or reads:N (a retrieve and a list are reads)."
     )
-    validating_seconds: float = Field(default=0.0, ge=0, description="Seconds that a batch stays in validating.")
-    finalizing_seconds: float = Field(default=0.0, ge=0, description="Seconds that a batch stays in finalizing.")
-    cancelling_seconds: float = Field(default=0.0, ge=0, description="Seconds that a batch stays in cancelling.")
+    validating_seconds: float = Field(
+        default=0.0, ge=0, description="Seconds that a batch stays in validating; OpenAI: a minute, at times 15."
+    )
+    finalizing_seconds: float = Field(
+        default=0.0, ge=0, description="Seconds that a batch stays in finalizing; OpenAI: from 2 seconds on."
+    )
+    expiring_seconds: float = Field(
+        default=0.0, ge=0, description="Seconds from `finalizing_at` to `expired_at`; OpenAI: about 600."
+    )
+    cancelling_seconds: float = Field(
+        default=0.0, ge=0, description="Seconds that a batch stays in cancelling; OpenAI: about 600."
+    )
     clock_speed: float = Field(
         default=1.0,
         gt=0,
-        description="Divides the 24 h window and file lifetimes: 8640 makes 24 hours 10 seconds.",
+        description="Divides the four times above, the 24 h window and file lifetimes: 8640 makes 24 hours 10 seconds.",
     )
     max_requests: int = Field(default=50_000, ge=1, description="Maximum of requests in one batch.")
     max_file_bytes: int = Field(default=209_715_200, ge=1, description="Maximum of bytes in one batch input file.")
     max_upload_bytes: int = Field(
         default=536_870_912, ge=1, description="Maximum of bytes in any upload; above it the answer is 413."
+    )
+    max_part_bytes: int = Field(
+        default=67_108_864, ge=1, description="Maximum of bytes in a part of an Upload; above it the answer is 413."
     )
     max_embedding_inputs: int = Field(default=50_000, ge=1, description="Maximum of embedding inputs in one file.")
     max_batches_per_hour: int | None = Field(
@@ -96,6 +112,16 @@ class Settings(BaseModel):
         default="failed_batch",
         description="How the token limit is reported: by a failed batch, or by the create call with this status.",
     )
+    unknown_file: Literal["failed_batch", "400"] = Field(
+        default="failed_batch",
+        description="How an unknown input file is reported: by a failed batch, or by the create call as in 2024.",
+    )
+    checks_uploads: bool = Field(
+        default=True, description="An upload of a batch file without a line of JSON is refused with 400."
+    )
+    batch_object: Literal["2026", "2024"] = Field(
+        default="2026", description="Fields of Batch objects; those of 2024 have neither `model` nor `usage`."
+    )
     models: list[str] | None = Field(default=None, description="Model names that are accepted; null accepts any.")
     shutdown_dates: dict[str, datetime.date] = Field(
         default={},
@@ -104,10 +130,14 @@ class Settings(BaseModel):
     dated_models: bool = Field(
         default=True, description="Answers name the dated snapshot of a well-known model, as the API does."
     )
+    embedding_sizes: dict[str, int] = Field(
+        default={}, description="Numbers in an embedding by model, for requests without `dimensions`."
+    )
     api_keys: list[str] | None = Field(
         default=None, description="API keys that are accepted; null accepts any that is not empty."
     )
-    organization: str = Field(default="org-emulator", description="Name of the organization in messages about limits.")
+    organization: str = Field(default="org-emulator", description="Name of the organization in messages.")
+    project: str = Field(default="proj_emulator", description="Name of the project in messages.")
     result_style: Literal["ascii", "compact"] = Field(
         default="ascii", description="Result lines as Python's json.dumps writes them, or compact UTF-8."
     )
@@ -154,6 +184,19 @@ class Settings(BaseModel):
         last = self.shutdown_dates.get(model)
         is_over = last is not None and last < datetime.datetime.now(datetime.UTC).date()
         return not is_over and (self.models is None or model in self.models)
+
+    @property
+    def names_snapshots(self) -> bool:
+        """Whether batches and answers name the dated snapshot of a model; an upstream names its own models."""
+        return self.dated_models and self.upstream is None
+
+    def seconds(self, phase: Phase) -> float:
+        """
+        Return how long a phase of a batch lasts, in seconds of this machine's clock.
+
+        :param phase: Phase, whose setting is `<phase>_seconds`.
+        """
+        return float(getattr(self, f"{phase}_seconds")) / self.clock_speed
 
     @property
     def window(self) -> float:

@@ -99,7 +99,8 @@ async def _answer(request: Request) -> Response:
     settings = emulator.settings
     if (name := body.get("model")) is not None and not settings.has_model(str(name)):
         raise _no_model(str(name), settings)
-    made = answers.answer(endpoint, body, now=time.time(), dated_models=settings.dated_models)
+    sizes = settings.embedding_sizes
+    made = answers.answer(endpoint, body, now=time.time(), dated_models=settings.dated_models, embedding_sizes=sizes)
     return Response(result_lines.encode(made.body, made.raw, "compact"), media_type="application/json")
 
 

@@ -40,9 +40,9 @@ class Upload:
 class _Writer:
     """Callbacks of the parser; it handles one part at a time."""
 
-    def __init__(self, target: BinaryIO, max_bytes: int) -> None:
+    def __init__(self, target: BinaryIO, max_bytes: int, file_field: str) -> None:
         self.upload = Upload()
-        self._target, self._max_bytes = target, max_bytes
+        self._target, self._max_bytes, self._file_field = target, max_bytes, file_field
         self._header_name, self._header_value, self._headers = b"", b"", {}  # type: bytes, bytes, dict[bytes, bytes]
         self._name, self._is_file, self._value = "", False, bytearray()
 
@@ -62,7 +62,7 @@ class _Writer:
     def on_headers_finished(self) -> None:
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
         self._name = options.get(b"name", b"").decode("utf-8", "replace")
-        self._is_file = self._name == "file"
+        self._is_file = self._name == self._file_field
         if self._is_file:
             self.upload.filename = options.get(b"filename", b"upload").decode("utf-8", "replace")
 
@@ -91,14 +91,17 @@ def remove(target: Path) -> None:
     target.unlink(missing_ok=True)
 
 
-async def receive(content_type: str, chunks: AsyncIterator[bytes], target: Path, max_bytes: int) -> Upload:
+async def receive(
+    content_type: str, chunks: AsyncIterator[bytes], target: Path, max_bytes: int, *, file_field: str = "file"
+) -> Upload:
     """
-    Read a multipart form, and write its part `file` to disk.
+    Read a multipart form, and write its file to disk.
 
     :param content_type: Header `Content-Type`, which names the boundary.
     :param chunks: Bytes of the body.
     :param target: Path to write to; removed where the upload fails.
     :param max_bytes: Maximum size of the file.
+    :param file_field: Name of the form field that holds the file.
     :raises CallError: The body is no form, has no file, or its file is too large.
     """
     kind, options = parse_options_header(content_type)
@@ -106,7 +109,7 @@ async def receive(content_type: str, chunks: AsyncIterator[bytes], target: Path,
         raise CallError(400, f"Expected a multipart/form-data body, found {content_type or 'nothing'!r}.")
     try:
         with target.open("wb", buffering=1 << 18) as file:
-            writer = _Writer(file, max_bytes)
+            writer = _Writer(file, max_bytes, file_field)
             names = ("on_part_begin", "on_header_field", "on_header_value", "on_header_end", "on_headers_finished")
             callbacks = {name: getattr(writer, name) for name in (*names, "on_part_data", "on_part_end")}
             parser = MultipartParser(options[b"boundary"], callbacks)  # type: ignore[arg-type]
@@ -114,7 +117,7 @@ async def receive(content_type: str, chunks: AsyncIterator[bytes], target: Path,
                 parser.write(chunk)
             parser.finalize()
         if writer.upload.filename is None:
-            raise CallError(400, "'file' is a required property", param="file")
+            raise CallError(400, f"'{file_field}' is a required property", param=file_field)
     except MultipartParseError as error:
         remove(target)
         raise CallError(400, f"The form cannot be read: {error}") from error

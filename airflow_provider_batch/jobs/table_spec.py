@@ -44,6 +44,8 @@ def table_spec(ledger: Ledger, raw: Raw, model: ResponseModel | None) -> TableSp
         Endpoint(ledger.endpoint),
         raw=raw,
         embedding_size=ledger.embedding_size,
+        size_from=ledger.embedding_size_from,
+        usual_embedding_size=ledger.usual_embedding_size,
         parsed=_parsed(ledger, model),
     )
 

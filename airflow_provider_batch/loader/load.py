@@ -49,6 +49,7 @@ from airflow_provider_batch.storage.local_disk import scratch
 from airflow_provider_batch.structured.column_type import ParsedColumn
 from airflow_provider_batch.structured.response_format import check_endpoint
 from airflow_provider_batch.structured.response_model import ResponseModel
+from airflow_provider_batch.table.embedding_size import check_landed
 from airflow_provider_batch.table.file_names import manifest_name
 from airflow_provider_batch.table.manifest import check_destination, summary
 from airflow_provider_batch.table.partitions import check_columns
@@ -257,7 +258,8 @@ def _land(table: LoadedTable, request: LoadRequest, tools: Tools, destination: L
         ended = msgspec.structs.replace(shard, ending=Ending.of(batch))
         key = ShardKey.parse(shard.key)
         place = Place(destination, table.job, table.attempt, key, request.table.partition_by)
-        spec = replace(spec, embedding_size=embedding_size)
+        if spec.embedding_size is None and embedding_size is not None:
+            spec = replace(spec, embedding_size=embedding_size, size_from="answers")
         with scratch(f"landing batch {batch.id}", NEEDS) as folder:
             staging = Staging(place, spec, tools.client, folder)
             with _rows(table, ended) as rows:
@@ -271,6 +273,8 @@ def _land(table: LoadedTable, request: LoadRequest, tools: Tools, destination: L
                 if request.on_missing == "fail":
                     left_out = rows.count - landed.matching.rows
                     check_understood(place, ended, landed, folder, left_out=left_out, advice=_ADVICE)
+            if embedding_size is None:
+                check_landed(destination, table.job, request.table.if_exists, landed.embedding_size, batch.id)
             table.add(batch, key, landed, staging.put(landed), tools)
         embedding_size = embedding_size or landed.embedding_size
         table.lost += rows.lost

@@ -120,4 +120,5 @@ class LoadedTable:
             batch_ids=[batch.id for batch, _ in self.batches],
             created_at=now,
             ledger=None if self.store is None else self.store.location.uri,
+            embedding_size=next((landed.embedding_size for landed in self.landed if landed.embedding_size), None),
         )

@@ -366,5 +366,5 @@ def _with_embedding_size(spec: TableSpec, index: LineIndex) -> TableSpec:
     for line in index.lines():
         if values := reader.read(line).values:
             vector = values[0] or values[1][0]
-            return replace(spec, embedding_size=len(vector) // 4)
+            return replace(spec, embedding_size=len(vector) // 4, size_from="answers")
     return spec

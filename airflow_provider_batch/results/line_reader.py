@@ -29,7 +29,7 @@ from airflow_provider_batch.results.lines.raw_body import read_raw_body
 from airflow_provider_batch.results.lines.typed_lines import Line
 from airflow_provider_batch.results.parsed_column import with_parsed_column
 from airflow_provider_batch.table.columns import COST_COLUMN, USAGE_COLUMNS
-from airflow_provider_batch.table.schema import TableSpec, own_columns
+from airflow_provider_batch.table.schema import SIZE_REASONS, TableSpec, own_columns
 
 EXPIRED, CANCELLED, MISSING = "expired", "cancelled", "missing"
 #: Error code of a failed row whose request did not run.
@@ -104,7 +104,7 @@ class LineReader:
 
     def __init__(self, spec: TableSpec, model: str | None = None) -> None:
         self._model = model
-        form = answer_format(spec.endpoint, spec.embedding_size)
+        form = answer_format(spec.endpoint, spec.embedding_size, SIZE_REASONS[spec.size_from])
         self._endpoint = spec.endpoint
         self._line: Any = Line[form.body]  # type: ignore[name-defined]
         self._decode, self._answer = form.decoder(msgspec.json.Decoder(self._line).decode), form.extract

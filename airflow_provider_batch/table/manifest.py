@@ -69,6 +69,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     :param files: Number of files by folder of images and videos, relative to the table's folder.
     :param unreadable: Number of lines by file of unreadable result lines, relative to the table's folder.
     :param version: Version of the manifest format.
+    :param embedding_size: Numbers in each embedding; None for other endpoints, where it is not known, and in manifests
+        of earlier releases.
     """
 
     job: str
@@ -88,6 +90,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     files: dict[str, int] = {}
     unreadable: dict[str, int] = {}
     version: int = VERSION
+    embedding_size: int | None = None
 
 
 class _Version(Struct, frozen=True):

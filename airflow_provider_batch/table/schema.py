@@ -23,7 +23,7 @@ from airflow_provider_batch.table.columns import (
 
 Raw = Literal["errors", "all", "none"]
 
-#: Size of an embedding by model, for requests without `dimensions`.
+#: Size of an embedding by model, at OpenAI and for requests without `dimensions`; other services have other sizes.
 DEFAULT_EMBEDDING_SIZES: Mapping[str, int] = {
     "text-embedding-3-small": 1536,
     "text-embedding-3-large": 3072,
@@ -40,17 +40,42 @@ class TableSpec:
     :param raw: Rows that keep the response body as JSON: "errors" (rows that did not succeed), "all" or "none".
     :param embedding_size: Numbers in each embedding; None where unknown: each part takes it from its first embedding.
     :param parsed: The column `parsed`; None where the job has no response model.
+    :param size_from: What `embedding_size` comes from, for messages: a key of `SIZE_REASONS`.
+    :param usual_embedding_size: Type of the columns in a part without an embedding; no answer is compared with it.
     """
 
     endpoint: Endpoint
     raw: Raw = "errors"
     embedding_size: int | None = None
     parsed: ParsedColumn | None = None
+    size_from: str = ""
+    usual_embedding_size: int | None = None
 
 
-def embedding_size(body: Mapping[str, Any], models: Sequence[str | None]) -> int | None:
+#: Why an embedding has to have a size, by what the size comes from.
+SIZE_REASONS: Mapping[str, str] = {
+    "": "as in the other rows",  # ledgers of earlier releases do not say it
+    "dimensions": "as `dimensions` in the request asks for",
+    "answers": "as in the first answers of this table",
+}
+
+
+@dataclass(frozen=True)
+class EmbeddingSizes:
     """
-    Return how many numbers each embedding of a job will have, or None where the requests do not say it.
+    What the requests of a job say about the size of its embeddings.
+
+    :param requested: Numbers that `dimensions` asks for; None without `dimensions`.
+    :param usual: Numbers that the models return at OpenAI; None where that is not known.
+    """
+
+    requested: int | None = None
+    usual: int | None = None
+
+
+def embedding_sizes(body: Mapping[str, Any], models: Sequence[str | None]) -> EmbeddingSizes:
+    """
+    Return what the requests of a job say about the size of its embeddings.
 
     :param body: The fixed fields of the request body.
     :param models: The models of the requests; None for requests without a model.
@@ -63,7 +88,7 @@ def embedding_size(body: Mapping[str, Any], models: Sequence[str | None]) -> int
             "same size. Run a job for each size."
         )
     if size is not None:
-        return size if isinstance(size, int) and not isinstance(size, bool) else None
+        return EmbeddingSizes(requested=size if isinstance(size, int) and not isinstance(size, bool) else None)
     sizes = {model: DEFAULT_EMBEDDING_SIZES.get(model or "") for model in models}
     known = {model: size for model, size in sizes.items() if size is not None}
     if len(set(known.values())) > 1:
@@ -72,7 +97,7 @@ def embedding_size(body: Mapping[str, Any], models: Sequence[str | None]) -> int
             f"embeddings: all embeddings of a table have the same size, and the models return different sizes "
             f"({found} numbers). Set 'dimensions' in the body, or run a job for each model."
         )
-    return next(iter(known.values())) if known and len(known) == len(sizes) else None
+    return EmbeddingSizes(usual=next(iter(known.values())) if known and len(known) == len(sizes) else None)
 
 
 def own_columns(spec: TableSpec) -> dict[str, pa.DataType]:
@@ -107,7 +132,7 @@ def _columns(spec: TableSpec) -> dict[str, Column]:
 
 
 def _own(spec: TableSpec) -> dict[str, Column]:
-    columns = dict(answer_format(spec.endpoint, spec.embedding_size).columns)
+    columns = dict(answer_format(spec.endpoint, spec.embedding_size or spec.usual_embedding_size).columns)
     if spec.parsed is not None:
         columns[PARSED_COLUMN] = Column(spec.parsed.type, PARSED_MEANING)
     return columns

@@ -327,6 +327,15 @@ def test_failures_are_counted_as_completed(client: openai.OpenAI, emulator: Emul
     assert (counts.total, counts.completed, counts.failed) == (3, 3, 0)
 
 
+def test_the_counts_of_an_ended_batch_are_those_of_its_start(client: openai.OpenAI, emulator: Emulator) -> None:
+    """Recorded: an expired batch of one line with an output file and the counts 1/0/0."""
+    emulator.fault(kind="stale_counts")
+    batch = run(client, chat_lines(1))
+    counts = batch.request_counts
+    assert (counts.total, counts.completed, counts.failed) == (1, 0, 0)
+    assert set(results(client, batch.output_file_id)) == {"r1"}
+
+
 def test_statuses_are_upper_case_or_unknown(client: openai.OpenAI, emulator: Emulator) -> None:
     emulator.configure(progress="reads:3")
     emulator.fault(kind="upper_case_status", nth=1)
@@ -379,7 +388,8 @@ def test_a_file_is_not_ready_for_its_first_creates(client: openai.OpenAI, emulat
     for _ in range(2):
         with pytest.raises(openai.BadRequestError, match="Cannot find file") as caught:
             client.batches.create(input_file_id=file_id, endpoint=CHAT, completion_window="24h")
-        assert caught.value.param == "file_id"
+        assert (caught.value.param, caught.value.code) == ("file_id", None)
+        assert f"Cannot find file {file_id}, or project proj_emulator does not have access" in str(caught.value)
     assert client.batches.create(input_file_id=file_id, endpoint=CHAT, completion_window="24h").id
     assert emulator.state()["batches_created"] == 1
 

@@ -31,6 +31,17 @@ def running(done: int = 0, **fields: Any) -> BatchRecord:
     return a_batch(status="in_progress", in_progress_at=100.0, total=10, done=done, **fields)
 
 
+def expiring(done: int) -> BatchRecord:
+    times = {"in_progress_at": 100.0, "finalizing_at": 86_500.0}
+    return a_batch(status="finalizing", ending="expired", total=10, done=done, **times)
+
+
+def cancelling_late(done: int = 10, **fields: Any) -> BatchRecord:
+    """A batch that was cancelled while it was finalizing."""
+    times = {"in_progress_at": 1.0, "finalizing_at": 90.0, "cancelling_at": 95.0}
+    return a_batch(status="cancelling", total=10, done=done, **times, **fields)
+
+
 @pytest.mark.parametrize(
     ("batch", "progress", "now", "action"),
     [
@@ -46,15 +57,20 @@ def running(done: int = 0, **fields: Any) -> BatchRecord:
         (running(5, reads=1), "reads:3", 100.0, Wait(86_500.0)),
         (running(10), "immediate", 100.0, Move("finalizing")),
         (running(10), "hold", 100.0, Wait(86_500.0)),
-        (running(4), "hold", 86_500.0, Move("in_progress", ending="expired")),
-        (running(4, ending="expired"), "hold", 86_500.0, WriteRest()),
-        (running(10, ending="expired"), "hold", 86_500.0, Move("expired")),
-        (running(4, faults=[{"kind": "expire", "after": 0.4}]), "immediate", 100.0, Move("in_progress", "expired")),
+        (running(4), "hold", 86_500.0, Move("finalizing", ending="expired")),
+        (expiring(4), "hold", 86_500.0, WriteRest()),
+        (expiring(10), "hold", 86_500.0, Move("expired")),
+        (running(4, ending="expired"), "hold", 86_500.0, Move("finalizing", ending="expired")),  # of an older emulator
+        (running(4, faults=[{"kind": "expire", "after": 0.4}]), "immediate", 100.0, Move("finalizing", "expired")),
         (running(2, faults=[{"kind": "expire", "after": 0.4}]), "immediate", 100.0, Run(4)),
         (a_batch(status="finalizing", finalizing_at=100.0), "immediate", 100.0, Move("completed")),
         (a_batch(status="finalizing", reads=2), "reads:3", 100.0, Wait()),
         (a_batch(status="finalizing", reads=3), "reads:3", 100.0, Move("completed")),
-        (a_batch(status="cancelling", cancelling_at=100.0), "immediate", 100.0, Validate()),
+        (a_batch(status="cancelling", cancelling_at=100.0), "immediate", 100.0, Move("cancelled")),
+        (a_batch(status="cancelling", faults=[{"kind": "cancel_loses_race"}]), "immediate", 100.0, Validate()),
+        (cancelling_late(), "immediate", 100.0, Move("completed")),
+        (cancelling_late(done=4, ending="expired"), "immediate", 100.0, WriteRest()),
+        (cancelling_late(ending="expired"), "immediate", 100.0, Move("expired")),
         (a_batch(status="cancelling", in_progress_at=1.0, total=2), "immediate", 100.0, WriteRest()),
         (a_batch(status="cancelling", in_progress_at=1.0, total=2, done=2), "immediate", 100.0, Move("cancelled")),
         (a_batch(status="cancelling", in_progress_at=1.0, reads=4, reads_at_cancel=4), "reads:9", 100.0, Wait()),
@@ -68,10 +84,23 @@ def test_one_thing_is_due(batch: BatchRecord, progress: str, now: float, action:
 
 
 def test_phases_last_as_long_as_they_are_set_to() -> None:
-    slow = Settings(validating_seconds=5, finalizing_seconds=6, cancelling_seconds=7)
+    slow = Settings(validating_seconds=5, finalizing_seconds=6, cancelling_seconds=7, expiring_seconds=8)
     assert due(a_batch(), slow, 104.0) == Wait(105.0)
     assert due(a_batch(status="finalizing", finalizing_at=100.0), slow, 105.0) == Wait(106.0)
     assert due(a_batch(status="cancelling", cancelling_at=100.0), slow, 106.0) == Wait(107.0)
+    assert due(expiring(10), slow, 86_507.0) == Wait(86_508.0)
+
+
+def test_the_recorded_times_of_phases_pass_with_the_clock() -> None:
+    """A batch of the service is `cancelling` for about ten minutes, and expires some ten minutes after its window."""
+    recorded = Settings(clock_speed=8640, cancelling_seconds=600, expiring_seconds=600)
+    assert recorded.window == 10.0
+    cancelling = a_batch(status="cancelling", cancelling_at=100.0)
+    assert due(cancelling, recorded, 100.0) == Wait(100.0 + 600 / 8640)
+    expired = expiring(10)
+    assert due(expired, recorded, 86_500.0) == Wait(86_500.0 + 600 / 8640)
+    lifecycle.moved(expired, Move("expired"), 87_100.0)
+    assert (expired.expired_at, expired.finalizing_at) == (87_100.0, 86_500.0)
 
 
 @given(
@@ -84,7 +113,7 @@ def test_phases_last_as_long_as_they_are_set_to() -> None:
 def test_every_history_ends_and_accounts_for_every_line(
     total: int, progress: str, cancel_at: int | None, expire: float | None, ticks: int
 ) -> None:
-    """However it goes, the batch ends within its window, and each line was run or written as not run, once."""
+    """However it goes, the batch ends within its window; each line is run or written as not run, once, or none is."""
     settings = Settings(progress=progress, clock_speed=864.0, finalizing_seconds=ticks)
     faults = [] if expire is None else [{"kind": "expire", "after": expire}]
     batch = a_batch(expires_at=100.0 + settings.window, faults=faults)
@@ -98,6 +127,7 @@ def test_every_history_ends_and_accounts_for_every_line(
         while not isinstance(action := due(batch, settings, now), Wait):
             match action:
                 case Validate():
+                    assert batch.status == "validating"
                     batch.total, batch.in_progress_at = total, now
                     batch.status = "in_progress" if batch.status == "validating" else batch.status
                 case Run(until=goal):
@@ -112,12 +142,10 @@ def test_every_history_ends_and_accounts_for_every_line(
     held = progress == "hold" and batch.status == "cancelling"
     assert batch.has_ended or held
     if not held:
-        assert run_lines + left == total
-    paths = {
-        "completed": ["validating", "in_progress", "finalizing", "completed"],
-        "expired": ["validating", "in_progress", "expired"],
-    }
-    assert batch.status not in paths or seen == paths[batch.status]
+        assert run_lines + left == (0 if batch.in_progress_at is None else total)
+    assert batch.status != "cancelled" or batch.finalizing_at is None
+    before = ["validating", "in_progress", "finalizing", *(["cancelling"] if "cancelling" in seen else [])]
+    assert batch.status == "cancelled" or held or seen == [*before, batch.status]
 
 
 @pytest.mark.parametrize("text", ["", "later", "seconds", "reads:x", "immediate:3", "seconds:x"])

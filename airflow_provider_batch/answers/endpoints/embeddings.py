@@ -41,11 +41,12 @@ class EmbeddingsBody(Body, gc=False):
     data: list[EmbeddingItem] | None = None
 
 
-def embeddings(size: int | None) -> Callable[[EmbeddingsBody], Answer]:
+def embeddings(size: int | None, reason: str) -> Callable[[EmbeddingsBody], Answer]:
     """
     Return the extractor of `/v1/embeddings` for embeddings of one size.
 
     :param size: Numbers in each embedding; None to accept every size.
+    :param reason: Why they have this size, for messages.
     """
 
     def read(body: EmbeddingsBody) -> Answer:
@@ -57,7 +58,7 @@ def embeddings(size: int | None) -> Callable[[EmbeddingsBody], Answer]:
         vectors = [vector_bytes(item.embedding) for item in items]
         for vector in vectors:
             if vector is None or len(vector) % 4 or (size is not None and len(vector) != 4 * size):
-                return _invalid_vector(vector, size)
+                return _invalid_vector(vector, size, reason)
         values = (vectors[0], None) if len(vectors) == 1 else (None, vectors)
         return Answer(SUCCEEDED, None, None, values)
 
@@ -81,7 +82,7 @@ def vector_bytes(embedding: Any) -> bytes | None:
     return bytes(embedding)
 
 
-def _invalid_vector(vector: bytes | None, size: int | None) -> Answer:
+def _invalid_vector(vector: bytes | None, size: int | None, reason: str) -> Answer:
     if vector is None:
         return Answer(FAILED, NO_ANSWER, "The request succeeded, but its body has no readable embedding.", None)
     if len(vector) % 4:
@@ -89,8 +90,8 @@ def _invalid_vector(vector: bytes | None, size: int | None) -> Answer:
             FAILED, "embedding_size", f"An embedding of {len(vector)} bytes is not a list of 32-bit floats.", None
         )
     message = (
-        f"Expected an embedding of {size} numbers, as in the other rows, found {len(vector) // 4}. "
-        "Set the same `dimensions` in every request."
+        f"Expected an embedding of {size} numbers, {reason}, found {len(vector) // 4}. All embeddings of a table have "
+        "the same size: set the same `dimensions` in every request, or run a job for each size."
     )
     return Answer(FAILED, "embedding_size", message, None)
 
@@ -133,7 +134,7 @@ class _VectorLines:
         return line
 
 
-def _of_size(size: int | None) -> AnswerFormat:
+def _of_size(size: int | None, reason: str = "") -> AnswerFormat:
     """Return the format for embeddings of one size; None accepts every size and has no fast path."""
     vector = pa.list_(pa.float32(), size or -1)
     columns = {
@@ -146,7 +147,7 @@ def _of_size(size: int | None) -> AnswerFormat:
     return AnswerFormat(
         columns,
         EmbeddingsBody,
-        embeddings(size),
+        embeddings(size, reason),
         usual,
         decoder=lambda decode: NumberLineDecoder(decode).decode,
         of_size=_of_size,

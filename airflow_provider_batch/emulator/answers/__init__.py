@@ -24,7 +24,13 @@ ENDPOINTS = tuple(_FAMILIES)
 
 
 def answer(
-    endpoint: str, body: Mapping[str, Any], *, now: float, dated_models: bool = True, fault: AnswerFault | None = None
+    endpoint: str,
+    body: Mapping[str, Any],
+    *,
+    now: float,
+    dated_models: bool = True,
+    fault: AnswerFault | None = None,
+    embedding_sizes: Mapping[str, int] | None = None,
 ) -> Answer:
     """
     Return the answer of the emulator to one request.
@@ -34,6 +40,7 @@ def answer(
     :param now: Epoch seconds, for the members of the answer that name a time.
     :param dated_models: Name the dated snapshot of a well-known model, as the API does.
     :param fault: Fault that changes the answer; None for a plain answer.
+    :param embedding_sizes: Numbers in an embedding by model; OpenAI's for a model that is missing here.
     :raises CallError: The body lacks a member that the endpoint needs, or has one that cannot be read.
     """
     family, needed = _FAMILIES[endpoint]
@@ -41,7 +48,7 @@ def answer(
         raise missing_parameter("model")
     if needed is not None and not body.get(needed):
         raise missing_parameter(needed)
-    request = ModelRequest(endpoint=endpoint, body=body, now=now, dated_models=dated_models, fault=fault)
+    request = ModelRequest(endpoint, body, now, dated_models, fault, embedding_sizes or {})
     try:
         return family(request)
     except (TypeError, KeyError, AttributeError, ValueError) as error:

@@ -29,6 +29,15 @@ SNAPSHOTS = {
 _REASONING = ("o1", "o3", "o4", "gpt-5")
 
 
+def snapshot_of(model: str | None) -> str | None:
+    """
+    Return the dated snapshot of a model, or the name itself where it has none.
+
+    :param model: Name of the model in a request; None for a request without a model.
+    """
+    return None if model is None else SNAPSHOTS.get(model, model)
+
+
 @dataclass(frozen=True)
 class AnswerFault:
     """
@@ -67,6 +76,7 @@ class ModelRequest:
     :param now: Epoch seconds, for the members of the answer that name a time.
     :param dated_models: Name the dated snapshot of a well-known model, as the API does.
     :param fault: Fault that changes the answer; None for a plain answer.
+    :param embedding_sizes: Numbers in an embedding by model, where they are not OpenAI's.
     """
 
     endpoint: str
@@ -74,6 +84,7 @@ class ModelRequest:
     now: float
     dated_models: bool = True
     fault: AnswerFault | None = None
+    embedding_sizes: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -84,7 +95,7 @@ class ModelRequest:
     def model(self) -> str:
         """Name of the model in the answer."""
         name = str(self.body["model"])
-        return SNAPSHOTS.get(name, name) if self.dated_models else name
+        return (snapshot_of(name) or name) if self.dated_models else name
 
     @property
     def is_reasoning_model(self) -> bool:

@@ -107,7 +107,8 @@ def answer(request: ModelRequest) -> Answer:
     :raises TypeError: `input` is neither a string nor an array.
     """
     body = request.body
-    size = int(body.get("dimensions") or _SIZES.get(str(body["model"]), _DEFAULT_SIZE))
+    sizes = {**_SIZES, **request.embedding_sizes}
+    size = int(body.get("dimensions") or sizes.get(str(body["model"]), _DEFAULT_SIZE))
     if not 1 <= size <= _LARGEST_SIZE:
         raise ValueError(f"'dimensions' has to be between 1 and {_LARGEST_SIZE}, found {size}")
     as_base64 = body.get("encoding_format") == "base64"

@@ -49,7 +49,13 @@ def answer(request: ModelRequest) -> Answer:
     count = int(body.get("n") or 1)
     data = [_image(request, number) for number in range(count)]
     used = Tokens(input=tokens.of_request(request.endpoint, body), output=_IMAGE_TOKENS * count)
-    usage = used.to_api() | {"input_tokens_details": {"text_tokens": used.input, "image_tokens": 0}}
+    usage = {
+        "input_tokens": used.input,
+        "input_tokens_details": {"image_tokens": 0, "text_tokens": used.input},
+        "output_tokens": used.output,
+        "output_tokens_details": {"image_tokens": used.output, "text_tokens": 0},
+        "total_tokens": used.input + used.output,
+    }
     reply = {"created": int(request.now), "background": "opaque", "data": data, "output_format": "png"}
     return Answer(body=reply | {"quality": "low", "size": body.get("size") or "1024x1024", "usage": usage}, tokens=used)
 

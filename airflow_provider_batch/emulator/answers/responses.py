@@ -20,23 +20,54 @@ NEEDED: Mapping[str, str | None] = {"/v1/responses": None}
 
 _REFUSAL = "I'm sorry, but I can't help with that."
 _REASONING_TOKENS = 3
-#: Members of a request that its response repeats, with the value where the request has none.
-_REPEATED: Mapping[str, Any] = {
+#: Members of a response in the order of those recorded in 2026, with the value where neither the request, which a
+#: response repeats, nor the answer has one.
+_MEMBERS: Mapping[str, Any] = {
+    "id": None,
+    "object": "response",
+    "created_at": None,
+    "status": None,
     "background": False,
+    "billing": {"payer": "developer"},
+    "completed_at": None,
+    "error": None,
+    "frequency_penalty": 0.0,
+    "incomplete_details": None,
     "instructions": None,
     "max_output_tokens": None,
     "max_tool_calls": None,
-    "metadata": {},
+    "model": None,
+    "moderation": None,
+    "output": None,
     "parallel_tool_calls": True,
+    "presence_penalty": 0.0,
     "previous_response_id": None,
+    "prompt_cache_key": None,
+    "prompt_cache_retention": "24h",
+    "reasoning": {"effort": None, "summary": None},
+    "safety_identifier": None,
     "service_tier": "default",
     "store": True,
     "temperature": 1.0,
+    "text": {"format": {"type": "text"}, "verbosity": "medium"},
     "tool_choice": "auto",
+    "tool_usage": {
+        "image_gen": {
+            "input_tokens": 0,
+            "input_tokens_details": {"image_tokens": 0, "text_tokens": 0},
+            "output_tokens": 0,
+            "output_tokens_details": {"image_tokens": 0, "text_tokens": 0},
+            "total_tokens": 0,
+        },
+        "web_search": {"num_requests": 0},
+    },
     "tools": [],
+    "top_logprobs": 0,
     "top_p": 1.0,
     "truncation": "disabled",
+    "usage": None,
     "user": None,
+    "metadata": {},
 }
 
 
@@ -52,23 +83,25 @@ def answer(request: ModelRequest) -> Answer:
     reasoning = visible * _REASONING_TOKENS if request.is_reasoning_model else 0
     used = Tokens(input=tokens.of_request(request.endpoint, body), output=visible + reasoning, reasoning=reasoning)
     thinking = {"id": f"rs_{request.digest[:48]}", "type": "reasoning", "summary": []}
-    return Answer(
-        body={
-            "id": f"resp_{request.digest[:48]}",
-            "object": "response",
-            "created_at": int(request.now),
-            "status": "incomplete" if incomplete else "completed",
-            "error": None,
-            "incomplete_details": {"reason": incomplete} if incomplete else None,
-            "model": request.model,
-            "output": [thinking, item] if request.is_reasoning_model else [item],
-            "reasoning": body.get("reasoning") or {"effort": None, "summary": None},
-            "text": body.get("text") or {"format": {"type": "text"}},
-            **{name: body.get(name, default) for name, default in _REPEATED.items()},
-            "usage": used.to_api(),
-        },
-        tokens=used,
-    )
+    now = int(request.now)
+    made = {
+        "id": f"resp_{request.digest[:48]}",
+        "created_at": now,
+        "status": "incomplete" if incomplete else "completed",
+        "completed_at": None if incomplete else now,
+        "incomplete_details": {"reason": incomplete} if incomplete else None,
+        "model": request.model,
+        "output": [thinking, item] if request.is_reasoning_model else [item],
+        "usage": _usage(used),
+    }
+    repeated = {name: value for name, value in body.items() if value is not None and name in _MEMBERS}
+    settings = {name: {**_MEMBERS[name], **repeated.get(name, {})} for name in ("reasoning", "text")}
+    return Answer(body={**_MEMBERS, **repeated, **settings, **made}, tokens=used)
+
+
+def _usage(used: Tokens) -> dict[str, Any]:
+    usage = used.to_api()
+    return {**usage, "input_tokens_details": {"cache_write_tokens": 0, **usage["input_tokens_details"]}}
 
 
 def _prompt(value: Any) -> str:
@@ -103,7 +136,7 @@ def _output_item(request: ModelRequest, prompt: str) -> tuple[dict[str, Any], st
     parts = [] if request.has_fault("no_content") else [part]
     status = "incomplete" if reason else "completed"
     message = {"id": f"msg_{request.digest[:48]}", "type": "message", "status": status}
-    return {**message, "content": parts, "role": "assistant"}, reason
+    return {**message, "content": parts, "phase": "final_answer", "role": "assistant"}, reason
 
 
 def _text(request: ModelRequest, prompt: str) -> tuple[str, str | None]:

@@ -14,6 +14,8 @@ from airflow_provider_batch.emulator.records import BatchRecord
 MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512
 #: Allowed seconds of an expiry policy.
 MIN_LIFETIME, MAX_LIFETIME = 3_600, 2_592_000
+#: Endpoints in the order in which the service lists them; others follow.
+_LISTED_FIRST = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/moderations")
 _JSON_NAMES = {
     bool: "a boolean",
     int: "an integer",
@@ -39,7 +41,7 @@ def batch_from(body: Any, *, window: float) -> BatchRecord:
             raise missing_parameter(name)
         _expect(body[name], str, name)
     if body["endpoint"] not in ENDPOINTS:
-        raise invalid_value("endpoint", body["endpoint"], ENDPOINTS)
+        raise invalid_value("endpoint", body["endpoint"], _in_listed_order(ENDPOINTS))
     if body["completion_window"] != "24h":
         raise invalid_value("completion_window", body["completion_window"], ("24h",))
     now = time.time()
@@ -136,9 +138,20 @@ def invalid_value(param: str, found: Any, allowed: tuple[str, ...]) -> CallError
     :param found: Value in the call.
     :param allowed: All allowed values.
     """
-    listed = ", ".join(f"'{one}'" for one in allowed)
-    text = f"Invalid value: '{found}'. Supported values are: {listed}."
+    text = f"Invalid value: '{found}'. Supported values are: {_listed(allowed)}."
     return CallError(400, text, param=param, code="invalid_value")
+
+
+def _in_listed_order(endpoints: tuple[str, ...]) -> tuple[str, ...]:
+    later = len(_LISTED_FIRST)
+    return tuple(sorted(endpoints, key=lambda one: _LISTED_FIRST.index(one) if one in _LISTED_FIRST else later))
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    quoted = [f"'{name}'" for name in names]
+    if len(quoted) < 3:
+        return " and ".join(quoted)
+    return f"{', '.join(quoted[:-1])}, and {quoted[-1]}"
 
 
 def _expect(value: Any, kind: type, param: str) -> None:

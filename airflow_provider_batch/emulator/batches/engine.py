@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
+from airflow_provider_batch.emulator.answers.common import snapshot_of
 from airflow_provider_batch.emulator.batches import lifecycle
 from airflow_provider_batch.emulator.batches.execution import Execution
 from airflow_provider_batch.emulator.batches.store import Store
 from airflow_provider_batch.emulator.batches.validation import LineIndex, Validated, file_error, validate_file
-from airflow_provider_batch.emulator.errors import token_limit_text
+from airflow_provider_batch.emulator.errors import cannot_find_text, token_limit_text
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
 from airflow_provider_batch.emulator.settings import FILE_LIFETIME, Settings
 
@@ -176,11 +177,11 @@ class Engine:
 
     def _validate(self, batch: BatchRecord, settings: Settings) -> None:
         path = self._store.path_of(batch.input_file_id)
-        if path.exists():
+        if not batch.input_missing and path.exists():
             found = validate_file(path, batch.endpoint, settings)
         else:
-            error = file_error("invalid_request", f"Cannot find file {batch.input_file_id}.", "file_id")
-            found = Validated(errors=[error])
+            text = cannot_find_text(batch.input_file_id, f"organization {settings.organization}")
+            found = Validated(errors=[file_error("invalid_request", text, "file_id")])
         if rule := batch.fault("refuse_file"):
             code, text = rule.get("code", "invalid_request"), rule.get("message", "The file was refused.")
             found.errors = [file_error(code, text, rule.get("param"), rule.get("line"))]
@@ -190,7 +191,7 @@ class Engine:
         with self._store.lock:
             if not found.errors:
                 found.errors = self._token_limit_errors(batch, found, settings)
-            self._store.update(batch.id, lambda record: self._validated(record, found, time.time()))
+            self._store.update(batch.id, lambda record: self._validated(record, found, settings, time.time()))
         if found.errors:
             self._clean_up(batch)
 
@@ -209,7 +210,10 @@ class Engine:
         """
         return sum(batch.enqueued_tokens for batch in self._store.active_batches() if batch.model == model)
 
-    def _validated(self, record: BatchRecord, found: Validated, now: float) -> None:
+    def _validated(self, record: BatchRecord, found: Validated, settings: Settings, now: float) -> None:
+        is_cancelled = record.status == "cancelling"
+        if is_cancelled and not record.fault("cancel_loses_race"):
+            return  # the cancel call came first: the batch ends as one that was never validated
         record.model = found.model
         if found.errors:
             record.errors = found.errors
@@ -218,8 +222,8 @@ class Engine:
         record.total, record.enqueued_tokens = found.total, found.tokens
         record.output_name, record.error_name = self._store.new_file_id(), self._store.new_file_id()
         record.in_progress_at = now
-        # A cancel during validation keeps its status.
-        if record.status == "validating":
+        record.shown_model = snapshot_of(found.model) if settings.names_snapshots else found.model
+        if not is_cancelled:
             record.status = "in_progress"
 
     def _move(self, batch: BatchRecord, move: lifecycle.Move, settings: Settings) -> None:
@@ -247,6 +251,8 @@ class Engine:
 
     def _publish(self, batch: BatchRecord, settings: Settings, now: float) -> tuple[str | None, str | None]:
         """Publish the result files that are not empty, and return their ids: output file, error file."""
+        if not batch.output_name:
+            return None, None  # it was never validated
         lifetime = batch.output_lifetime or FILE_LIFETIME
         keep_empty = settings.always_error_file or batch.fault("empty_error_file") is not None
         shown: list[str | None] = []
@@ -276,4 +282,5 @@ class Engine:
     def _clean_up(self, batch: BatchRecord) -> None:
         self.execution.forget(batch.id)
         self.execution.index_path(batch.id).unlink(missing_ok=True)
-        self._store.drop_unlisted_input(batch.input_file_id)
+        if not batch.input_missing:
+            self._store.drop_unlisted_input(batch.input_file_id)

@@ -175,7 +175,7 @@ class Execution:
         :param batch: Batch that is cancelled or has expired.
         :param settings: Current settings.
         """
-        ending = "cancelled" if batch.status == "cancelling" else str(batch.ending)
+        ending = batch.ending or "cancelled"
         with ResultFiles(self._store, batch) as files, self._input(batch).open("rb") as source:
             progress = _Progress()
             line_ids = _ids(batch)
@@ -283,6 +283,7 @@ class Execution:
                 now=batch.in_progress_at or 0.0,
                 dated_models=settings.dated_models,
                 fault=fault,
+                embedding_sizes=settings.embedding_sizes,
             )
         except CallError as problem:
             written = result_lines.answered(line_id, line.custom_id, request_id, problem.status, problem.body())

@@ -44,6 +44,9 @@ class CallJournal:
 
     def uploads(self) -> int:
         """Count the uploads that succeeded, those whose answer was lost included."""
-        query = "SELECT count(*) FROM calls WHERE method = 'POST' AND path = '/v1/files' AND status = 200"
+        query = (
+            "SELECT count(*) FROM calls WHERE method = 'POST' AND status = 200 "
+            "AND (path = '/v1/files' OR path LIKE '/v1/uploads/%/complete')"
+        )
         with self._lock:
             return int(self._db.execute(query).fetchone()[0])

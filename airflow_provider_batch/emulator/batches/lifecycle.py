@@ -4,9 +4,12 @@ Decide what happens to a batch next: pure functions over a record, the settings 
 ::
 
     validating ──▶ in_progress ──▶ finalizing ──▶ completed
-        │              │  └──▶ (rest is written as expired) ──▶ expired
+        │              │  └──▶ finalizing, rest is written as expired ──▶ expired
         ▼              ▼
       failed       cancelling ──▶ (rest is written as cancelled) ──▶ cancelled
+
+A batch that is cancelled while `validating` is never validated. One that is cancelled while `finalizing` ends as if it
+had not been cancelled: cancelled batches of the real service have no `finalizing_at`.
 
 The engine calls `due`, does the action that it returns, and calls it again. Nothing here reads a clock, a file or the
 database.
@@ -105,16 +108,16 @@ def _validating(batch: BatchRecord, settings: Settings, now: float) -> Action:
     pace = settings.pace
     if pace.mode == "hold" or (pace.mode == "reads" and batch.reads < 1):
         return Wait(batch.expires_at) if now < batch.expires_at else Validate()
-    begin = batch.created_at + settings.validating_seconds
+    begin = batch.created_at + settings.seconds("validating")
     return Validate() if now >= begin else Wait(begin)
 
 
 def _in_progress(batch: BatchRecord, settings: Settings, now: float) -> Action:
-    if batch.ending is not None:
-        return WriteRest() if batch.done < batch.total else Move("expired")
     limit = _lines_before_expiry(batch)
-    if now >= batch.expires_at or (batch.fault("expire") and batch.done >= limit):
-        return Move("in_progress", ending="expired")
+    is_over = now >= batch.expires_at or (batch.fault("expire") is not None and batch.done >= limit)
+    # An earlier version of the emulator stored batches in progress that had an ending.
+    if is_over or batch.ending is not None:
+        return Move("finalizing", ending="expired")
     allowed = min(_lines_allowed(batch, settings.pace, now), limit)
     if batch.done < allowed:
         return Run(allowed)
@@ -149,27 +152,40 @@ def _next_check(batch: BatchRecord, pace: Progress, now: float) -> float:
 
 
 def _finalizing(batch: BatchRecord, settings: Settings, now: float) -> Action:
+    if batch.ending is not None:
+        return _expiring(batch, settings, now)
     pace = settings.pace
     if pace.mode == "hold" or (pace.mode == "reads" and batch.reads < pace.amount):
         return Wait()
-    end = (batch.finalizing_at or now) + settings.finalizing_seconds
+    end = (batch.finalizing_at or now) + settings.seconds("finalizing")
     return Move("completed") if now >= end else Wait(end)
+
+
+def _expiring(batch: BatchRecord, settings: Settings, now: float) -> Action:
+    if batch.done < batch.total:
+        return WriteRest()
+    end = (batch.finalizing_at or now) + settings.seconds("expiring")
+    return Move("expired") if now >= end else Wait(end)
 
 
 def _cancelling(batch: BatchRecord, settings: Settings, now: float) -> Action:
     pace = settings.pace
     if pace.mode == "hold" or (pace.mode == "reads" and batch.reads <= batch.reads_at_cancel):
         return Wait()
-    end = (batch.cancelling_at or now) + settings.cancelling_seconds
+    end = (batch.cancelling_at or now) + settings.seconds("cancelling")
     if now < end:
         return Wait(end)
+    if batch.finalizing_at is not None:
+        return _expiring(batch, settings, now) if batch.ending else Move("completed")
+    if batch.fault("cancel_loses_race"):
+        return _without_cancel(batch)
+    return WriteRest() if batch.done < batch.total else Move("cancelled")
+
+
+def _without_cancel(batch: BatchRecord) -> Action:
     if batch.in_progress_at is None:
         return Validate()
-    if batch.fault("cancel_loses_race"):
-        return Run(batch.total) if batch.done < batch.total else Move("completed")
-    if batch.done < batch.total:
-        return WriteRest()
-    return Move("cancelled")
+    return Run(batch.total) if batch.done < batch.total else Move("completed")
 
 
 def moved(batch: BatchRecord, move: Move, now: float) -> None:

@@ -25,11 +25,13 @@ _SAMPLE = 1_000
 
 def cost(model: str | None, tokens: Tokens) -> Decimal | None:
     """
-    Return what the answered lines of a batch cost, in US dollars; None where the price is unknown.
+    Return what the answered lines of a batch cost, in US dollars; None where the price is unknown, 0 without tokens.
 
     :param model: Name of the model.
     :param tokens: Tokens of all answered lines.
     """
+    if tokens == Tokens():
+        return Decimal(0)
     rates = _rates(model or "")
     return None if rates is None else rates[0] * tokens.input + rates[1] * tokens.output
 

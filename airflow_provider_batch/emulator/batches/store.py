@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_batch.emulator.batches.journal import CallJournal
+from airflow_provider_batch.emulator.batches.upload_store import UploadStore
 from airflow_provider_batch.emulator.faults import FaultBook, FaultRule
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
 
@@ -35,9 +36,11 @@ CREATE TABLE IF NOT EXISTS executions (
   custom_id TEXT, body BLOB, attempts INTEGER, billed INTEGER, PRIMARY KEY (custom_id, body)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS calls (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, time REAL, method TEXT, path TEXT, status INTEGER, seconds REAL, fault TEXT);
+CREATE TABLE IF NOT EXISTS uploads (id TEXT PRIMARY KEY, expires REAL, record BLOB);
+CREATE TABLE IF NOT EXISTS parts (id TEXT PRIMARY KEY, upload TEXT, size INTEGER);
 CREATE TABLE IF NOT EXISTS faults (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, rule TEXT, matches INTEGER);
 """
-_NAMES = ("files", "batches", "executions", "calls", "faults")
+_NAMES = ("files", "batches", "executions", "calls", "uploads", "parts", "faults")
 
 _batch_decoder = msgspec.msgpack.Decoder(BatchRecord)
 _file_decoder = msgspec.msgpack.Decoder(FileRecord)
@@ -70,6 +73,7 @@ class Store:
         self._db.execute("PRAGMA synchronous=OFF")
         self._db.executescript(_TABLES)
         self.journal = CallJournal(self._db, self.lock)
+        self.uploads = UploadStore(self._db, self.lock, self.files_folder)
         stored = self._db.execute("SELECT rule, matches FROM faults ORDER BY seq").fetchall()
         self.book = FaultBook((FaultRule.model_validate_json(rule), matches) for rule, matches in stored)
 

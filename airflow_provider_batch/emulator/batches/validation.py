@@ -211,6 +211,23 @@ class LineIndex:
         return index
 
 
+def has_json_line(path: Path) -> bool:
+    """
+    Say whether a file has a line that is a JSON object; the file is read up to the first such line.
+
+    :param path: Path of the file.
+    """
+    with path.open("rb", buffering=1 << 20) as lines:
+        return any(_is_object(line) for line in lines)
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(_decode(line), dict)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
 def first_model(path: Path) -> str | None:
     """
     Return the model that the first line of an input file names, or None.

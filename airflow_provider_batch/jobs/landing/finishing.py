@@ -148,6 +148,7 @@ def _publish(destination: Location, request: JobRequest, store: LedgerStore, led
         partition_by=list(ledger.partition_by),
         files={landing.files_folder: landing.files for _, landing in landings if landing.files_folder},
         unreadable={landing.unreadable_file: landing.unreadable for _, landing in landings if landing.unreadable_file},
+        embedding_size=ledger.embedding_size,
     )
     publisher = Publisher(attempt_of_ledger(ledger), lambda: store.check_lease(ledger), lambda: _landed_parts(store))
     try:

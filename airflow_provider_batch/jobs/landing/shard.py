@@ -31,6 +31,7 @@ from airflow_provider_batch.results.landing import LandedShard, RowOutcome, Shar
 from airflow_provider_batch.results.lines.file_forms import as_json_lines
 from airflow_provider_batch.storage import Location
 from airflow_provider_batch.storage.local_disk import scratch
+from airflow_provider_batch.table.embedding_size import check_landed
 from airflow_provider_batch.table.file_names import Attempt, landing_name, manifest_name, part_name
 from airflow_provider_batch.table.manifest import read_manifest
 from airflow_provider_batch.table.part_filter import SUCCEEDED, keep_succeeded
@@ -72,6 +73,8 @@ def land_results(request: JobRequest, tools: Tools, store: LedgerStore, ledger: 
         results = fetch_results(tools.client, shard, rows, local)
         store.check_lease(ledger)  # the landing writes images and videos to the table's folder
         landed = staging.land(results, is_final)
+        if ledger.embedding_size is None:
+            check_landed(table, ledger.job, request.table.if_exists, landed.embedding_size, shard.batch_id)
         if not shard.given_up:
             check_understood(place, shard, landed, local)
         checksum = _check_rows(shard, landed, staging)

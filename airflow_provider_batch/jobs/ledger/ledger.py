@@ -88,6 +88,9 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     :param closing: Why nothing more is sent; None while the job may send.
     :param finished_at: When every input row had its result; None before.
     :param embedding_size: Numbers in each vector of an embeddings job; None where it is not known.
+    :param embedding_size_from: What the size comes from: "dimensions" of the requests, or the first "answers"; empty
+        where it is not known, and in ledgers of earlier releases, which also took it from the name of the model.
+    :param usual_embedding_size: Numbers that the models return at OpenAI; the type of a part without vectors.
     :param era: Tells a clear of the task from a retry: the number of the clear that the job continues for.
     :param first_round: First round of the latest rerun.
     :param lands_again: Whether a finished job lands its table once more.
@@ -126,6 +129,8 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     birth: str = ""
     sequence: int = 0
     claim: Claim | None = None
+    embedding_size_from: str = ""
+    usual_embedding_size: int | None = None
 
     def __post_init__(self) -> None:
         """Convert shards given in any form."""

@@ -143,7 +143,7 @@ def _apply_to_shard(ledger: Ledger, event: events.Event) -> Ledger:
     if isinstance(event, events.Intended) and ledger.first_submitted_at is None:
         ledger = ledger.changed(first_submitted_at=event.at)
     if isinstance(event, events.Landed) and event.embedding_size is not None and ledger.embedding_size is None:
-        ledger = ledger.changed(embedding_size=event.embedding_size)
+        ledger = ledger.changed(embedding_size=event.embedding_size, embedding_size_from="answers")
     return ledger
 
 

@@ -40,6 +40,7 @@ from airflow_provider_batch.jobs.table_spec import recorded_schema
 from airflow_provider_batch.requests.shards import Shard
 from airflow_provider_batch.sources.open_source import open_source
 from airflow_provider_batch.sources.source import Source
+from airflow_provider_batch.table.embedding_size import check_requested
 from airflow_provider_batch.table.manifest import check_destination
 
 
@@ -194,6 +195,9 @@ def _begin(
             "or wait for completion."
         )
     check_models((record.model for record in records), request.limits.timeout, tools)
+    sizes = preparing.vector_sizes(request, prepared)
+    if request.table.destination is not None:
+        check_requested(tools.resolve(request.table.destination), identity.job, request.table.if_exists, sizes)
     now = tools.clock()
     ledger = Ledger(
         identity=identity,
@@ -207,7 +211,9 @@ def _begin(
         generation=generation,
         destination=request.table.destination,
         partition_by=request.table.partition_by,
-        embedding_size=preparing.vector_size(request, prepared),
+        embedding_size=sizes.requested,
+        embedding_size_from="dimensions" if sizes.requested else "",
+        usual_embedding_size=sizes.usual,
         response_schema=recorded_schema(request.spec, tools.log),
         era=request.era,
         claim=mapped_instances.claim_of(request),

@@ -25,7 +25,7 @@ from airflow_provider_batch.sources.source import Source
 from airflow_provider_batch.storage.local_disk import scratch
 from airflow_provider_batch.structured.column_type import ParsedColumn
 from airflow_provider_batch.table.partitions import check_columns, check_values
-from airflow_provider_batch.table.schema import TableSpec, embedding_size
+from airflow_provider_batch.table.schema import EmbeddingSizes, TableSpec, embedding_sizes
 
 
 def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
@@ -160,13 +160,13 @@ def prepare_shards(
         take_shard = checked if request.table.partition_by else on_shard
         prepared = prepare(source, spec, local, take_shard, resolve=tools.resolve, cuts=cuts)
     check_partitions(request, prepared.carried)
-    vector_size(request, prepared)
+    vector_sizes(request, prepared)
     return prepared
 
 
-def vector_size(request: JobRequest, prepared: Prepared) -> int | None:
+def vector_sizes(request: JobRequest, prepared: Prepared) -> EmbeddingSizes:
     """
-    Return how many numbers each vector will have; None where that is not known.
+    Return what the requests say about the size of the vectors.
 
     :param request: The job.
     :param prepared: The prepared input.
@@ -174,8 +174,8 @@ def vector_size(request: JobRequest, prepared: Prepared) -> int | None:
     """
     body = request.spec.body
     if body is None or request.spec.endpoint is not Endpoint.EMBEDDINGS:
-        return None
-    return embedding_size(body, prepared.models or [body.get("model")])
+        return EmbeddingSizes()
+    return embedding_sizes(body, prepared.models or [body.get("model")])
 
 
 def check_partitions(request: JobRequest, carried: pa.Schema) -> None:

@@ -64,7 +64,8 @@ class AnswerFormat:
     :param extract: Returns the status of the row and the values of the columns, in their order, from a body.
     :param usual: The fast path; None where all lines are read one by one.
     :param decoder: Returns the decoder of result lines from the typed one.
-    :param of_size: Returns the format for embeddings of one size, with the reason for messages; None where the endpoint has no embeddings.
+    :param of_size: Returns the format for embeddings of one size, with the reason for messages; None where the endpoint
+        has no embeddings.
     """
 
     columns: Mapping[str, Column]

@@ -18,11 +18,12 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from airflow_provider_batch import exceptions
+from airflow_provider_batch.api.async_client import AsyncBatchClient
 from airflow_provider_batch.api.objects import Batch
-from airflow_provider_batch.api.response_reader import MAX_PAGE, Page
+from airflow_provider_batch.api.response_reader import Page
 
 #: Number of batches up to which each is retrieved; for more, pages take fewer calls.
 FEW = 8
@@ -44,25 +45,6 @@ SLOW = 5.0
 MAX_FAILURES_IN_A_ROW = 4
 
 T = TypeVar("T")
-
-
-class Client(Protocol):
-    """The methods of a client that polling uses."""
-
-    async def retrieve(self, batch_id: str) -> Batch:
-        """
-        Return a batch as the API shows it now.
-
-        :param batch_id: Id of the batch.
-        """
-
-    async def list_page(self, *, after: str | None = None, limit: int = MAX_PAGE) -> Page:
-        """
-        Return one page of the account's batches.
-
-        :param after: Id of the batch after which the page begins; None for the first page.
-        :param limit: Batches of the page, 1 to 100.
-        """
 
 
 @dataclass
@@ -128,7 +110,7 @@ class StatusReader:
         self._no_list_until = float("-inf")
 
     async def poll(
-        self, client: Client, due: Sequence[str], poll_result: PollResult, *, wanted: Collection[str] = ()
+        self, client: AsyncBatchClient, due: Sequence[str], poll_result: PollResult, *, wanted: Collection[str] = ()
     ) -> None:
         """
         Poll batches once.
@@ -155,7 +137,7 @@ class StatusReader:
         self._no_list_until = self._clock() + DISTRUST
 
     async def _read_pages(
-        self, client: Client, due: Sequence[str], poll_result: PollResult, wanted: Collection[str]
+        self, client: AsyncBatchClient, due: Sequence[str], poll_result: PollResult, wanted: Collection[str]
     ) -> dict[str, Batch]:
         if len(due) <= FEW or self._clock() < self._no_list_until:
             return {}
@@ -195,7 +177,7 @@ class StatusReader:
         self._checked.update(dict.fromkeys(chosen, self._round))
         return chosen
 
-    async def _one_by_one(self, client: Client, batch_ids: Sequence[str], poll_result: PollResult) -> None:
+    async def _one_by_one(self, client: AsyncBatchClient, batch_ids: Sequence[str], poll_result: PollResult) -> None:
         left = iter(batch_ids)
 
         async def work() -> None:
@@ -220,7 +202,7 @@ class ListPages:
 
     def __init__(
         self,
-        client: Client,
+        client: AsyncBatchClient,
         poll_result: PollResult,
         wanted: Collection[str],
         page_starts: dict[str, str],
@@ -324,7 +306,7 @@ class ListPages:
                 del self._page_starts[batch_id]
 
 
-async def retrieve(client: Client, batch_id: str, poll_result: PollResult) -> None:
+async def retrieve(client: AsyncBatchClient, batch_id: str, poll_result: PollResult) -> None:
     """
     Retrieve one batch, and record the response or the error.
 

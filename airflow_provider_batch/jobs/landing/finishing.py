@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,6 @@ import pyarrow as pa
 from airflow_provider_batch import exceptions
 from airflow_provider_batch.jobs.actions import Finish
 from airflow_provider_batch.jobs.job_request import JobRequest, Tools
-from airflow_provider_batch.jobs.landing.row_count_check import check_count
 from airflow_provider_batch.jobs.landing.shard import attempt_of_ledger
 from airflow_provider_batch.jobs.ledger.events import Finished
 from airflow_provider_batch.jobs.ledger.files import LEDGER
@@ -21,6 +21,7 @@ from airflow_provider_batch.jobs.ledger.store import LedgerStore
 from airflow_provider_batch.jobs.shard_files import LINES, shard_key_of
 from airflow_provider_batch.jobs.table_claims import release_table
 from airflow_provider_batch.jobs.table_spec import table_spec
+from airflow_provider_batch.requests.row_checksum import total
 from airflow_provider_batch.requests.shards import ShardKey
 from airflow_provider_batch.storage import Location
 from airflow_provider_batch.storage.local_disk import scratch
@@ -135,7 +136,7 @@ def _publish(destination: Location, request: JobRequest, store: LedgerStore, led
     ]
     if ledger.rows == 0:
         parts.append(_empty_part(destination, request, ledger))
-    check_count(ledger, parts, store.location.uri)
+    _check_count(ledger, parts, store.location.uri)
     manifest = Manifest(
         job=ledger.job,
         generation=ledger.generation,
@@ -157,6 +158,33 @@ def _publish(destination: Location, request: JobRequest, store: LedgerStore, led
         if ledger.rows == 0:  # no ledger names the part of an empty table: the attempt that wrote it removes it
             withdraw(destination, ledger.job, [part.name for part in parts], None)
         raise
+
+
+def _check_count(ledger: Ledger, parts: Sequence[Part], location: str) -> None:
+    """
+    Compare the parts that a manifest is to list with what the ledger records of the input.
+
+    Row numbers are compared by their checksums, which ledgers of release 0.1 lack; numbers of rows are always compared.
+
+    :param ledger: The job's ledger.
+    :param parts: The parts.
+    :param location: URI of the ledger.
+    :raises JobError: The parts do not hold each row of the input once; nothing may be published or removed.
+    """
+    landings = [shard.landing for shard in ledger.shards if shard.landing is not None]
+    in_parts = sum(part.rows for part in parts)
+    expected = total(shard.row_checksum for shard in ledger.shards if shard.round == 1)
+    found = total(landing.row_checksum for landing in landings)
+    same_rows = expected is None or found is None or expected == found
+    if in_parts == ledger.rows == ledger.totals().rows and same_rows:
+        return
+    what = f"{in_parts:,} rows" if in_parts != ledger.rows else "as many, and not each row of it once"
+    raise exceptions.JobError(
+        f"The input has {ledger.rows:,} rows, and the parts that have landed hold {what}. No manifest is written: the "
+        f"table published before is unchanged, and shards, results and parts are kept; the ledger is {location}. A "
+        "retry sends nothing again. Remove the parts of this job and clear the task to land it again for free; if that "
+        "ends here too, it is a defect of this package: please report it."
+    )
 
 
 def _landed_parts(store: LedgerStore) -> set[str]:

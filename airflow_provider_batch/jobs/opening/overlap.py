@@ -12,7 +12,6 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -25,15 +24,6 @@ from airflow_provider_batch.storage import Location
 _WILD = re.compile(r"[*?\[]")
 #: S3's address when none is configured.
 _AWS = "amazonaws.com"
-
-
-@dataclass(frozen=True)
-class _Written:
-    """A file that a job writes: the configured folder, for messages, and the parts of its path."""
-
-    what: str
-    folder: Location
-    path: tuple[str, ...]
 
 
 def check_overlap(request: JobRequest, tools: Tools) -> None:
@@ -52,26 +42,26 @@ def check_overlap(request: JobRequest, tools: Tools) -> None:
     written = list(_written(request, tools))
     for uri in uris:
         location = tools.resolve(uri)
-        for file in written:
-            if _is_same_store(location, file.folder) and _covers(location, file.path):
+        for what, folder, path in written:
+            if _is_same_store(location, folder) and _covers(location, path):
                 raise ConfigurationError(
-                    f"source: {uri} covers the {file.what} {file.folder}: the next run would read this task's own "
+                    f"source: {uri} covers the {what} {folder}: the next run would read this task's own "
                     "files as input, and pay for them. Nothing was sent. Restrict the source, by a pattern such as "
-                    f"*.csv or a folder of its own, or choose another {file.what}."
+                    f"*.csv or a folder of its own, or choose another {what}."
                 )
 
 
-def _written(request: JobRequest, tools: Tools) -> Iterator[_Written]:
+def _written(request: JobRequest, tools: Tools) -> Iterator[tuple[str, Location, tuple[str, ...]]]:
     """Yield one file of each kind whose ending a source may have."""
     job = request.identity.job
     if request.table.destination is not None:
         table = tools.resolve(request.table.destination)
         folders = [f"{column}=" for column in request.table.partition_by]
         for name in (f"part-{job}-00001-01-g1a1.parquet", f"part-{job}-00001-01.parquet"):
-            yield _Written("destination", table, (*_parts(table), *folders, name))
+            yield "destination", table, (*_parts(table), *folders, name)
     shards = job_folder(request.state, request.identity) / "g1"
     for name in ("r01-s00001.jsonl", f"r01-s00001-{job}.jsonl"):
-        yield _Written("state_path", request.state, (*_parts(shards), name))
+        yield "state_path", request.state, (*_parts(shards), name)
 
 
 def _covers(source: Location, file: tuple[str, ...]) -> bool:

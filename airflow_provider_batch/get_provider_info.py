@@ -36,7 +36,11 @@ def get_provider_info() -> dict[str, Any]:
         "task-decorators": [
             {"name": "openai_batch", "class-name": f"{_PACKAGE}.decorators.openai_batch.openai_batch_task"}
         ],
-        "extra-links": [f"{_PACKAGE}.links.openai_batch.OpenAIBatchLink"],
+        "extra-links": [
+            f"{_PACKAGE}.links.openai_batch.OpenAIBatchLink",
+            f"{_PACKAGE}.links.storage.OpenAIBatchTableLink",
+            f"{_PACKAGE}.links.storage.OpenAIBatchLedgerLink",
+        ],
         "config": {"openai_batch": _config_section()},
     }
 

@@ -133,6 +133,21 @@ class AirflowApi:
                 raise
         return run_id
 
+    def dag_runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """
+        Return the runs of a DAG.
+
+        :param dag_id: Id of the DAG.
+        """
+        runs: list[dict[str, Any]] = self.get(f"/dags/{dag_id}/dagRuns", limit="100")["dag_runs"]
+        return runs
+
+    def asset_events(self) -> list[dict[str, Any]]:
+        """Return the events of all assets; each has ``uri`` and ``extra``."""
+        path, key = self.generation.asset_events
+        events = self.get(path, limit="100")[key]
+        return [{"uri": event[self.generation.asset_uri], "extra": event["extra"]} for event in events]
+
     def run_state(self, dag_id: str, run_id: str) -> str:
         """
         Return the state of a run.

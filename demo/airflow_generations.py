@@ -16,6 +16,8 @@ class Generation:
     :param job_types: Component → type of the job that sends its heartbeats.
     :param api: Path of the REST API.
     :param health: Path of the health endpoint.
+    :param asset_events: Path of the events of assets, below the REST API; and the key of its list.
+    :param asset_uri: Key of the asset's URI in an event.
     :param token: Path that gives a token; None if requests need none.
     :param environment: More environment variables of its processes.
     :param files: File of Airflow's home → its text.
@@ -25,6 +27,8 @@ class Generation:
     job_types: Mapping[str, str]
     api: str
     health: str
+    asset_events: tuple[str, str]
+    asset_uri: str
     token: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -40,6 +44,8 @@ AIRFLOW_3 = Generation(
     job_types={"scheduler": "SchedulerJob", "triggerer": "TriggererJob", "dag-processor": "DagProcessorJob"},
     api="/api/v2",
     health="/api/v2/monitor/health",
+    asset_events=("/assets/events", "asset_events"),
+    asset_uri="uri",
     token="/auth/token",
 )
 
@@ -52,6 +58,8 @@ AIRFLOW_2 = Generation(
     job_types={"scheduler": "SchedulerJob", "triggerer": "TriggererJob"},
     api="/api/v1",
     health="/api/v1/health",
+    asset_events=("/datasets/events", "dataset_events"),
+    asset_uri="dataset_uri",
     # It takes LocalExecutor with SQLite for unsafe: fine for some minutes, with SQLite's write-ahead log.
     environment={"_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1"},
     # Requests without a user are those of an administrator: the server listens on this machine alone, for minutes.

@@ -63,7 +63,7 @@ __all__ = [
 
 def dag_bag(path: Path) -> Any:
     """
-    Return the DAGs of a file, without the examples of Airflow.
+    Return the DAGs of a file.
 
     :param path: The file.
     """
@@ -71,7 +71,7 @@ def dag_bag(path: Path) -> Any:
         from airflow.dag_processing.dagbag import DagBag
     except ImportError:  # before 3.2
         from airflow.models.dagbag import DagBag
-    return DagBag(path, include_examples=False)
+    return DagBag(path)
 
 
 def needs_airflow(version: str, reason: str) -> pytest.MarkDecorator:

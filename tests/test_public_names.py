@@ -28,6 +28,7 @@ PUBLIC = {
     "get_provider_info": ["get_provider_info"],
     "hooks.openai_batch": ["OpenAIBatchHook"],
     "links.openai_batch": ["OpenAIBatchLink"],
+    "links.storage": ["OpenAIBatchLedgerLink", "OpenAIBatchTableLink"],
     "operators.openai_batch": ["OpenAIBatchOperator"],
     "sensors.openai_batch": ["OpenAIBatchSensor"],
     "transfers.openai_batch_to_parquet": ["OpenAIBatchToParquetOperator"],

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
 from airflow_provider_batch.links.openai_batch import OpenAIBatchLink
+from airflow_provider_batch.links.storage import OpenAIBatchLedgerLink, OpenAIBatchTableLink
 from airflow_provider_batch.triggers.openai_batch import OpenAIBatchTrigger, fitting
 from airflow_provider_batch.utils import metrics
 from airflow_provider_batch.utils.airflow_errors import airflow_errors
+from airflow_provider_batch.utils.asset_events import add_asset_events
 from airflow_provider_batch.utils.state_path import find_state_path, remember_state_path
 from airflow_provider_batch.utils.xcom_rows import given, rows_of, shown
 
@@ -147,7 +149,7 @@ class OpenAIBatchOperator(BaseOperator):
         "metadata",
     )
     template_fields_renderers = {"body": "json", "format_options": "json", "sql": "sql", "metadata": "json"}  # noqa: RUF012
-    operator_extra_links = (OpenAIBatchLink(),)
+    operator_extra_links = (OpenAIBatchLink(), OpenAIBatchTableLink(), OpenAIBatchLedgerLink())
     ui_color = "#d6f0e8"
 
     def __init__(
@@ -265,7 +267,9 @@ class OpenAIBatchOperator(BaseOperator):
                 self._set_source(given(self.source, "the argument is", argument=True))
             request, tools = self._request(context), self._tools(context)
             if self.validate_only:
-                return check_input(request, tools)
+                checked = check_input(request, tools)
+                add_asset_events(self, context, checked)
+                return checked
             job = open_job(request, tools)
             remember_state_path(request.state, context)  # before anything is sent
             return self._advance(job, context)
@@ -311,6 +315,8 @@ class OpenAIBatchOperator(BaseOperator):
         if job.outcome.skipped:
             raise AirflowSkipException("Skipped: the source has no rows, and on_empty is 'skip'.")
         self._push(job, context)
+        model = self.body.get("model") if isinstance(self.body, Mapping) else None
+        add_asset_events(self, context, job.outcome.summary, model=model)
         return job.outcome.summary
 
     def _wait_deferred(self, job: Job, wait: Wait) -> NoReturn:

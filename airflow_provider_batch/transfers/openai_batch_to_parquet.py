@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_batch.links.openai_batch import OpenAIBatchLink
+from airflow_provider_batch.links.storage import OpenAIBatchTableLink
 from airflow_provider_batch.utils.airflow_errors import airflow_errors
+from airflow_provider_batch.utils.asset_events import add_asset_events
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
@@ -51,7 +53,7 @@ class OpenAIBatchToParquetOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("batch_id", "destination", "state_path", "conn_id")
-    operator_extra_links = (OpenAIBatchLink(),)
+    operator_extra_links = (OpenAIBatchLink(), OpenAIBatchTableLink())
     ui_color = "#d6f0e8"
 
     def __init__(
@@ -96,6 +98,7 @@ class OpenAIBatchToParquetOperator(BaseOperator):
         with airflow_errors():
             batch_ids = batch_ids_of(self.batch_id, resolve_airflow)
             context["ti"].xcom_push(key="batch_ids", value=batch_ids)
+            context["ti"].xcom_push(key="destination", value=self.destination)
             request = LoadRequest(
                 batch_ids=batch_ids,
                 destination=self.destination,
@@ -105,7 +108,9 @@ class OpenAIBatchToParquetOperator(BaseOperator):
                 response_model=None if self.response_model is None else ResponseModel.of(self.response_model),
             )
             tools = Tools(client=OpenAIBatchHook(conn_id=self.conn_id).client, resolve=resolve_airflow)
-            return load_batches(request, tools)
+            summary = load_batches(request, tools)
+            add_asset_events(self, context, summary)
+            return summary
 
     def _state_path(self) -> str:
         from airflow_provider_batch.utils.batch_ids import ledger_of

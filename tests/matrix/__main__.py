@@ -70,12 +70,11 @@ def _run_part(line: Line, name: str, tests: Sequence[str], python: Path) -> dict
     report, log = (BUILD / f"{line.name}-{slug}.{ending}" for ending in ("xml", "log"))
     report.unlink(missing_ok=True)
     begun = time.monotonic()
-    command = [python, "-m", "pytest", "-q", "-n", "2", "-m", "not thorough", "-p", "no:cacheprovider", *tests]
+    options = ("-q", "-n", "2", "-m", "not thorough or matrix", "-p", "no:cacheprovider", f"--junitxml={report}")
+    command = [python, "-m", "pytest", *options, *tests]
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     with log.open("w") as output:
-        subprocess.run(
-            [*command, f"--junitxml={report}"], cwd=ROOT, env=environment, stdout=output, stderr=output, check=False
-        )
+        subprocess.run(command, cwd=ROOT, env=environment, stdout=output, stderr=output, check=False)
     counts = counts_of(report)
     print(f"{line.name}: {name}: {counts} in {time.monotonic() - begun:.0f} s", flush=True)
     if counts["failed"] or not counts["passed"]:

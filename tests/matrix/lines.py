@@ -42,8 +42,9 @@ FACE = (
     "tests/triggers",
     "tests/utils",
 )
-#: One whole job with real processes: it waits in the triggerer, is cleared once, and its table is compared.
-JOB = ("tests/system/test_main_job.py",)
+#: Whole jobs with real processes: one waits in the triggerer, is cleared once, and its table is compared; the asset of
+#: another one starts a DAG.
+JOB = ("tests/system/test_main_job.py", "tests/system/test_assets.py")
 #: Each example DAG, with real processes.
 EXAMPLES = ("tests/example_dags",)
 #: Name of a part → the tests that it runs.

@@ -53,6 +53,11 @@ def assert_table_is_exact(table: Path, answers: Path) -> None:
     assert duckdb.sql(f"select count(*) from {result}").fetchall() == [(ROWS,)]
 
 
+def waits_again(airflow: AirflowProcesses, run: str) -> bool:
+    task = airflow.api.task_instance("deferred", run, TASK)
+    return task["state"] == "deferred" and task["try_number"] > 1
+
+
 def wait_for_a_poll(airflow: AirflowProcesses, emulator: Emulator) -> None:
     polls = len(emulator.calls("GET"))
     airflow.patience.wait_until("the triggerer polls again", lambda: len(emulator.calls("GET")) > polls)
@@ -61,7 +66,7 @@ def wait_for_a_poll(airflow: AirflowProcesses, emulator: Emulator) -> None:
 def test_the_whole_job_defers_holds_no_slot_and_lands_the_exact_table(
     airflow: AirflowProcesses, emulator: Emulator, table: Path, tmp_path: Path
 ) -> None:
-    """Invariants 1 and 2, over real processes."""
+    """Invariants 1 and 2, over real processes, with a clear on the way."""
     emulator.configure(progress="hold")
     answers = tmp_path / "answers"
     run = airflow.api.trigger("deferred", {"source": str(table), "destination": str(answers)})
@@ -71,6 +76,8 @@ def test_the_whole_job_defers_holds_no_slot_and_lands_the_exact_table(
         wait_for_a_poll(airflow, emulator)
         state, pool = airflow.api.task_state("deferred", run, TASK), airflow.api.pool()
         assert (state, pool.running, pool.queued, pool.deferred) == ("deferred", 0, 0, 1)
+    airflow.api.clear("deferred", run, [TASK])
+    airflow.patience.wait_until("it waits again after the clear", lambda: waits_again(airflow, run))
     emulator.configure(progress="seconds:1")
 
     airflow.api.wait_for_success("deferred", run)

@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer and nothing else; uv, or else pip, installs everything into .venv, with pip's own settings.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo tables test matrix thorough coverage lint format docs imports bench faults soak independent dist clean
+.PHONY: help demo tables test matrix thorough coverage lint format docs imports bench faults soak independent stores dist clean
 
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
@@ -76,6 +76,9 @@ soak: $(VENV)/.dev ## Run 200,000 rows with failures and kills, then 200 tasks t
 
 independent: $(VENV)/.dev ## Run the job against servers that others wrote (installs them below build/)
 	$(BIN)/python -m tests.independent
+
+stores: $(VENV)/.dev ## Run the tests of storage on the local disk, S3, Google Cloud Storage and Azure Blob (installs below build/)
+	$(BIN)/python -m tests.stores $(ARGS)
 
 # A fresh environment without development packages: an import that only developers can satisfy shows here.
 dist: $(VENV)/.dev ## Build wheel and sdist, check them, and try the wheel in an environment without development packages

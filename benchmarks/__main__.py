@@ -22,7 +22,7 @@ from benchmarks.report import write_report
 from benchmarks.rivals import pinned, rival_python, versions
 
 #: Each is a module of this folder that takes `--json`, `--repeat`, `--quick` and `--rival-python`.
-BENCHMARKS = ("land", "prepare", "memory", "scale", "ledger", "waiting")
+BENCHMARKS = ("land", "prepare", "stores", "memory", "scale", "ledger", "waiting")
 
 
 def main() -> int:

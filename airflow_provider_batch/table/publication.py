@@ -24,7 +24,6 @@ import msgspec
 from airflow_provider_batch.exceptions import StorageError
 from airflow_provider_batch.storage import Location, finished_name
 from airflow_provider_batch.storage.moves import move_files
-from airflow_provider_batch.storage.object_stores import is_object_store
 from airflow_provider_batch.table import file_names
 from airflow_provider_batch.table.manifest import (
     IfExists,
@@ -251,7 +250,7 @@ def _remove_files(
 
 
 def _remove_temporary(folder: Location) -> None:
-    for name in folder.list() if not is_object_store(folder.fs) else ():
+    for name in folder.list() if folder.store.has_folders else ():
         if finished_name(name) is not None:
             (folder / name).delete()
 
@@ -282,8 +281,9 @@ def _remove_other(destination: Location, job: str, manifest: bytes | None) -> No
     """
     if manifest is not None:
         (destination / file_names.replaced_name(job)).write(manifest)
-        if (destination / file_names.manifest_name(job)).read_or_none() == manifest:
-            (destination / file_names.manifest_name(job)).delete()
+        stored = (destination / file_names.manifest_name(job)).read_stored()
+        if stored is not None and stored.data == manifest:
+            (destination / file_names.manifest_name(job)).delete_if(stored.version)
     _remove_replaced(destination, job)
 
 

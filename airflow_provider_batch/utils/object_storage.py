@@ -11,9 +11,9 @@ from airflow_provider_batch.utils.airflow_versions import conn_id_of
 
 #: The package with the file system of a scheme.
 PROVIDERS = {
-    **dict.fromkeys(("s3", "s3a", "s3n"), "apache-airflow-providers-amazon[s3fs]"),
-    **dict.fromkeys(("gs", "gcs"), "apache-airflow-providers-google"),
-    **dict.fromkeys(("abfs", "abfss", "adl", "wasb", "wasbs"), "apache-airflow-providers-microsoft-azure"),
+    **dict.fromkeys(("s3", "s3a", "s3n"), "airflow-provider-batch[s3]"),
+    **dict.fromkeys(("gs", "gcs"), "airflow-provider-batch[gcs]"),
+    **dict.fromkeys(("abfs", "abfss", "adl"), "airflow-provider-batch[azure]"),
     "hdfs": "apache-airflow-providers-apache-hdfs",
 }
 

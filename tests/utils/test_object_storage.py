@@ -29,9 +29,9 @@ def test_a_relative_path_is_on_the_local_disk(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("scheme", "todo"),
     [
-        ("s3", "install apache-airflow-providers-amazon[s3fs]"),
-        ("gs", "install apache-airflow-providers-google"),
-        ("abfs", "install apache-airflow-providers-microsoft-azure"),
+        ("s3", "install airflow-provider-batch[s3]"),
+        ("gs", "install airflow-provider-batch[gcs]"),
+        ("abfs", "install airflow-provider-batch[azure]"),
         ("nowhere", "install a provider that has one"),
     ],
 )

@@ -220,6 +220,12 @@ def _begin(
         token=(after.token if after is not None else "") or secrets.token_hex(16),
     )
     mapped_instances.mark_input(request, current, identity)
+    if not store.folder.keeps_writers_apart():
+        tools.log.warning(
+            "%s: this store has no conditional writes. Two attempts of this task that run at the same moment may both "
+            "continue until either of them reads the ledger again; a bucket of S3, Google Cloud Storage or Azure as "
+            "state_path keeps them apart.", store.folder,
+        )  # fmt: skip
     ledger = store.begin(ledger, after)
     tools.log.info(
         "%s rows in %d shards, about %s input tokens; the ledger is %s.",

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_batch.exceptions import SourceError, StorageError
-from airflow_provider_batch.storage import Location, Resolver, object_stores
+from airflow_provider_batch.storage import Location, Resolver
+from airflow_provider_batch.storage.errors import is_of_a_store, is_refused, reason
+from airflow_provider_batch.storage.stores import NoContainerError
 
 #: Ending of a file name → format; an ending of `COMPRESSIONS` may follow.
 FORMATS = {
@@ -115,21 +117,30 @@ def reading(uri: str) -> Iterator[None]:
         yield
     except (SourceError, StorageError) as error:
         cause = error.__cause__
-        if isinstance(cause, FileNotFoundError | PermissionError | IsADirectoryError):
+        if cause is not None and _is_final(cause):
             raise _unreadable(uri, cause) from cause
         raise
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise _unreadable(uri, error) from error
-    except OSError as error:
+    except Exception as error:
+        if not is_of_a_store(error):
+            raise
+        if _is_final(error):
+            raise _unreadable(uri, error) from error
         if type(error) is OSError and error.errno is None:  # Arrow's error about the content, not about access
             raise SourceError(f"the content cannot be read ({error}). Is the file complete?", file=uri) from error
-        raise StorageError(f"{uri}: cannot read it ({type(error).__name__}: {error}).") from error
+        raise StorageError(f"{uri}: cannot read it ({reason(error)}).") from error
 
 
-def _unreadable(uri: str, error: OSError) -> SourceError:
+def _is_final(error: BaseException) -> bool:
+    """Return whether another try cannot help."""
+    return isinstance(error, FileNotFoundError | IsADirectoryError | NoContainerError) or is_refused(error)
+
+
+def _unreadable(uri: str, error: BaseException) -> SourceError:
     if isinstance(error, FileNotFoundError):
         return SourceError("no such file or folder.", file=uri)
-    return SourceError(f"cannot be read ({type(error).__name__}: {error}).", file=uri)
+    if isinstance(error, NoContainerError):
+        return SourceError(f"{error}.", file=uri)
+    return SourceError(f"cannot be read ({reason(error)}).", file=uri)
 
 
 def _files_of(location: Location, stated: str | None) -> list[FoundFile]:
@@ -137,13 +148,12 @@ def _files_of(location: Location, stated: str | None) -> list[FoundFile]:
         try:
             return _listed(location, stated)
         except (FileNotFoundError, SourceError):
-            if object_stores.lacks_bucket(location.fs, location.path):
-                raise SourceError("the bucket does not exist.", file=location.uri) from None
+            location.store.check_container(location.path)
             raise
         except OSError:
             raise
         except Exception as error:
-            raise StorageError(f"{location}: cannot list it ({type(error).__name__}: {error}).") from error
+            raise StorageError(f"{location}: cannot list it ({reason(error)}).") from error
 
 
 def _listed(location: Location, stated: str | None) -> list[FoundFile]:

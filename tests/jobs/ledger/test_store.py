@@ -19,7 +19,7 @@ from airflow_provider_batch.jobs.ledger.files import VERSION, is_ledger_file
 from airflow_provider_batch.jobs.ledger.ledger import Lease, Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 from airflow_provider_batch.jobs.ledger.store import LedgerStore
-from tests.object_stores.server import S3Server, at
+from tests.stores.s3_server import S3Server, at
 from tests.writers import at_once
 
 KEY = "r01-s00001"

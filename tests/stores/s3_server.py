@@ -82,7 +82,7 @@ def _start(folder: Path, tries: int = 3) -> tuple[subprocess.Popen[bytes], S3Ser
         with log.open("wb") as output:
             process = subprocess.Popen(
                 _command(folder, dict(zip(PORTS, others, strict=True)), s3, s3_grpc),
-                stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent,
+                stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent,
                 env=os.environ | {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},  # volumes a bucket begins with
             )  # fmt: skip
         server = S3Server(f"http://127.0.0.1:{s3}")
@@ -152,7 +152,7 @@ def _free_ports(count: int) -> list[int]:
         return [sock.getsockname()[1] for sock in sockets]
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have Linux end the server with the test run, even one that is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""One behaviour on every store: what `Location` promises on a local disk, in memory and on a real S3 server."""
+"""One behaviour on every store: what `Location` promises."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_batch.exceptions import StorageError
+from airflow_provider_batch.sources.files.listing import find_files
 from airflow_provider_batch.storage import Location
 
 NAMES = ["plain.txt", "two words.txt", "größe-表-🦆.txt", "100%.txt", "a+b&c=d#e.txt", "[1].txt"]
@@ -111,8 +112,8 @@ class TestWriting:
             writing.result()
 
     def test_to_where_nothing_can_be_written_is_an_error_that_names_it(self, folder: Location, store: str) -> None:
-        if store == "s3":
-            target = folder.at("no-such-bucket/a.bin")
+        if store not in ("local", "memory"):
+            target = folder.at("no-such-container/a.bin")
         else:
             (folder / "file").write(b"x")
             target = folder / "file" / "a.bin"
@@ -176,6 +177,21 @@ class TestListing:
         (folder / "part-2" / "a.bin").write(b"x")
         assert list((folder / "part").list()) == []
         assert not (folder / "part").exists()
+
+
+@pytest.mark.thorough
+def test_a_folder_of_10_000_objects_is_listed_and_read_whole(folder: Location, store: str) -> None:
+    names = [f"{number:05}.jsonl" for number in range(10_000)]
+    if store == "local":
+        Path(folder.path).mkdir(parents=True)
+        for name in names:
+            (Path(folder.path) / name).write_bytes(b"x")
+    else:
+        folder.fs.pipe({f"{folder.path}/{name}": b"x" for name in names})
+    assert folder.list() == names
+    found = find_files([folder.uri], lambda uri: folder)
+    assert [file.uri for file in found] == [f"{folder.uri}/{name}" for name in names]
+    assert len(find_files([f"{folder.uri}/*.jsonl"], lambda uri: folder.at(f"{folder.path}/*.jsonl"))) == len(names)
 
 
 class TestDeleting:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,10 @@ import pytest
 from airflow_provider_batch import storage
 from airflow_provider_batch.exceptions import ConfigurationError, StorageError
 from airflow_provider_batch.storage import Location
-from tests.object_stores.server import S3Server, at
+from airflow_provider_batch.utils.object_storage import resolve_airflow
+from tests.stores.conftest import CONTAINER, Place
+from tests.stores.edge import Edge, Loss
+from tests.stores.servers import Backend
 
 CALLS: dict[str, Callable[[Location], Any]] = {
     "exists": Location.exists,
@@ -35,34 +37,24 @@ def call(request: pytest.FixtureRequest) -> Callable[[Location], Any]:
     return CALLS[request.param]
 
 
-@pytest.fixture(scope="module")
-def client_of_nobody() -> Iterator[Any]:
-    """A client of a server that does not listen; it gives up soon."""
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        fs = S3Server(endpoint).fs(config_kwargs={"retries": {"total_max_attempts": 1}})
-        fs.retries = 1
-        yield fs
+def test_a_server_that_is_down_is_an_error(edge: Edge, edge_place: Place, call: Callable[[Location], Any]) -> None:
+    edge.rule = lambda *_: Loss.REQUEST
+    check(call, edge_place.at("folder/a.bin"), "")
 
 
-def test_a_server_that_is_down_is_an_error(client_of_nobody: Any, call: Callable[[Location], Any]) -> None:
-    check(call, at(client_of_nobody, "s3://bucket/folder/a.bin"), "Could not connect")
+def test_a_server_that_refuses_is_an_error(
+    edge: Edge, backend: Backend, edge_place: Place, call: Callable[[Location], Any]
+) -> None:
+    edge.rule = lambda *_: backend.denied
+    check(call, edge_place.at("folder/a.bin"), "the credentials are wrong, or lack the permission")
 
 
-@pytest.fixture(scope="module")
-def stranger(s3_server: S3Server) -> Any:
-    """A client whose secret is wrong."""
-    return s3_server.fs(secret="wrong")
-
-
-def test_a_server_that_refuses_is_an_error(stranger: Any, s3_bucket: str, call: Callable[[Location], Any]) -> None:
-    check(call, at(stranger, f"s3://{s3_bucket}/refused/a.bin"), "PermissionError")
-
-
-def test_a_bucket_that_does_not_exist_is_an_error_and_is_not_made(client: Any, call: Callable[[Location], Any]) -> None:
-    check(call, at(client, "s3://no-such-bucket/folder/a.bin"), "the bucket does not exist")
-    assert not client.exists("no-such-bucket")
+def test_a_container_that_does_not_exist_is_an_error_and_is_not_made(
+    backend: Backend, remote_place: Place, call: Callable[[Location], Any]
+) -> None:
+    uri = remote_place.uri.replace(CONTAINER, "no-such-container")
+    check(call, resolve_airflow(f"{uri}/a.bin"), f"the {backend.container} does not exist")
+    assert not remote_place.root.fs.exists("no-such-container")
 
 
 def test_a_file_where_a_folder_should_be_is_an_error(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def _run_part(line: Line, name: str, tests: Sequence[str], python: Path) -> dict
     report.unlink(missing_ok=True)
     begun = time.monotonic()
     options = ("-q", "-n", "2", "-m", "not thorough or matrix", "-p", "no:cacheprovider", f"--junitxml={report}")
-    command = [python, "-m", "pytest", *options, *tests]
+    command = [str(python), "-m", "pytest", *options, *tests]
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     with log.open("w") as output:
         subprocess.run(command, cwd=ROOT, env=environment, stdout=output, stderr=output, check=False)

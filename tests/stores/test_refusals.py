@@ -9,6 +9,7 @@ import pytest
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import ConfigurationError, OpenAIBatchError, SourceError, StorageError
 from airflow_provider_batch.jobs.ledger.store import LedgerStore, job_folder
+from airflow_provider_batch.storage.errors import reason
 from airflow_provider_batch.utils.object_storage import resolve_airflow
 from tests.jobs.support import check_paid_once, run, some_rows, step_until_waiting
 from tests.stores.conftest import CONTAINER, Place
@@ -138,3 +139,12 @@ def test_a_ledger_that_is_no_ledger(emulator: Emulator, remote_place: Place) -> 
     LedgerStore(job_folder(request.state, request.identity)).location.write(b"\x00" * 100)
     found = fails(emulator, remote_place, request, StorageError)
     assert "expected the ledger of a job, found 100 bytes that cannot be read" in found
+
+
+def test_a_caller_without_any_credentials_is_not_told_that_they_have_expired(remote: str, backend: Backend) -> None:
+    if remote != "gcs":
+        pytest.skip("only Google Cloud Storage has one status for both")
+    from gcsfs.retry import HttpError  # type: ignore[import-not-found,unused-ignore]
+
+    error = HttpError({"code": 401, "message": "Anonymous caller does not have storage.objects.get access"})
+    assert reason(error).startswith(DENIED)

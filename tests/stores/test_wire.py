@@ -11,6 +11,7 @@ from airflow_provider_batch.exceptions import StorageError
 from tests.jobs.support import check_paid_once, run, some_rows
 from tests.stores.conftest import Place
 from tests.stores.edge import Edge, Loss, writes
+from tests.stores.test_jobs import as_jsonl
 
 
 def test_a_job_whose_every_write_is_answered_only_the_second_time_pays_once(
@@ -32,6 +33,17 @@ def test_a_job_whose_every_write_is_answered_only_the_second_time_pays_once(
     edge_place.check_table(some_rows(25))
     assert emulator.state()["batches_created"] == 3
     check_paid_once(emulator)
+
+
+def test_a_source_that_stops_answering_while_it_is_read_is_worth_another_attempt(
+    emulator: Emulator, edge: Edge, edge_place: Place
+) -> None:
+    source = edge_place.put("in.jsonl", as_jsonl(some_rows(5)))
+    edge.rule = lambda method, path: Loss.REQUEST if method == "GET" and "in.jsonl" in path else None
+    with pytest.raises(StorageError) as caught:
+        run(edge_place.request(source), edge_place.tools(emulator))
+    assert str(caught.value).startswith(f"{source}: cannot read it (")
+    assert [call for call in emulator.calls() if call["method"] == "POST"] == []
 
 
 class TestAConditionalWrite:

@@ -42,7 +42,9 @@ class GoogleCloudStorage(ObjectStore):
             return "412"
         module = type(error).__module__.partition(".")[0]
         if module == "gcsfs":
-            return str(getattr(error, "code", None))
+            status = str(getattr(error, "code", None))
+            # Without any credentials the status is the same as with those that have expired.
+            return "403" if status == "401" and "Anonymous caller" in str(error) else status
         return type(error).__name__ if type(error).__module__ == "google.auth.exceptions" else None
 
     def get(self, path: str) -> Stored:

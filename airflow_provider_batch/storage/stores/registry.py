@@ -22,6 +22,8 @@ _STORES: tuple[tuple[set[str], str, type[Store]], ...] = (
     ({"s3", "s3a", "s3n", "gs", "gcs", "az", "abfs", "abfss", "wasb", "wasbs", "oss", "oci"}, "", ObjectStore),
 )
 _CLIENTS: tuple[type[ObjectStore], ...] = (S3, GoogleCloudStorage, AzureBlob)
+#: Packages whose errors are about the connection to a store.
+_CLIENT_MODULES = {"aiohttp", "aiobotocore", "botocore"}
 
 
 def store_of(fs: AbstractFileSystem) -> Store:
@@ -58,4 +60,5 @@ def is_of_a_client(error: BaseException) -> bool:
 
     :param error: Any error.
     """
-    return any(kind.code(error) is not None for kind in _CLIENTS)
+    is_answer = any(kind.code(error) is not None for kind in _CLIENTS)
+    return is_answer or type(error).__module__.partition(".")[0] in _CLIENT_MODULES

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from airflow_provider_batch.utils.airflow_versions import extra_of_alias
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
@@ -42,7 +44,7 @@ def add_asset_events(
     events = context["outlet_events"]
     for outlet in operator.outlets:
         if isinstance(outlet, AssetAlias):
-            events[outlet].add(Asset(uri=asset_uri(str(summary["destination"]))), extra=extra)
+            events[outlet].add(Asset(uri=asset_uri(str(summary["destination"]))), extra=extra_of_alias(extra))
         elif isinstance(outlet, Asset):
             events[outlet].extra.update(extra)
 

@@ -11,6 +11,7 @@ import pytest
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
+from airflow_provider_batch.utils.airflow_versions import extra_of_alias
 from airflow_provider_batch.utils.asset_events import asset_uri
 from tests.operators.support import a_context
 
@@ -56,7 +57,7 @@ def test_an_asset_learns_of_the_table_and_an_alias_becomes_its_folder(
     summary, events, _ = run([asset, alias])
     wanted = ("destination", "manifest", "job", "endpoint", "rows", "statuses", "cost_usd", "batches", "batch_ids")
     assert events[asset].extra == {**{key: summary[key] for key in wanted}, "model": "gpt-6-luna"}
-    assert events[alias].added == [(f"file://{tmp_path / 'answers'}", events[asset].extra)]
+    assert events[alias].added == [(f"file://{tmp_path / 'answers'}", extra_of_alias(events[asset].extra))]
 
 
 def test_without_a_table_there_is_no_event(run: Callable[..., tuple[Any, Events, Any]]) -> None:
@@ -77,3 +78,13 @@ def test_without_a_table_there_is_no_event(run: Callable[..., tuple[Any, Events,
 )
 def test_the_uri_of_a_folder_has_no_connection(destination: str, uri: str) -> None:
     assert asset_uri(destination) == uri
+
+
+@pytest.mark.parametrize("has_airflow_3", [True, False])
+def test_an_alias_of_airflow_2_gets_values_that_can_be_hashed(
+    monkeypatch: pytest.MonkeyPatch, has_airflow_3: bool
+) -> None:
+    monkeypatch.setattr("airflow.providers.common.compat.version_compat.AIRFLOW_V_3_0_PLUS", has_airflow_3)
+    extra = {"rows": 2, "statuses": {"succeeded": 2}, "batch_ids": ["b"], "cost_usd": None}
+    texts = {"statuses": '{"succeeded": 2}', "batch_ids": '["b"]'}
+    assert extra_of_alias(extra) == (extra if has_airflow_3 else {**extra, **texts})

@@ -250,7 +250,8 @@ class AirflowApi:
         :param run_id: Id of the run.
         :param task_ids: Ids of the tasks.
         """
-        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": list(task_ids), "only_failed": False}
+        body = {"dag_run_id": run_id, "task_ids": list(task_ids), "dry_run": False}
+        body |= {"only_failed": False, "reset_dag_runs": True}
         self.post(f"/dags/{dag_id}/clearTaskInstances", body)
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:

@@ -84,7 +84,7 @@ def _installs(line: Line) -> Iterator[tuple[str, ...]]:
     release = RELEASES[line.airflow]
     airflow, ours = f"apache-airflow=={release.version}", ("-e", f"{ROOT}[emulator,simdjson,sql]")
     if line.is_lowest:
-        yield ("--resolution", "lowest-direct", "--exclude-newer", release.until, airflow, *ours)
+        yield ("--resolution", "lowest-direct", airflow, *ours)
     else:
         yield ("--exclude-newer", release.until, airflow)
         yield (airflow, *ours)

@@ -10,6 +10,8 @@ network. Google Cloud Storage and Azure need the environment that `make stores` 
 from __future__ import annotations
 
 import atexit
+import os
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -26,6 +28,10 @@ TABLE = "stores.parquet"
 #: Made by `make stores`.
 PYTHON = ROOT / "build" / "stores" / "venv" / "bin" / "python"
 
+#: The servers and folders of this process.
+_RUNNING = ExitStack()
+atexit.register(_RUNNING.close)
+
 
 def folder_of(store: str) -> Any:
     """
@@ -36,14 +42,12 @@ def folder_of(store: str) -> Any:
     """
     from airflow_provider_batch.utils.object_storage import resolve_airflow
 
-    stack = ExitStack()
-    atexit.register(stack.close)
-    here = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-stores-")))
+    here = Path(_RUNNING.enter_context(tempfile.TemporaryDirectory(prefix="bench-stores-")))
     if store == "local":
         return resolve_airflow(f"{here}/data")
     from tests.stores.servers import define, running_backend
 
-    backend = stack.enter_context(running_backend(store, here))
+    backend = _RUNNING.enter_context(running_backend(store, here))
     define(f"{store}_store", backend.connection())
     location = resolve_airflow(f"{backend.scheme}://{store}_store@bench/data")
     location.fs.mkdir("bench")
@@ -123,7 +127,9 @@ def main() -> None:
     options = parse(arguments(__doc__))
     if options.measure:
         measure(COMPARISONS, options)
-        return
+        _RUNNING.close()
+        sys.stdout.flush()
+        os._exit(0)  # clients that are still connected would log behind the figures
     if PYTHON.exists():
         options.rival_python = str(PYTHON)
     make_table(options.folder / TABLE, QUICK if options.quick else ROWS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.jobs.ledger.files import is_ledger_file
 from airflow_provider_batch.operators.openai_batch import OpenAIBatchOperator
@@ -41,6 +43,16 @@ def test_reads_lands_and_keeps_its_ledger_through_the_connection(
     assert summary["statuses"] == {"succeeded": 25}
     assert ti.pushed["manifest"].startswith(f"{place.uri}/table/_manifest-")
     assert all(is_ledger_file(key.rpartition("/")[2]) for key in place.keys("state"))
+
+
+def test_no_call_of_the_store_is_a_line_of_the_log(
+    emulator: Emulator, connection: Callable[..., str], place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection(host=emulator.base_url)
+    with caplog.at_level("INFO"):
+        an_operator(place).execute(a_context())
+    clients = ("azure", "adlfs", "gcsfs", "google", "s3fs", "botocore", "aiobotocore")
+    assert [record.getMessage() for record in caplog.records if record.name.startswith(clients)] == []
 
 
 def test_keeps_its_ledger_beside_the_table_without_a_state_path(

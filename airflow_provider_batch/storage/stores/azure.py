@@ -8,8 +8,11 @@ Source of the codes: https://learn.microsoft.com/rest/api/storageservices/blob-s
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Any
+
+from fsspec.spec import AbstractFileSystem
 
 from airflow_provider_batch.exceptions import StorageError
 from airflow_provider_batch.storage.stores.object_store import ObjectStore
@@ -19,10 +22,16 @@ from airflow_provider_batch.storage.stores.store import Meaning, Put, Stored
 COPY_PATIENCE = 600.0
 #: What adlfs writes with each blob, so that it does not take it for a folder.
 _METADATA = {"is_directory": "false"}
+#: Where Azure's client library logs each call and its answer, with their headers.
+_CALLS_LOG = "azure.core.pipeline.policies.http_logging_policy"
 
 
 class AzureBlob(ObjectStore):
-    """Azure Blob Storage and Data Lake Storage."""
+    """
+    Azure Blob Storage and Data Lake Storage.
+
+    :param fs: adlfs file system.
+    """
 
     container = "container"
     has_conditions = True
@@ -41,6 +50,12 @@ class AzureBlob(ObjectStore):
             Meaning.DENIED,
         ),
     }
+
+    def __init__(self, fs: AbstractFileSystem) -> None:
+        super().__init__(fs)
+        log = logging.getLogger(_CALLS_LOG)
+        if log.level == logging.NOTSET:  # a dozen lines in the task's log for each call, unless somebody wants them
+            log.setLevel(logging.WARNING)
 
     @staticmethod
     def code(error: BaseException) -> str | None:

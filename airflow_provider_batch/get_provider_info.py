@@ -60,6 +60,12 @@ def _connection_type() -> dict[str, Any]:
             "placeholders": {"password": "sk-…", "host": "https://api.openai.com/v1"},
         },
         "conn-fields": {
+            "service": _field(
+                "Service",
+                "The service at the base URL, such as azure, groq or together; empty where its host says it. A service "
+                "that is not known here: other, or its description as JSON.",
+                ["string", "null"],
+            ),
             "organization": _field("Organization", "Organization id; empty for the key's default.", ["string", "null"]),
             "project": _field("Project", "Project id; empty for the key's default.", ["string", "null"]),
             "timeout": _field(

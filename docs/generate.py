@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_batch.answers.column import Column
+    from airflow_provider_batch.api.service import Service
 
 #: A line of a page that is replaced.
 MARKER = re.compile(r"^<!-- generate: ([a-z_]+)(?: ([\w.]+))? -->$", re.MULTILINE)
@@ -192,6 +193,62 @@ def emulator_faults() -> str:
     return inspect.getdoc(faults) or ""
 
 
+def services() -> str:
+    """Return the table of services that have the API's shape."""
+    from airflow_provider_batch.api.services import SERVICES
+
+    head = (
+        "service",
+        "name",
+        "endpoints",
+        "requests, MB of a file",
+        "window",
+        "output expiry",
+        "metadata",
+        "share",
+        "source",
+    )
+    return _table(head, [_service(service) for service in SERVICES if service.other_shape is None])
+
+
+def _service(service: Service) -> tuple[str, ...]:
+    from airflow_provider_batch.api.endpoints import Endpoint
+
+    paths = [f"`{endpoint.value.removeprefix('/v1/')}`" for endpoint in service.endpoints]
+    windows = "any" if service.windows is None else " to ".join(dict.fromkeys(service.windows))
+    days = () if service.expiry is None else (f"{seconds / 86_400:.2g}" for seconds in service.expiry)
+    return (
+        f"`{service.key}`",
+        service.name,
+        "all" if len(paths) == len(Endpoint) else ", ".join(paths),
+        f"{service.max_requests:,}, {service.max_file_bytes // 1_000_000}",
+        windows,
+        " to ".join(days) or "not taken",
+        "yes" if service.takes_metadata else "no",
+        f"{service.share:.0%}" if service.prices else "unknown",
+        service.source,
+    )
+
+
+def other_services() -> str:
+    """Return the table of services whose batch API has another shape."""
+    from airflow_provider_batch.api.services import SERVICES
+
+    rows = [(f"`{one.key}`", one.name, one.other_shape, one.source) for one in SERVICES if one.other_shape is not None]
+    return _table(("service", "name", "what it has instead", "source"), rows)
+
+
+def service_fields() -> str:
+    """Return the fields of a service's description, as the class's own documentation has them."""
+    from airflow_provider_batch.api.described_service import FIELDS
+    from airflow_provider_batch.api.service import Service
+
+    said = dict(re.findall(r":param (\w+): ((?:.|\n)+?)(?=:param|\Z)", inspect.getdoc(Service) or ""))
+    said["like"] = "Key of the service whose other facts apply."
+    rows = [(f"`{name}`", _code(" ".join(said[name].split()))) for name in FIELDS]
+    return _table(("field", "meaning"), rows)
+
+
 def metrics() -> str:
     """Return the table of metrics, as the module's own documentation has it."""
     import ast
@@ -221,6 +278,9 @@ GENERATORS: Mapping[str, Callable[..., str]] = {
         error,
         emulator_settings,
         emulator_faults,
+        services,
+        other_services,
+        service_fields,
         metrics,
         airflow_features,
     )

@@ -92,9 +92,9 @@ def test_the_hook_and_the_connection_type_agree() -> None:
 
 
 def test_every_field_of_the_form_is_one_that_the_hook_reads() -> None:
-    from airflow_provider_batch.hooks.connection import CLIENT_KEYS
+    from airflow_provider_batch.hooks.connection import EXTRA_KEYS
 
-    assert set(INFO["connection-types"][0]["conn-fields"]) <= set(CLIENT_KEYS)
+    assert set(INFO["connection-types"][0]["conn-fields"]) <= set(EXTRA_KEYS)
 
 
 def test_an_option_came_with_a_version_that_exists() -> None:

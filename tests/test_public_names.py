@@ -47,6 +47,7 @@ EVENTS = [
     "Landed",
     "Late",
     "Leased",
+    "Postponed",
     "Refused",
     "Relanding",
     "Reopened",

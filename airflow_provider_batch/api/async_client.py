@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from airflow_provider_batch.api.bounds import MAX_REDIRECTS
 from airflow_provider_batch.api.errors import chain, translate
 from airflow_provider_batch.api.objects import Batch
-from airflow_provider_batch.api.response_reader import MAX_PAGE, Page, Reader
+from airflow_provider_batch.api.response_reader import MAX_PAGE, Page, Reader, check_can_cancel, check_has_list
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.api.transport import http_client
 from airflow_provider_batch.api.transport.guard import HEADERS, Guard
@@ -34,12 +34,12 @@ class AsyncBatchClient:
         import openai
 
         self.settings = settings
-        guard = Guard(settings.address)
+        guard = Guard(settings.address, http_client.key_header(settings))
         hooks: Any = {"request": [guard.async_request], "response": [guard.async_response]}
         self._http = openai.DefaultAsyncHttpxClient(
             verify=http_client.ssl_context(), event_hooks=hooks, max_redirects=MAX_REDIRECTS, headers=HEADERS
         )
-        arguments = {**http_client.client_arguments(settings), "http_client": self._http}
+        arguments = {**http_client.client_arguments(settings, is_async=True), "http_client": self._http}
         self._sdk: Any = http_client.pin_account(
             openai.AsyncOpenAI(**arguments, max_retries=settings.max_retries), settings
         )
@@ -104,6 +104,7 @@ class AsyncBatchClient:
         :param limit: Batches of the page, 1 to 100.
         """
         action = "Listing batches"
+        check_has_list(action, self.settings)
         given = {"limit": limit} if after is None else {"limit": limit, "after": after}
         response = await self._call(action, lambda: self._list(**given, timeout=self._short))
         return Reader(action, self.settings).page(response)
@@ -115,6 +116,7 @@ class AsyncBatchClient:
         :param batch_id: Id of the batch.
         """
         action = f"Cancelling batch {batch_id}"
+        check_can_cancel(action, self.settings)
         try:
             response = await self._call(action, lambda: self._cancel(batch_id, timeout=self._short))
         except ApiUnavailableError as error:

@@ -21,8 +21,16 @@ from airflow_provider_batch.api.errors import ErrorResponse, chain, from_respons
 from airflow_provider_batch.api.models import TIMEOUT, ModelEnd, read_end, read_refusal
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.outcomes import Accepted, CreateOutcome, Unknown, outcome_of
-from airflow_provider_batch.api.response_reader import MAX_PAGE, Page, Reader, creation, expiry
-from airflow_provider_batch.api.services import COMPLETION_WINDOW
+from airflow_provider_batch.api.response_reader import (
+    MAX_PAGE,
+    Page,
+    Reader,
+    check_can_cancel,
+    check_has_list,
+    creation,
+    expiry,
+)
+from airflow_provider_batch.api.service import COMPLETION_WINDOW
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.api.transport import http_client
 from airflow_provider_batch.api.transport.guard import HEADERS, Guard
@@ -46,7 +54,7 @@ class BatchClient:
         import openai
 
         self.settings = settings
-        self._guard = Guard(settings.address)
+        self._guard = Guard(settings.address, http_client.key_header(settings))
         hooks: Any = {"request": [self._guard.request], "response": [self._guard.response]}
         self._http = openai.DefaultHttpxClient(
             verify=http_client.ssl_context(), event_hooks=hooks, max_redirects=MAX_REDIRECTS, headers=HEADERS
@@ -87,10 +95,20 @@ class BatchClient:
         extra = {} if expires_after is None else {"expires_after": expiry(expires_after)}
         with replayable(file) as content:
             part = (name, content, "application/jsonl")
-            call = self._sdk.files.with_raw_response.create
-            return Reader(action, self.settings).file_id(
-                self._call(action, lambda: call(file=part, purpose="batch", **extra))
-            )
+            response = self._call(action, lambda: self._upload(part, extra))
+        return Reader(action, self.settings).file_id(response)
+
+    def _upload(self, part: tuple[str, Any, str], extra: Mapping[str, Any]) -> Any:
+        service = self.settings.service
+        if service.upload_path == "/files":
+            return self._sdk.files.with_raw_response.create(file=part, purpose=service.purpose, **extra)
+        return self._sdk.post(
+            service.upload_path,
+            cast_to=http_client.transport().Response,
+            body={"purpose": service.purpose, "file_name": part[0], "file_type": "jsonl", **extra},
+            files=[("file", part)],
+            options={"headers": {"Content-Type": "multipart/form-data"}},
+        )
 
     def create(
         self,
@@ -118,7 +136,7 @@ class BatchClient:
         given = creation(
             input_file_id=input_file_id,
             endpoint=endpoint,
-            metadata=metadata,
+            metadata=metadata if self.settings.service.takes_metadata else {},
             completion_window=completion_window,
             output_expires_after=output_expires_after,
         )
@@ -170,6 +188,7 @@ class BatchClient:
         :param limit: Batches of the page, 1 to 100.
         """
         action = "Listing batches"
+        check_has_list(action, self.settings)
         given = {"limit": limit} if after is None else {"limit": limit, "after": after}
         call = self._sdk.batches.with_raw_response.list
         return Reader(action, self.settings).page(self._call(action, lambda: call(**given, timeout=self._short)))
@@ -207,6 +226,7 @@ class BatchClient:
         :param batch_id: Id of the batch.
         """
         action = f"Cancelling batch {batch_id}"
+        check_can_cancel(action, self.settings)
         try:
             response = self._call(action, lambda: self._once.batches.with_raw_response.cancel(batch_id))
         except exceptions.ApiUnavailableError as error:
@@ -293,6 +313,10 @@ class BatchClient:
 
     def account_check(self) -> str:
         """Make the cheapest call that needs a valid key and base URL, and return a sentence with the result."""
+        if not self.settings.service.has_list:
+            call = self._sdk.files.with_raw_response.list
+            self._call("Listing files", lambda: call(limit=1, timeout=self._short))
+            return f"Connected to {self.settings.shown_address}."
         page = self.list_page(limit=1)
         return f"Connected to {self.settings.shown_address}" + (
             f"; the newest batch is {page.batches[0].id}." if page.batches else "; there are no batches yet."

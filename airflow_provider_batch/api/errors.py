@@ -7,6 +7,7 @@ if the API itself says so: a wrong base URL returns 404 too, and treating that a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -21,8 +22,13 @@ from airflow_provider_batch.api.settings import ClientSettings
 
 #: Codes of a 429 that does not pass by waiting.
 BILLING_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+#: Code of a call that was not sent, because there is no token for it.
+NO_TOKEN = "no_token"
 #: Characters of the server's text that a message quotes.
 TEXT_LIMIT = 500
+#: Texts of a 404 that are about the URL.
+_NO_ADDRESS = ("", "not found", "404 page not found", "resource not found")
+_API_VERSION = re.compile(r"api[ -]?version", re.IGNORECASE)
 _HTML = "the server returned an HTML page"
 
 
@@ -82,6 +88,11 @@ RULES: tuple[Rule, ...] = (
         exceptions.ApiUnavailableError,
         "The server has a problem; try again later.",
     ),
+    Rule(
+        lambda a: a.code == NO_TOKEN,
+        exceptions.AuthenticationError,
+        "Nothing was sent. Renew the secret or check the identity of {name}, and retry the task.",
+    ),
     Rule(lambda a: a.status_code == 401, exceptions.AuthenticationError, "Check the API key of {name}."),
     Rule(
         lambda a: a.status_code == 403,
@@ -92,6 +103,11 @@ RULES: tuple[Rule, ...] = (
         lambda a: a.is_html or (a.status_code or 0) < 400,
         exceptions.ApiRefusedError,
         "This is not a response of a Batch API: check the base URL of {name}, which usually ends in /v1.",
+    ),
+    Rule(
+        lambda a: a.status_code in (400, 404) and _API_VERSION.search(a.text) is not None,
+        exceptions.ApiRefusedError,
+        "Check the api-version in the base URL or the extra of {name}, or leave it out and use the path /openai/v1.",
     ),
     Rule(
         lambda a: a.status_code == 404 and _is_about_the_address(a.text),
@@ -146,6 +162,8 @@ def from_response(response: ErrorResponse, *, action: str, settings: ClientSetti
     text = response.text.strip()[:TEXT_LIMIT].rstrip(".")
     returned = ": ".join(part for part in (status, text) if part)
     advice = rule.advice.replace("{name}", settings.name)
+    if rule.advice is MODEL_ADVICE and settings.service.model_advice:
+        advice = settings.service.model_advice
     message = settings.without_secrets(f"{action} at {settings.shown_address} failed: {returned}. {advice}")
     translated = rule.error(message, status_code=response.status_code, code=response.code, param=response.param)
     translated.server_text = response.text
@@ -218,7 +236,7 @@ def _error_text(body: Any) -> str:
 
 def _is_about_the_address(text: str) -> bool:
     """Return whether the text of a 404 is empty or about the URL, instead of a batch or a file."""
-    return text.startswith("Invalid URL") or text.strip().rstrip(".").lower() in ("", "not found", "404 page not found")
+    return text.startswith("Invalid URL") or text.strip().rstrip(".").lower() in _NO_ADDRESS
 
 
 def retry_after_of(headers: Mapping[str, str]) -> float | None:

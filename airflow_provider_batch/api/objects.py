@@ -78,21 +78,23 @@ class Batch:
         return self.status in statuses.TERMINAL
 
     @classmethod
-    def from_api(cls, data: Mapping[str, Any]) -> Batch:
+    def from_api(cls, data: Mapping[str, Any], words: Mapping[str, str] | None = None) -> Batch:
         """
         Read a Batch object.
 
         :param data: The object as decoded JSON; only ``id`` is required.
+        :param words: The service's own words for statuses, and what they mean.
         """
         counts = mapping_in(data.get("request_counts"))
         texts = ("input_file_id", "output_file_id", "error_file_id", "model")
         moments = ("created_at", "in_progress_at", "finalizing_at", "expires_at")
         fields: dict[str, Any] = {name: text_in(data.get(name)) for name in texts}
+        fields["model"] = fields["model"] or text_in(data.get("model_id"))
         fields |= {name: moment_in(data.get(name)) for name in moments}
         fields |= {name: count_in(counts.get(name)) for name in ("total", "completed", "failed")}
         return cls(
             id=text_in(data["id"]) or "",
-            status=statuses.normalise(text_in(data.get("status")) or ""),
+            status=statuses.normalise(text_in(data.get("status")) or "", words or {}),
             endpoint=text_in(data.get("endpoint")) or "",
             errors=tuple(_errors(data.get("errors") or data.get("error"))),
             metadata=dict(_pairs(data.get("metadata"))),

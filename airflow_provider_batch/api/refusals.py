@@ -41,8 +41,19 @@ _NOT = r"\b(?:not|cannot|can't|hasn't|isn't|never)"
 
 #: The first row that matches decides.
 PASSING: tuple[PassingRefusal, ...] = (
-    # The account's enqueued-token limit: it passes when batches end. These are the only words that services share.
-    PassingRefusal("queue full", frozenset({"token_limit_exceeded"}), _words(r"nqueued token")),
+    # A limit on what an account has at one time passes when batches end or files are deleted: enqueued tokens (these
+    # are the only words that services share), batches, files.
+    PassingRefusal(
+        "queue full",
+        frozenset({"token_limit_exceeded", "batch_limit_exceeded", "too_many_batches", "file_limit_exceeded"}),
+        _words(
+            r"nqueued token",
+            r"\b(?:too many|(?:maximum|max|limit)(?: number)? (?:of|on)) (?:\w+ ){0,3}?(?:batches|batch jobs)\b",
+            r"\b(?:batches|batch jobs) (?:\w+ ){0,3}?(?:limit|quota) (?:is |was |has been )?(?:reached|exceeded)\b",
+            r"\b(?:too many|(?:maximum|max|limit)(?: number)? (?:of|on)) (?:\w+ ){0,2}?files\b",
+            r"\bfiles? (?:count|number) (?:limit|quota)\b",
+        ),
+    ),
     # The uploaded file is not found, processed or checked yet: it passes in seconds, at Azure in minutes.
     PassingRefusal(
         "file not ready",
@@ -87,7 +98,9 @@ PASSING: tuple[PassingRefusal, ...] = (
     ),
 )
 #: Codes of refusals that do not pass by waiting, whatever their text says.
-LASTING_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "invalid_api_key"})
+LASTING_CODES = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "invalid_api_key", "too_many_tasks"}
+)
 
 #: Names in quotes, and phrases such as "in your file": removed before a text is searched for a model.
 _ASIDE = re.compile(

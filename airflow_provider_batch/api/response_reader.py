@@ -10,6 +10,7 @@ from airflow_provider_batch.api.errors import unreadable
 from airflow_provider_batch.api.lenient_json import decode, flag_in, mapping_in, moment_in, text_in
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.settings import ClientSettings
+from airflow_provider_batch.exceptions import ApiRefusedError
 
 #: Batches of one page of the list, at most.
 MAX_PAGE = 100
@@ -52,9 +53,11 @@ class Reader:
         :raises ApiError: The response is no Batch object.
         """
         data = self._object(response)
+        if "id" not in data:  # Together wraps the answer to a create
+            data = mapping_in(data.get("job"))
         if text_in(data.get("id")) is None or "status" not in data:
             raise self._unreadable(response)
-        return Batch.from_api(data)
+        return Batch.from_api(data, self.settings.service.statuses)
 
     def page(self, response: Any) -> Page:
         """
@@ -63,12 +66,14 @@ class Reader:
         :param response: Raw response of the SDK.
         :raises ApiError: The response is no list.
         """
-        data = self._object(response)
-        entries = data.get("data")
+        decoded = self._decoded(response)
+        data = mapping_in(decoded)
+        entries = data.get("data") if data else decoded  # Together's list is a bare one
         if not isinstance(entries, list):
             raise self._unreadable(response)
+        words = self.settings.service.statuses
         readable = [entry for entry in entries if text_in(mapping_in(entry).get("id")) is not None]
-        batches = tuple(map(Batch.from_api, readable))
+        batches = tuple(Batch.from_api(entry, words) for entry in readable)
         claims_more = flag_in(data.get("has_more"))
         last = text_in(data.get("last_id")) or (batches[-1].id if batches else None)
         return Page(batches, last if claims_more and entries else None, claims_more, len(entries) - len(batches))
@@ -114,17 +119,47 @@ class Reader:
         return file_id
 
     def _object(self, response: Any) -> Mapping[str, Any]:
-        try:
-            data = decode(response.content)
-        except ValueError as error:
-            raise self._unreadable(response) from error
+        data = self._decoded(response)
         if not isinstance(data, dict):
             raise self._unreadable(response)
         return data
 
+    def _decoded(self, response: Any) -> Any:
+        try:
+            return decode(response.content)
+        except ValueError as error:
+            raise self._unreadable(response) from error
+
     def _unreadable(self, response: Any) -> Exception:
         return unreadable(
             response.content, status_code=response.status_code, action=self.action, settings=self.settings
+        )
+
+
+def check_has_list(action: str, settings: ClientSettings) -> None:
+    """
+    Check that the service has a list of batches.
+
+    :param action: The call, as the beginning of a sentence.
+    :param settings: Settings of the client.
+    :raises ApiRefusedError: It has none; nothing is sent.
+    """
+    if not settings.service.has_list:
+        raise ApiRefusedError(f"{action} at {settings.shown_address}: {settings.service.name} has no list of batches.")
+
+
+def check_can_cancel(action: str, settings: ClientSettings) -> None:
+    """
+    Check that the service can cancel a batch.
+
+    :param action: The call, as the beginning of a sentence.
+    :param settings: Settings of the client.
+    :raises ApiRefusedError: It cannot; nothing is sent.
+    """
+    if not settings.service.takes_cancel:
+        raise ApiRefusedError(
+            f"{action} at {settings.shown_address}: {settings.service.name} cannot cancel a batch. It runs to its end, "
+            "and is billed."
         )
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from airflow_provider_batch.api.services import Service, service_of
+from airflow_provider_batch.api.service import Service
+from airflow_provider_batch.api.services import service_of
 from airflow_provider_batch.exceptions import ConfigurationError
 
 #: OpenAI's address. It is always passed to the SDK, so that `OPENAI_BASE_URL` on one worker cannot redirect a job.
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
+#: What Azure's tokens are for; clouds of governments have their own.
+ENTRA_SCOPE = "https://cognitiveservices.azure.com/.default"
+#: A short-lived token, which some servers quote in errors.
+_TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,26 @@ class WorkloadIdentity:
 
 
 @dataclass(frozen=True)
+class EntraIdentity:
+    """
+    Access to Azure with tokens of Entra ID instead of an API key; the installed `azure-identity` gets and renews them.
+
+    With a tenant, an id and a secret it is a service principal. Without a secret, what the machine offers is used: a
+    managed identity (the one with the given id, if any), a workload identity, or the environment.
+
+    :param tenant_id: Id of the tenant.
+    :param client_id: Id of the service principal or of the managed identity.
+    :param client_secret: Secret of the service principal.
+    :param scope: What the tokens are for.
+    """
+
+    tenant_id: str | None = None
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+    scope: str = ENTRA_SCOPE
+
+
+@dataclass(frozen=True)
 class ClientSettings:
     """
     Account, address and limits of a client.
@@ -45,6 +71,9 @@ class ClientSettings:
     :param timeout: Seconds that one read or write of a file transfer may take; calls without a file take at most 60.
     :param max_retries: Further attempts of a failed call; the creation of a batch is never repeated.
     :param workload_identity: Access without an API key; None to use the key.
+    :param entra_identity: Access to Azure without an API key; None to use the key.
+    :param api_version: Value of the query parameter ``api-version`` of Azure's older addresses; None without it.
+    :param chosen_service: The service at the address; None where its host says it.
     :param name: Where a user changes these settings, for messages: ``connection 'openai_default'``.
     :raises ConfigurationError: The key is missing or malformed, the base URL is no URL, or a limit is out of range.
     """
@@ -56,13 +85,17 @@ class ClientSettings:
     timeout: float = 600.0
     max_retries: int = 4
     workload_identity: WorkloadIdentity | None = None
+    entra_identity: EntraIdentity | None = None
+    api_version: str | None = None
+    chosen_service: Service | None = None
     name: str = field(default="the client settings", compare=False)
 
     def __post_init__(self) -> None:
-        if not self.api_key and self.workload_identity is None:
+        if not self.api_key and self.workload_identity is None and self.entra_identity is None:
             raise ConfigurationError(f"{self.name}: there is no API key.")
         if not self.api_key.isascii() or any(character.isspace() for character in self.api_key):
             raise ConfigurationError(f"{self.name}: the API key contains spaces, line breaks or non-ASCII characters.")
+        self._check_service()
         parts = urlsplit(self.address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError(
@@ -72,10 +105,25 @@ class ClientSettings:
         if not self.timeout > 0 or self.max_retries < 0:
             raise ConfigurationError(f"{self.name}: timeout must be above 0 and max_retries at least 0.")
 
+    def _check_service(self) -> None:
+        """Raise ConfigurationError for a service that cannot be called."""
+        service = self.service
+        if service.other_shape is not None:
+            raise ConfigurationError(
+                f"{self.name}: {service.name} has no Batch API of OpenAI's shape: {service.other_shape}. Nothing was "
+                "sent. If a gateway at this address translates, set the connection's Service to 'other'."
+            )
+        chosen = self.chosen_service
+        if not self.base_url and chosen is not None and chosen.base_url and chosen.default_base_url is None:
+            raise ConfigurationError(
+                f"{self.name}: {chosen.name} needs a base URL as the host, such as {chosen.base_url}."
+            )
+
     @property
     def address(self) -> str:
         """The base URL of all calls."""
-        return (self.base_url or DEFAULT_BASE_URL).rstrip("/")
+        default = None if self.chosen_service is None else self.chosen_service.default_base_url
+        return (self.base_url or default or DEFAULT_BASE_URL).rstrip("/")
 
     @property
     def shown_address(self) -> str:
@@ -86,7 +134,8 @@ class ClientSettings:
     @property
     def service(self) -> Service:
         """The service at the address, with its limits."""
-        return service_of(urlsplit(self.address).hostname or "")
+        service = self.chosen_service or service_of(urlsplit(self.address).hostname or "")
+        return service if self.api_version is None else service.with_version(self.api_version)
 
     @property
     def account(self) -> str:
@@ -100,7 +149,8 @@ class ClientSettings:
         :param text: Text for a message.
         """
         password = urlsplit(self.address).password
-        for secret in (self.api_key, password):
+        identity = None if self.entra_identity is None else self.entra_identity.client_secret
+        for secret in (self.api_key, password, identity):
             if secret and len(secret) >= 4:
                 text = text.replace(secret, "***")
-        return text
+        return _TOKEN.sub("***", text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 COMPLETED = "completed"
 FAILED = "failed"
 EXPIRED = "expired"
@@ -12,6 +14,8 @@ CANCELLING = "cancelling"
 TERMINAL = frozenset({COMPLETED, FAILED, EXPIRED, CANCELLED})
 #: Known statuses that are not final. An unknown status counts as running too, and is logged.
 RUNNING = frozenset({"validating", "in_progress", "finalizing", CANCELLING})
+#: All statuses of OpenAI's reference.
+KNOWN = TERMINAL | RUNNING
 
 #: Statuses of an uploaded file at different services: not usable yet, and never usable. `uploaded` means neither.
 FILE_PENDING = frozenset(
@@ -23,11 +27,16 @@ FILE_BROKEN = frozenset({"error", "failed", "deleted", "deleting", "cancelled", 
 FILE_NOT_FOUND = "not found"
 
 
-def normalise(status: object) -> str:
+#: What any service may write for a status of OpenAI's reference.
+_SPELLINGS = {"canceled": CANCELLED, "canceling": CANCELLING}
+
+
+def normalise(status: object, words: Mapping[str, str] = _SPELLINGS) -> str:
     """
-    Return a status in the spelling of OpenAI's reference; Novita and Together send upper case.
+    Return a status in the spelling of OpenAI's reference; Azure, Novita and Together send capitals.
 
     :param status: Status as the server sends it.
+    :param words: The service's own words, in lower case, and what they mean.
     """
     text = str(status).strip().lower()
-    return {"canceled": CANCELLED, "canceling": CANCELLING}.get(text, text)
+    return words.get(text) or _SPELLINGS.get(text, text)

@@ -46,6 +46,10 @@ FormatOptions = Annotated[
     str | None,
     typer.Option(help='How the files are written, as JSON or @FILE: {"delimiter": ";", "encoding": "cp1252"}.'),
 ]
+ServiceName = Annotated[
+    str | None,
+    typer.Option("--service", help="Service at the base URL, if its host does not say: azure, groq, litellm ..."),
+]
 Destination = Annotated[str, typer.Option(help="Folder URI of the Parquet table.")]
 Limit = Annotated[int | None, typer.Option(help="Number of rows, from the first.")]
 Filters = Annotated[
@@ -128,6 +132,7 @@ def run(
     poll_interval: Annotated[float, typer.Option(help="Shortest time between two polls, in seconds.")] = 60.0,
     partition_by: PartitionBy = None,
     base_url: BaseUrl = None,
+    service: ServiceName = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a whole job and wait for it; the same command again continues the job."""
@@ -135,7 +140,7 @@ def run(
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     request = _request(source, state or f"{destination.rstrip('/')}/_openai_batch", name, context.params)
-    _print(open_job(request, _tools(key, base_url)).run().summary, as_json)
+    _print(open_job(request, _tools(key, base_url, service)).run().summary, as_json)
 
 
 @app.command(epilog="Example: openai-batch land batch_1a2b batch_3c4d --destination answers/")
@@ -148,6 +153,7 @@ def land(
     if_exists: Annotated[str, typer.Option(help="If another table is there: error, append or replace.")] = "error",
     partition_by: PartitionBy = None,
     base_url: BaseUrl = None,
+    service: ServiceName = None,
     as_json: AsJson = False,
 ) -> None:
     """Land the results of any batches as a Parquet table."""
@@ -164,7 +170,7 @@ def land(
         state=None if state is None else storage.resolve(state),
         response_model=_response_model(response_model),
     )
-    _print(load_batches(request, _tools(key, base_url)), as_json)
+    _print(load_batches(request, _tools(key, base_url, service)), as_json)
 
 
 @app.command(epilog="Example: openai-batch status answers/_openai_batch/3f2a…/9c1d…/ledger.json")
@@ -237,12 +243,15 @@ def _response_model(text: str | None) -> ResponseModel | None:
     return None if text is None else load_response_model(text)
 
 
-def _tools(key: str, base_url: str | None) -> Tools:
+def _tools(key: str, base_url: str | None, service: str | None = None) -> Tools:
     from airflow_provider_batch.api.client import BatchClient
+    from airflow_provider_batch.api.described_service import known_service
     from airflow_provider_batch.api.settings import ClientSettings
     from airflow_provider_batch.jobs.job_request import Tools
 
-    return Tools.by_service_time(BatchClient(ClientSettings(api_key=key, base_url=base_url, name="OPENAI_API_KEY")))
+    chosen = None if service is None else known_service(service, "--service")
+    settings = ClientSettings(api_key=key, base_url=base_url, chosen_service=chosen, name="OPENAI_API_KEY")
+    return Tools.by_service_time(BatchClient(settings))
 
 
 def _print(values: Mapping[str, Any], as_json: bool) -> None:

@@ -26,6 +26,9 @@ def _serve(
     folder: Annotated[Path, typer.Option(help="Folder of files and batches; a restart keeps them.")] = Path(
         "openai-batch-emulator"
     ),
+    service: Annotated[
+        str | None, typer.Option(help="Service in whose manner it answers, such as azure; --show-settings lists them.")
+    ] = None,
     progress: Annotated[
         str | None, typer.Option(help="How batches progress: immediate, seconds:N, reads:N or hold.")
     ] = None,
@@ -60,6 +63,7 @@ def _serve(
         _show()
         return
     flags = {
+        "service": service,
         "progress": progress,
         "clock_speed": clock_speed,
         "upstream": upstream,
@@ -82,7 +86,8 @@ def _serve(
     shown_host = host if ":" not in host else f"[{host}]"
     if exit_with_stdin:
         threading.Thread(target=_end_with_stdin, args=(running,), daemon=True).start()
-    typer.echo(f"Batch API emulator on http://{shown_host}:{port}/v1, state in {folder}", err=True)
+    path = chosen.facts.path or "/v1"
+    typer.echo(f"Batch API emulator on http://{shown_host}:{port}{path}, state in {folder}", err=True)
     running.run()
 
 

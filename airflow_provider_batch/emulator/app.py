@@ -30,6 +30,7 @@ from airflow_provider_batch.emulator.errors import (
 from airflow_provider_batch.emulator.middleware import ApiMiddleware
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
 from airflow_provider_batch.emulator.service_differences import list_differs, page_of, shown_by_service
+from airflow_provider_batch.emulator.services.gateway import Gateway
 from airflow_provider_batch.emulator.settings import Settings
 
 #: Seconds that a read waits until the actions are done that it makes due (`progress` "reads:N").
@@ -65,6 +66,7 @@ def create_app(folder: Path, settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(404, _unknown_route)
     app.add_exception_handler(405, _unknown_route)
     app.add_middleware(ApiMiddleware, emulator=emulator)
+    app.add_middleware(Gateway, service=lambda: emulator.settings.service)
     return app
 
 
@@ -92,7 +94,7 @@ async def create_batch(request: Request) -> dict[str, Any]:
     """
     emulator = files.emulator_of(request)
     settings, store = emulator.settings, emulator.store
-    batch = create.batch_from(await files.json_body(request), window=settings.window)
+    batch = create.batch_from(await files.json_body(request), service=settings.facts, clock_speed=settings.clock_speed)
     file = store.file(batch.input_file_id, time.time())
     batch.input_missing = file is None
     if file is not None:
@@ -113,8 +115,9 @@ async def create_batch(request: Request) -> dict[str, Any]:
 def _check_input(emulator: Emulator, file: FileRecord) -> None:
     if (refusal := emulator.refusal_of_file(file)) is not None:
         raise refusal
-    if file.purpose != "batch":
-        text = f"Invalid file purpose: expected 'batch', found '{file.purpose}'."
+    expected = emulator.settings.facts.purpose
+    if file.purpose != expected:
+        text = f"Invalid file purpose: expected '{expected}', found '{file.purpose}'."
         raise CallError(400, text, param="input_file_id", code="invalid_request")
 
 

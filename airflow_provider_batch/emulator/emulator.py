@@ -15,6 +15,7 @@ from airflow_provider_batch.emulator.batches.validation import first_model, vali
 from airflow_provider_batch.emulator.errors import CallError, file_not_ready, token_limit_text
 from airflow_provider_batch.emulator.faults import BATCH_KINDS, FaultRule
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
+from airflow_provider_batch.emulator.services.table import NAMES
 from airflow_provider_batch.emulator.settings import Settings
 
 #: Seconds that a reset waits for the chunks that are being run.
@@ -47,7 +48,8 @@ class Emulator:
         :param changes: New values by the name of the setting.
         :raises ValueError: A setting does not exist, or a value is wrong.
         """
-        self.settings = Settings.model_validate(self.settings.model_dump() | changes)
+        follows = Settings.of_service(changes["service"]) if changes.get("service") in NAMES else {}
+        self.settings = Settings.model_validate(self.settings.model_dump() | follows | changes)
         self.engine.wake_all()
         return self.settings
 

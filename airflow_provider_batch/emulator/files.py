@@ -82,13 +82,13 @@ async def upload_file(request: Request) -> dict[str, Any]:
     :raises CallError: The form is refused.
     """
     emulator = emulator_of(request)
-    file_id = emulator.store.new_file_id()
+    file_id = emulator.store.new_file_id(emulator.settings.facts.file_id_form)
     target = emulator.store.path_of(file_id)
     content_type = request.headers.get("content-type", "")
     upload = await uploads.receive(content_type, request.stream(), target, emulator.settings.max_upload_bytes)
     try:
         lifetime = _file_lifetime(upload.fields)
-        purpose = _checked_purpose(upload.fields.get("purpose"))
+        purpose = _checked_purpose(upload.fields.get("purpose"), emulator.settings)
         await _check_content(target, purpose, emulator.settings)
     except CallError:
         target.unlink(missing_ok=True)
@@ -99,11 +99,12 @@ async def upload_file(request: Request) -> dict[str, Any]:
     return shown_by_service(emulator.settings, record.to_api())
 
 
-def _checked_purpose(purpose: Any) -> str:
+def _checked_purpose(purpose: Any, settings: Settings) -> str:
     if not purpose:
         raise CallError(400, "'purpose' is a required property", param="purpose")
-    if purpose not in _PURPOSES:
-        raise create.invalid_value("purpose", purpose, _PURPOSES)
+    allowed = tuple(settings.facts.purpose if one == "batch" else one for one in _PURPOSES)
+    if purpose not in allowed:
+        raise create.invalid_value("purpose", purpose, allowed)
     return str(purpose)
 
 
@@ -115,7 +116,11 @@ def _file_lifetime(fields: Mapping[str, str]) -> float | None:
 
 async def _check_content(path: Path, purpose: str, settings: Settings) -> None:
     """Refuse a batch file without a line of JSON, as the service has done since 2025."""
-    if purpose == "batch" and settings.checks_uploads and not await asyncio.to_thread(has_json_line, path):
+    if (
+        purpose == settings.facts.purpose
+        and settings.checks_uploads
+        and not await asyncio.to_thread(has_json_line, path)
+    ):
         raise CallError(400, "Invalid file format for Batch API. Must be .jsonl")
 
 
@@ -123,7 +128,7 @@ def _file_record(
     file_id: str, name: str, purpose: str, size: int, lifetime: float | None, settings: Settings
 ) -> FileRecord:
     now = time.time()
-    if lifetime is None and purpose == "batch":
+    if lifetime is None and purpose == settings.facts.purpose:
         lifetime = FILE_LIFETIME
     expires_at = None if lifetime is None else now + lifetime / settings.clock_speed
     return FileRecord(id=file_id, filename=name, purpose=purpose, bytes=size, created_at=now, expires_at=expires_at)
@@ -235,7 +240,7 @@ async def create_upload(request: Request) -> dict[str, Any]:
     record = UploadRecord(
         id=f"upload_{uuid.uuid4().hex}",
         filename=str(body["filename"]),
-        purpose=_checked_purpose(body["purpose"]),
+        purpose=_checked_purpose(body["purpose"], emulator.settings),
         bytes=size,
         created_at=now,
         expires_at=now + UPLOAD_LIFETIME / emulator.settings.clock_speed,

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from airflow_provider_batch.api.service import Service
+from airflow_provider_batch.emulator.services.table import NAMES, facts, preset
 
 #: Seconds from a batch's creation to its expiry; divided by `clock_speed`.
 COMPLETION_WINDOW = 86_400.0
+#: Epoch seconds at which a batch expires that does not: in the year 2255.
+NEVER = 9e9
 #: Seconds that the files of a batch are kept by default; divided by `clock_speed`.
 FILE_LIFETIME = 30 * 86_400.0
 #: Seconds that an Upload can take parts; divided by `clock_speed`.
@@ -67,11 +72,22 @@ def _valid_url(text: str | None) -> str | None:
     return text
 
 
+def _valid_service(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError(f"expected one of {', '.join(NAMES)}, found {name!r}")
+    return name
+
+
 class Settings(BaseModel):
     """All settings of an emulator; each has its meaning in `description`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    service: Annotated[str, AfterValidator(_valid_service)] = Field(
+        default="openai",
+        description="The service in whose manner it answers, with its addresses and limits; others are taken from "
+        f"documentation: {', '.join(NAMES)}.",
+    )
     progress: Annotated[str, AfterValidator(_valid_progress)] = Field(
         default="immediate", description="immediate, hold, seconds:N or reads:N (a retrieve and a list are reads)."
     )
@@ -169,6 +185,28 @@ class Settings(BaseModel):
         default=8, ge=1, le=256, description="Requests that one batch sends to the upstream at one time."
     )
     upstream_timeout: float = Field(default=120.0, gt=0, description="Seconds to wait for one answer of the upstream.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, given: Any) -> Any:
+        """Take the limits of the service for settings that are not given."""
+        name = given.get("service") if isinstance(given, dict) else None
+        return {**preset(name), **given} if name in NAMES else given
+
+    @classmethod
+    def of_service(cls, name: str) -> dict[str, Any]:
+        """
+        Return all settings that follow from a service, also where another service has changed them before.
+
+        :param name: Name of the service.
+        """
+        followed = {setting for one in NAMES for setting in preset(one)}
+        return {setting: cls.model_fields[setting].default for setting in followed} | preset(name)
+
+    @property
+    def facts(self) -> Service:
+        """What the service takes."""
+        return facts(self.service)
 
     @property
     def pace(self) -> Progress:

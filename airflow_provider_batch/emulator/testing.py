@@ -72,8 +72,11 @@ class Emulator:
 
     @property
     def base_url(self) -> str:
-        """Base URL for a client, with `/v1`."""
-        return f"{self.root_url}/v1"
+        """Base URL for a client, with the path of the service."""
+        from airflow_provider_batch.api.services import service_named
+
+        service = service_named(str(self._settings.get("service", "openai")))
+        return f"{self.root_url}{(service and service.path) or '/v1'}"
 
     @property
     def pid(self) -> int:

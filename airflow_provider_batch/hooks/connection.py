@@ -8,16 +8,22 @@ the list, so that one connection serves both providers.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from airflow_provider_batch.api.settings import ClientSettings, WorkloadIdentity
+from airflow_provider_batch.api.described_service import described, known_service
+from airflow_provider_batch.api.service import Service
+from airflow_provider_batch.api.services import service_of
+from airflow_provider_batch.api.settings import ENTRA_SCOPE, ClientSettings, EntraIdentity, WorkloadIdentity
 from airflow_provider_batch.exceptions import ConfigurationError
 
 #: Accepted connection types (empty or None: no type is set). The key of any other type is not sent to the API.
 CONNECTION_TYPES = frozenset({"openai_batch", "openai", "", None})
+#: Types of the connection that `azure_conn_id` may name.
+AZURE_TYPES = frozenset({"azure", "", None})
 #: Keys with client settings, in `extra` itself and in the official provider's `openai_client_kwargs`.
 CLIENT_KEYS = ("base_url", "organization", "project", "timeout", "max_retries")
 #: Accepted options of each source of identity tokens.
@@ -33,7 +39,10 @@ IDENTITY_KEYS = (
     "refresh_buffer_seconds",
     *(key for keys in IDENTITY_OPTIONS.values() for key in keys),
 )
-EXTRA_KEYS = (*CLIENT_KEYS, "auth_type", "openai_client_kwargs", *IDENTITY_KEYS)
+#: Keys for access to Azure with tokens of Entra ID.
+ENTRA_KEYS = ("azure_conn_id", "tenant_id", "managed_identity_client_id", "token_scope")
+EXTRA_KEYS = (*CLIENT_KEYS, "service", "auth_type", "openai_client_kwargs", *IDENTITY_KEYS, *ENTRA_KEYS)
+AUTH_TYPES = ("api_key", "workload_identity", "entra_id")
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,7 @@ class Fields:
     :param schema: Path of the base URL.
     :param password: API key.
     :param extra: The extra as a mapping.
+    :param login: Login; of a connection of type ``azure`` it is the id of a service principal.
     """
 
     conn_type: str | None
@@ -55,17 +65,19 @@ class Fields:
     schema: str | None
     password: str | None
     extra: Mapping[str, Any]
+    login: str | None = None
 
     def __repr__(self) -> str:
         return f"Fields(conn_type={self.conn_type!r})"
 
 
-def client_settings(conn_id: str, fields: Fields) -> ClientSettings:
+def client_settings(conn_id: str, fields: Fields, azure: Fields | None = None) -> ClientSettings:
     """
     Return the client settings of a connection.
 
     :param conn_id: Id of the connection, for messages.
     :param fields: Fields of the connection.
+    :param azure: Fields of the connection that its ``azure_conn_id`` names.
     :raises ConfigurationError: The connection has another type, no key, or a key in its extra that is not allowed.
     """
     name = f"connection '{conn_id}'"
@@ -79,15 +91,24 @@ def client_settings(conn_id: str, fields: Fields) -> ClientSettings:
     _refuse_unknown(name, "extra", extra, EXTRA_KEYS)
     _refuse_unknown(name, "extra 'openai_client_kwargs'", inner, ("api_key", *CLIENT_KEYS))
     chosen = {key: inner.get(key, extra.get(key)) for key in CLIENT_KEYS}
-    identity = _identity(name, extra)
+    identity, entra = _identity(name, extra), _entra(name, extra, azure)
+    service = _service(name, extra.get("service"))
+    url, api_version = _versioned(
+        _text(chosen["base_url"]) or base_url(fields.host, fields.port, fields.schema),
+        None if identity else _text(extra.get("api_version")),
+        service,
+    )
     return ClientSettings(
-        api_key="" if identity else _key(name, inner.get("api_key") or fields.password),
-        base_url=_text(chosen["base_url"]) or base_url(fields.host, fields.port, fields.schema),
+        api_key="" if identity or entra else _key(name, inner.get("api_key") or fields.password),
+        base_url=url,
         organization=_text(chosen["organization"]),
         project=_text(chosen["project"]),
         timeout=_number(name, "timeout", chosen["timeout"], ClientSettings.timeout),
         max_retries=int(_number(name, "max_retries", chosen["max_retries"], ClientSettings.max_retries)),
         workload_identity=identity,
+        entra_identity=entra,
+        api_version=api_version,
+        chosen_service=service,
         name=name,
     )
 
@@ -96,7 +117,8 @@ def base_url(host: str | None, port: int | None, schema: str | None) -> str | No
     """
     Return the base URL of a connection's host, port and schema; None without a host.
 
-    A host without a scheme gets https, except localhost. Only OpenAI's host gets the path ``/v1`` by default.
+    A host without a scheme gets https, except localhost. The path of a known service completes its host. A query is
+    kept, since Azure's older addresses have one.
 
     :param host: Host, or a URL.
     :param port: Port; ignored if the host has one.
@@ -114,9 +136,37 @@ def base_url(host: str | None, port: int | None, schema: str | None) -> str | No
         netloc = f"{netloc}:{port}"
     if not path and schema and schema not in ("http", "https"):
         path = f"/{schema.strip('/')}"
-    if not path and netloc == "api.openai.com":
-        path = "/v1"
-    return f"{parts.scheme}://{netloc}{path}"
+    path = path or service_of(parts.hostname or "").path
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{netloc}{path}{query}"
+
+
+def _versioned(url: str | None, api_version: str | None, chosen: Service | None) -> tuple[str | None, str | None]:
+    """Return the base URL with its path and without its query, and the ``api-version`` of the query or the extra."""
+    if url is None:
+        return None, api_version
+    parts = urlsplit(url)
+    api_version = api_version or next(iter(parse_qs(parts.query).get("api-version", ())), None)
+    service = chosen or service_of(parts.hostname or "")
+    path = parts.path.rstrip("/")
+    if api_version is not None and service.versioned_path is not None:
+        path = service.versioned_path if path in ("", service.path) else path.partition("/deployments/")[0]
+    return f"{parts.scheme}://{parts.netloc}{path or service.path}", api_version
+
+
+def _service(name: str, given: Any) -> Service | None:
+    """Return the service that the extra names or describes; None where the base URL says it."""
+    if given is None or given == "":
+        return None
+    if isinstance(given, Mapping):
+        return described(given, name)
+    text = str(given).strip()
+    if text.startswith("{"):  # a form stores a description as text
+        try:
+            return described(json.loads(text), name)
+        except ValueError as error:
+            raise ConfigurationError(f"{name}: service: expected a name or a JSON object, found {text!r}.") from error
+    return known_service(text, name)
 
 
 def _given(extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,10 +193,10 @@ def _key(name: str, key: Any) -> str:
 def _identity(name: str, extra: Mapping[str, Any]) -> WorkloadIdentity | None:
     """Return the workload identity of the extra, by the official provider's keys; None with an API key."""
     kind = extra.get("auth_type", "api_key")
-    if kind == "api_key":
-        return None
+    if kind not in AUTH_TYPES:
+        raise ConfigurationError(f"{name}: auth_type {kind!r} is unknown; expected one of {', '.join(AUTH_TYPES)}.")
     if kind != "workload_identity":
-        raise ConfigurationError(f"{name}: auth_type {kind!r} is unknown; expected 'api_key' or 'workload_identity'.")
+        return None
     missing = [key for key in IDENTITY_KEYS[:3] if key not in extra]
     if missing:
         raise ConfigurationError(f"{name}: auth_type 'workload_identity' also needs {', '.join(missing)} in the extra.")
@@ -164,6 +214,40 @@ def _identity(name: str, extra: Mapping[str, Any]) -> WorkloadIdentity | None:
         options={key: extra[key] for key in IDENTITY_OPTIONS[provider] if key in extra},
         refresh_buffer_seconds=None if buffer is None else _number(name, "refresh_buffer_seconds", buffer, 0.0),
     )
+
+
+def _entra(name: str, extra: Mapping[str, Any], azure: Fields | None) -> EntraIdentity | None:
+    """Return the identity of Entra ID that the extra names; None with an API key."""
+    if extra.get("auth_type") != "entra_id":
+        return None
+    scope = _text(extra.get("token_scope")) or ENTRA_SCOPE
+    tenant, client = _text(extra.get("tenant_id")), _text(extra.get("managed_identity_client_id"))
+    if azure is None:
+        return EntraIdentity(tenant, client, None, scope)
+    if azure.conn_type not in AZURE_TYPES:
+        raise ConfigurationError(
+            f"{name}: azure_conn_id names a connection of type {azure.conn_type!r}; expected 'azure', with the service "
+            "principal's id as its login and its secret as its password, or with neither for a managed identity."
+        )
+    given = _given(azure.extra)
+    tenant = _text(given.get("tenantId")) or _text(given.get("tenant_id")) or tenant
+    secret, login = _text(azure.password), _text(azure.login)
+    if secret and not (tenant and login):
+        raise ConfigurationError(
+            f"{name}: the connection of azure_conn_id has a secret; it also needs the service principal's id as its "
+            "login, and 'tenantId' in its extra."
+        )
+    return EntraIdentity(tenant, login or _text(given.get("managed_identity_client_id")) or client, secret, scope)
+
+
+def azure_conn_id(fields: Fields) -> str | None:
+    """
+    Return the id of the connection whose identity a connection uses; None where it has its own key or identity.
+
+    :param fields: Fields of the connection.
+    """
+    extra = _given(fields.extra)
+    return _text(extra.get("azure_conn_id")) if extra.get("auth_type") == "entra_id" else None
 
 
 def _number(name: str, key: str, value: Any, default: float) -> float:

@@ -43,7 +43,7 @@ GROUPS: Mapping[str, type[Any]] = {
 }
 _GROUP_OF = {field.name: group for group, kind in GROUPS.items() for field in fields(kind)}
 #: Fields that follow from other arguments, or from where the job runs.
-_DERIVED = {"lands", "by_any", "quiet_period"}
+_DERIVED = {"lands", "by_any", "quiet_period", "url", "base64_vectors", "creates"}
 #: All arguments of a job but those of its input, in the order of the groups.
 ARGUMENTS = tuple(name for name in _GROUP_OF if name not in _DERIVED)
 
@@ -161,5 +161,6 @@ _CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
     "data_urls": _names,
     "timeout": _named("timeout", seconds),
     "partition_by": _names,
+    "output_expires_after": _number("output_expires_after", int),
     "metadata": lambda pairs: dict(pairs or {}),
 }

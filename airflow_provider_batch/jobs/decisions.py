@@ -65,6 +65,7 @@ class Limits:
     :param cancel_on_timeout: Whether running batches are cancelled when the time is over.
     :param wait_for_completion: Whether the job waits for its batches.
     :param lands: Whether there is a destination. Without one a job ends when its batches do, and has one round.
+    :param creates: Creates, and the seconds in which the service allows at most so many; None for no limit.
     :param quiet_period: After this long, the API's list certainly shows the batch that a POST made.
     """
 
@@ -79,6 +80,7 @@ class Limits:
     wait_for_completion: bool = True
     lands: bool = True
     quiet_period: float = 60.0
+    creates: tuple[int, float] | None = None
 
 
 def next_action(
@@ -285,7 +287,7 @@ def _is_complete(ledger: Ledger, limits: Limits) -> bool:
 def _submission(ledger: Ledger, limits: Limits, now: float) -> actions.Action | None:
     if ledger.closing is not None:
         return None
-    if ledger.count_in("intended", "submitted") >= limits.max_active_batches:
+    if ledger.count_in("intended", "submitted") >= limits.max_active_batches or _next_create_at(ledger, limits, now):
         return None
     delayed = {shard.key: shard.model for shard in ledger.delayed if _is_delayed(shard, now)}
     full = set(delayed.values())
@@ -303,6 +305,23 @@ def _submission(ledger: Ledger, limits: Limits, now: float) -> actions.Action | 
         if may_submit and _has_room(shard.tokens, enqueued[shard.model], limits):
             return actions.Submit(shard.key)
     return None
+
+
+def _next_create_at(ledger: Ledger, limits: Limits, now: float) -> float | None:
+    """
+    Return when the service's limit of creates allows the next one; None where it does now.
+
+    Only the creates of running batches are counted. Others may have used the limit too: then the create is refused, and
+    the shard waits as for a full queue.
+    """
+    if limits.creates is None:
+        return None
+    most, seconds = limits.creates
+    if ledger.count_in("intended", "submitted") < most:
+        return None
+    moments = (shard.intents[-1].at for shard in ledger.each_in("intended", "submitted"))
+    recent = sorted(at for at in moments if now - seconds < at <= now)
+    return recent[-most] + seconds if len(recent) >= most else None
 
 
 def _is_delayed(shard: ShardRecord, now: float) -> bool:
@@ -332,6 +351,8 @@ def _wait(
         moments += [
             shard.retry_at for shard in ledger.delayed if shard.retry_at is not None and _is_delayed(shard, now)
         ]
+    if ledger.count_in("planned") and (next_create := _next_create_at(ledger, limits, now)) is not None:
+        moments.append(next_create)
     deadline = _deadline(ledger, limits)
     moments += [deadline] if deadline is not None and deadline > now else []
     return _wait_until(ledger, min(moments, default=now + limits.timeout), now)

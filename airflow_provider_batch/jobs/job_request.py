@@ -11,7 +11,7 @@ from typing import Any, Literal
 from airflow_provider_batch import storage
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.objects import Batch
-from airflow_provider_batch.api.services import COMPLETION_WINDOW
+from airflow_provider_batch.api.service import COMPLETION_WINDOW
 from airflow_provider_batch.jobs.decisions import Limits
 from airflow_provider_batch.jobs.identity import Identity
 from airflow_provider_batch.jobs.service_clock import ServiceClock

@@ -13,7 +13,7 @@ from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.objects import Batch, FileError
 from airflow_provider_batch.api.outcomes import Refused
 from airflow_provider_batch.api.refusals import MODEL_ADVICE, Kind, is_about_the_model, passing_kind
-from airflow_provider_batch.exceptions import PassingRefusalError
+from airflow_provider_batch.exceptions import ApiError, PassingRefusalError
 from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 
 #: Creates in a row that are refused for their file or with "try again later" (some three hours), and batches in a row
@@ -90,6 +90,16 @@ def says_try_later(refused: Refused) -> bool:
     """
     status = refused.error.status_code
     return refused.error.retryable and not refused.queue_full and status is not None and status != 429
+
+
+def may_upload_later(error: ApiError) -> bool:
+    """
+    Return whether an upload was refused because the service takes no more files or calls now.
+
+    :param error: Error of the upload.
+    """
+    is_full = passing_kind(error.code, error.server_text or str(error)) == "queue full"
+    return is_full or (error.retryable and error.status_code == 429)
 
 
 def refused_too_often(shard: ShardRecord, refused: Refused, file_status: str | None) -> PassingRefusalError | None:

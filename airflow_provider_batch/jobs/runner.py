@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn, assert_never
 
+from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.outcomes import Accepted, Refused, Unknown
 from airflow_provider_batch.exceptions import (
@@ -46,6 +47,7 @@ from airflow_provider_batch.jobs.submission.create import (
     NotProvedAbsentError,
     batch_metadata,
     clear_outcome,
+    file_is_processed,
     file_status,
     find_batches,
     find_duplicates,
@@ -173,9 +175,11 @@ class Job:
         active = self.ledger.active_ids
         if active:
             self.seen.update(poll_batches(self.tools.client, active))
-            self.tools.correct_clock(
-                (shard.intents[-1].at, self.seen[shard.batch_id or ""]) for shard in self.ledger.each_in("submitted")
-            )
+            if self.tools.client.settings.service.batches_expire:
+                self.tools.correct_clock(
+                    (shard.intents[-1].at, self.seen[shard.batch_id or ""])
+                    for shard in self.ledger.each_in("submitted")
+                )
             closing = self.ledger.closing
             if closing is not None and closing.reason == "timeout" and self.ledger.cancel_asked_at is not None:
                 cancel(self.tools, not_cancelling(active, self.seen))  # the first cancel was refused or lost
@@ -268,14 +272,24 @@ class Job:
         self.store.check_lease(self.ledger)
         file_id = shard.file_id
         if file_id is None:
-            file_id = self._upload(shard)
+            try:
+                file_id = self._upload(shard)
+            except ApiError as not_taken:
+                if not refusals.may_upload_later(not_taken):
+                    raise
+                self._postpone(shard, str(not_taken), decisions.queue_retry_at(shard, self.tools.clock()))
+                return
             self._record(events.Uploaded(shard.key, file_id))
+        if not file_is_processed(self.tools, shard, file_id):
+            retry_at = decisions.file_retry_at(shard, self.tools.clock())
+            self._postpone(shard, f"The service has not processed file {file_id} yet.", retry_at, passes=True)
+            return
         check_still_claimed(request, self.tools, self.store, self.ledger)
         self._record(events.Intended(shard.key, self.tools.clock()))
         number = self.ledger.shard(shard.key).intents[-1].number
         outcome = client.create(
             input_file_id=file_id,
-            endpoint=self.ledger.endpoint,
+            endpoint=client.settings.service.url_of(Endpoint(self.ledger.endpoint)),
             metadata=batch_metadata(self.ledger, shard, number, request.batch.metadata),
             completion_window=request.batch.completion_window,
             output_expires_after=request.batch.output_expires_after,
@@ -295,7 +309,14 @@ class Job:
     def _upload(self, shard: ShardRecord) -> str:
         folder = self.store.shards(self.ledger.generation)
         with request_lines_of(folder, shard) as path, path.open("rb") as lines:
-            return self.tools.client.upload(lines, f"{self.ledger.job}-g{self.ledger.generation}-{shard.key}.jsonl")
+            name = f"{self.ledger.job}-g{self.ledger.generation}-{shard.key}.jsonl"
+            expires_after = self.tools.client.settings.service.input_expiry
+            return self.tools.client.upload(lines, name, expires_after=expires_after)
+
+    def _postpone(self, shard: ShardRecord, why: str, retry_at: float, *, passes: bool = False) -> None:
+        now = self.tools.clock()
+        self._record(events.Postponed(shard.key, why, now, retry_at, passes))
+        self.tools.log.warning("Shard %s is sent in %.0f s: %s", shard.key, retry_at - now, why)
 
     def _accept(self, shard: ShardRecord, batch: Batch) -> None:
         self.seen[batch.id] = batch

@@ -11,8 +11,10 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
+from airflow_provider_batch.pricing.prices import OPENAI, Tariff
 from airflow_provider_batch.requests.prepare import RequestSpec
 from airflow_provider_batch.structured.column_type import ParsedColumn
 from airflow_provider_batch.structured.response_format import directive
@@ -32,13 +34,24 @@ def check_response_model(spec: RequestSpec) -> None:
         ParsedColumn.of(spec.response_model)
 
 
-def table_spec(ledger: Ledger, raw: Raw, model: ResponseModel | None) -> TableSpec:
+def tariff_of(client: BatchClient) -> Tariff:
+    """
+    Return whose prices apply to the answers of a service.
+
+    :param client: Client of the account.
+    """
+    service = client.settings.service
+    return Tariff(service.prices, service.share)
+
+
+def table_spec(ledger: Ledger, raw: Raw, model: ResponseModel | None, tariff: Tariff = OPENAI) -> TableSpec:
     """
     Return what the table of a job looks like.
 
     :param ledger: The job's ledger.
     :param raw: Rows whose response body is kept as JSON.
     :param model: The response model in this process; None to validate by the ledger's schema.
+    :param tariff: Whose prices apply to the answers.
     """
     return TableSpec(
         Endpoint(ledger.endpoint),
@@ -47,6 +60,7 @@ def table_spec(ledger: Ledger, raw: Raw, model: ResponseModel | None) -> TableSp
         size_from=ledger.embedding_size_from,
         usual_embedding_size=ledger.usual_embedding_size,
         parsed=_parsed(ledger, model),
+        tariff=tariff,
     )
 
 

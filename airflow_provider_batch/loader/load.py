@@ -36,7 +36,7 @@ from airflow_provider_batch.jobs.ledger.store import LedgerStore
 from airflow_provider_batch.jobs.shard_files import has_rows, rows_of
 from airflow_provider_batch.jobs.submission.lookup import INTENT_KEY
 from airflow_provider_batch.jobs.table_claims import claimed_by_loader
-from airflow_provider_batch.jobs.table_spec import table_spec
+from airflow_provider_batch.jobs.table_spec import table_spec, tariff_of
 from airflow_provider_batch.loader.foreign_batches import ForeignRows, read_foreign
 from airflow_provider_batch.loader.loaded_table import LoadedTable
 from airflow_provider_batch.polling.blocking_reader import poll_batches
@@ -111,7 +111,7 @@ def load_batches(request: LoadRequest, tools: Tools) -> dict[str, Any]:
             check_destination(destination, table.job, request.table.if_exists, beside=jobs)
             if request.table.partition_by:
                 carried = pa.schema([]) if table.ledger is None else decode_columns(table.ledger.columns)
-                check_columns(request.table.partition_by, _table_spec(table, request), carried)
+                check_columns(request.table.partition_by, _table_spec(table, request, tools), carried)
         stores = [table.store for table in tables if table.store is not None]
         claimed = claimed_by_loader(destination, request.table.if_exists, tools, jobs, stores)
         with claimed, _explaining_costs():
@@ -253,7 +253,7 @@ def _foreign_shard(batch: Batch, number: int) -> ShardRecord:
 
 def _land(table: LoadedTable, request: LoadRequest, tools: Tools, destination: Location) -> None:
     embedding_size = None if table.ledger is None else table.ledger.embedding_size
-    sent_again, spec = _rows_sent_again(table), _table_spec(table, request)
+    sent_again, spec = _rows_sent_again(table), _table_spec(table, request, tools)
     for batch, shard in table.batches:
         ended = msgspec.structs.replace(shard, ending=Ending.of(batch))
         key = ShardKey.parse(shard.key)
@@ -284,14 +284,13 @@ def _land(table: LoadedTable, request: LoadRequest, tools: Tools, destination: L
         tools.log.info("Batch %s landed: %s rows.", batch.id, f"{landed.rows:,}")
 
 
-def _table_spec(table: LoadedTable, request: LoadRequest) -> TableSpec:
+def _table_spec(table: LoadedTable, request: LoadRequest, tools: Tools) -> TableSpec:
+    raw, tariff = request.table.raw, tariff_of(tools.client)
     if request.response_model is not None:
-        return TableSpec(table.endpoint, raw=request.table.raw, parsed=ParsedColumn.of(request.response_model))
-    return (
-        TableSpec(table.endpoint, raw=request.table.raw)
-        if table.ledger is None
-        else table_spec(table.ledger, request.table.raw, None)
-    )
+        return TableSpec(table.endpoint, raw=raw, parsed=ParsedColumn.of(request.response_model), tariff=tariff)
+    if table.ledger is None:
+        return TableSpec(table.endpoint, raw=raw, tariff=tariff)
+    return table_spec(table.ledger, raw, None, tariff)
 
 
 def _rows_sent_again(table: LoadedTable) -> dict[int, set[int]]:

@@ -28,7 +28,7 @@ def poll_batches(client: BatchClient, batch_ids: Sequence[str]) -> dict[str, Bat
     """
     seen: dict[str, Batch] = {}
     wanted = set(batch_ids)
-    if len(wanted) > FEW:
+    if len(wanted) > FEW and client.settings.service.has_list:
         for number, batch in enumerate(client.list(PAGE)):
             if batch.id in wanted:
                 seen[batch.id] = batch

@@ -38,7 +38,23 @@ _MODERATIONS = "/v1/moderations"
 _IMAGE_ENDPOINTS = frozenset({"/v1/images/generations", "/v1/images/edits"})
 
 _BATCH = {"processing": "batch"}
-_PROVIDER = "openai"
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """
+    Whose prices apply.
+
+    :param provider: Provider id in the price table; None where no price is known.
+    :param share: Share of the standard price that a batch costs, where the table has no batch price for a model.
+    """
+
+    provider: str | None = "openai"
+    share: Decimal = BATCH_SHARE
+
+
+#: The prices of OpenAI.
+OPENAI = Tariff()
 
 
 class TokenUsage(Struct, frozen=True, gc=False):
@@ -100,6 +116,7 @@ class PriceList:
     :param has_audio: Whether audio tokens have a price; if not, requests with audio tokens have no known price.
     :param has_images: Whether image tokens have a price of their own; if not, they cost as much as text tokens.
     :param free: Whether every request costs nothing.
+    :param tariff: Whose prices these are.
     """
 
     model: str
@@ -108,6 +125,7 @@ class PriceList:
     has_audio: bool = False
     has_images: bool = False
     free: bool = False
+    tariff: Tariff = OPENAI
 
     def picodollars(self, usage: TokenUsage) -> int | None:
         """
@@ -120,9 +138,9 @@ class PriceList:
         if usage.input_tokens is None:
             return None
         if usage.input_audio_tokens or usage.output_audio_tokens:
-            return _priced_by_table(self.model, self.endpoint, usage) if self.has_audio else None
+            return _priced_by_table(self.model, self.endpoint, usage, self.tariff) if self.has_audio else None
         if not self.tiers or (self.has_images and self._has_images(usage)):
-            return _priced_by_table(self.model, self.endpoint, usage)
+            return _priced_by_table(self.model, self.endpoint, usage, self.tariff)
         return self.text_picodollars(
             usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.cache_write_tokens
         )
@@ -174,36 +192,37 @@ class PriceList:
 
 
 @lru_cache(maxsize=1024)
-def price_list(model: str | None, endpoint: str) -> PriceList | None:
+def price_list(model: str | None, endpoint: str, tariff: Tariff = OPENAI) -> PriceList | None:
     """
     Return the batch prices of a model, or None where the table does not know the model.
 
     :param model: Name of the model; None gives None.
     :param endpoint: Path of the endpoint, such as ``/v1/responses``.
+    :param tariff: Whose prices apply.
     """
-    if not model:
+    if not model or tariff.provider is None:
         return None
     try:
-        batch = _table(model, TokenUsage(input_tokens=1), batch=True).model_price
+        batch = _table(model, TokenUsage(input_tokens=1), tariff, batch=True).model_price
     except (LookupError, ValueError):
         return None
     if endpoint == _MODERATIONS and not any(_unit_prices(batch)):
-        return PriceList(model, endpoint, (), free=True)
-    tiers = _tiers(batch, _share(model))
+        return PriceList(model, endpoint, (), free=True, tariff=tariff)
+    tiers = _tiers(batch, _share(model, tariff))
     if tiers is None:
         return None
     has_audio = batch.input_audio_mtok is not None or batch.output_audio_mtok is not None
     has_images = batch.input_image_mtok is not None or batch.output_image_mtok is not None
-    return PriceList(model, endpoint, tiers, has_audio, has_images)
+    return PriceList(model, endpoint, tiers, has_audio, has_images, tariff=tariff)
 
 
 @lru_cache(maxsize=1024)
-def _share(model: str) -> Decimal:
-    """Return the factor for the table's batch prices: 1, or one half where they equal the standard prices."""
+def _share(model: str, tariff: Tariff) -> Decimal:
+    """Return the factor for the table's batch prices: 1, or the tariff's share where they equal the standard prices."""
     usage = TokenUsage(input_tokens=1)
-    standard = _table(model, usage, batch=False).model_price
-    known = _unit_prices(standard) != _unit_prices(_table(model, usage, batch=True).model_price)
-    return Decimal(1) if known else BATCH_SHARE
+    standard = _table(model, usage, tariff, batch=False).model_price
+    known = _unit_prices(standard) != _unit_prices(_table(model, usage, tariff, batch=True).model_price)
+    return Decimal(1) if known else tariff.share
 
 
 def _unit_prices(prices: ModelPrice) -> tuple[Any, Any, Any, Any]:
@@ -242,18 +261,18 @@ def _at(price: Any, start: int) -> Decimal:
     return Decimal(below[-1] if below else price.base)
 
 
-def _priced_by_table(model: str, endpoint: str, usage: TokenUsage) -> int | None:
+def _priced_by_table(model: str, endpoint: str, usage: TokenUsage, tariff: Tariff) -> int | None:
     if endpoint in _IMAGE_ENDPOINTS and usage.output_image_tokens is None:
         # Older image models report one number of output tokens: all of them are images.
         usage = msgspec.structs.replace(usage, output_image_tokens=usage.output_tokens)
     try:
-        price = _table(model, usage, batch=True).total_price
+        price = _table(model, usage, tariff, batch=True).total_price
     except (LookupError, ValueError):
         return None  # counts that contradict each other have no price
-    return round((price * _share(model)).scaleb(PICODOLLARS))
+    return round((price * _share(model, tariff)).scaleb(PICODOLLARS))
 
 
-def _table(model: str, usage: TokenUsage, *, batch: bool) -> PriceCalculation:
+def _table(model: str, usage: TokenUsage, tariff: Tariff, *, batch: bool) -> PriceCalculation:
     import genai_prices
 
     counts = {
@@ -267,5 +286,5 @@ def _table(model: str, usage: TokenUsage, *, batch: bool) -> PriceCalculation:
         "output_image_tokens": usage.output_image_tokens,
     }
     return genai_prices.calc_price(
-        genai_prices.Usage(**counts), model, provider_id=_PROVIDER, price_context=_BATCH if batch else None
+        genai_prices.Usage(**counts), model, provider_id=tariff.provider, price_context=_BATCH if batch else None
     )

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from airflow_provider_batch import storage
 from airflow_provider_batch.api.endpoints import FACTS, Endpoint
-from airflow_provider_batch.api.services import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS
+from airflow_provider_batch.api.service import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS
 from airflow_provider_batch.arrow.values import unstorable_type
 from airflow_provider_batch.exceptions import ConfigurationError, RequestError, SourceError, TemplateError
 from airflow_provider_batch.requests.duplicate_ids import IdentifierCheck
@@ -64,6 +64,8 @@ class RequestSpec:
     :param response_model: Model of the answers; becomes members of the body whose texts are not templates.
     :param by_any: Whether values that other services accept are accepted, not only those of OpenAI and Azure.
     :param check_bodies: Whether the kinds of values are checked against what the endpoint accepts.
+    :param url: The ``url`` of the request lines; None means the endpoint's own path.
+    :param base64_vectors: Whether embeddings are requested as base64 where the body does not say how.
     """
 
     endpoint: Endpoint
@@ -80,6 +82,8 @@ class RequestSpec:
     response_model: ResponseModel | None = None
     by_any: bool = False
     check_bodies: bool = True
+    url: str | None = None
+    base64_vectors: bool = True
 
     @property
     def selection(self) -> Selection:
@@ -199,7 +203,7 @@ def _check_arguments(spec: RequestSpec) -> None:
 def _renderer(source: Source, spec: RequestSpec) -> Renderer:
     if spec.body is None:
         names = source.names if source.columns_known else None
-        return ReadyRenderer(spec.endpoint, names, by_any=spec.by_any, check_bodies=spec.check_bodies)
+        return ReadyRenderer(spec.endpoint, names, url=spec.url, by_any=spec.by_any, check_bodies=spec.check_bodies)
     return TemplateRenderer(
         spec.endpoint,
         spec.body,
@@ -207,6 +211,8 @@ def _renderer(source: Source, spec: RequestSpec) -> Renderer:
         custom_id=spec.custom_id,
         null_text=spec.null_text,
         verbatim=directive(spec.endpoint, spec.response_model, spec.body),
+        url=spec.url,
+        base64_vectors=spec.base64_vectors,
         by_any=spec.by_any,
         check_bodies=spec.check_bodies,
     )

@@ -46,6 +46,7 @@ class ReadyRenderer:
 
     :param endpoint: The endpoint of the job.
     :param names: Columns of the source; None where they are not known.
+    :param url: The ``url`` of the lines; None means the endpoint's own path.
     :param by_any: Whether values that other services accept are accepted, not only those of OpenAI and Azure.
     :param check_bodies: Whether the kinds of values are checked against what the endpoint accepts.
     :raises RequestError: The source lacks a member of a request line.
@@ -56,9 +57,16 @@ class ReadyRenderer:
     varies, rows_at_once = True, BATCH_ROWS
 
     def __init__(
-        self, endpoint: Endpoint, names: Sequence[str] | None, *, by_any: bool = False, check_bodies: bool = True
+        self,
+        endpoint: Endpoint,
+        names: Sequence[str] | None,
+        *,
+        url: str | None = None,
+        by_any: bool = False,
+        check_bodies: bool = True,
     ) -> None:
         self._endpoint = endpoint
+        self._url = url or endpoint.value
         self._accepts = accepted(endpoint, by_any=by_any) if check_bodies else None
         self.columns, self.identifier_columns = list(MEMBERS), ["custom_id"]
         if names is None:
@@ -117,8 +125,8 @@ class ReadyRenderer:
         place = batch.place
         if method != "POST":
             raise RequestError(f"expected 'POST', found {_shown(method)}.", **place(index), column="method")
-        if url != self._endpoint.value:
-            expected = f"expected '{self._endpoint.value}', the endpoint of the job"
+        if url != self._url:
+            expected = f"expected '{self._url}', the endpoint of the job"
             raise RequestError(f"{expected}, found {_shown(url)}.", **place(index), column="url")
         if type(body) is str and batch.raw is None:
             try:
@@ -144,7 +152,7 @@ class ReadyRenderer:
             raise RequestError("expected JSON values, found NaN or an infinity.", **batch.place(index), column="body")
         else:
             encoded = to_json(body if batch.objects is not None else _without_nulls(body))
-        head = b'{"custom_id":' + to_json(identifier) + b',"method":"POST","url":' + to_json(self._endpoint.value)
+        head = b'{"custom_id":' + to_json(identifier) + b',"method":"POST","url":' + to_json(self._url)
         return head + b',"body":' + encoded + b"}"
 
 

@@ -24,7 +24,7 @@ from typing import Self
 import pyarrow as pa
 
 from airflow_provider_batch.api.endpoints import FACTS, Endpoint
-from airflow_provider_batch.api.services import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS
+from airflow_provider_batch.api.service import MAX_EMBEDDING_INPUTS, MAX_FILE_BYTES, MAX_REQUESTS
 from airflow_provider_batch.arrow.arrays import int64_array
 from airflow_provider_batch.exceptions import RequestError
 from airflow_provider_batch.requests.background_writer import BackgroundWriter

@@ -47,7 +47,8 @@ class FastPathReader:
     def __init__(self, spec: TableSpec, usual: UsualAnswers) -> None:
         line: Any = UsualLine[usual.body]  # type: ignore[name-defined]
         self._decode: Decode = usual.decoder(msgspec.json.Decoder(line).decode)
-        self._own, self._endpoint = usual.columns, spec.endpoint
+        self._own = usual.columns
+        self._endpoint, self._tariff = spec.endpoint, spec.tariff
         self._keep_raw = spec.raw == "all"
         self._parse = None if spec.parsed is None else answer_parser(spec.parsed.model, spec.parsed.shape)
 
@@ -122,11 +123,12 @@ class FastPathReader:
 
     def _costs(self, models: Sequence[str], tokens: Columns) -> Sequence[int | None]:
         """Return the costs in picodollars; for text requests to one model they are computed by column."""
-        prices = price_list(models[0], self._endpoint) if isinstance(models, Same) else None
+        prices = price_list(models[0], self._endpoint, self._tariff) if isinstance(models, Same) else None
         if prices is None or not prices.tiers or any(any(tokens[name]) for name in _NOT_TEXT):
             requests = zip(*(tokens[name] for name in USAGE_COLUMNS), strict=True)
             return [
-                cost(model, self._endpoint, TokenUsage(*counts)) for model, counts in zip(models, requests, strict=True)
+                cost(model, self._endpoint, TokenUsage(*counts), self._tariff)
+                for model, counts in zip(models, requests, strict=True)
             ]
         costs = prices.text_costs(*(tokens[name] for name in _PRICED))
         if max(filter(None, costs), default=0) < COST_LIMIT:

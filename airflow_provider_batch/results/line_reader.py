@@ -22,7 +22,7 @@ from airflow_provider_batch.answers.by_endpoint import answer_format
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.api.objects import FileError
-from airflow_provider_batch.pricing.prices import PICODOLLARS, TokenUsage, price_list
+from airflow_provider_batch.pricing.prices import PICODOLLARS, Tariff, TokenUsage, price_list
 from airflow_provider_batch.results.lines.lenient_path import read_as
 from airflow_provider_batch.results.lines.never_run import has_no_result
 from airflow_provider_batch.results.lines.raw_body import read_raw_body
@@ -105,7 +105,7 @@ class LineReader:
     def __init__(self, spec: TableSpec, model: str | None = None) -> None:
         self._model = model
         form = answer_format(spec.endpoint, spec.embedding_size, SIZE_REASONS[spec.size_from])
-        self._endpoint = spec.endpoint
+        self._endpoint, self._tariff = spec.endpoint, spec.tariff
         self._line: Any = Line[form.body]  # type: ignore[name-defined]
         self._decode, self._answer = form.decoder(msgspec.json.Decoder(self._line).decode), form.extract
         self._keep_all = spec.raw == "all"
@@ -156,7 +156,7 @@ class LineReader:
             return self._failed(line, raw)
         tokens = _NO_TOKENS if body.usage is None else count_tokens(body.usage)
         model = body.model or self._model
-        price = cost(model, self._endpoint, tokens)
+        price = cost(model, self._endpoint, tokens, self._tariff)
         keep = self._keep_all or (self._keep_errors and answer.status != SUCCEEDED)
         return Row(
             answer.status,
@@ -188,15 +188,16 @@ class LineReader:
         return row
 
 
-def cost(model: str | None, endpoint: Endpoint, tokens: TokenUsage) -> int | None:
+def cost(model: str | None, endpoint: Endpoint, tokens: TokenUsage, tariff: Tariff) -> int | None:
     """
     Return the cost of an answer at the batch price, in picodollars; None where unknown.
 
     :param model: The model that answered.
     :param endpoint: Endpoint of the request.
     :param tokens: Token counts of the answer.
+    :param tariff: Whose prices apply.
     """
-    prices = price_list(model, endpoint)
+    prices = price_list(model, endpoint, tariff)
     known = None if prices is None else prices.picodollars(tokens)
     return known if known is None or known < COST_LIMIT else None
 

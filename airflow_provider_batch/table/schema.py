@@ -12,6 +12,7 @@ from airflow_provider_batch.answers.by_endpoint import answer_format
 from airflow_provider_batch.answers.column import Column
 from airflow_provider_batch.api.endpoints import Endpoint
 from airflow_provider_batch.exceptions import ConfigurationError
+from airflow_provider_batch.pricing.prices import OPENAI, Tariff
 from airflow_provider_batch.structured.column_type import ParsedColumn
 from airflow_provider_batch.table.columns import (
     COMMON_COLUMNS,
@@ -42,6 +43,7 @@ class TableSpec:
     :param parsed: The column `parsed`; None where the job has no response model.
     :param size_from: What `embedding_size` comes from, for messages: a key of `SIZE_REASONS`.
     :param usual_embedding_size: Type of the columns in a part without an embedding; no answer is compared with it.
+    :param tariff: Whose prices apply to the answers.
     """
 
     endpoint: Endpoint
@@ -50,6 +52,7 @@ class TableSpec:
     parsed: ParsedColumn | None = None
     size_from: str = ""
     usual_embedding_size: int | None = None
+    tariff: Tariff = OPENAI
 
 
 #: Why an embedding has to have a size, by what the size comes from.

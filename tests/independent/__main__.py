@@ -6,6 +6,7 @@ check that needs a package index. It prints what was seen and exits with 1 where
 accounted for.
 
 - `llmock` answers with text, with and without HTTP faults on every route.
+- LiteLLM's proxy stands before `llmock`, and passes files and batches on.
 - `aibrix` has a state machine, ids and statuses of its own; its dry run sends each body back, which is no answer: its
 rows are
   `failed` with `no_answer`, each one accounted for.
@@ -14,6 +15,7 @@ rows are
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from airflow_provider_batch.api.client import BatchClient
+from airflow_provider_batch.api.services import service_named
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import JobFailedError
 from airflow_provider_batch.jobs.job_request import Tools
@@ -42,23 +45,39 @@ class Server:
     """A server, how it is started, and how the job's rows end on it."""
 
     name: str
-    package: str
+    packages: tuple[str, ...]
     command: Callable[[Path, int, Path], list[str]]
     ready: str
     expected: dict[str, int]
+    service: str = "other"
+
+
+def behind_litellm(bin_: Path, port: int, folder: Path) -> list[str]:
+    """Return a command that starts `llmock`, and the proxy before it."""
+    behind = free_port()
+    address = f"http://127.0.0.1:{behind}/v1"
+    (folder / "litellm.yaml").write_text(
+        "files_settings:\n"
+        f"  - {{custom_llm_provider: openai, api_base: '{address}', api_key: sk-behind}}\n"
+        "general_settings: {master_key: sk-independent}\n"
+    )
+    account = f"OPENAI_API_KEY=sk-behind OPENAI_API_BASE={address} OPENAI_BASE_URL={address}"
+    llmock = f"{bin_}/llmock serve --host 127.0.0.1 --port {behind}"
+    proxy = f"{bin_}/litellm --config litellm.yaml --host 127.0.0.1 --port {port}"
+    return ["sh", "-c", f"{llmock} & {account} exec {proxy}"]
 
 
 SERVERS = (
     Server(
         "llmock",
-        "llmock==0.2.2",
+        ("llmock==0.2.2",),
         lambda bin_, port, _: [f"{bin_}/llmock", "serve", "--host", "127.0.0.1", "--port", str(port)],
         "/v1/models",
         {"succeeded": ROWS},
     ),
     Server(
         "llmock with faults",
-        "llmock==0.2.2",
+        ("llmock==0.2.2",),
         lambda bin_, port, _: [
             *(f"{bin_}/llmock", "serve", "--host", "127.0.0.1", "--port", str(port)),
             *("--error-rate", "429=0.1", "--error-rate", "503=0.1"),
@@ -68,10 +87,19 @@ SERVERS = (
     ),
     Server(
         "aibrix",
-        "aibrix==0.8.0",
+        ("aibrix==0.8.0",),
         lambda bin_, port, _: [f"{bin_}/aibrix_metadata", "--host", "127.0.0.1", "--port", str(port), "--dry-run"],
         "/healthz",
         {"failed": ROWS},
+        service="aibrix",
+    ),
+    Server(
+        "LiteLLM's proxy",
+        ("litellm[proxy]==1.108.7", "llmock==0.2.2"),
+        behind_litellm,
+        "/health/liveliness",
+        {"succeeded": ROWS},
+        service="litellm",
     ),
 )
 
@@ -85,7 +113,8 @@ def main() -> None:
 def check(server: Server) -> bool:
     """Run the job against one server; print what was seen, return whether every row is accounted for."""
     with tempfile.TemporaryDirectory(prefix="independent-") as folder, running(server, Path(folder)) as base_url:
-        settings = ClientSettings(api_key="sk-independent", base_url=base_url, max_retries=8)
+        service = service_named(server.service)
+        settings = ClientSettings(api_key="sk-independent", base_url=base_url, max_retries=8, chosen_service=service)
         tools = Tools(client=BatchClient(settings), sleep=lambda seconds: time.sleep(min(seconds, 1.0)))
         request = a_request(
             Path(folder), some_rows(ROWS), limits=replace(LIMITS, timeout=300.0), spec={"max_shard_rows": 60}
@@ -106,7 +135,12 @@ def check(server: Server) -> bool:
 def running(server: Server, folder: Path) -> Iterator[str]:
     """Install a server, start it, and give its base URL."""
     bin_, port = install(server), free_port()
-    environment = {**os.environ, "STORAGE_LOCAL_PATH": str(folder / "data"), "LOCAL_STORAGE_PATH": str(folder / "data")}
+    environment = {
+        **os.environ,
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "STORAGE_LOCAL_PATH": str(folder / "data"),
+        "LOCAL_STORAGE_PATH": str(folder / "data"),
+    }
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             server.command(bin_, port, folder),
@@ -126,10 +160,10 @@ def running(server: Server, folder: Path) -> Iterator[str]:
 
 def install(server: Server) -> Path:
     """Make the server's environment if it is not there, and return its folder of commands."""
-    venv = BUILD / server.package.partition("=")[0]
+    venv = BUILD / re.split(r"\W", server.packages[0])[0]
     if not (venv / ".installed").exists():
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        subprocess.run([str(venv / "bin/python"), "-m", "pip", "install", "-qq", server.package], check=True)
+        subprocess.run([str(venv / "bin/python"), "-m", "pip", "install", "-qq", *server.packages], check=True)
         (venv / ".installed").touch()
     return (venv / "bin").absolute()
 

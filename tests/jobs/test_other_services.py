@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_batch.api import services
 from airflow_provider_batch.api.client import BatchClient
+from airflow_provider_batch.api.service import Service
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import InputError
 from airflow_provider_batch.jobs.job_request import Tools
@@ -43,7 +44,7 @@ def test_a_job_sends_other_services_what_they_take_besides(address: str | None, 
 def test_the_shards_of_a_job_are_within_the_limits_of_its_service(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    small = services.Service("Small", (".small.test",), "made up", max_requests=2)
+    small = Service("small", "Small", (".small.test",), "made up", max_requests=2)
     monkeypatch.setattr(services, "SERVICES", (small, *services.SERVICES))
     request = a_request(tmp_path, some_rows(5))
     for address, shards in ("https://api.small.test/v1", 3), ("https://api.openai.com/v1", 1):

@@ -33,10 +33,11 @@ class Guard:
     Request and response hooks of one HTTP client.
 
     :param address: Base URL, the only host to which the key is sent.
+    :param key_header: Header of the key, one of `ACCOUNT_HEADERS`; None for ``Authorization``.
     """
 
-    def __init__(self, address: str) -> None:
-        self._home = _origin(address)
+    def __init__(self, address: str, key_header: str | None = None) -> None:
+        self._home, self._key_header = _origin(address), key_header
         #: `Date` of the last response in epoch seconds, and `time.monotonic()` at its arrival; None before.
         self.reading: tuple[float, float] | None = None
 
@@ -48,6 +49,8 @@ class Guard:
         """
         if str(request.url.path).endswith("/content"):
             request.extensions[_FILE] = True  # redirects keep extensions
+        if self._key_header is not None and "authorization" in request.headers:
+            request.headers[self._key_header] = request.headers.pop("authorization").removeprefix("Bearer ")
         if _origin(str(request.url)) == self._home or "x-stainless-lang" not in request.headers:
             return
         if self._is_upgrade(str(request.url)):

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from airflow_provider_batch.api.settings import ClientSettings, WorkloadIdentity
+from airflow_provider_batch.api.transport.entra import in_thread, token_source
 from airflow_provider_batch.exceptions import ConfigurationError
 
 #: Timeout for opening a connection, in seconds.
@@ -21,7 +22,9 @@ CONNECT_TIMEOUT = 15.0
 CALL_TIMEOUT = 60.0
 
 #: Errors of the HTTP library that happen before the first byte of a request is sent.
-BEFORE_SENDING = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
+BEFORE_SENDING = frozenset(
+    {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "NoTokenError"}
+)
 
 _lock = threading.Lock()
 _context: ssl.SSLContext | None = None
@@ -68,18 +71,24 @@ def ssl_context() -> ssl.SSLContext:
         return _context
 
 
-def client_arguments(settings: ClientSettings) -> dict[str, Any]:
+def client_arguments(settings: ClientSettings, *, is_async: bool = False) -> dict[str, Any]:
     """
-    Return the constructor arguments of both SDK clients.
+    Return the constructor arguments of an SDK client.
 
     :param settings: Account, address and limits of the client.
-    :raises ConfigurationError: The installed SDK does not know the workload identity.
+    :param is_async: Whether it is the asynchronous client.
+    :raises ConfigurationError: The installed packages do not know the identity.
     """
     import openai
 
     credentials: dict[str, Any] = {"api_key": settings.api_key}
     if settings.workload_identity is not None:
         credentials = {"workload_identity": _identity(settings.workload_identity, settings.name)}
+    elif settings.entra_identity is not None:
+        source = token_source(settings.entra_identity, settings.name)
+        credentials = {"api_key": in_thread(source) if is_async else source}
+    if settings.api_version is not None:
+        credentials["default_query"] = {"api-version": settings.api_version}
     return {
         **credentials,
         "base_url": settings.address,
@@ -87,6 +96,15 @@ def client_arguments(settings: ClientSettings) -> dict[str, Any]:
         "project": settings.project,
         "timeout": openai.Timeout(settings.timeout, connect=min(settings.timeout, CONNECT_TIMEOUT)),
     }
+
+
+def key_header(settings: ClientSettings) -> str | None:
+    """
+    Return the header that has the API key; None where it is ``Authorization``, as a token always is.
+
+    :param settings: Account, address and limits of the client.
+    """
+    return None if settings.entra_identity or settings.workload_identity else settings.service.key_header
 
 
 def pin_account(client: Any, settings: ClientSettings) -> Any:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_provider_batch.api.service import COMPLETION_WINDOW, Service, window_hours
 from airflow_provider_batch.emulator.answers import ENDPOINTS
 from airflow_provider_batch.emulator.errors import CallError, missing_parameter
 from airflow_provider_batch.emulator.records import BatchRecord
+from airflow_provider_batch.emulator.services.table import new_id
+from airflow_provider_batch.emulator.settings import NEVER
 
 MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512
 #: Allowed seconds of an expiry policy.
@@ -26,12 +28,13 @@ _JSON_NAMES = {
 }
 
 
-def batch_from(body: Any, *, window: float) -> BatchRecord:
+def batch_from(body: Any, *, service: Service, clock_speed: float = 1.0) -> BatchRecord:
     """
     Return the record of a new batch.
 
     :param body: Decoded JSON body of the create call.
-    :param window: Seconds from creation to expiry.
+    :param service: What the service takes.
+    :param clock_speed: Divides the time from creation to expiry.
     :raises CallError: A parameter is missing or wrong.
     """
     if not isinstance(body, Mapping):
@@ -40,21 +43,37 @@ def batch_from(body: Any, *, window: float) -> BatchRecord:
         if body.get(name) is None:
             raise missing_parameter(name)
         _expect(body[name], str, name)
-    if body["endpoint"] not in ENDPOINTS:
-        raise invalid_value("endpoint", body["endpoint"], _in_listed_order(ENDPOINTS))
-    if body["completion_window"] != "24h":
-        raise invalid_value("completion_window", body["completion_window"], ("24h",))
+    allowed = tuple(endpoint.value for endpoint in service.endpoints if endpoint.value in ENDPOINTS)
+    endpoint = with_v1(body["endpoint"], service)
+    if endpoint not in allowed:
+        raise invalid_value("endpoint", body["endpoint"], _in_listed_order(allowed))
+    window = body["completion_window"]
+    if service.window_problem(window) is not None or window_hours(window) is None:
+        raise invalid_value("completion_window", window, service.windows or (COMPLETION_WINDOW,))
+    for name, is_taken in ("metadata", service.takes_metadata), ("output_expires_after", service.expiry is not None):
+        if body.get(name) and not is_taken:
+            raise CallError(400, f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
     now = time.time()
     return BatchRecord(
-        id=f"batch_{uuid.uuid4().hex}",
-        endpoint=body["endpoint"],
+        id=new_id(service.batch_id_form),
+        endpoint=endpoint,
         input_file_id=body["input_file_id"],
-        completion_window="24h",
+        completion_window=window,
         created_at=now,
-        expires_at=now + window,
+        expires_at=now + 3_600 * (window_hours(window) or 0) / clock_speed if service.batches_expire else NEVER,
         metadata=_metadata(body.get("metadata")),
         output_lifetime=_output_lifetime(body.get("output_expires_after")),
     )
+
+
+def with_v1(url: str, service: Service) -> str:
+    """
+    Return an endpoint or the ``url`` of a request line with its ``/v1``, where the service has addresses without it.
+
+    :param url: Path.
+    :param service: What the service takes.
+    """
+    return url if service.versioned_path is None or url.startswith("/v1/") else f"/v1{url}"
 
 
 def _metadata(value: Any) -> dict[str, str] | None:

@@ -220,7 +220,8 @@ class Engine:
             lifecycle.moved(record, lifecycle.Move("failed"), now)
             return
         record.total, record.enqueued_tokens = found.total, found.tokens
-        record.output_name, record.error_name = self._store.new_file_id(), self._store.new_file_id()
+        form = self._settings().facts.file_id_form
+        record.output_name, record.error_name = self._store.new_file_id(form), self._store.new_file_id(form)
         record.in_progress_at = now
         record.shown_model = snapshot_of(found.model) if settings.names_snapshots else found.model
         if not is_cancelled:

@@ -12,7 +12,6 @@ import hashlib
 import shutil
 import sqlite3
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from airflow_provider_batch.emulator.batches.journal import CallJournal
 from airflow_provider_batch.emulator.batches.upload_store import UploadStore
 from airflow_provider_batch.emulator.faults import FaultBook, FaultRule
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
+from airflow_provider_batch.emulator.services.table import new_id
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS files (
@@ -101,9 +101,13 @@ class Store:
         """
         return self.files_folder / file_id
 
-    def new_file_id(self) -> str:
-        """Return a new file id in the form of the API's."""
-        return f"file-{uuid.uuid4().hex[:24]}"
+    def new_file_id(self, form: str = "file-{hex}") -> str:
+        """
+        Return a new file id.
+
+        :param form: Form of the service's ids.
+        """
+        return new_id(form)
 
     def add_file(self, record: FileRecord) -> None:
         """

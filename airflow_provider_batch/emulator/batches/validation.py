@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_batch.emulator.answers import tokens
+from airflow_provider_batch.emulator.batches.create import with_v1
 from airflow_provider_batch.emulator.settings import Settings
 
 _UNIQUE = "The custom_id parameter must be unique for each request in a batch."
@@ -133,7 +134,7 @@ class _Check:
         self.ids.add(custom_id)
         if request["method"] != "POST":
             return "invalid_method", f"The method '{request['method']}' is not supported. Use 'POST'.", "method"
-        if url != self.endpoint:
+        if with_v1(str(url), self.settings.facts) != self.endpoint:
             return "invalid_url", "The URL provided for this request does not match the batch endpoint.", "url"
         if not isinstance(body, dict):
             return "invalid_request", "Body must be an object.", "body"

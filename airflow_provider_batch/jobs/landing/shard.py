@@ -23,7 +23,7 @@ from airflow_provider_batch.jobs.ledger.shard_record import Landing, ShardRecord
 from airflow_provider_batch.jobs.ledger.store import LedgerStore
 from airflow_provider_batch.jobs.row_outcomes import row_is_final
 from airflow_provider_batch.jobs.shard_files import keep_retry_rows, missing_shards, rows_of
-from airflow_provider_batch.jobs.table_spec import table_spec
+from airflow_provider_batch.jobs.table_spec import table_spec, tariff_of
 from airflow_provider_batch.polling.wait_policy import duration_text
 from airflow_provider_batch.requests import row_checksum
 from airflow_provider_batch.requests.shards import ShardKey
@@ -54,7 +54,7 @@ def land_results(request: JobRequest, tools: Tools, store: LedgerStore, ledger: 
     folder = store.shards(ledger.generation)
     if shard.round > 1 and missing_shards(folder, [shard]):
         restore_round(ledger, shard.round, request.spec, folder)
-    spec = table_spec(ledger, request.table.raw, request.spec.response_model)
+    spec = table_spec(ledger, request.table.raw, request.spec.response_model, tariff_of(tools.client))
 
     closed, limits = _limits(request.limits, ledger, shard)
 

@@ -108,6 +108,26 @@ class Refused(Event, frozen=True):
     upload_again: bool = False
 
 
+class Postponed(Event, frozen=True):
+    """
+    A shard is not sent yet: the service takes no more files now, or has not processed this shard's.
+
+    :param shard: Key of the shard.
+    :param error: What the API said.
+    :param at: Epoch seconds.
+    :param retry_at: Epoch seconds before which the shard is not sent.
+    :param passes: As in `Refused`.
+    :param upload_again: As in `Refused`.
+    """
+
+    shard: str
+    error: str
+    at: float
+    retry_at: float
+    passes: bool = False
+    upload_again: bool = False
+
+
 class Unanswered(Event, frozen=True):
     """
     The POST has ended without a clear response. The API's list of batches shows later what it made.

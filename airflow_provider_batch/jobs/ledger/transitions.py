@@ -19,6 +19,7 @@ from airflow_provider_batch.requests.row_checksum import NO_ROWS
 LEGAL: dict[type, frozenset[State]] = {
     events.Uploaded: frozenset({"planned"}),
     events.Intended: frozenset({"planned"}),
+    events.Postponed: frozenset({"planned"}),
     events.Accepted: frozenset({"intended"}),
     events.Refused: frozenset({"intended"}),
     events.Unanswered: frozenset({"intended"}),
@@ -140,7 +141,7 @@ def _apply_to_shard(ledger: Ledger, event: events.Event) -> Ledger:
     ledger = ledger.with_shard(after)
     if isinstance(event, events.Ended):
         ledger = _with_room_for_one(ledger, before.model)
-    if isinstance(event, events.Intended) and ledger.first_submitted_at is None:
+    if isinstance(event, events.Intended | events.Postponed) and ledger.first_submitted_at is None:
         ledger = ledger.changed(first_submitted_at=event.at)
     if isinstance(event, events.Landed) and event.embedding_size is not None and ledger.embedding_size is None:
         ledger = ledger.changed(embedding_size=event.embedding_size, embedding_size_from="answers")
@@ -167,6 +168,8 @@ def shard_after(shard: ShardRecord, event: events.Event) -> ShardRecord:  # noqa
             return replace(shard, file_id=file_id)
         case events.Intended(at=at):
             return replace(shard, intents=(*shard.intents, Intent(number=len(shard.intents) + 1, at=at)), retry_at=None)
+        case events.Postponed():
+            return _refused(shard, event)
         case events.Accepted(batch_id=batch_id):
             return replace(_settled(shard, "accepted", batch_id=batch_id), batch_id=batch_id)
         case events.Refused(error=error):
@@ -203,7 +206,7 @@ def _trimmed(landing: Landing, event: events.Trimmed) -> Landing:
     )
 
 
-def _refused(shard: ShardRecord, event: events.Refused | events.Requeued) -> ShardRecord:
+def _refused(shard: ShardRecord, event: events.Refused | events.Requeued | events.Postponed) -> ShardRecord:
     return msgspec.structs.replace(
         shard,
         file_id=None if event.upload_again else shard.file_id,

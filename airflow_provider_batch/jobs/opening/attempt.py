@@ -58,6 +58,7 @@ def open_job(request: JobRequest, tools: Tools) -> Job:
     request = preparing.within_limits(request, tools)
     with _naming_running_batches(request):
         preparing.check_arguments(request)
+        preparing.check_service(request, tools)
         opened = open_source(request.input.source, resolve=tools.resolve, form=request.input.form)
     with opened as source:
         return _open(request, tools, source)

@@ -39,6 +39,7 @@ def check_input(request: JobRequest, tools: Tools) -> dict[str, Any]:
     """
     request = within_limits(request, tools)
     check_arguments(request)
+    check_service(request, tools)
     check_overlap(request, tools)
     with open_source(request.input.source, resolve=tools.resolve, form=request.input.form) as source:
         prepared = prepare_shards(request, tools, source, discard)
@@ -62,14 +63,35 @@ def within_limits(request: JobRequest, tools: Tools) -> JobRequest:
     :param request: The job.
     :param tools: Its client, clock and functions.
     """
-    service, spec = tools.client.settings.service, request.spec
+    service, spec, limits = tools.client.settings.service, request.spec, request.limits
     limited = replace(
         spec,
         by_any=not service.has_openai_bodies,
+        url=service.url_of(spec.endpoint),
+        base64_vectors=service.takes_base64_vectors,
         max_shard_rows=min(spec.max_shard_rows, service.max_requests),
         max_shard_bytes=min(spec.max_shard_bytes, service.max_file_bytes),
     )
-    return replace(request, spec=limited)
+    most = min(limits.max_active_batches, service.max_active_batches or limits.max_active_batches)
+    return replace(request, spec=limited, limits=replace(limits, max_active_batches=most, creates=service.creates))
+
+
+def check_service(request: JobRequest, tools: Tools) -> None:
+    """
+    Check what the service has to offer for a job.
+
+    :param request: The job.
+    :param tools: Its client, clock and functions.
+    :raises ConfigurationError: It has not this endpoint, completion window or expiry; the message names the service.
+    """
+    service, batch = tools.client.settings.service, request.batch
+    problem = (
+        service.endpoint_problem(request.spec.endpoint)
+        or service.window_problem(batch.completion_window)
+        or service.expiry_problem(batch.output_expires_after)
+    )
+    if problem is not None:
+        raise ConfigurationError(f"{problem} Nothing was sent.")
 
 
 def check_arguments(request: JobRequest) -> None:

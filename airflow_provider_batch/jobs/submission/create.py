@@ -19,6 +19,7 @@ from airflow_provider_batch.jobs.job_request import Tools
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
 from airflow_provider_batch.jobs.ledger.shard_list import Skip
 from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
+from airflow_provider_batch.jobs.refusals import MAX_REFUSED_CREATES
 from airflow_provider_batch.jobs.submission.lookup import INTENT_KEY, Marks, search
 
 #: This package's keys in a batch's metadata; the rest of the sixteen pairs is the user's.
@@ -30,6 +31,8 @@ class NotProvedAbsentError(UnknownOutcomeError):
     """The list was read, and does not prove that a create made no batch."""
 
 
+#: Seconds between two looks at an uploaded file that is not processed yet, before the job does something else.
+PENDING_PAUSES = (0.5, 1.0, 2.0)
 #: Seconds for which a late batch of a POST that seemed to have made nothing is searched.
 DUPLICATE_PATIENCE = 3600.0
 #: Batches of the list that are searched, at most.
@@ -83,6 +86,30 @@ def file_status(tools: Tools, file_id: str | None, refused: Refused) -> str | No
         return None
 
 
+def file_is_processed(tools: Tools, shard: ShardRecord, file_id: str) -> bool:
+    """
+    Return False where a service that processes files first has not processed a shard's, within a few seconds.
+
+    After many such refusals the create is tried all the same: its answer decides.
+
+    :param tools: Tools of the job.
+    :param shard: The shard.
+    :param file_id: Id of the input file.
+    """
+    if not tools.client.settings.service.lists_pending_files or shard.passing_refusals >= MAX_REFUSED_CREATES - 1:
+        return True
+    for seconds in (*PENDING_PAUSES, None):
+        try:
+            if tools.client.file_status(file_id) not in statuses.FILE_PENDING:
+                return True
+        except ApiError as error:
+            tools.log.warning("The status of file %s is not known: %s", file_id, error)
+            return True
+        if seconds is not None:
+            tools.sleep(seconds)
+    return False
+
+
 def clear_outcome(tools: Tools, outcome: CreateOutcome, file_id: str) -> CreateOutcome:
     """
     Return a conflict (409) as a refusal, where the file's own status says that it is not ready.
@@ -108,7 +135,7 @@ def find_duplicates(client: BatchClient, ledger: Ledger, now: float) -> list[Bat
     :param now: Epoch seconds.
     """
     shards = [shard for shard in ledger.shard_list.each(skip=_is_long_ago(now)) if _may_show_late(shard, now)]
-    if not shards:
+    if not shards or not client.settings.service.has_list:
         return []
     marks = [marks_of(ledger, shard) for shard in shards]
     own = {intent.batch_id for shard in shards for intent in shard.intents}
@@ -173,6 +200,9 @@ def find_batches(client: BatchClient, ledger: Ledger, shard: ShardRecord) -> lis
     :raises UnknownOutcomeError: The list cannot be read now, or does not prove that there is none. Nothing may be
         submitted again before it does.
     """
+    service = client.settings.service
+    if not service.has_list:
+        raise _not_proved(ledger, shard, f"{service.name} has no list of batches to look it up in")
     own = [(one.at, one.batch_id) for other in ledger.shards for one in other.intents if one.batch_id is not None]
     known = [batch_id for _, batch_id in sorted(own)]
     later = [batch_id for at, batch_id in own if at > shard.intents[-1].last_at]
@@ -183,11 +213,7 @@ def find_batches(client: BatchClient, ledger: Ledger, shard: ShardRecord) -> lis
     except ApiError as error:
         raise _unknown(ledger, shard, f"the list of batches cannot be read ({error})") from error
     if not seen.found and seen.gap is not None:
-        why = f"the list of batches does not prove that there is none: {seen.gap}"
-        raise NotProvedAbsentError(
-            f"{_unknown(ledger, shard, why)} Once you are sure that there is none, clear the task with "
-            "rerun='failed_rows': the shard is sent again then."
-        )
+        raise _not_proved(ledger, shard, f"the list of batches does not prove that there is none: {seen.gap}")
     found = sorted(seen.found, key=lambda batch: (batch.created_at or 0.0, batch.id))
     return sorted(found, key=lambda batch: batch.status in (statuses.CANCELLING, statuses.CANCELLED))
 
@@ -202,6 +228,13 @@ def _made_before(client: BatchClient, shard: ShardRecord) -> float | None:
         raise
     except ApiError:  # the file is gone, or the service does not show files
         return None
+
+
+def _not_proved(ledger: Ledger, shard: ShardRecord, why: str) -> NotProvedAbsentError:
+    return NotProvedAbsentError(
+        f"{_unknown(ledger, shard, why)} Once you are sure that there is none, clear the task with "
+        "rerun='failed_rows': the shard is sent again then."
+    )
 
 
 def _unknown(ledger: Ledger, shard: ShardRecord, why: str) -> UnknownOutcomeError:

@@ -51,6 +51,8 @@ class TemplateRenderer:
     :param custom_id: Template of the id; None means the row number.
     :param null_text: Text for a null inside a longer text; None makes it an error.
     :param verbatim: Members of the body that are not templates; None means none.
+    :param url: The ``url`` of the lines; None means the endpoint's own path.
+    :param base64_vectors: Whether embeddings are requested as base64 where the body does not say how.
     :param by_any: Whether values that other services accept are accepted, not only those of OpenAI and Azure.
     :param check_bodies: Whether the kinds of values are checked against what the endpoint accepts.
     :raises TemplateError: A placeholder names no column.
@@ -66,11 +68,13 @@ class TemplateRenderer:
         custom_id: str | None = None,
         null_text: str | None = None,
         verbatim: Mapping[str, Any] | None = None,
+        url: str | None = None,
+        base64_vectors: bool = True,
         by_any: bool = False,
         check_bodies: bool = True,
     ) -> None:
         fixed = dict(verbatim or {})
-        if endpoint is Endpoint.EMBEDDINGS and "encoding_format" not in body:
+        if endpoint is Endpoint.EMBEDDINGS and base64_vectors and "encoding_format" not in body:
             fixed.setdefault("encoding_format", "base64")  # a quarter of the bytes of numbers as text
         members = {**body, **fixed}
         self._endpoint = endpoint
@@ -92,7 +96,7 @@ class TemplateRenderer:
         if (problem := validation.body_problem(endpoint, {**known, **stand_ins})) is not None:
             raise RequestError(problem)
         self._head = b'{"custom_id":"'
-        self._middle = b'","method":"POST","url":' + to_json(endpoint.value) + b',"body":'
+        self._middle = b'","method":"POST","url":' + to_json(url or endpoint.value) + b',"body":'
 
     @property
     def columns(self) -> list[str]:

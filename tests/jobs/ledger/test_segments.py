@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_batch import storage
 from airflow_provider_batch.api.client import BatchClient
+from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.emulator.testing import Emulator
 from airflow_provider_batch.exceptions import StorageError
 from airflow_provider_batch.jobs.actions import Submit
@@ -325,7 +326,7 @@ def of_two_models(shards: int) -> Ledger:
 class AskedForBatches:
     """A client that notes whether it was asked for the list of batches, which is empty."""
 
-    asked = 0
+    asked, settings = 0, ClientSettings("sk-test")
 
     def list(self) -> tuple[()]:
         self.asked += 1

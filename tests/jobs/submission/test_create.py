@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.response_reader import Page
+from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import NotFoundError, UnknownOutcomeError
 from airflow_provider_batch.jobs.ledger import events
 from airflow_provider_batch.jobs.ledger.ledger import Ledger
@@ -25,6 +26,8 @@ THEIR_NOW = 5.0
 
 class ListOnly:
     """An API that shows these batches, newest first."""
+
+    settings = ClientSettings("sk-test")
 
     def __init__(self, *batches: Batch) -> None:
         self.batches = batches

@@ -49,7 +49,7 @@ def batch_from(body: Any, *, service: Service, clock_speed: float = 1.0) -> Batc
         raise invalid_value("endpoint", body["endpoint"], _in_listed_order(allowed))
     window = body["completion_window"]
     if service.window_problem(window) is not None or window_hours(window) is None:
-        raise invalid_value("completion_window", window, service.windows or (COMPLETION_WINDOW,))
+        raise invalid_value("completion_window", window, tuple(dict.fromkeys(service.windows or (COMPLETION_WINDOW,))))
     for name, is_taken in ("metadata", service.takes_metadata), ("output_expires_after", service.expiry is not None):
         if body.get(name) and not is_taken:
             raise CallError(400, f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")

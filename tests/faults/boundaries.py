@@ -24,6 +24,7 @@ from typing import Any
 from airflow_provider_batch.api.client import BatchClient
 from airflow_provider_batch.jobs.ledger.files import is_ledger_file
 from airflow_provider_batch.storage import Location, moves
+from airflow_provider_batch.storage.stores.disk import Disk
 from tests.faults.reader import TableReader
 
 API_CALLS = (
@@ -129,7 +130,7 @@ def _around(call: Callable[..., Any], name: str, boundaries: Boundaries) -> Call
 
 
 def _watch_writes(boundaries: Boundaries) -> None:
-    writing, publish = Location.writing, Location._publish
+    writing, replacing, upload = Location.writing, Disk._replace, Disk.upload
 
     @contextmanager
     def counted_writing(self: Location) -> Iterator[Path]:
@@ -137,13 +138,18 @@ def _watch_writes(boundaries: Boundaries) -> None:
         with writing(self) as temporary:
             yield temporary
 
-    def counted_publish(self: Location, temporary: Path) -> None:
-        boundaries.passed(f"write {shown(self.name)}: not visible yet")
-        publish(self, temporary)
-        boundaries.passed(f"write {shown(self.name)}: visible")
+    def counted_replacing(self: Disk, path: str, data: bytes) -> None:
+        boundaries.passed(f"write {shown(Path(path).name)}: before")
+        replacing(self, path, data)
+
+    def counted_upload(self: Disk, local: Path, path: str) -> None:
+        boundaries.passed(f"write {shown(Path(path).name)}: not visible yet")
+        upload(self, local, path)
+        boundaries.passed(f"write {shown(Path(path).name)}: visible")
 
     Location.writing = counted_writing  # type: ignore[method-assign]
-    Location._publish = counted_publish  # type: ignore[method-assign]
+    Disk._replace = counted_replacing  # type: ignore[method-assign]
+    Disk.upload = counted_upload  # type: ignore[method-assign]
     move, replace = moves.move_file, Location.write_if
 
     def counted_move(source: Location, to: Location) -> None:

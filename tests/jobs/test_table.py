@@ -21,6 +21,7 @@ from airflow_provider_batch.jobs.job_request import JobRequest
 from airflow_provider_batch.jobs.landing import staging
 from airflow_provider_batch.loader.load import LoadRequest, load_batches
 from airflow_provider_batch.storage import Location
+from airflow_provider_batch.storage.stores.disk import Disk
 from airflow_provider_batch.structured.response_model import ResponseModel
 from tests.jobs.support import (
     a_request,
@@ -260,17 +261,17 @@ class TestImages:
     ) -> None:
         """A kill at any write leaves no part whose images are not there, and the next attempt ends the same way."""
         request, tools = images(tmp_path, some_rows(12)), tools_for(emulator)
-        put, left = Location._publish, [0]
+        put, left = Disk.upload, [0]
 
-        def dies(self: Location, temporary: Path) -> None:
-            if "/table/" in self.path:
+        def dies(self: Disk, local: Path, path: str) -> None:
+            if "/table/" in path:
                 left[0] -= 1
                 if left[0] == 0:
                     raise KeyboardInterrupt
-            put(self, temporary)
+            put(self, local, path)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Location, "_publish", dies)
+            patch.setattr(Disk, "upload", dies)
             for left[0] in (2, 7, 20, 21, 3, 5):  # the part of the first shard is the 21st
                 with pytest.raises(KeyboardInterrupt):
                     run(request, tools)

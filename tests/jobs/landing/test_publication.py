@@ -18,6 +18,7 @@ from airflow_provider_batch.jobs.landing.staging import Staging
 from airflow_provider_batch.jobs.ledger.events import Landed
 from airflow_provider_batch.jobs.opening.attempt import open_job
 from airflow_provider_batch.storage import Location, moves
+from airflow_provider_batch.storage.stores.disk import Disk
 from airflow_provider_batch.table import publication
 from tests.faults.reader import TableReader
 from tests.jobs.support import (
@@ -41,7 +42,8 @@ def read_around_writes(monkeypatch: pytest.MonkeyPatch, reader: TableReader) -> 
         original = getattr(owner, name)
 
         def read_around(*args: Any, **options: Any) -> Any:
-            boundary = f"{name.removesuffix('_file')} {args[0].name}".replace("_publish ", "write ")
+            path = args[-1] if owner is Disk else args[0].path
+            boundary = f"{name.removesuffix('_file')} {Path(path).name}".replace("upload ", "write ")
             wrong.extend(found for found in [reader.look(boundary)] if found is not None)
             try:
                 return original(*args, **options)
@@ -50,7 +52,7 @@ def read_around_writes(monkeypatch: pytest.MonkeyPatch, reader: TableReader) -> 
 
         monkeypatch.setattr(owner, name, read_around)
 
-    around(Location, "_publish")
+    around(Disk, "upload")
     around(Location, "delete")
     around(moves, "move_file")
     return wrong

@@ -22,6 +22,8 @@ from airflow_provider_batch.storage.stores.store import Meaning, Put, Stored
 COPY_PATIENCE = 600.0
 #: What adlfs writes with each blob, so that it does not take it for a folder.
 _METADATA = {"is_directory": "false"}
+#: Tries to read a blob that was empty when it was asked for and is not any more.
+_READS = 10
 #: Where Azure's client library logs each call and its answer, with their headers.
 _CALLS_LOG = "azure.core.pipeline.policies.http_logging_policy"
 
@@ -85,8 +87,15 @@ class AzureBlob(ObjectStore):
 
         async def download() -> Stored:
             async with self._blob(path) as blob:
-                stream = await blob.download_blob()
-                return Stored(bytes(await stream.readall()), str(stream.properties.etag))
+                for _ in range(_READS):
+                    stream = await blob.download_blob()
+                    if data := bytes(await stream.readall()):
+                        return Stored(data, str(stream.properties.etag))
+                    # The client library asks twice for an empty blob: the ETag may be that of a newer content.
+                    properties = await blob.get_blob_properties()
+                    if properties.size == 0:
+                        return Stored(b"", str(properties.etag))
+            raise StorageError(f"{path}: its content has changed at each of {_READS} tries to read it.")
 
         try:
             got: Stored = self.call(download)

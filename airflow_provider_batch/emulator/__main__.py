@@ -21,6 +21,7 @@ Point a client at it with base_url=http://127.0.0.1:8080/v1 and any API key.
 
 
 def _serve(
+    context: typer.Context,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     folder: Annotated[Path, typer.Option(help="Folder of files and batches; a restart keeps them.")] = Path(
@@ -62,15 +63,7 @@ def _serve(
     if show_settings:
         _show()
         return
-    flags = {
-        "service": service,
-        "progress": progress,
-        "clock_speed": clock_speed,
-        "upstream": upstream,
-        "upstream_api_key": upstream_api_key,
-        "enqueued_token_limit": enqueued_token_limit,
-        "result_style": result_style,
-    }
+    flags = {name: value for name, value in context.params.items() if name in Settings.model_fields}
     chosen = _settings(settings, {name: value for name, value in flags.items() if value is not None})
     from airflow_provider_batch.emulator.faults import FaultRule
     from airflow_provider_batch.emulator.server import server

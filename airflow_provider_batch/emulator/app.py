@@ -16,6 +16,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import ValidationError
 
 from airflow_provider_batch.emulator import control, files, synchronous
 from airflow_provider_batch.emulator.batches import create, lifecycle
@@ -63,6 +64,7 @@ def create_app(folder: Path, settings: Settings | None = None) -> FastAPI:
     app.include_router(synchronous.router)
     app.include_router(control.router)
     app.add_exception_handler(CallError, _problem_answer)
+    app.add_exception_handler(ValidationError, control.refused)
     app.add_exception_handler(404, _unknown_route)
     app.add_exception_handler(405, _unknown_route)
     app.add_middleware(ApiMiddleware, emulator=emulator)

@@ -21,8 +21,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import TypeAdapter, ValidationError
 
-from airflow_provider_batch.emulator.emulator import Emulator
 from airflow_provider_batch.emulator.faults import FaultRule
+from airflow_provider_batch.emulator.files import emulator_of
 from airflow_provider_batch.emulator.settings import Settings
 
 router = APIRouter(prefix="/_emulator")
@@ -31,12 +31,13 @@ _Changes: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 _Rules: TypeAdapter[FaultRule | list[FaultRule]] = TypeAdapter(FaultRule | list[FaultRule])
 
 
-def _emulator(request: Request) -> Emulator:
-    emulator: Emulator = request.app.state.emulator
-    return emulator
+async def refused(_: Request, error: Exception) -> Response:
+    """
+    Answer a call whose settings or rules are wrong.
 
-
-def _refused(error: ValidationError) -> Response:
+    :param error: The validation error.
+    """
+    assert isinstance(error, ValidationError)
     problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
     return JSONResponse({"error": {"message": "; ".join(problems), "type": "invalid_request_error"}}, status_code=422)
 
@@ -48,7 +49,7 @@ async def ready(request: Request) -> dict[str, Any]:
 
     :param request: HTTP request.
     """
-    return {"ready": True, "pid": os.getpid(), "folder": str(_emulator(request).store.folder)}
+    return {"ready": True, "pid": os.getpid(), "folder": str(emulator_of(request).store.folder)}
 
 
 @router.get("/settings")
@@ -58,7 +59,7 @@ async def get_settings(request: Request) -> dict[str, Any]:
 
     :param request: HTTP request.
     """
-    return _emulator(request).settings.model_dump(mode="json")
+    return emulator_of(request).settings.model_dump(mode="json")
 
 
 @router.patch("/settings")
@@ -68,11 +69,8 @@ async def change_settings(request: Request) -> Any:
 
     :param request: JSON object of settings.
     """
-    try:
-        changes = _Changes.validate_json(await request.body())
-        return _emulator(request).configure(changes).model_dump(mode="json")
-    except ValidationError as error:
-        return _refused(error)
+    changes = _Changes.validate_json(await request.body())
+    return emulator_of(request).configure(changes).model_dump(mode="json")
 
 
 @router.get("/faults")
@@ -82,7 +80,7 @@ async def get_faults(request: Request) -> list[dict[str, Any]]:
 
     :param request: HTTP request.
     """
-    return _emulator(request).faults_state()
+    return emulator_of(request).faults_state()
 
 
 @router.post("/faults")
@@ -92,34 +90,21 @@ async def set_faults(request: Request) -> Any:
 
     :param request: JSON of a rule, or of a list of rules.
     """
-    try:
-        given = _Rules.validate_json(await request.body())
-    except ValidationError as error:
-        return _refused(error)
+    given = _Rules.validate_json(await request.body())
     rules = given if isinstance(given, list) else [given]
-    return {"ids": [_emulator(request).store.set_fault(rule).id for rule in rules]}
+    return {"ids": [emulator_of(request).store.set_fault(rule).id for rule in rules]}
 
 
 @router.delete("/faults")
-async def remove_faults(request: Request) -> dict[str, Any]:
-    """
-    Remove all fault rules. A batch keeps the rules that were chosen for it when it was created.
-
-    :param request: HTTP request.
-    """
-    _emulator(request).store.remove_faults()
-    return {"removed": True}
-
-
 @router.delete("/faults/{rule_id}")
-async def remove_fault(request: Request, rule_id: str) -> dict[str, Any]:
+async def remove_faults(request: Request, rule_id: str | None = None) -> dict[str, Any]:
     """
-    Remove one fault rule.
+    Remove one fault rule, or all. A batch keeps the rules that were chosen for it when it was created.
 
     :param request: HTTP request.
-    :param rule_id: Id of the rule; an unknown one changes nothing.
+    :param rule_id: Id of the rule, None for all; an unknown one changes nothing.
     """
-    _emulator(request).store.remove_faults(rule_id)
+    emulator_of(request).store.remove_faults(rule_id)
     return {"removed": True}
 
 
@@ -130,7 +115,7 @@ async def get_state(request: Request) -> dict[str, Any]:
 
     :param request: HTTP request.
     """
-    return await asyncio.to_thread(_emulator(request).state)
+    return await asyncio.to_thread(emulator_of(request).state)
 
 
 @router.get("/calls")
@@ -140,7 +125,7 @@ async def get_calls(request: Request) -> list[dict[str, Any]]:
 
     :param request: HTTP request.
     """
-    return _emulator(request).store.journal.calls()
+    return emulator_of(request).store.journal.calls()
 
 
 @router.post("/reset")
@@ -150,9 +135,6 @@ async def reset(request: Request) -> Any:
 
     :param request: Empty body for the first settings, or a JSON object of settings; others take their defaults.
     """
-    try:
-        settings = Settings.model_validate_json(body) if (body := await request.body()) else None
-    except ValidationError as error:
-        return _refused(error)
-    await asyncio.to_thread(_emulator(request).reset, settings)
+    settings = Settings.model_validate_json(body) if (body := await request.body()) else None
+    await asyncio.to_thread(emulator_of(request).reset, settings)
     return {"reset": True}

@@ -12,7 +12,7 @@ from airflow_provider_batch.emulator.batches import prices
 from airflow_provider_batch.emulator.batches.engine import Engine
 from airflow_provider_batch.emulator.batches.store import Store
 from airflow_provider_batch.emulator.batches.validation import first_model, validate_file
-from airflow_provider_batch.emulator.errors import CallError, file_not_ready, token_limit_text
+from airflow_provider_batch.emulator.errors import CallError, file_not_ready
 from airflow_provider_batch.emulator.faults import BATCH_KINDS, FaultRule
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
 from airflow_provider_batch.emulator.services.table import NAMES
@@ -21,6 +21,11 @@ from airflow_provider_batch.emulator.settings import Settings
 #: Seconds that a reset waits for the chunks that are being run.
 _RESET_PATIENCE = 30.0
 FILE_KINDS = frozenset({"file_not_ready"})
+#: Members of a batch that the state shows as they are stored.
+_SHOWN = (
+    *("id", "status", "endpoint", "model", "metadata", "input_file_id"),
+    *("billed", "completed", "failed", "created_at", "ended_at", "reads"),
+)
 
 
 class Emulator:
@@ -79,10 +84,8 @@ class Emulator:
             return
         path = self.store.path_of(batch.input_file_id)
         found = await asyncio.to_thread(validate_file, path, batch.endpoint, settings)
-        limit = settings.token_limit(found.model)
-        if limit is None or self.engine.enqueued_tokens(found.model) + found.tokens <= limit:
+        if (text := self.engine.token_limit_problem(found, settings)) is None:
             return
-        text = token_limit_text(found.model, settings.organization, limit)
         status = int(settings.token_limit_answer)
         kind = "invalid_request_error" if status == 400 else "tokens"
         raise CallError(status, text, error_type=kind, code="token_limit_exceeded")
@@ -178,22 +181,11 @@ class Emulator:
     def _batch_state(self, batch: BatchRecord) -> dict[str, Any]:
         cost = prices.cost(batch.model, batch.tokens)
         return {
-            "id": batch.id,
-            "status": batch.status,
-            "endpoint": batch.endpoint,
-            "model": batch.model,
-            "metadata": batch.metadata,
-            "input_file_id": batch.input_file_id,
+            **{name: getattr(batch, name) for name in _SHOWN},
             "lines": batch.total,
             "executed": batch.completed + batch.failed,
-            "billed": batch.billed,
-            "completed": batch.completed,
-            "failed": batch.failed,
             "usage": batch.tokens.to_api(),
             "cost_usd": None if cost is None else str(cost),
-            "created_at": batch.created_at,
-            "ended_at": batch.ended_at,
-            "reads": batch.reads,
             "faults": [rule["kind"] for rule in batch.faults],
         }
 

@@ -84,17 +84,16 @@ async def upload_file(request: Request) -> dict[str, Any]:
     emulator = emulator_of(request)
     file_id = emulator.store.new_file_id(emulator.settings.facts.file_id_form)
     target = emulator.store.path_of(file_id)
-    content_type = request.headers.get("content-type", "")
-    upload = await uploads.receive(content_type, request.stream(), target, emulator.settings.max_upload_bytes)
+    form, upload = await uploads.receive(request, target, emulator.settings.max_upload_bytes)
     try:
-        lifetime = _file_lifetime(upload.fields)
-        purpose = _checked_purpose(upload.fields.get("purpose"), emulator.settings)
+        lifetime = _file_lifetime(form)
+        purpose = _checked_purpose(form.get("purpose"), emulator.settings)
         await _check_content(target, purpose, emulator.settings)
     except CallError:
         target.unlink(missing_ok=True)
         raise
     name = upload.filename or "upload"
-    record = _file_record(file_id, name, purpose, upload.size, lifetime, emulator.settings)
+    record = _file_record(file_id, name, purpose, upload.size or 0, lifetime, emulator.settings)
     emulator.store.add_file(record)
     return shown_by_service(emulator.settings, record.to_api())
 
@@ -108,7 +107,7 @@ def _checked_purpose(purpose: Any, settings: Settings) -> str:
     return str(purpose)
 
 
-def _file_lifetime(fields: Mapping[str, str]) -> float | None:
+def _file_lifetime(fields: Mapping[str, Any]) -> float | None:
     """Return the seconds that the form asks for; None where it has no policy."""
     anchor, seconds = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
     return None if anchor is None and seconds is None else create.lifetime(anchor, seconds, "expires_after")
@@ -263,14 +262,13 @@ async def add_part(request: Request, upload_id: str) -> dict[str, Any]:
     _pending_upload(request, upload_id)
     part_id = f"part_{uuid.uuid4().hex}"
     target, limit = store.path_of(part_id), emulator.settings.max_part_bytes
-    content_type = request.headers.get("content-type", "")
-    part = await uploads.receive(content_type, request.stream(), target, limit, file_field="data")
+    _, part = await uploads.receive(request, target, limit, file_field="data")
     try:
         _pending_upload(request, upload_id)  # it may have ended while the part arrived
     except CallError:
         target.unlink(missing_ok=True)
         raise
-    store.add_part(part_id, upload_id, part.size)
+    store.add_part(part_id, upload_id, part.size or 0)
     shown = {"id": part_id, "object": "upload.part", "created_at": int(time.time()), "upload_id": upload_id}
     return shown_by_service(emulator.settings, shown)
 

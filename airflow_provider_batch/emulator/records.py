@@ -7,6 +7,11 @@ from typing import Any
 
 import msgspec
 
+#: Fields of a batch with epoch seconds, in the order of the Batch object.
+_MOMENTS = (
+    *("created_at", "in_progress_at", "expires_at", "finalizing_at", "completed_at"),
+    *("failed_at", "expired_at", "cancelling_at", "cancelled_at"),
+)
 #: Statuses that are final.
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 
@@ -265,15 +270,7 @@ class BatchRecord(msgspec.Struct, kw_only=True):
             "status": self._shown_status(),
             "output_file_id": self._shown_file("output", self.output_file_id, now),
             "error_file_id": self._shown_file("error", self.error_file_id, now),
-            "created_at": int(self.created_at),
-            "in_progress_at": whole(self.in_progress_at),
-            "expires_at": int(self.expires_at),
-            "finalizing_at": whole(self.finalizing_at),
-            "completed_at": whole(self.completed_at),
-            "failed_at": whole(self.failed_at),
-            "expired_at": whole(self.expired_at),
-            "cancelling_at": whole(self.cancelling_at),
-            "cancelled_at": whole(self.cancelled_at),
+            **{name: whole(getattr(self, name)) for name in _MOMENTS},
             "request_counts": self._shown_counts(),
             "usage": self.tokens.to_api(),
             "metadata": self.metadata,

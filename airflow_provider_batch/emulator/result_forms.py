@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 ResultForm = Literal[
     "html",
@@ -24,7 +24,6 @@ ResultForm = Literal[
     "ids_lower_case",
     "ids_elsewhere",
 ]
-RESULT_FORMS: frozenset[str] = frozenset(get_args(ResultForm))
 
 _PAGE = b"<!DOCTYPE html>\n<html><body><h1>Please sign in</h1></body></html>\n"
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from airflow_provider_batch.emulator.answers.common import Answer, AnswerFault, ModelRequest
+from airflow_provider_batch.emulator.answers.common import Answer, ModelRequest
 from airflow_provider_batch.emulator.errors import CallError, missing_parameter
+from airflow_provider_batch.emulator.faults import FaultRule
 
 #: Endpoint → function that answers, and the member that a request needs; from the modules that declare `NEEDED`.
 _FAMILIES: Mapping[str, tuple[Callable[[ModelRequest], Answer], str | None]] = {
@@ -29,7 +30,7 @@ def answer(
     *,
     now: float,
     dated_models: bool = True,
-    fault: AnswerFault | None = None,
+    fault: FaultRule | None = None,
     embedding_sizes: Mapping[str, int] | None = None,
 ) -> Answer:
     """
@@ -39,7 +40,7 @@ def answer(
     :param body: Request body.
     :param now: Epoch seconds, for the members of the answer that name a time.
     :param dated_models: Name the dated snapshot of a well-known model, as the API does.
-    :param fault: Fault that changes the answer; None for a plain answer.
+    :param fault: Fault rule that changes the answer; None for a plain answer.
     :param embedding_sizes: Numbers in an embedding by model; OpenAI's for a model that is missing here.
     :raises CallError: The body lacks a member that the endpoint needs, or has one that cannot be read.
     """
@@ -56,4 +57,4 @@ def answer(
         raise CallError(400, message, code="invalid_value") from error
 
 
-__all__ = ["ENDPOINTS", "Answer", "AnswerFault", "answer"]
+__all__ = ["ENDPOINTS", "Answer", "answer"]

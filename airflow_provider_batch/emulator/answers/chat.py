@@ -62,7 +62,7 @@ def _choice(request: ModelRequest, prompt: str, index: int) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None, "annotations": []}
     body, finish = request.body, "stop"
     if request.has_fault("refusal"):
-        message["refusal"] = (request.fault and request.fault.text) or _REFUSAL
+        message["refusal"] = (request.fault and request.fault.message) or _REFUSAL
     elif request.has_fault("content_filter"):
         message["content"], finish = "", "content_filter"
     elif request.has_fault("no_content"):

@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from airflow_provider_batch.emulator.faults import FaultRule
 from airflow_provider_batch.emulator.records import Tokens
 
 #: Dated snapshot that the API names in its answers, by the short name in the request.
@@ -38,19 +39,6 @@ def snapshot_of(model: str | None) -> str | None:
     return None if model is None else SNAPSHOTS.get(model, model)
 
 
-@dataclass(frozen=True)
-class AnswerFault:
-    """
-    Change that a fault rule makes to an answer.
-
-    :param kind: Kind of the fault rule; see `faults.py`.
-    :param text: Text of the answer or of the refusal, for the kinds `answer` and `refusal`; None takes the usual text.
-    """
-
-    kind: Literal["content_filter", "refusal", "no_content", "truncated", "answer", "raw_separators", "lone_surrogate"]
-    text: str | None = None
-
-
 @dataclass
 class Answer:
     """
@@ -75,7 +63,7 @@ class ModelRequest:
     :param body: Request body.
     :param now: Epoch seconds, for the members of the answer that name a time.
     :param dated_models: Name the dated snapshot of a well-known model, as the API does.
-    :param fault: Fault that changes the answer; None for a plain answer.
+    :param fault: Fault rule that changes the answer; None for a plain answer.
     :param embedding_sizes: Numbers in an embedding by model, where they are not OpenAI's.
     """
 
@@ -83,7 +71,7 @@ class ModelRequest:
     body: Mapping[str, Any]
     now: float
     dated_models: bool = True
-    fault: AnswerFault | None = None
+    fault: FaultRule | None = None
     embedding_sizes: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property

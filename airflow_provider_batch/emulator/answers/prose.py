@@ -90,7 +90,7 @@ def with_fault(text: str, request: ModelRequest) -> str:
     if fault is None:
         return text
     if fault.kind == "answer":
-        return fault.text if fault.text is not None else text
+        return text if fault.message is None else fault.message
     if fault.kind == "raw_separators":
         return f"{text}\u2028after a line separator\u2029after a paragraph separator\u0085after a next line"
     if fault.kind == "lone_surrogate":

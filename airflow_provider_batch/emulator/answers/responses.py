@@ -127,7 +127,7 @@ def _output_item(request: ModelRequest, prompt: str) -> tuple[dict[str, Any], st
         return {**call, "arguments": arguments, "call_id": call_id, "name": tool["name"]}, None
     reason: str | None = None
     if request.has_fault("refusal"):
-        part: dict[str, Any] = {"type": "refusal", "refusal": (request.fault and request.fault.text) or _REFUSAL}
+        part: dict[str, Any] = {"type": "refusal", "refusal": (request.fault and request.fault.message) or _REFUSAL}
     else:
         text, reason = _text(request, prompt)
         part = {"type": "output_text", "annotations": [], "logprobs": [], "text": text}

@@ -189,26 +189,24 @@ class Engine:
             seed = batch.id if settings.shuffle else None
             LineIndex(found.offsets, seed).save(self.execution.index_path(batch.id))
         with self._store.lock:
-            if not found.errors:
-                found.errors = self._token_limit_errors(batch, found, settings)
+            if not found.errors and (text := self.token_limit_problem(found, settings)):
+                found.errors = [file_error("token_limit_exceeded", text)]
             self._store.update(batch.id, lambda record: self._validated(record, found, settings, time.time()))
         if found.errors:
             self._clean_up(batch)
 
-    def _token_limit_errors(self, batch: BatchRecord, found: Validated, settings: Settings) -> list[dict[str, object]]:
-        limit = settings.token_limit(found.model)
-        if limit is None or self.enqueued_tokens(found.model) + found.tokens <= limit:
-            return []
-        text = token_limit_text(found.model, settings.organization, limit)
-        return [file_error("token_limit_exceeded", text)]
-
-    def enqueued_tokens(self, model: str | None) -> int:
+    def token_limit_problem(self, found: Validated, settings: Settings) -> str | None:
         """
-        Return the input tokens of a model's batches that have not ended.
+        Return the message for a batch with which its model would exceed the limit on enqueued tokens, else None.
 
-        :param model: Name of the model; None for batches without one.
+        :param found: What the check of the batch's file found.
+        :param settings: Settings with the limit.
         """
-        return sum(batch.enqueued_tokens for batch in self._store.active_batches() if batch.model == model)
+        limit, active = settings.token_limit(found.model), self._store.active_batches()
+        enqueued = sum(batch.enqueued_tokens for batch in active if batch.model == found.model)
+        if limit is None or enqueued + found.tokens <= limit:
+            return None
+        return token_limit_text(found.model, settings.organization, limit)
 
     def _validated(self, record: BatchRecord, found: Validated, settings: Settings, now: float) -> None:
         is_cancelled = record.status == "cancelling"
@@ -229,25 +227,21 @@ class Engine:
 
     def _move(self, batch: BatchRecord, move: lifecycle.Move, settings: Settings) -> None:
         now = time.time()
-        if move.status in ("completed", "expired", "cancelled"):
-            output, error = self._publish(batch, settings, now)
-        else:
-            output, error = None, None
+        is_end = move.status in ("completed", "expired", "cancelled")
+        output, error = self._publish(batch, settings, now) if is_end else (None, None)
 
         def change(record: BatchRecord) -> None:
             if record.status != batch.status:
                 return
-            if settings.pace.mode == "reads":
-                # The read that ends the batch is the first one that shows the end.
-                record.reads -= 1
-                lifecycle.moved(record, move, now)
-                record.reads += 1
-            else:
-                lifecycle.moved(record, move, now)
+            # The read that ends the batch is the first one that shows the end.
+            ends_by_read = settings.pace.mode == "reads"
+            record.reads -= ends_by_read
+            lifecycle.moved(record, move, now)
+            record.reads += ends_by_read
             record.output_file_id, record.error_file_id = output, error
 
         self._store.update(batch.id, change)
-        if move.status in ("completed", "expired", "cancelled"):
+        if is_end:
             self._clean_up(batch)
 
     def _publish(self, batch: BatchRecord, settings: Settings, now: float) -> tuple[str | None, str | None]:

@@ -19,7 +19,6 @@ from typing import Any, BinaryIO
 import msgspec
 
 from airflow_provider_batch.emulator import answers
-from airflow_provider_batch.emulator.answers import AnswerFault
 from airflow_provider_batch.emulator.answers.upstream import Upstream
 from airflow_provider_batch.emulator.batches import result_lines
 from airflow_provider_batch.emulator.batches.store import Store, body_key
@@ -249,10 +248,9 @@ class Execution:
         for rule in rules:
             if not rule.fits_line(custom_id=line.custom_id, number=line.number, raw=line.raw):
                 continue
-            if rule.executions is not None:
-                before = self._store.attempts([(line.custom_id, line.key)])
-                if before.get((line.custom_id, line.key), 0) >= rule.executions:
-                    continue
+            before = 0 if rule.executions is None else self._store.attempts(line.custom_id, line.key)
+            if rule.executions is not None and before >= rule.executions:
+                continue
             if self._store.hit(rule):
                 line.rules.append(rule)
 
@@ -274,15 +272,13 @@ class Execution:
 
     def _answer(self, batch: BatchRecord, line: _Line, ids: tuple[str, str], settings: Settings) -> _Result:
         line_id, request_id = ids
-        rule = line.rule(*_ANSWER_FAULTS)
-        fault = None if rule is None else AnswerFault(kind=rule.kind, text=rule.message)  # type: ignore[arg-type]
         try:
             reply = answers.answer(
                 batch.endpoint,
                 line.body,
                 now=batch.in_progress_at or 0.0,
                 dated_models=settings.dated_models,
-                fault=fault,
+                fault=line.rule(*_ANSWER_FAULTS),
                 embedding_sizes=settings.embedding_sizes,
             )
         except CallError as problem:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from airflow_provider_batch.emulator.batches.database import Database
 from airflow_provider_batch.emulator.batches.journal import CallJournal
 from airflow_provider_batch.emulator.batches.upload_store import UploadStore
 from airflow_provider_batch.emulator.faults import FaultBook, FaultRule
@@ -67,26 +66,22 @@ class Store:
         self.folder = folder
         self.files_folder = folder / "files"
         self.files_folder.mkdir(parents=True, exist_ok=True)
-        self.lock = threading.RLock()
-        self._db = sqlite3.connect(folder / "emulator.sqlite3", check_same_thread=False, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=OFF")
-        self._db.executescript(_TABLES)
-        self.journal = CallJournal(self._db, self.lock)
-        self.uploads = UploadStore(self._db, self.lock, self.files_folder)
-        stored = self._db.execute("SELECT rule, matches FROM faults ORDER BY seq").fetchall()
+        self._db = Database(folder / "emulator.sqlite3", _TABLES)
+        self.lock = self._db.lock
+        self.journal = CallJournal(self._db)
+        self.uploads = UploadStore(self._db, self.files_folder)
+        stored = self._db.rows("SELECT rule, matches FROM faults ORDER BY seq")
         self.book = FaultBook((FaultRule.model_validate_json(rule), matches) for rule, matches in stored)
 
     def close(self) -> None:
         """Close the database."""
-        with self.lock:
-            self._db.close()
+        self._db.close()
 
     def reset(self) -> None:
         """Remove all records and all files."""
         with self.lock:
             for name in _NAMES:
-                self._db.execute(f"DELETE FROM {name}")
+                self._db.rows(f"DELETE FROM {name}")
             self.book = FaultBook()
             shutil.rmtree(self.files_folder, ignore_errors=True)
             self.files_folder.mkdir(parents=True, exist_ok=True)
@@ -116,12 +111,9 @@ class Store:
         :param record: Record of the file.
         """
         with self.lock:
-            self._db.execute(
-                "INSERT OR REPLACE INTO files (id, purpose, expires, record) VALUES (?, ?, ?, ?)",
-                (record.id, record.purpose, record.expires_at, _encode(record)),
-            )
-            query = "SELECT id FROM files WHERE expires <= ?"
-            for (expired,) in self._db.execute(query, (record.created_at,)).fetchall():
+            statement = "INSERT OR REPLACE INTO files (id, purpose, expires, record) VALUES (?, ?, ?, ?)"
+            self._db.rows(statement, record.id, record.purpose, record.expires_at, _encode(record))
+            for (expired,) in self._db.rows("SELECT id FROM files WHERE expires <= ?", record.created_at):
                 self.remove_file(expired)
 
     def file(self, file_id: str, now: float) -> FileRecord | None:
@@ -132,9 +124,8 @@ class Store:
         :param now: Epoch seconds.
         """
         query = "SELECT record FROM files WHERE id = ? AND (expires IS NULL OR expires > ?)"
-        with self.lock:
-            row = self._db.execute(query, (file_id, now)).fetchone()
-        return None if row is None else _file_decoder.decode(row[0])
+        record = self._db.value(query, file_id, now)
+        return None if record is None else _file_decoder.decode(record)
 
     def files(
         self, *, now: float, purpose: str | None, after: str | None, limit: int, descending: bool
@@ -157,9 +148,7 @@ class Store:
             where.append(f"seq {sign} (SELECT seq FROM files WHERE id = ?)")
             values.append(after)
         query = f"SELECT record FROM files WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT ?"
-        with self.lock:
-            rows = self._db.execute(query, (*values, limit)).fetchall()
-        return [_file_decoder.decode(row[0]) for row in rows]
+        return [_file_decoder.decode(record) for (record,) in self._db.rows(query, *values, limit)]
 
     def remove_file(self, file_id: str) -> None:
         """
@@ -168,10 +157,8 @@ class Store:
         :param file_id: Id of the file.
         """
         with self.lock:
-            self._db.execute("DELETE FROM files WHERE id = ?", (file_id,))
-            used = self._db.execute("SELECT 1 FROM batches WHERE active AND input = ?", (file_id,)).fetchone()
-            if not used:
-                self.path_of(file_id).unlink(missing_ok=True)
+            self._db.rows("DELETE FROM files WHERE id = ?", file_id)
+            self.drop_unlisted_input(file_id)
 
     def drop_unlisted_input(self, file_id: str) -> None:
         """
@@ -180,8 +167,8 @@ class Store:
         :param file_id: Id of the file.
         """
         with self.lock:
-            listed = self._db.execute("SELECT 1 FROM files WHERE id = ?", (file_id,)).fetchone()
-            used = self._db.execute("SELECT 1 FROM batches WHERE active AND input = ?", (file_id,)).fetchone()
+            listed = self._db.rows("SELECT 1 FROM files WHERE id = ?", file_id)
+            used = self._db.rows("SELECT 1 FROM batches WHERE active AND input = ?", file_id)
             if not listed and not used:
                 self.path_of(file_id).unlink(missing_ok=True)
 
@@ -192,9 +179,8 @@ class Store:
         :param file_id: Id of the input file.
         """
         with self.lock:
-            self._db.execute("UPDATE files SET creates = creates + 1 WHERE id = ?", (file_id,))
-            row = self._db.execute("SELECT creates FROM files WHERE id = ?", (file_id,)).fetchone()
-        return int(row[0]) if row else 0
+            self._db.rows("UPDATE files SET creates = creates + 1 WHERE id = ?", file_id)
+            return int(self._db.value("SELECT creates FROM files WHERE id = ?", file_id) or 0)
 
     # Batches
 
@@ -204,11 +190,9 @@ class Store:
 
         :param record: Record of the batch.
         """
-        with self.lock:
-            self._db.execute(
-                "INSERT INTO batches (id, active, input, created, record) VALUES (?, ?, ?, ?, ?)",
-                (record.id, not record.has_ended, record.input_file_id, record.created_at, _encode(record)),
-            )
+        statement = "INSERT INTO batches (id, active, input, created, record) VALUES (?, ?, ?, ?, ?)"
+        file_id, at = record.input_file_id, record.created_at
+        self._db.rows(statement, record.id, not record.has_ended, file_id, at, _encode(record))
 
     def batch(self, batch_id: str) -> BatchRecord | None:
         """
@@ -216,9 +200,8 @@ class Store:
 
         :param batch_id: Id of the batch.
         """
-        with self.lock:
-            row = self._db.execute("SELECT record FROM batches WHERE id = ?", (batch_id,)).fetchone()
-        return None if row is None else _batch_decoder.decode(row[0])
+        record = self._db.value("SELECT record FROM batches WHERE id = ?", batch_id)
+        return None if record is None else _batch_decoder.decode(record)
 
     def batches(self, *, after: str | None = None, limit: int = -1) -> list[BatchRecord]:
         """
@@ -229,15 +212,13 @@ class Store:
         """
         where = "WHERE seq < (SELECT seq FROM batches WHERE id = ?)" if after else ""
         values: tuple[Any, ...] = (after, limit) if after else (limit,)
-        with self.lock:
-            rows = self._db.execute(f"SELECT record FROM batches {where} ORDER BY seq DESC LIMIT ?", values).fetchall()
-        return [_batch_decoder.decode(row[0]) for row in rows]
+        rows = self._db.rows(f"SELECT record FROM batches {where} ORDER BY seq DESC LIMIT ?", *values)
+        return [_batch_decoder.decode(record) for (record,) in rows]
 
     def active_batches(self) -> list[BatchRecord]:
         """Return the batches that have not ended, oldest first."""
-        with self.lock:
-            rows = self._db.execute("SELECT record FROM batches WHERE active ORDER BY seq").fetchall()
-        return [_batch_decoder.decode(row[0]) for row in rows]
+        rows = self._db.rows("SELECT record FROM batches WHERE active ORDER BY seq")
+        return [_batch_decoder.decode(record) for (record,) in rows]
 
     def created_since(self, time: float) -> int:
         """
@@ -245,8 +226,7 @@ class Store:
 
         :param time: Epoch seconds.
         """
-        with self.lock:
-            return int(self._db.execute("SELECT count(*) FROM batches WHERE created > ?", (time,)).fetchone()[0])
+        return int(self._db.value("SELECT count(*) FROM batches WHERE created > ?", time))
 
     def count_list_read(self, batch_id: str) -> int:
         """
@@ -255,8 +235,8 @@ class Store:
         :param batch_id: Id of the batch.
         """
         with self.lock:
-            self._db.execute("UPDATE batches SET list_reads = list_reads + 1 WHERE id = ?", (batch_id,))
-            return int(self._db.execute("SELECT list_reads FROM batches WHERE id = ?", (batch_id,)).fetchone()[0])
+            self._db.rows("UPDATE batches SET list_reads = list_reads + 1 WHERE id = ?", batch_id)
+            return int(self._db.value("SELECT list_reads FROM batches WHERE id = ?", batch_id))
 
     def update(self, batch_id: str, change: Callable[[BatchRecord], None]) -> BatchRecord | None:
         """
@@ -269,76 +249,54 @@ class Store:
             record = self.batch(batch_id)
             if record is not None:
                 change(record)
-                self._save(record)
+                statement = "UPDATE batches SET active = ?, record = ? WHERE id = ?"
+                self._db.rows(statement, not record.has_ended, _encode(record), record.id)
         return record
-
-    def _save(self, record: BatchRecord) -> None:
-        self._db.execute(
-            "UPDATE batches SET active = ?, record = ? WHERE id = ?",
-            (not record.has_ended, _encode(record), record.id),
-        )
 
     # Executions
 
-    def attempts(self, keys: Sequence[tuple[str, bytes]]) -> dict[tuple[str, bytes], int]:
+    def attempts(self, custom_id: str, key: bytes) -> int:
         """
-        Return how often lines were executed before; lines that were never executed are left out.
+        Return how often a line was executed before.
 
-        :param keys: `(custom_id, body key)` of each line.
+        :param custom_id: Custom id of the line.
+        :param key: Body key of the line.
         """
-        found: dict[tuple[str, bytes], int] = {}
-        with self.lock:
-            for key in keys:
-                query = "SELECT attempts FROM executions WHERE custom_id = ? AND body = ?"
-                if row := self._db.execute(query, key).fetchone():
-                    found[key] = row[0]
-        return found
+        query = "SELECT attempts FROM executions WHERE custom_id = ? AND body = ?"
+        return int(self._db.value(query, custom_id, key) or 0)
 
     def commit_lines(
-        self,
-        batch_id: str,
-        executed: Iterable[tuple[str, bytes, int]],
-        change: Callable[[BatchRecord], None],
-    ) -> BatchRecord | None:
+        self, batch_id: str, executed: Iterable[tuple[str, bytes, int]], change: Callable[[BatchRecord], None]
+    ) -> None:
         """
-        Record executed lines and the progress of their batch in one transaction.
+        Record executed lines and the progress of their batch in one transaction; nothing for a batch that is gone.
 
         :param batch_id: Id of the batch.
         :param executed: `(custom_id, body key, 1 where it was billed)` for each line.
         :param change: Changes the batch's record in place.
-        :return: The record, or None where the batch does not exist; nothing is recorded then.
         """
-        with self.lock:
-            self._db.execute("BEGIN")
-            try:
-                self._db.executemany(
+        with self._db.transaction():
+            if self.update(batch_id, change) is not None:
+                self._db.each(
                     "INSERT INTO executions VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET "
                     "attempts = attempts + 1, billed = billed + excluded.billed",
                     executed,
                 )
-                record = self.update(batch_id, change)
-                self._db.execute("COMMIT" if record is not None else "ROLLBACK")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            return record
 
     def repeated_executions(self) -> list[dict[str, Any]]:
         """Return the lines that were executed more than once: custom_id, body (hash), attempts, billed."""
         query = "SELECT custom_id, hex(body), attempts, billed FROM executions WHERE attempts > 1 ORDER BY custom_id"
-        with self.lock:
-            rows = self._db.execute(query).fetchall()
+        rows = self._db.rows(query)
         return [{"custom_id": r[0], "body": r[1].lower(), "attempts": r[2], "billed": r[3]} for r in rows]
 
     def execution_totals(self) -> dict[str, int]:
         """Return the numbers of distinct lines, executions, billed executions, and lines billed again."""
-        query = (
+        names = ("distinct_lines", "executed", "billed", "billed_again")
+        (row,) = self._db.rows(
             "SELECT count(*), coalesce(sum(attempts), 0), coalesce(sum(billed), 0), "
             "coalesce(sum(max(billed - 1, 0)), 0) FROM executions"
         )
-        with self.lock:
-            row = self._db.execute(query).fetchone()
-        return {"distinct_lines": row[0], "executed": row[1], "billed": row[2], "billed_again": row[3]}
+        return dict(zip(names, row, strict=True))
 
     # Faults
 
@@ -350,10 +308,8 @@ class Store:
         """
         with self.lock:
             named = self.book.add(rule)
-            self._db.execute(
-                "INSERT OR REPLACE INTO faults (id, rule, matches) VALUES (?, ?, 0)",
-                (named.id, named.model_dump_json(exclude_none=True)),
-            )
+            statement = "INSERT OR REPLACE INTO faults (id, rule, matches) VALUES (?, ?, 0)"
+            self._db.rows(statement, named.id, named.model_dump_json(exclude_none=True))
         return named
 
     def remove_faults(self, rule_id: str | None = None) -> None:
@@ -364,10 +320,7 @@ class Store:
         """
         with self.lock:
             self.book.remove(rule_id)
-            if rule_id is None:
-                self._db.execute("DELETE FROM faults")
-            else:
-                self._db.execute("DELETE FROM faults WHERE id = ?", (rule_id,))
+            self._db.rows("DELETE FROM faults WHERE id = ?1 OR ?1 IS NULL", rule_id)
 
     def faults(self) -> list[tuple[FaultRule, int]]:
         """Return the fault rules, each with the number of its matches."""
@@ -391,5 +344,5 @@ class Store:
         """
         with self.lock:
             acts = self.book.hit(rule)
-            self._db.execute("UPDATE faults SET matches = ? WHERE id = ?", (self.book.matches.get(rule.id, 0), rule.id))
+            self._db.rows("UPDATE faults SET matches = ? WHERE id = ?", self.book.matches.get(rule.id, 0), rule.id)
         return acts

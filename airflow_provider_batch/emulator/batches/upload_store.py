@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from threading import RLock
 
 import msgspec
 
+from airflow_provider_batch.emulator.batches.database import Database
 from airflow_provider_batch.emulator.records import UploadRecord
 
 _decoder = msgspec.msgpack.Decoder(UploadRecord)
@@ -28,13 +27,12 @@ class UploadStore:
     """
     Uploads of one emulator.
 
-    :param database: Connection of the store.
-    :param lock: Guards the connection.
+    :param database: Database of the store.
     :param folder: Folder of the parts.
     """
 
-    def __init__(self, database: sqlite3.Connection, lock: RLock, folder: Path) -> None:
-        self._db, self._lock, self._folder = database, lock, folder
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._db, self._folder = database, folder
 
     def path_of(self, part_id: str) -> Path:
         """
@@ -50,11 +48,11 @@ class UploadStore:
 
         :param record: Record of the Upload.
         """
-        with self._lock:
-            query = "SELECT DISTINCT upload FROM parts JOIN uploads ON uploads.id = parts.upload WHERE expires <= ?"
-            for (expired,) in self._db.execute(query, (record.created_at,)).fetchall():
+        query = "SELECT DISTINCT upload FROM parts JOIN uploads ON uploads.id = parts.upload WHERE expires <= ?"
+        with self._db.lock:
+            for (expired,) in self._db.rows(query, record.created_at):
                 self._remove_parts(expired)
-            self._db.execute("INSERT INTO uploads VALUES (?, ?, ?)", (record.id, record.expires_at, _encode(record)))
+            self._db.rows("INSERT INTO uploads VALUES (?, ?, ?)", record.id, record.expires_at, _encode(record))
 
     def get(self, upload_id: str) -> UploadRecord | None:
         """
@@ -62,9 +60,8 @@ class UploadStore:
 
         :param upload_id: Id of the Upload.
         """
-        with self._lock:
-            row = self._db.execute("SELECT record FROM uploads WHERE id = ?", (upload_id,)).fetchone()
-        return None if row is None else _decoder.decode(row[0])
+        record = self._db.value("SELECT record FROM uploads WHERE id = ?", upload_id)
+        return None if record is None else _decoder.decode(record)
 
     def end(self, upload_id: str, status: str) -> bool:
         """
@@ -73,19 +70,19 @@ class UploadStore:
         :param upload_id: Id of the Upload.
         :param status: "completed" or "cancelled".
         """
-        with self._lock:
+        with self._db.lock:
             record = self.get(upload_id)
             if record is None or record.status != "pending":
                 return False
             record.status = status
-            self._db.execute("UPDATE uploads SET record = ? WHERE id = ?", (_encode(record), upload_id))
+            self._db.rows("UPDATE uploads SET record = ? WHERE id = ?", _encode(record), upload_id)
             self._remove_parts(upload_id)
             return True
 
     def _remove_parts(self, upload_id: str) -> None:
         for part_id in self.parts(upload_id):
             self.path_of(part_id).unlink(missing_ok=True)
-        self._db.execute("DELETE FROM parts WHERE upload = ?", (upload_id,))
+        self._db.rows("DELETE FROM parts WHERE upload = ?", upload_id)
 
     def add_part(self, part_id: str, upload_id: str, size: int) -> None:
         """
@@ -95,8 +92,7 @@ class UploadStore:
         :param upload_id: Id of its Upload.
         :param size: Bytes of the part.
         """
-        with self._lock:
-            self._db.execute("INSERT INTO parts VALUES (?, ?, ?)", (part_id, upload_id, size))
+        self._db.rows("INSERT INTO parts VALUES (?, ?, ?)", part_id, upload_id, size)
 
     def parts(self, upload_id: str) -> dict[str, int]:
         """
@@ -104,8 +100,7 @@ class UploadStore:
 
         :param upload_id: Id of the Upload.
         """
-        with self._lock:
-            return dict(self._db.execute("SELECT id, size FROM parts WHERE upload = ?", (upload_id,)).fetchall())
+        return dict(self._db.rows("SELECT id, size FROM parts WHERE upload = ?", upload_id))
 
     def join(self, part_ids: Sequence[str], target: Path) -> str:
         """

@@ -70,23 +70,16 @@ def validate_file(path: Path, endpoint: str, settings: Settings) -> Validated:
     if (size := path.stat().st_size) > settings.max_file_bytes:
         text = f"The input file is too large: {size} bytes. The maximum is {settings.max_file_bytes} bytes."
         return Validated(errors=[file_error("file_too_large", text)])
-    check = _Check(endpoint, settings)
+    check, limit = _Check(endpoint, settings), settings.max_requests
     offset = 0
     with path.open("rb", buffering=1 << 20) as lines:
         for raw in lines:
-            if check.found.total == settings.max_requests:
-                return Validated(errors=[_too_many_requests(settings)])
+            if check.found.total == limit:
+                text = f"The number of requests in the batch input file exceeds the maximum allowed value of {limit}."
+                return Validated(errors=[file_error("too_many_tasks", text)])
             check.line(raw, offset)
             offset += len(raw)
     return check.finish()
-
-
-def _too_many_requests(settings: Settings) -> dict[str, Any]:
-    limit = settings.max_requests
-    return file_error(
-        "too_many_tasks",
-        f"The number of requests in the batch input file exceeds the maximum allowed value of {limit}.",
-    )
 
 
 class _Check:

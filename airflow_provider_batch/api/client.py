@@ -18,6 +18,7 @@ from airflow_provider_batch import exceptions
 from airflow_provider_batch.api import statuses
 from airflow_provider_batch.api.bounds import MAX_PAGES, MAX_REDIRECTS
 from airflow_provider_batch.api.errors import ErrorResponse, chain, from_response, translate
+from airflow_provider_batch.api.lenient_json import moment_in, text_in
 from airflow_provider_batch.api.models import TIMEOUT, ModelEnd, read_end, read_refusal
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.outcomes import Accepted, CreateOutcome, Unknown, outcome_of
@@ -27,7 +28,6 @@ from airflow_provider_batch.api.response_reader import (
     Reader,
     check_can_cancel,
     check_has_list,
-    creation,
     expiry,
 )
 from airflow_provider_batch.api.service import COMPLETION_WINDOW
@@ -133,13 +133,13 @@ class BatchClient:
             it keeps them.
         """
         action = f"Creating a batch of {input_file_id}"
-        given = creation(
-            input_file_id=input_file_id,
-            endpoint=endpoint,
-            metadata=metadata if self.settings.service.takes_metadata else {},
-            completion_window=completion_window,
-            output_expires_after=output_expires_after,
-        )
+        # Without arguments that are not given: some servers refuse nulls.
+        extra: dict[str, Any] = {}
+        if metadata and self.settings.service.takes_metadata:
+            extra["metadata"] = dict(metadata)
+        if output_expires_after is not None:
+            extra["output_expires_after"] = expiry(output_expires_after)
+        given = {"input_file_id": input_file_id, "endpoint": endpoint, "completion_window": completion_window, **extra}
         try:
             # An error from here on does not prove that the server created no batch.
             with http_client.quiet():
@@ -200,10 +200,7 @@ class BatchClient:
         :param file_id: Id of the file.
         :raises NotFoundError: This account has no such file.
         """
-        action = f"Retrieving file {file_id}"
-        call = self._sdk.files.with_raw_response.retrieve
-        response = self._call(action, lambda: call(file_id, timeout=self._short))
-        return Reader(action, self.settings).created_at(response)
+        return moment_in(self._file(file_id).get("created_at"))
 
     def file_status(self, file_id: str) -> str | None:
         """
@@ -211,13 +208,16 @@ class BatchClient:
 
         :param file_id: Id of the file.
         """
-        action = f"Retrieving file {file_id}"
-        call = self._sdk.files.with_raw_response.retrieve
         try:
-            response = self._call(action, lambda: call(file_id, timeout=self._short))
+            status = text_in(self._file(file_id).get("status"))
         except exceptions.NotFoundError:
             return statuses.FILE_NOT_FOUND
-        return Reader(action, self.settings).file_status(response)
+        return None if status is None else status.lower()
+
+    def _file(self, file_id: str) -> Mapping[str, Any]:
+        action = f"Retrieving file {file_id}"
+        call = self._sdk.files.with_raw_response.retrieve
+        return Reader(action, self.settings).json_object(self._call(action, lambda: call(file_id, timeout=self._short)))
 
     def cancel(self, batch_id: str) -> Batch:
         """
@@ -303,7 +303,7 @@ class BatchClient:
         call = self._once.models.with_raw_response.retrieve
         try:
             response = self._call(action, lambda: call(model, timeout=min(TIMEOUT, self._short)))
-            return read_end(Reader(action, self.settings).any_object(response))
+            return read_end(Reader(action, self.settings).json_object(response))
         except ValueError:  # the name cannot be part of a URL
             return None
         except exceptions.ApiError as error:

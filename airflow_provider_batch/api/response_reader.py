@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_batch.api.errors import unreadable
-from airflow_provider_batch.api.lenient_json import decode, flag_in, mapping_in, moment_in, text_in
+from airflow_provider_batch.api.lenient_json import decode, flag_in, mapping_in, text_in
 from airflow_provider_batch.api.objects import Batch
 from airflow_provider_batch.api.settings import ClientSettings
 from airflow_provider_batch.exceptions import ApiRefusedError
@@ -52,7 +52,7 @@ class Reader:
         :param response: Raw response of the SDK.
         :raises ApiError: The response is no Batch object.
         """
-        data = self._object(response)
+        data = self.json_object(response)
         if "id" not in data:  # Together wraps the answer to a create
             data = mapping_in(data.get("job"))
         if text_in(data.get("id")) is None or "status" not in data:
@@ -78,34 +78,6 @@ class Reader:
         last = text_in(data.get("last_id")) or (batches[-1].id if batches else None)
         return Page(batches, last if claims_more and entries else None, claims_more, len(entries) - len(batches))
 
-    def created_at(self, response: Any) -> float | None:
-        """
-        Return when the object of a response was created, in epoch seconds; None if it does not say.
-
-        :param response: Raw response of the SDK.
-        :raises ApiError: The response is no JSON object.
-        """
-        return moment_in(self._object(response).get("created_at"))
-
-    def file_status(self, response: Any) -> str | None:
-        """
-        Return the status of a file in lower case; None if it has none.
-
-        :param response: Raw response of the SDK.
-        :raises ApiError: The response is no JSON object.
-        """
-        status = text_in(self._object(response).get("status"))
-        return None if status is None else status.lower()
-
-    def any_object(self, response: Any) -> Mapping[str, Any]:
-        """
-        Return the JSON object of a response.
-
-        :param response: Raw response of the SDK.
-        :raises ApiError: The response is no JSON object.
-        """
-        return self._object(response)
-
     def file_id(self, response: Any) -> str:
         """
         Return the id of an uploaded file.
@@ -113,12 +85,18 @@ class Reader:
         :param response: Raw response of the SDK.
         :raises ApiError: The response has no id.
         """
-        file_id = text_in(self._object(response).get("id"))
+        file_id = text_in(self.json_object(response).get("id"))
         if file_id is None:
             raise self._unreadable(response)
         return file_id
 
-    def _object(self, response: Any) -> Mapping[str, Any]:
+    def json_object(self, response: Any) -> Mapping[str, Any]:
+        """
+        Return the JSON object of a response.
+
+        :param response: Raw response of the SDK.
+        :raises ApiError: The response is no JSON object.
+        """
         data = self._decoded(response)
         if not isinstance(data, dict):
             raise self._unreadable(response)
@@ -161,35 +139,6 @@ def check_can_cancel(action: str, settings: ClientSettings) -> None:
             f"{action} at {settings.shown_address}: {settings.service.name} cannot cancel a batch. It runs to its end, "
             "and is billed."
         )
-
-
-def creation(
-    *,
-    input_file_id: str,
-    endpoint: str,
-    metadata: Mapping[str, str],
-    completion_window: str,
-    output_expires_after: int | None,
-) -> dict[str, Any]:
-    """
-    Return the arguments of a create call, without those that are not given: some servers refuse nulls.
-
-    :param input_file_id: Id of the uploaded input file.
-    :param endpoint: Endpoint of the requests.
-    :param metadata: At most 16 pairs of strings; left out if empty.
-    :param completion_window: Time in which the API completes the batch.
-    :param output_expires_after: Seconds after which the API deletes the output files; None: left out.
-    """
-    given: dict[str, Any] = {
-        "input_file_id": input_file_id,
-        "endpoint": endpoint,
-        "completion_window": completion_window,
-    }
-    if metadata:
-        given["metadata"] = dict(metadata)
-    if output_expires_after is not None:
-        given["output_expires_after"] = expiry(output_expires_after)
-    return given
 
 
 def expiry(seconds: int) -> dict[str, Any]:

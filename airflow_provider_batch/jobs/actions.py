@@ -29,7 +29,7 @@ class Resolve(OfShard):
 
 
 @dataclass(frozen=True)
-class RecordEnd:
+class RecordEnd(OfShard):
     """
     Record that the shard's batch has ended and its files are known.
 
@@ -37,7 +37,6 @@ class RecordEnd:
     :param batch: The batch as it was polled.
     """
 
-    shard: str
     batch: Batch
 
 
@@ -58,7 +57,7 @@ class GiveUpOnFiles(OfShard):
 
 
 @dataclass(frozen=True)
-class Requeue:
+class Requeue(OfShard):
     """
     Send a shard again later: the API refused its batch for a full queue or another reason that goes away by itself.
 
@@ -69,7 +68,6 @@ class Requeue:
     :param upload_again: Whether the file is uploaded again for the next batch.
     """
 
-    shard: str
     error: str
     retry_at: float
     passes: bool = False

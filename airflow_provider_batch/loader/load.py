@@ -164,15 +164,12 @@ def _check_ended(batch: Batch, request: LoadRequest) -> None:
             f"Batch {batch.id} has not ended: it is {batch.status}. Nothing was landed. Wait for it with "
             "OpenAIBatchSensor, then land it."
         )
-    if files_are_late(batch) and batch.error_file_id is None and _must_wait(batch, request):
+    must_wait = batch.status == statuses.COMPLETED or request.on_missing == "fail"
+    if files_are_late(batch) and batch.error_file_id is None and must_wait:
         raise ResultsMissingError(
             f"Batch {batch.id} is {batch.status}, {batch.completed:,} of {batch.total:,} requests are answered, and it "
             "has no output file yet. Nothing was landed. Retry the task: the API may add the file later."
         )
-
-
-def _must_wait(batch: Batch, request: LoadRequest) -> bool:
-    return batch.status == statuses.COMPLETED or request.on_missing == "fail"
 
 
 def _tables(request: LoadRequest, batches: dict[str, Batch], tools: Tools, folder: Path) -> list[LoadedTable]:
@@ -184,11 +181,11 @@ def _tables(request: LoadRequest, batches: dict[str, Batch], tools: Tools, folde
     tables: dict[str, LoadedTable] = {}
     foreign = digest(sorted(batches))[:12]
     for batch in batches.values():
-        store, ledger, shard = _find_ledger(request.state, batch)
-        if ledger is None or shard is None:
-            table = _with_foreign(tables.get(foreign), foreign, batch, tools, folder)
-            tables[foreign] = table
+        known = _find_ledger(request.state, batch)
+        if known is None:
+            tables[foreign] = _with_foreign(tables.get(foreign), foreign, batch, tools, folder)
             continue
+        store, ledger, shard = known
         table = tables.setdefault(ledger.job, LoadedTable(ledger.job, endpoint_of(ledger.endpoint), ledger, store))
         table.batches.append((batch, shard))
     for table in tables.values():
@@ -221,19 +218,17 @@ def _job_of(table: LoadedTable) -> str:
     return digest(table.job, ids)[:12]
 
 
-def _find_ledger(state: Location | None, batch: Batch) -> tuple[LedgerStore | None, Ledger | None, ShardRecord | None]:
+def _find_ledger(state: Location | None, batch: Batch) -> tuple[LedgerStore, Ledger, ShardRecord] | None:
     """Return the ledger of a batch, from the intent in its metadata, where the shard file of the batch still exists."""
     found = re.match(r"([0-9a-f]{12})-([0-9a-f]{12})-", str(batch.metadata.get(INTENT_KEY, "")))
     if state is None or found is None:
-        return None, None, None
+        return None
     store = LedgerStore(state / found[1] / found[2])
     ledger = store.load()
-    if ledger is None:
-        return None, None, None
-    for shard in ledger.shards:
-        if shard.batch_id == batch.id and has_rows(store.shards(ledger.generation), shard):
+    for shard in () if ledger is None else ledger.shards:
+        if ledger is not None and shard.batch_id == batch.id and has_rows(store.shards(ledger.generation), shard):
             return store, ledger, shard
-    return None, None, None
+    return None
 
 
 def _foreign_shard(batch: Batch, number: int) -> ShardRecord:
@@ -285,12 +280,11 @@ def _land(table: LoadedTable, request: LoadRequest, tools: Tools, destination: L
 
 
 def _table_spec(table: LoadedTable, request: LoadRequest, tools: Tools) -> TableSpec:
-    raw, tariff = request.table.raw, tariff_of(tools.client)
-    if request.response_model is not None:
-        return TableSpec(table.endpoint, raw=raw, parsed=ParsedColumn.of(request.response_model), tariff=tariff)
-    if table.ledger is None:
-        return TableSpec(table.endpoint, raw=raw, tariff=tariff)
-    return table_spec(table.ledger, raw, None, tariff)
+    model, raw, tariff = request.response_model, request.table.raw, tariff_of(tools.client)
+    if model is None and table.ledger is not None:
+        return table_spec(table.ledger, raw, None, tariff)
+    parsed = None if model is None else ParsedColumn.of(model)
+    return TableSpec(table.endpoint, raw=raw, parsed=parsed, tariff=tariff)
 
 
 def _rows_sent_again(table: LoadedTable) -> dict[int, set[int]]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -348,7 +348,7 @@ async def retry_once(call: Callable[[], Awaitable[T]]) -> T:
         return await call()
 
 
-async def gather(awaitables: Iterable[Awaitable[Any]]) -> None:
+async def gather(awaitables: Iterable[Coroutine[Any, Any, Any]]) -> None:
     """
     Await all concurrently; a cancellation cancels all of them before it is raised.
 
@@ -356,8 +356,4 @@ async def gather(awaitables: Iterable[Awaitable[Any]]) -> None:
     """
     async with asyncio.TaskGroup() as group:
         for awaitable in awaitables:
-            group.create_task(_run(awaitable))
-
-
-async def _run(awaitable: Awaitable[Any]) -> None:
-    await awaitable
+            group.create_task(awaitable)

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_provider_batch.arrow.arrays import mixed
+from airflow_provider_batch.requests.sidecar import column_of
 
 #: The checksum of no rows.
 NO_ROWS = "0" * 16
@@ -72,9 +73,4 @@ def of_sidecar(path: Path) -> str:
 
     :param path: Local sidecar.
     """
-    with pa.OSFile(str(path), "rb") as file:
-        index = pa.ipc.open_file(file).schema.get_field_index(_COLUMN)
-    options = pa.ipc.IpcReadOptions(included_fields=[index])
-    with pa.OSFile(str(path), "rb") as file, pa.ipc.open_file(file, options=options) as reader:
-        batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
-        return as_text(sum(row_checksum(batch.column(0)) for batch in batches))
+    return as_text(sum(map(row_checksum, column_of(path, _COLUMN))))

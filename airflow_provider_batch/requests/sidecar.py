@@ -53,12 +53,8 @@ class Sidecar:
 
     def custom_ids(self) -> pa.Array[Any]:
         """Return the ids of all rows as UTF-8, in order, without reading the other columns."""
-        index = self.schema.get_field_index("custom_id")
-        options = pa.ipc.IpcReadOptions(included_fields=[index])
-        with pa.OSFile(str(self._path), "rb") as file, pa.ipc.open_file(file, options=options) as reader:
-            batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
-            ids: Any = pa.concat_arrays([pa.nulls(0, pa.string()), *(batch.column(0) for batch in batches)])
-            return ids.cast(pa.binary())
+        ids: Any = pa.concat_arrays([pa.nulls(0, pa.string()), *column_of(self._path, "custom_id")])
+        return ids.cast(pa.binary())
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the record batches in order."""
@@ -158,6 +154,21 @@ def check_sidecar(path: Path, schema: pa.Schema) -> None:
             f"{path}: this sidecar has form {form}, and this release of airflow-provider-batch knows no form after "
             f"{SIDECAR_VERSION}: a newer release wrote it. Install that release here too; nothing was changed."
         )
+
+
+def column_of(path: Path, name: str) -> Iterator[pa.Array[Any]]:
+    """
+    Read one column of a sidecar, batch by batch.
+
+    :param path: The sidecar.
+    :param name: Name of the column.
+    """
+    with pa.OSFile(str(path), "rb") as file:
+        index = pa.ipc.open_file(file).schema.get_field_index(name)
+    options = pa.ipc.IpcReadOptions(included_fields=[index])
+    with pa.OSFile(str(path), "rb") as file, pa.ipc.open_file(file, options=options) as reader:
+        for number in range(reader.num_record_batches):
+            yield reader.get_batch(number).column(0)
 
 
 def read_sidecar(path: Path) -> Iterator[pa.RecordBatch]:

@@ -111,14 +111,10 @@ class LineReader:
         self._keep_all = spec.raw == "all"
         self._keep_errors = spec.raw != "none"
         own = own_columns(spec)
-        self._width = len(own)
+        #: Number of values of a row beside the columns that every table has.
+        self.width = len(own)
         if spec.parsed is not None:
             self._answer = with_parsed_column(self._answer, spec.parsed, text_at=list(own).index("text"))
-
-    @property
-    def width(self) -> int:
-        """Number of the columns that the endpoint and the response model add."""
-        return self._width
 
     def read(self, raw: bytes) -> Row:
         """

@@ -236,7 +236,7 @@ class Selection:
         """
         for name, path in self.paths(columns).items():
             empty = pa.nulls(0, columns.type_of(path))
-            for condition in self._conditions(name):
+            for condition in (one for group in self.groups for one in group if one.name == name):
                 condition.mask(empty)
 
     def picks(self, batch: SourceBatch, paths: Mapping[str, tuple[str, ...]]) -> Sequence[int]:
@@ -273,9 +273,6 @@ class Selection:
         :param is_possible: Says of a condition whether it may be true for any of the rows.
         """
         return not self.groups or any(all(map(is_possible, group)) for group in self.groups)
-
-    def _conditions(self, name: str) -> Iterable[Condition]:
-        return (condition for group in self.groups for condition in group if condition.name == name)
 
 
 #: All rows.

@@ -71,20 +71,18 @@ def publish(
     :return: The manifest in the destination; the previous one where both have the same content.
     :raises StorageError: A listed part does not exist, or a file cannot be moved, removed or written.
     """
+    location = destination / file_names.manifest_name(manifest.job)
     for _ in range(TRIES):
-        stored = (destination / file_names.manifest_name(manifest.job)).read_stored()
-        before = (
-            None
-            if stored is None
-            else decode_manifest(stored.data, destination / file_names.manifest_name(manifest.job))
-        )
-        present, staged = file_names.list_files(destination), _staged(destination, manifest.job)
+        stored = location.read_stored()
+        before = None if stored is None else decode_manifest(stored.data, location)
+        present = file_names.list_files(destination)
+        staged = file_names.list_files(destination / file_names.landing_folder(manifest.job))
         others = _others(destination, {manifest.job, *beside}, present) if if_exists == "replace" else {}
         publisher.check()
         moved = _move_staged(destination, manifest, present, staged)
         if before is not None and _is_same(before, manifest):
             manifest = before
-        elif not _replace_manifest(destination, manifest, None if stored is None else stored.version):
+        elif not location.write_if(encode_manifest(manifest), stored.version if stored else None, keeps_lock=False):
             _check_or_take_back(destination, manifest.job, moved, publisher)
             continue
         _remove_obsolete(destination, manifest, before, publisher.attempt, present, staged)
@@ -95,7 +93,7 @@ def publish(
                 (destination / name).delete()
         return manifest
     raise StorageError(
-        f"{destination / file_names.manifest_name(manifest.job)}: other processes changed this manifest {TRIES} times "
+        f"{location}: other processes changed this manifest {TRIES} times "
         "while this one replaced it. The table in the folder was not changed. Make sure that no other process "
         "publishes the same job, and retry the task."
     )
@@ -128,11 +126,6 @@ def withdraw(destination: Location, job: str, parts: Collection[str], unreadable
         (destination / unreadable).delete()
 
 
-def _staged(destination: Location, job: str) -> set[str]:
-    """Return the files of the landing folder, relative to it."""
-    return file_names.list_files(destination / file_names.landing_folder(job))
-
-
 def _move_staged(destination: Location, manifest: Manifest, present: set[str], staged: set[str]) -> list[str]:
     """Move the staged parts that the manifest lists to their final paths; return these paths."""
     job, listed = manifest.job, {part.name for part in manifest.parts}
@@ -151,12 +144,6 @@ def _is_same(before: Manifest, manifest: Manifest) -> bool:
     """Return whether two manifests differ at most in time of creation and release."""
     ignored = {"created_at": before.created_at, "package_version": before.package_version}
     return msgspec.structs.replace(manifest, **ignored) == before
-
-
-def _replace_manifest(destination: Location, manifest: Manifest, version: str | None) -> bool:
-    return (destination / file_names.manifest_name(manifest.job)).write_if(
-        encode_manifest(manifest), version, keeps_lock=False
-    )
 
 
 def _check_or_take_back(destination: Location, job: str, moved: Collection[str], publisher: Publisher) -> None:

@@ -27,11 +27,8 @@ class TaskLog:
     def __init__(self, conn_id: str, progress: Mapping[str, Any] | None, log: Any) -> None:
         self._conn_id, self._progress, self._log = conn_id, progress, log
         self._line = ""
-        self._unknown_statuses: set[str] = set()
-        self._stalled: set[tuple[str, str]] = set()
-        self._queued: set[str] = set()
-        self._ended: set[str] = set()
-        self._gone: set[str] = set()
+        #: What was logged or sent once, by its kind.
+        self._noted: set[tuple[str, ...]] = set()
         self._kinds: set[str] = set()
 
     def log_changes(self, changes: Changes, wait_state: WaitState, *, now: float) -> None:
@@ -52,26 +49,28 @@ class TaskLog:
         self._log_progress(wait_state)
         self._log_problems([outcome for outcome in changes.values() if isinstance(outcome, PollProblem)], wait_state)
 
+    def _is_new(self, *what: str) -> bool:
+        """Note what is logged or sent once, and say whether it was not noted before."""
+        is_new = what not in self._noted
+        self._noted.add(what)
+        return is_new
+
     def _log_unknown_status(self, batch: Batch) -> None:
-        if batch.status in statuses.TERMINAL | statuses.RUNNING or batch.status in self._unknown_statuses:
-            return
-        self._unknown_statuses.add(batch.status)
-        self._log.warning("Batch %s has the unknown status %r; it counts as running.", batch.id, batch.status)
+        if batch.status not in statuses.TERMINAL | statuses.RUNNING and self._is_new("status", batch.status):
+            self._log.warning("Batch %s has the unknown status %r; it counts as running.", batch.id, batch.status)
 
     def _log_gone(self, batch_ids: Collection[str]) -> None:
-        new = [batch_id for batch_id in batch_ids if batch_id not in self._gone]
+        new = [batch_id for batch_id in batch_ids if self._is_new("gone", batch_id)]
         if not new:
             return
-        self._gone.update(new)
         more = f" and {len(new) - MOST_NAMED:,} more" if len(new) > MOST_NAMED else ""
         self._log.warning(
             "Batch %s%s: unknown to the account of connection %s.", ", ".join(new[:MOST_NAMED]), more, self._conn_id
         )
 
     def _log_stalled(self, batch: Batch, now: float) -> None:
-        if (batch.id, batch.status) in self._stalled:
+        if not self._is_new("stalled", batch.id, batch.status):
             return
-        self._stalled.add((batch.id, batch.status))
         begun = batch.created_at if batch.status == "validating" else batch.finalizing_at
         length = "" if begun is None else f" for {duration_text(now - begun)}"
         self._log.warning(
@@ -100,9 +99,7 @@ class TaskLog:
     def _send_durations(self, batch: Batch, now: float) -> None:
         if batch.created_at is None:
             return
-        if batch.in_progress_at is not None and batch.id not in self._queued:
-            self._queued.add(batch.id)
+        if batch.in_progress_at is not None and self._is_new("queued", batch.id):
             metrics.queue_seconds(self._conn_id, max(0.0, batch.in_progress_at - batch.created_at))
-        if batch.has_ended and batch.id not in self._ended:
-            self._ended.add(batch.id)
+        if batch.has_ended and self._is_new("ended", batch.id):
             metrics.batch_seconds(self._conn_id, batch.status, max(0.0, now - batch.created_at))

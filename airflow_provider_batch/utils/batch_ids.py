@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from airflow_provider_batch.arrow.utf8 import shortened
 from airflow_provider_batch.exceptions import ConfigurationError
 from airflow_provider_batch.storage import Resolver
 
@@ -104,5 +105,4 @@ def _manifest(uri: str, resolve: Resolver) -> Mapping[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:97]}..."
+    return shortened(repr(value), 100)

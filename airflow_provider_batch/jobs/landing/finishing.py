@@ -271,11 +271,8 @@ def _summary(
 def _failure(action: Finish, request: JobRequest, ledger: Ledger) -> exceptions.JobError | None:
     closing = ledger.closing
     if ledger.rows == 0:
-        return (
-            exceptions.JobFailedError("The input has no rows, and on_empty='fail'.")
-            if request.table.on_empty == "fail"
-            else None
-        )
+        fails = request.table.on_empty == "fail"
+        return exceptions.JobFailedError("The input has no rows, and on_empty='fail'.") if fails else None
     if action.reason == "submitted":
         return None
     totals = ledger.totals()

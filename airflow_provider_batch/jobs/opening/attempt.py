@@ -16,7 +16,7 @@ import secrets
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -25,12 +25,12 @@ from airflow_provider_batch.jobs.identity import Fingerprint
 from airflow_provider_batch.jobs.job_request import JobRequest, Tools
 from airflow_provider_batch.jobs.landing.finishing import billing_state, decode_columns, encode_columns
 from airflow_provider_batch.jobs.landing.next_round import plan_rerun
-from airflow_provider_batch.jobs.ledger.events import Leased, Relanding, Reopened, RerunPlanned
+from airflow_provider_batch.jobs.ledger.events import Relanding, Reopened, RerunPlanned
 from airflow_provider_batch.jobs.ledger.ledger import Lease, Ledger
 from airflow_provider_batch.jobs.ledger.shard_record import ShardRecord
 from airflow_provider_batch.jobs.ledger.store import LedgerStore, job_folder
 from airflow_provider_batch.jobs.opening import mapped_instances, preparing, relanding
-from airflow_provider_batch.jobs.opening.mapped_instances import is_own, own_folder
+from airflow_provider_batch.jobs.opening.mapped_instances import claim, is_own, own_folder
 from airflow_provider_batch.jobs.opening.overlap import check_overlap
 from airflow_provider_batch.jobs.runner import Job
 from airflow_provider_batch.jobs.shard_files import publish_shard
@@ -42,6 +42,17 @@ from airflow_provider_batch.sources.open_source import open_source
 from airflow_provider_batch.sources.source import Source
 from airflow_provider_batch.table.embedding_size import check_requested
 from airflow_provider_batch.table.manifest import check_destination
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """What every way to continue a job needs: its arguments and ledger's storage, and the input as it is now."""
+
+    request: JobRequest
+    tools: Tools
+    store: LedgerStore
+    source: Source
+    current: Fingerprint
 
 
 def open_job(request: JobRequest, tools: Tools) -> Job:
@@ -68,31 +79,24 @@ def _open(request: JobRequest, tools: Tools, source: Source) -> Job:
     with _naming_running_batches(request):
         current = preparing.current_fingerprint(request, tools, source)
         request, store, ledger, changes = _find(request, tools, source, current)
-    job = _opened(request, tools, store, ledger, source, current, changes)
+    job = _opened(_Opening(request, tools, store, source, current), ledger, changes)
     mapped_instances.record_job(request, job.ledger)
     return job
 
 
-def _opened(
-    request: JobRequest,
-    tools: Tools,
-    store: LedgerStore,
-    ledger: Ledger | None,
-    source: Source,
-    current: Fingerprint,
-    changes: list[str],
-) -> Job:
+def _opened(opening: _Opening, ledger: Ledger | None, changes: list[str]) -> Job:
+    request = opening.request
     if ledger is None:
-        with store.checking_lease(None):
-            job = _begin(request, tools, store, source, current, after=None)
+        with opening.store.checking_lease(None):
+            job = _begin(opening, after=None)
         return _claimed(job)
     if changes and not (ledger.finished_at is None and request.recovery.on_changed_input == "reuse"):
-        return _with_changed_input(request, tools, store, ledger, source, current, changes)
+        return _with_changed_input(opening, ledger, changes)
     if ledger.finished_at is None and not ledger.lands_again:
-        return _continue(request, tools, store, ledger, source)
+        return _continue(opening, ledger)
     if _asks_for_rerun(request, ledger, "all") or _restarts_after_timeout(request, ledger):
-        return _next_generation(request, tools, store, ledger, source, current)
-    return _after_the_end(request, tools, store, ledger, source)
+        return _next_generation(opening, ledger)
+    return _after_the_end(opening, ledger)
 
 
 @contextmanager
@@ -135,7 +139,7 @@ def resume_job(request: JobRequest, tools: Tools, key: str | None = None) -> Job
     # Edits of the DAG take effect with the next attempt.
     limits = replace(request.limits, lands=ledger.destination is not None)
     begun = replace(request, table=replace(request.table, destination=ledger.destination), limits=limits)
-    return Job(preparing.within_limits(begun, tools), tools, store, _leased(request, store, ledger, tools))
+    return Job(preparing.within_limits(begun, tools), tools, store, claim(request, tools, store, ledger))
 
 
 def _find(
@@ -169,10 +173,9 @@ def _find(
     return request, store, ledger, changes
 
 
-def _begin(
-    request: JobRequest, tools: Tools, store: LedgerStore, source: Source, current: Fingerprint, *, after: Ledger | None
-) -> Job:
+def _begin(opening: _Opening, *, after: Ledger | None) -> Job:
     """Prepare the shards of a job's first generation, or of the one after the given ledger, and begin it."""
+    request, tools, store, current = opening.request, opening.tools, opening.store, opening.current
     generation = 1 if after is None else after.generation + 1
     identity = request.identity if after is None else after.identity  # another index may have begun the job
     check_overlap(request, tools)
@@ -187,7 +190,7 @@ def _begin(
         records.append(ShardRecord.of(shard))
         publish_shard(shard, folder)
 
-    prepared = preparing.prepare_shards(request, tools, source, keep)
+    prepared = preparing.prepare_shards(request, tools, opening.source, keep)
     records.sort(key=lambda record: record.key)
     if not request.limits.wait_for_completion and len(records) > request.limits.max_active_batches:
         raise exceptions.ConfigurationError(
@@ -235,13 +238,14 @@ def _begin(
     return Job(request, tools, store, ledger)
 
 
-def _continue(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> Job:
+def _continue(opening: _Opening, ledger: Ledger) -> Job:
+    request, tools, store = opening.request, opening.tools, opening.store
     is_clear = request.era != ledger.era
     # Only shards that were unclear before this clear: a person has seen the error.
     is_on_purpose = is_clear and request.recovery.rerun != "never"
     unclear = (shard.key for shard in ledger.each_in("ended", "intended") if shard.unclear)
     given_up = tuple(unclear) if is_on_purpose else ()
-    ledger = _leased(request, store, ledger, tools, era=request.era, given_up=given_up)
+    ledger = claim(request, tools, store, ledger, era=request.era, given_up=given_up)
     claim_table(request, tools, store, ledger)
     layout = (request.table.destination, request.table.partition_by)
     is_moved = request.table.destination is not None and layout != (ledger.destination, ledger.partition_by)
@@ -251,7 +255,7 @@ def _continue(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Led
         preparing.check_partitions(request, decode_columns(ledger.columns))
         relanding.check_can_land_again(store, ledger)
     if lands_again or relanding.lacks_shards(store, ledger):
-        relanding.restore_shards(request, tools, store, ledger, source)
+        relanding.restore_shards(request, tools, store, ledger, opening.source)
     if ledger.closing is not None and not ledger.closing.final:
         ledger = store.record(ledger, Reopened())
     elif is_clear and _timed_out(ledger) and ledger.cancel_asked_at is None:
@@ -265,15 +269,8 @@ def _continue(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Led
     return Job(request, tools, store, ledger)
 
 
-def _with_changed_input(
-    request: JobRequest,
-    tools: Tools,
-    store: LedgerStore,
-    ledger: Ledger,
-    source: Source,
-    current: Fingerprint,
-    changes: list[str],
-) -> Job:
+def _with_changed_input(opening: _Opening, ledger: Ledger, changes: list[str]) -> Job:
+    request, tools, store = opening.request, opening.tools, opening.store
     has_batches = bool(ledger.batch_count or ledger.shards_in("intended"))
     if ledger.finished_at is None and has_batches and request.recovery.on_changed_input == "fail":
         error = exceptions.ChangedInputError(
@@ -283,19 +280,17 @@ def _with_changed_input(
         error.consequence = billing_state(ledger, store.location.uri)
         raise error
     if ledger.finished_at is None:
-        job = Job(request, tools, store, _leased(request, store, ledger, tools))
+        job = Job(request, tools, store, claim(request, tools, store, ledger))
         job.settle_and_cancel()
         ledger = job.ledger
     tools.log.info("A new generation begins: %s changed.", ", ".join(changes))
-    return _next_generation(request, tools, store, ledger, source, current)
+    return _next_generation(opening, ledger)
 
 
-def _next_generation(
-    request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source, current: Fingerprint
-) -> Job:
-    with store.checking_lease(ledger):
-        store.archive(ledger)
-        job = _begin(request, tools, store, source, current, after=ledger)
+def _next_generation(opening: _Opening, ledger: Ledger) -> Job:
+    with opening.store.checking_lease(ledger):
+        opening.store.archive(ledger)
+        job = _begin(opening, after=ledger)
     return _claimed(job)
 
 
@@ -305,14 +300,15 @@ def _claimed(job: Job) -> Job:
     return job
 
 
-def _after_the_end(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger, source: Source) -> Job:
+def _after_the_end(opening: _Opening, ledger: Ledger) -> Job:
+    request, tools, store, source = opening.request, opening.tools, opening.store, opening.source
     """
     Open a finished job with the same input: nothing is due, or its table is gone, or rows are to be sent again.
 
     Where an attempt was stopped while it landed the table again, that starts over: a rerun may have been due after it.
     """
     reruns = (_timed_out(ledger) and request.era != ledger.era) or _asks_for_rerun(request, ledger, "failed_rows")
-    ledger = _leased(request, store, ledger, tools)
+    ledger = claim(request, tools, store, ledger)
     if request.table.destination is None:
         return Job(request, tools, store, ledger)
     destination = tools.resolve(request.table.destination)
@@ -340,15 +336,3 @@ def _timed_out(ledger: Ledger) -> bool:
 def _restarts_after_timeout(request: JobRequest, ledger: Ledger) -> bool:
     """Return whether a clear after the time-out sends all rows: without a table, no row is known to have succeeded."""
     return request.table.destination is None and _timed_out(ledger) and request.era != ledger.era
-
-
-def _leased(
-    request: JobRequest,
-    store: LedgerStore,
-    ledger: Ledger,
-    tools: Tools,
-    era: int | None = None,
-    given_up: tuple[str, ...] = (),
-) -> Ledger:
-    claim = mapped_instances.claim_of(request)
-    return store.record(ledger, Leased(uuid.uuid4().hex, tools.clock(), era=era, claim=claim, given_up=given_up))

@@ -118,7 +118,15 @@ def _claimed_if_free(request: JobRequest, tools: Tools, store: LedgerStore, curr
     )
 
 
-def claim(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger) -> Ledger:
+def claim(
+    request: JobRequest,
+    tools: Tools,
+    store: LedgerStore,
+    ledger: Ledger,
+    *,
+    era: int | None = None,
+    given_up: tuple[str, ...] = (),
+) -> Ledger:
     """
     Take a ledger's lease for this instance, and return the ledger after that.
 
@@ -128,7 +136,8 @@ def claim(request: JobRequest, tools: Tools, store: LedgerStore, ledger: Ledger)
     :param ledger: The ledger.
     :raises JobTakenError: Another instance has taken it.
     """
-    return store.record(ledger, Leased(owner=uuid.uuid4().hex, at=tools.clock(), claim=claim_of(request)))
+    claimed = claim_of(request)
+    return store.record(ledger, Leased(uuid.uuid4().hex, tools.clock(), era=era, claim=claimed, given_up=given_up))
 
 
 def claim_of(request: JobRequest) -> Claim | None:

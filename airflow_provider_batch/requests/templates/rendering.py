@@ -18,7 +18,7 @@ from airflow_provider_batch.requests.accepted_values import accepted
 from airflow_provider_batch.requests.request_lines import Lines
 from airflow_provider_batch.requests.templates.compilation import compile_body, compile_text
 from airflow_provider_batch.requests.templates.json_escaping import escaped_column
-from airflow_provider_batch.requests.templates.template import Slot, check_slot, plain_of, values_of
+from airflow_provider_batch.requests.templates.template import Slot, check_slot, plain_of, values_of, with_joined_bytes
 from airflow_provider_batch.sources.column_paths import Columns
 from airflow_provider_batch.sources.filters import is_text
 from airflow_provider_batch.sources.row_chunk import BATCH_BYTES, SourceBatch
@@ -133,7 +133,7 @@ class TemplateRenderer:
         identifiers = self.identifiers(batch)
         body = self._body.pieces(batch)
         inside = escaped_column(identifiers.cast(pa.large_string()))
-        lines = joined(_merged([self._head, inside, self._middle, *body, b"}\n"]), len(batch))
+        lines = joined(with_joined_bytes([self._head, inside, self._middle, *body, b"}\n"]), len(batch))
         return Rendered(Lines(lines), identifiers, self._models(batch), self._input_counts(batch))
 
     def identifiers(self, batch: SourceBatch) -> pa.Array:
@@ -206,18 +206,6 @@ def check_identifiers(identifiers: pa.Array, batch: SourceBatch) -> None:
     found = f"{length} ('{text[:40]}…')" if length else "none"
     problem = f"expected a custom_id of 1 to {MAX_CUSTOM_ID_LENGTH} characters, found {found}. Shorten its template."
     raise RequestError(problem, **batch.place(bad[0]))
-
-
-def _merged(parts: Sequence[bytes | pa.Array]) -> list[bytes | pa.Array]:
-    """Return the parts with neighbouring bytes joined."""
-    merged: list[bytes | pa.Array] = []
-    for part in parts:
-        last = merged[-1] if merged else None
-        if isinstance(part, bytes) and isinstance(last, bytes):
-            merged[-1] = last + part
-        else:
-            merged.append(part)
-    return merged
 
 
 def _is_plain(column: pa.Array | None, slot: Slot, member: str) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -55,6 +55,7 @@ class Slot:
 
 
 Part = bytes | Slot
+_Other = TypeVar("_Other")
 
 
 class Template:
@@ -66,7 +67,7 @@ class Template:
     """
 
     def __init__(self, parts: Iterable[Part], null_text: str | None = None) -> None:
-        self.parts = _joined(parts)
+        self.parts = with_joined_bytes(parts)
         self.slots = [part for part in self.parts if isinstance(part, Slot)]
         self._null_text = null_text
 
@@ -248,14 +249,18 @@ class NullInTextError(TemplateError):
         super().__init__(f"{problem} Give null_text=… or leave the rows out.", **batch.place(index), column=slot.name)
 
 
-def _joined(parts: Iterable[Part]) -> list[Part]:
-    """Return the parts with neighbouring bytes joined."""
-    joined: list[Part] = []
+def with_joined_bytes(parts: Iterable[bytes | _Other]) -> list[bytes | _Other]:
+    """
+    Return parts with neighbouring bytes joined; at least one part.
+
+    :param parts: Bytes, and slots or columns between them.
+    """
+    joined: list[bytes | _Other] = []
     for part in parts:
         last = joined[-1] if joined else None
         if isinstance(part, bytes) and isinstance(last, bytes):
             joined[-1] = last + part
-        elif part != b"":
+        elif not isinstance(part, bytes) or part:
             joined.append(part)
     return joined or [b""]
 

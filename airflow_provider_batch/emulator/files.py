@@ -92,8 +92,8 @@ async def upload_file(request: Request) -> dict[str, Any]:
     except CallError:
         target.unlink(missing_ok=True)
         raise
-    name = upload.filename or "upload"
-    record = _file_record(file_id, name, purpose, upload.size or 0, lifetime, emulator.settings)
+    name, size = upload.filename or "upload", upload.size or 0
+    record = _file_record(file_id, name, purpose, size, lifetime, emulator.settings)
     emulator.store.add_file(record)
     return shown_by_service(emulator.settings, record.to_api())
 
@@ -298,8 +298,7 @@ async def complete_upload(request: Request, upload_id: str) -> dict[str, Any]:
         if isinstance(error, FileNotFoundError):
             _pending_upload(request, upload_id)  # another call has ended the Upload and removed its parts
         raise
-    name, lifetime = upload.filename, upload.lifetime
-    record = _file_record(file_id, name, upload.purpose, upload.bytes, lifetime, emulator.settings)
+    record = _file_record(file_id, upload.filename, upload.purpose, upload.bytes, upload.lifetime, emulator.settings)
     store.add_file(record)
     upload.status = "completed"
     shown = {**upload.to_api(time.time()), "file": shown_by_service(emulator.settings, record.to_api())}

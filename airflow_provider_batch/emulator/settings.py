@@ -223,11 +223,6 @@ class Settings(BaseModel):
         is_over = last is not None and last < datetime.datetime.now(datetime.UTC).date()
         return not is_over and (self.models is None or model in self.models)
 
-    @property
-    def names_snapshots(self) -> bool:
-        """Whether batches and answers name the dated snapshot of a model; an upstream names its own models."""
-        return self.dated_models and self.upstream is None
-
     def seconds(self, phase: Phase) -> float:
         """
         Return how long a phase of a batch lasts, in seconds of this machine's clock.

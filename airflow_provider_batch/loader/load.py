@@ -195,8 +195,8 @@ def _tables(request: LoadRequest, batches: dict[str, Batch], tools: Tools, folde
 
 def _with_foreign(table: LoadedTable | None, name: str, batch: Batch, tools: Tools, folder: Path) -> LoadedTable:
     """Return the table of the foreign batches with one more batch."""
-    number, first_row = (1, 0) if table is None else (len(table.batches) + 1, table.foreign_count)
-    shard = _foreign_shard(batch, number)
+    known = {} if table is None else table.foreign_rows
+    shard, first_row = _foreign_shard(batch, len(known) + 1), sum(rows.count for rows in known.values())
     endpoint, rows = read_foreign(batch, shard, tools.client, folder, first_row, tools.log)
     table = table or LoadedTable(name, endpoint)
     if table.endpoint is not endpoint:

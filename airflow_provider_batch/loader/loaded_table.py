@@ -59,11 +59,6 @@ class LoadedTable:
     number: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
 
     @property
-    def foreign_count(self) -> int:
-        """Number of rows of the foreign batches so far."""
-        return sum(rows.count for rows in self.foreign_rows.values())
-
-    @property
     def generation(self) -> int:
         """Generation of the job; 1 for foreign batches."""
         return 1 if self.ledger is None else self.ledger.generation

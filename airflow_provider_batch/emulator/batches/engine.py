@@ -189,8 +189,8 @@ class Engine:
             seed = batch.id if settings.shuffle else None
             LineIndex(found.offsets, seed).save(self.execution.index_path(batch.id))
         with self._store.lock:
-            if not found.errors and (text := self.token_limit_problem(found, settings)):
-                found.errors = [file_error("token_limit_exceeded", text)]
+            if not found.errors and (problem := self.token_limit_problem(found, settings)):
+                found.errors = [file_error("token_limit_exceeded", problem)]
             self._store.update(batch.id, lambda record: self._validated(record, found, settings, time.time()))
         if found.errors:
             self._clean_up(batch)
@@ -221,7 +221,8 @@ class Engine:
         form = self._settings().facts.file_id_form
         record.output_name, record.error_name = self._store.new_file_id(form), self._store.new_file_id(form)
         record.in_progress_at = now
-        record.shown_model = snapshot_of(found.model) if settings.names_snapshots else found.model
+        is_dated = settings.dated_models and settings.upstream is None  # an upstream names its models itself
+        record.shown_model = snapshot_of(found.model) if is_dated else found.model
         if not is_cancelled:
             record.status = "in_progress"
 

@@ -134,6 +134,8 @@ def claim(
     :param tools: Its client, clock and functions.
     :param store: Store of the ledger.
     :param ledger: The ledger.
+    :param era: Number of the clear of the task that this attempt belongs to; None where it does not change.
+    :param given_up: Keys of unclear shards that this clear sends or lands again on purpose.
     :raises JobTakenError: Another instance has taken it.
     """
     claimed = claim_of(request)

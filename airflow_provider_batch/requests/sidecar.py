@@ -178,8 +178,5 @@ def read_sidecar(path: Path) -> Iterator[pa.RecordBatch]:
     :param path: Local sidecar.
     :raises StorageError: A newer release wrote the sidecar.
     """
-    with pa.OSFile(str(path), "rb") as file:
-        reader = pa.ipc.open_file(file)
-        check_sidecar(path, reader.schema)
-        for index in range(reader.num_record_batches):
-            yield reader.get_batch(index)
+    with Sidecar(path) as sidecar:
+        yield from sidecar.batches()

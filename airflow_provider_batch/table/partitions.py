@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from airflow_provider_batch.arrow.builders import column
 from airflow_provider_batch.exceptions import ConfigurationError, JobError
+from airflow_provider_batch.requests.sidecar import Sidecar
 from airflow_provider_batch.table.file_names import PARTITION_DEPTH
 from airflow_provider_batch.table.part_writer import ROW_GROUP_BYTES, footer_of, open_part
 from airflow_provider_batch.table.schema import TableSpec, carried_names, result_columns
@@ -148,16 +149,13 @@ def check_values(sidecar: Path, partition_by: Sequence[str], spec: TableSpec) ->
     :param spec: Endpoint and options of the table.
     :raises ConfigurationError: The shard cannot be partitioned by the columns; the message names them.
     """
-    with pa.OSFile(str(sidecar), "rb") as file:
-        reader = pa.ipc.open_file(file)
-        is_carried = "carried" in reader.schema.names
-        own = list(reader.schema.field("carried").type) if is_carried else []
-        check_columns(partition_by, spec, pa.schema(own))
-        landed = carried_names([field.name for field in own], spec)
+    with Sidecar(sidecar) as rows:
+        check_columns(partition_by, spec, rows.carried)
+        landed = carried_names(rows.carried.names, spec)
         places = {name: place for place, name in enumerate(landed) if name in partition_by}
         seen: set[tuple[Any, ...]] = set()
-        for number in range(reader.num_record_batches if places else 0):
-            carried: Any = reader.get_batch(number).column("carried")
+        for batch in rows.batches() if places else ():
+            carried: Any = batch.column("carried")
             columns = [_values(carried.field(place), name) for name, place in places.items()]
             seen.update(zip(*columns, strict=True))
     if len(seen) > MAX_CARRIED:

@@ -82,7 +82,7 @@ def publish(
         moved = _move_staged(destination, manifest, present, staged)
         if before is not None and _is_same(before, manifest):
             manifest = before
-        elif not location.write_if(encode_manifest(manifest), stored.version if stored else None, keeps_lock=False):
+        elif not _replace_manifest(location, manifest, None if stored is None else stored.version):
             _check_or_take_back(destination, manifest.job, moved, publisher)
             continue
         _remove_obsolete(destination, manifest, before, publisher.attempt, present, staged)
@@ -144,6 +144,10 @@ def _is_same(before: Manifest, manifest: Manifest) -> bool:
     """Return whether two manifests differ at most in time of creation and release."""
     ignored = {"created_at": before.created_at, "package_version": before.package_version}
     return msgspec.structs.replace(manifest, **ignored) == before
+
+
+def _replace_manifest(location: Location, manifest: Manifest, version: str | None) -> bool:
+    return location.write_if(encode_manifest(manifest), version, keeps_lock=False)
 
 
 def _check_or_take_back(destination: Location, job: str, moved: Collection[str], publisher: Publisher) -> None:

@@ -262,9 +262,10 @@ def test_an_output_file_appears_after_some_reads(client: openai.OpenAI, emulator
 
 
 def test_an_output_file_appears_after_some_seconds(client: openai.OpenAI, emulator: Emulator) -> None:
-    emulator.fault(kind="late_output", seconds=0.3)
+    emulator.fault(id="late", kind="late_output", seconds=3600)
     batch = run(client, chat_lines(1))
     assert batch.output_file_id is None
+    emulator.fault(id="late", kind="late_output", seconds=0)
     assert until(lambda: client.batches.retrieve(batch.id).output_file_id, "it appears")
 
 
@@ -481,11 +482,18 @@ def test_a_download_is_cut_in_the_middle(
 
 
 def test_a_file_is_pending_for_a_while(client: openai.OpenAI, emulator: Emulator) -> None:
-    emulator.fault(kind="file_not_ready", seconds=0.4, status=409, message="{file} is not in a processed state.")
+    pending = {
+        "id": "pending",
+        "kind": "file_not_ready",
+        "status": 409,
+        "message": "{file} is not in a processed state.",
+    }
+    emulator.fault(**pending, seconds=3600)
     file_id = upload(client, chat_lines(1))
     assert client.files.retrieve(file_id).status == "pending"
     with pytest.raises(openai.ConflictError, match=f"{file_id} is not in a processed state"):
         client.with_options(max_retries=0).batches.create(input_file_id=file_id, endpoint=CHAT, completion_window="24h")
+    emulator.fault(**pending, seconds=0)
     until(lambda: client.files.retrieve(file_id).status == "processed", "the file is processed")
     assert client.batches.create(input_file_id=file_id, endpoint=CHAT, completion_window="24h").id
 

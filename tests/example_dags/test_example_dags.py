@@ -76,6 +76,7 @@ def runs(
     airflow: AirflowProcesses, emulator_process: Emulator, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Example]:
     """All examples, each started once; they go on side by side."""
+    airflow.wait_for_dags(list(DAG_IDS.values()))
     emulator_process.reset()
     emulator_process.fault(kind="slow_route", method="GET", path="/v1/batches/*", seconds=LOOK)
     started = {}

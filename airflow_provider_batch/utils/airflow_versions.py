@@ -54,22 +54,22 @@ FEATURES: tuple[Feature, ...] = (
         "Airflow fails it with an error of its own: on 3.0 without regard to `soft_fail`, on 2.11 with retries.",
     ),
     Feature(
-        "3.0",
+        "3.1",
         "The event of an `AssetAlias` has the rows by status and the batch ids as they are.",
-        "They are JSON texts: Airflow 2.11 fails a task whose event of an alias has lists or objects.",
+        "They are JSON texts: Airflow 2.11 and 3.0 fail a task whose event of an alias has lists or objects.",
     ),
 )
 
 
 def extra_of_alias(extra: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return what the event of an asset alias may have: before Airflow 3.0 its values are hashed, after the task's end.
+    Return what the event of an asset alias may have: before Airflow 3.1 its values are hashed, after the task's end.
 
     :param extra: What the event says: JSON types by key.
     """
-    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
-    if AIRFLOW_V_3_0_PLUS:
+    if AIRFLOW_V_3_1_PLUS:
         return dict(extra)
     return {key: json.dumps(value) if isinstance(value, list | dict) else value for key, value in extra.items()}
 

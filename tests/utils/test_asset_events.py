@@ -83,11 +83,11 @@ def test_the_uri_of_a_folder_has_no_connection(destination: str, uri: str) -> No
     assert asset_uri(destination) == uri
 
 
-@pytest.mark.parametrize("has_airflow_3", [True, False])
-def test_an_alias_of_airflow_2_gets_values_that_can_be_hashed(
-    monkeypatch: pytest.MonkeyPatch, has_airflow_3: bool
+@pytest.mark.parametrize("takes_objects", [True, False])
+def test_an_alias_before_airflow_3_1_gets_values_that_can_be_hashed(
+    monkeypatch: pytest.MonkeyPatch, takes_objects: bool
 ) -> None:
-    monkeypatch.setattr("airflow.providers.common.compat.version_compat.AIRFLOW_V_3_0_PLUS", has_airflow_3)
+    monkeypatch.setattr("airflow.providers.common.compat.version_compat.AIRFLOW_V_3_1_PLUS", takes_objects)
     extra = {"rows": 2, "statuses": {"succeeded": 2}, "batch_ids": ["b"], "cost_usd": None}
     texts = {"statuses": '{"succeeded": 2}', "batch_ids": '["b"]'}
-    assert extra_of_alias(extra) == (extra if has_airflow_3 else {**extra, **texts})
+    assert extra_of_alias(extra) == (extra if takes_objects else {**extra, **texts})

@@ -24,8 +24,10 @@ with DAG(dag_id="after_answers", schedule=[ANSWERS], start_date=START):
         """Return what the event says, and the rows of the table that it names."""
         import pyarrow.parquet as pq
 
-        name = "triggering_asset_events" if "triggering_asset_events" in context else "triggering_dataset_events"
-        events = [event for of_an_asset in dict(context[name]).values() for event in of_an_asset]
+        if "triggering_asset_events" in context:
+            events = context["triggering_asset_events"][ANSWERS]
+        else:  # Airflow 2
+            events = context["triggering_dataset_events"][ANSWERS.uri]
         table = pq.read_table(events[0].extra["destination"], columns=["status"])
         return {"events": len(events), "rows_read": table.num_rows, "extra": dict(events[0].extra)}
 

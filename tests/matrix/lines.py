@@ -72,6 +72,10 @@ class Line:
     @property
     def parts(self) -> Mapping[str, Sequence[str]]:
         """Name of a part → the tests that it runs."""
+        if (
+            self.is_lowest
+        ):  # with the lowest pydantic that it allows, the API server of Airflow 3.3 itself does not start
+            return {name: PARTS[name] for name in ("Airflow face",)}
         return ALL if self.runs_everything else PARTS
 
     @property

@@ -135,6 +135,15 @@ class TestDeferred:
         with pytest.raises(AirflowSkipException):
             sensor(deferrable=True, soft_fail=True).resume_execution(TRIGGER_FAIL_REPR, kwargs, context)
 
+    @pytest.mark.parametrize("leniency", ["soft_fail", "never_fail"])
+    def test_a_bad_end_at_the_first_poll_is_a_skip_too(
+        self, stub: StubApi, sensor: Make, context: Any, leniency: str
+    ) -> None:
+        """The base class does it for resumed tasks alone."""
+        stub.on("GET", "/batches/b1", batch("b1", "failed"))
+        with pytest.raises(AirflowSkipException):
+            sensor(deferrable=True, **{leniency: True}).execute(context)
+
     def test_a_server_that_is_away_at_first_is_waited_for(self, stub: StubApi, sensor: Make, context: Any) -> None:
         stub.on("GET", "/batches/b1", Reply(drop=True))
         with pytest.raises(TaskDeferred):
